@@ -1,0 +1,1 @@
+"""The artifact: its format, saving, loading, verifying, and inference."""

@@ -1,0 +1,205 @@
+"""The bundle: a recogniser with its classes, its pixel policy, its recipe, its scores and its split."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors.torch import load_file, save
+from torch import nn
+
+from beholder.base.errors import BundleError, PictureError, UsageError
+from beholder.base.recipe import Recipe, from_toml
+from beholder.base.records import PARTS, Guess, PixelPolicy
+from beholder.bundle import card, format
+from beholder.bundle.infer import probabilities
+from beholder.data.image import load as load_picture
+from beholder.nets.build import build
+from beholder.nets.spec import NetSpec
+
+Picture = str | Path | bytes | npt.NDArray[np.generic]
+
+
+@dataclass(eq=False)
+class Bundle:
+    """A trained recogniser.
+
+    config:  what config.json holds (docs/BUNDLE.md): classes, task, pixels, mean, std, net, mirror, thresholds, parts, …
+    net:     the network in evaluation mode, float32, on the CPU until `to` moves it
+    history: one dict per validation: epoch, step, seconds, loss, valid_loss, valid_score, lr
+    splits:  (SHA-256 of the file as 64 hexadecimal digits, part name) of every picture of the three parts
+    path:    where it is saved; None before that
+    """
+
+    config: dict[str, Any]
+    net: nn.Module
+    recipe: Recipe
+    history: list[dict[str, Any]] = field(default_factory=list)
+    scores: dict[str, Any] = field(default_factory=dict)
+    splits: list[tuple[str, str]] = field(default_factory=list)
+    path: Path | None = None
+    readings: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Return the class names in the order of the probabilities."""
+        return tuple(self.config["classes"])
+
+    @property
+    def multi(self) -> bool:
+        """Return True where a picture may carry several labels."""
+        return bool(self.config["task"] == "multi")
+
+    @property
+    def policy(self) -> PixelPolicy:
+        """Return how pictures become tensors for this net."""
+        pixels = self.config["pixels"]
+        return PixelPolicy(**{**pixels, "background": tuple(pixels["background"])})
+
+    @property
+    def spec(self) -> NetSpec:
+        """Return what the net is built from."""
+        return NetSpec.from_json(self.config["net"])
+
+    @overload
+    def __call__(self, pictures: Picture) -> Guess: ...
+    @overload
+    def __call__(self, pictures: Sequence[Picture]) -> list[Guess]: ...
+    def __call__(self, pictures: Picture | Sequence[Picture]) -> Guess | list[Guess]:
+        """Recognise one picture (a path, encoded bytes, or an array (H, W) or (H, W, C)) or a sequence of them.
+
+        Raises `PictureError` for a picture that cannot be read; `beholder.predict` goes on past bad ones instead.
+        """
+        if isinstance(pictures, (str, Path, bytes, np.ndarray)):
+            return self._guesses([pictures])[0]
+        return self._guesses(pictures)
+
+    def _guesses(self, pictures: Sequence[Picture]) -> list[Guess]:
+        images = [self.pixels(picture) for picture in pictures]
+        if not images:
+            return []
+        return [self.guess(row) for row in self.probabilities(np.stack(images))]
+
+    def pixels(self, picture: Picture) -> npt.NDArray[np.uint8]:
+        """Return the uint8 tensor (C, height, width) that the net is given for a picture."""
+        if isinstance(picture, (str, Path)):
+            try:
+                picture = Path(picture).read_bytes()
+            except OSError as error:
+                raise PictureError(
+                    f"cannot read {picture}: {error.strerror}", code="path-missing", hint="check the path and its permissions"
+                ) from error
+        return load_picture(picture, self.policy)
+
+    def probabilities(self, images: npt.NDArray[np.uint8], *, batch: int = 256) -> npt.NDArray[np.float32]:
+        """Return float32 (N, K) for `images` uint8 (N, C, height, width): softmax, or one sigmoid per class if `multi`."""
+        device = next(self.net.parameters()).device
+        parts = [images[start : start + batch] for start in range(0, len(images), batch)]
+        rows = [probabilities(self.net, torch.from_numpy(part).to(device), self.config).cpu().numpy() for part in parts]
+        return np.concatenate(rows) if rows else np.zeros((0, len(self.classes)), np.float32)
+
+    def guess(self, row: npt.NDArray[np.float32]) -> Guess:
+        """Return the guess for one row of probabilities, float32 (K,)."""
+        named = {name: float(p) for name, p in zip(self.classes, row, strict=True)}
+        if not self.multi:
+            best = int(row.argmax())
+            return Guess(label=self.classes[best], p=float(row[best]), probabilities=named)
+        above = [k for k, threshold in enumerate(self.config["thresholds"]) if row[k] >= threshold]
+        p = min((float(row[k]) for k in above), default=float(1 - row.max()))
+        return Guess(label=";".join(self.classes[k] for k in above), p=p, probabilities=named)
+
+    def to(self, device: str | torch.device) -> Bundle:
+        """Return the same bundle with its net on `device`."""
+        return replace(self, net=self.net.to(device))
+
+    def save(self, path: str | Path) -> Path:
+        """Write the bundle to the folder `path` (whole or not at all) and return that path.
+
+        Raises `UsageError` if something that is not a bundle lies there, `MachineError` if the disk is full or closed.
+        """
+        path = Path(path)
+        weights = {name: value.detach().cpu().contiguous() for name, value in self.net.state_dict().items()}
+        format.write(
+            path,
+            self.config,
+            {
+                format.WEIGHTS: save(weights),
+                "recipe.toml": self.recipe.toml().encode(),
+                "scores.json": _json(self.scores),
+                "history.json": _json(self.history),
+                "splits.csv": _csv(self.splits),
+                "readings.json": _json(self.readings),
+                "README.md": card.text(self.config, self.scores, self.recipe).encode(),
+            },
+        )
+        self.path = path
+        return path
+
+    def count_reading(self, n: int, when: str) -> None:
+        """Record that `n` pictures of the test part were read at `when` (ISO 8601), on disk too where the bundle is saved."""
+        self.readings.append({"n": n, "when": when})
+        if self.path is not None and self.path.is_dir():
+            format.add_file(self.path, "readings.json", _json(self.readings))
+
+    def part_of(self, digests: Sequence[str]) -> list[str]:
+        """Return the part ("train", "valid", "test" or "") that each SHA-256 was in when this bundle was trained."""
+        known = dict(self.splits)
+        return [known.get(digest, "") for digest in digests]
+
+
+def load(path: str | Path, *, trust: bool = False) -> Bundle:
+    """Return the bundle in the folder `path`, verified before any weight is used.
+
+    trust: also build nets of your own (`module:function`), which runs their code.
+    Raises `UsageError` if there is none, `BundleError` if it is damaged, foreign or of a newer schema.
+    """
+    path = Path(path)
+    config = format.verified(path)
+    try:
+        net = build(NetSpec.from_json(config["net"]), trust=trust)
+        net.load_state_dict(load_file(path / format.WEIGHTS), strict=True)
+        rows = csv.reader(io.StringIO((path / "splits.csv").read_text("utf-8")))
+        return Bundle(
+            config=config,
+            net=net.eval(),
+            recipe=from_toml((path / "recipe.toml").read_text("utf-8"), where=str(path / "recipe.toml")),
+            history=json.loads((path / "history.json").read_bytes()),
+            scores=json.loads((path / "scores.json").read_bytes()),
+            splits=[(row[0], row[1]) for row in rows][1:],
+            path=path,
+            readings=_readings(path),
+        )
+    except UsageError as error:
+        raise BundleError(f"{path} cannot be used here: {error.message}", code="unusable", hint=error.hint) from error
+    except (KeyError, TypeError, ValueError, RuntimeError, IndexError) as error:
+        raise BundleError(
+            f"{path} cannot be used: its parts do not fit together ({type(error).__name__}: {error})",
+            code="inconsistent",
+            hint="train it again, or update Beholder",
+        ) from error
+
+
+def _readings(path: Path) -> list[dict[str, Any]]:
+    file = path / "readings.json"
+    try:
+        rows = json.loads(file.read_bytes()) if file.is_file() else []
+    except ValueError:
+        rows = []
+    return rows if isinstance(rows, list) else []
+
+
+def _json(value: object) -> bytes:
+    return json.dumps(value, indent=1, allow_nan=False).encode()
+
+
+def _csv(splits: Sequence[tuple[str, str]]) -> bytes:
+    lines = ["digest,part", *(f"{digest},{part}" for digest, part in splits if part in PARTS)]
+    return ("\n".join(lines) + "\n").encode()

@@ -1,0 +1,125 @@
+"""The folder `NAME.beholder/`: which files, how they are written whole, how they are verified before use.
+
+    config.json         architecture, classes, pixel policy, hashes of the files below, its own hash
+    model.safetensors   weights
+    recipe.toml         the run as one value
+    scores.json         scores on the test part
+    history.json        one row per epoch
+    splits.csv          digest, part of every picture
+    README.md           model card
+    readings.json       how often the test part was read (not hashed: evaluation adds to it)
+    report.html         for people (not hashed)
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from beholder.base.errors import BundleError, UsageError
+from beholder.base.files import file_sha256, folder_atomic, sha256, write_atomic
+
+SCHEMA = 1
+CONFIG = "config.json"
+WEIGHTS = "model.safetensors"
+HASHED = (WEIGHTS, "recipe.toml", "scores.json", "history.json", "splits.csv")
+_LARGEST_CONFIG = 16 * 2**20
+_LARGEST_HEADER = 2 * 2**20
+
+
+def check_place(path: Path) -> None:
+    """Raise `UsageError` if something that is not a bundle lies at `path`: it is never overwritten."""
+    if path.exists() and not (path.is_dir() and ((path / CONFIG).is_file() or not any(path.iterdir()))):
+        raise UsageError(
+            f"{path} exists and is not a bundle", code="place-taken", hint="choose another name with --out, such as model.beholder"
+        )
+
+
+def write(path: Path, config: Mapping[str, Any], contents: Mapping[str, bytes]) -> None:
+    """Write a bundle that is whole or absent. `contents`: file name → bytes, all of `HASHED` among them."""
+    check_place(path)
+    with folder_atomic(path) as folder:
+        for name, data in contents.items():
+            (folder / name).write_bytes(data)
+        hashes = {name: {"bytes": len(contents[name]), "sha256": sha256(contents[name])} for name in HASHED}
+        (folder / CONFIG).write_bytes(_sealed({**config, "schema": SCHEMA, "files": hashes}))
+
+
+def add_file(path: Path, name: str, data: bytes) -> None:
+    """Write one unhashed file (report, readings) into a bundle that is there already."""
+    if name in HASHED or name == CONFIG:
+        raise ValueError(f"{name} is sealed")
+    write_atomic(path / name, data)
+
+
+def verified(path: Path) -> dict[str, Any]:
+    """Return the config of a bundle after its schema, sizes and hashes have been checked.
+
+    Raises `UsageError` if there is nothing at `path`, `BundleError` for anything that is not a whole bundle of a known schema.
+    """
+    config = _config(path)
+    schema = config.get("schema")
+    if not isinstance(schema, int) or schema < 1:
+        raise _damaged(path, f"{CONFIG} names no schema")
+    if schema > SCHEMA:
+        raise BundleError(
+            f"{path} has bundle schema {schema}, this Beholder reads up to {SCHEMA}",
+            code="newer-schema",
+            hint="update Beholder: pip install --upgrade beholder",
+        )
+    seal = config.pop("seal", None)
+    if seal != sha256(_canonical(config)):
+        raise _damaged(path, f"{CONFIG} was changed after it was written")
+    for name in HASHED:
+        _verify(path / name, config["files"].get(name, {}), path)
+    _check_header(path)
+    return config
+
+
+def _config(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        near = sorted(p.name for p in path.parent.glob("*.beholder")) if path.parent.is_dir() else []
+        raise UsageError(f"there is no bundle at {path}", code="path-missing", hint="found here: " + (", ".join(near) or "none"))
+    file = path / CONFIG
+    if not file.is_file():
+        raise BundleError(f"{path} is not a bundle: it has no {CONFIG}", code="not-a-bundle", hint="make one with beholder train")
+    if file.stat().st_size > _LARGEST_CONFIG:
+        raise _damaged(path, f"{CONFIG} is larger than {_LARGEST_CONFIG} bytes")
+    try:
+        config = json.loads(file.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise _damaged(path, f"{CONFIG} is not JSON") from error
+    if not isinstance(config, dict):
+        raise _damaged(path, f"{CONFIG} is not an object")
+    return config
+
+
+def _verify(file: Path, expected: Mapping[str, Any], path: Path) -> None:
+    if not file.is_file() or file.is_symlink():
+        raise _damaged(path, f"{file.name} is missing")
+    if file.stat().st_size != expected.get("bytes"):
+        raise _damaged(path, f"{file.name} has {file.stat().st_size} bytes instead of {expected.get('bytes')}")
+    if file_sha256(file) != expected.get("sha256"):
+        raise _damaged(path, f"{file.name} was changed: its SHA-256 is not the recorded one")
+
+
+def _check_header(path: Path) -> None:
+    with (path / WEIGHTS).open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+    if length > _LARGEST_HEADER:
+        raise _damaged(path, f"the header of {WEIGHTS} claims {length} bytes")
+
+
+def _damaged(path: Path, what: str) -> BundleError:
+    return BundleError(f"{path} is damaged: {what}", code="damaged", hint="copy it again from where it was made, or train again")
+
+
+def _canonical(config: Mapping[str, Any]) -> bytes:
+    return json.dumps(config, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode()
+
+
+def _sealed(config: dict[str, Any]) -> bytes:
+    config = json.loads(_canonical(config))
+    return json.dumps({**config, "seal": sha256(_canonical(config))}, indent=1, allow_nan=False).encode()
