@@ -1,0 +1,44 @@
+# Each target makes .venv and installs when needed; `make` alone lists them.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint bench docs clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
+
+demo: $(STAMP) ## the six steps on real handwritten digits, offline: a bundle and a report in demo/
+	$(BIN)/beholder demo --out demo
+
+test: $(STAMP) ## every quick test
+	$(BIN)/python -m pytest -m "not shared and not browser and not slow"
+
+lint: $(STAMP) ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(STAMP) ## every measurement of bench/
+	@found=0; for script in bench/*.py; do \
+	  if [ -e "$$script" ]; then found=1; echo "== $$script"; $(BIN)/python "$$script" || exit 1; fi; \
+	done; [ $$found = 1 ] || echo "bench/ holds no measurement yet"
+
+docs: $(STAMP) ## the option tables of docs/CLI.md and the figures of docs/figures/
+	$(BIN)/python docs/tables.py
+	@for script in docs/figures/*.py; do \
+	  if [ -e "$$script" ]; then echo "== $$script"; $(BIN)/python "$$script" || exit 1; fi; \
+	done
+
+clean: ## remove .venv, caches and what the demo wrote
+	rm -rf .venv demo build .mypy_cache .ruff_cache .pytest_cache .hypothesis src/*.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "error: Beholder needs Python 3.11 or newer, and '$(PYTHON)' is not" >&2; echo >&2; \
+	  echo "hint: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11" >&2; exit 2; }
+	@[ -x $(BIN)/python ] || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	@touch $(STAMP)

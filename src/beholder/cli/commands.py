@@ -1,0 +1,228 @@
+"""The commands. Each parses, calls one verb and prints what it returns; the verb is imported when the command runs."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from beholder.base import recipe as recipes
+from beholder.base.errors import DataError, UsageError
+from beholder.cli.options import Json, Model, Out, Part, RecipeName, Seed, Set, Source, Trust
+from beholder.cli.show import json_line, pairs, say, table
+
+app = typer.Typer(
+    help="From pictures with labels to an image recogniser you can trust.",
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        say(version("beholder"))
+        raise typer.Exit
+
+
+@app.callback()
+def beholder(
+    *,
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="With any command: show the traceback of an error.")] = False,
+) -> None:
+    """From pictures with labels to an image recogniser you can trust."""
+
+
+@app.command()
+def demo(
+    *,
+    out: Annotated[Path, typer.Option(help="The folder to write the bundle and the report into.")] = Path("demo"),
+    json: Json = False,
+) -> None:
+    """Walk the six steps on real handwritten digits, offline."""
+    from beholder.study.demo import demo
+
+    outcome = demo(out)
+    say(json_line(outcome.json()) if json else outcome)
+
+
+@app.command()
+def train(
+    source: Source,
+    *,
+    out: Out = None,
+    recipe: RecipeName = "quick",
+    net: Annotated[
+        str | None, typer.Option(help="A name of `beholder nets`, timm:NAME, or module:function.", show_default=False)
+    ] = None,
+    minutes: Annotated[float | None, typer.Option(help="Wall-clock budget of the training.", show_default=False)] = None,
+    seed: Seed = None,
+    set_: Set = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run that --out left unfinished.")] = False,
+    json: Json = False,
+) -> None:
+    """Train on SOURCE, test once, and write a bundle with a report."""
+    asked = _recipe(recipe, set_, net=net, minutes=minutes, seed=seed)
+    target = _target(source, out)
+    from beholder.study.steps import steps
+
+    outcome = steps(source, recipe=asked, out=target, resume=resume)
+    say(json_line(outcome.json()) if json else outcome)
+
+
+@app.command()
+def tune(
+    source: Source,
+    *,
+    minutes: Annotated[float, typer.Option(help="Wall-clock budget of the search.", min=0.0, show_default=False)],
+    trials: Annotated[int, typer.Option(help="Stop after so many trials; 0: as many as the minutes allow.", min=0)] = 0,
+    out: Out = None,
+    recipe: RecipeName = "quick",
+    seed: Seed = None,
+    set_: Set = None,
+    resume: Annotated[bool, typer.Option(help="Continue an earlier search of the same source.")] = True,
+    json: Json = False,
+) -> None:
+    """Search for a better recipe, then train and test the winner."""
+    asked = _recipe(recipe, set_, seed=seed)
+    target = _target(source, out)
+    from beholder.study.tune import tune
+
+    tuning = tune(source, recipe=asked, minutes=minutes, trials=trials, out=target, resume=resume)
+    if json:
+        say(json_line(tuning.json()))
+    else:
+        table(tuning.rows())
+        say(tuning)
+
+
+@app.command()
+def evaluate(
+    model: Model,
+    source: Source,
+    *,
+    part: Annotated[Part, typer.Option(help="Which pictures of the source.")] = Part.TEST,
+    report: Annotated[Path | None, typer.Option(help="Write an HTML report here.", show_default=False)] = None,
+    trust: Trust = False,
+    json: Json = False,
+) -> None:
+    """Score a bundle on SOURCE, each figure with its interval and n."""
+    from beholder.bundle.bundle import load
+    from beholder.use.evaluate import evaluate
+
+    bundle = load(model, trust=trust)
+    evaluation = evaluate(bundle, source, part=part.value)
+    if report is not None:
+        from beholder.use.report import report as write_report
+
+        write_report(bundle, evaluation, report)
+    say(json_line(evaluation.json()) if json else evaluation)
+
+
+@app.command()
+def predict(
+    model: Model,
+    paths: Annotated[
+        list[str],
+        typer.Argument(metavar="PATH...", help="Pictures, folders of pictures, or - for paths on stdin.", show_default=False),
+    ],
+    *,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print path,label,p,error as CSV instead of JSON lines.")] = False,
+    trust: Trust = False,
+) -> None:
+    """Print one JSON line a picture, also for one that is not readable."""
+    from beholder.bundle.bundle import load
+    from beholder.use.predict import predict
+
+    lines = predict(load(model, trust=trust), _each(paths))
+    read = _print_csv(lines) if as_csv else _print_lines(lines)
+    if not read:
+        raise DataError("not one picture could be read", code="no-pictures", hint="see the error of each line above")
+
+
+@app.command()
+def nets(
+    *,
+    size: Annotated[int, typer.Option(help="Side of the picture in pixels.", min=1)] = 32,
+    channels: Annotated[int, typer.Option(help="1 for grey, 3 for colour.", min=1)] = 3,
+    classes: Annotated[int, typer.Option(help="Number of classes.", min=2)] = 10,
+    json: Json = False,
+) -> None:
+    """List the nets, with their parameters and FLOPs at a given size."""
+    from beholder.nets.table import table as list_nets
+
+    rows = [dataclasses.asdict(row) for row in list_nets(size=size, channels=channels, classes=classes)]
+    if json:
+        say(json_line({"size": size, "channels": channels, "classes": classes, "nets": rows}))
+    else:
+        table(rows)
+
+
+@app.command()
+def info(*, json: Json = False) -> None:
+    """Say what this machine offers, and the precision chosen and why."""
+    from beholder.machine.info import info
+
+    facts = info()
+    if json:
+        say(json_line(facts))
+    else:
+        pairs(facts)
+
+
+def _recipe(name: str, assignments: list[str] | None, **changes: object) -> recipes.Recipe:
+    given = {key: value for key, value in changes.items() if value is not None}
+    return recipes.load(name).set(**given).override(assignments or [])
+
+
+def _target(source: str, out: Path | None) -> Path:
+    """Return where the bundle goes; refuse a place that holds something else, and the user's own folder of pictures."""
+    if out is None:
+        name = source.rpartition(":")[2] if source.startswith(("hf:", "torchvision:")) else Path(source).resolve().name
+        stem = name
+        for suffix in (".zip", ".gz", ".xz", ".bz2", ".tar", ".tgz", ".csv", ".tsv", ".npz", ".parquet"):
+            stem = stem.removesuffix(suffix)
+        out = Path(f"{stem or 'model'}.beholder")
+    if out.exists() and not (out / "config.json").is_file() and not (out.is_dir() and not any(out.iterdir())):
+        raise UsageError(f"{out} exists and is not a bundle", code="would-overwrite", hint="choose another place with --out")
+    if Path(source).is_dir() and Path(source).resolve() in out.resolve().parents:
+        hint = "choose a place outside with --out"
+        raise UsageError(f"{out} would lie inside the source folder {source}", code="inside-source", hint=hint)
+    return out
+
+
+def _each(paths: list[str]) -> Iterator[str]:
+    for path in paths:
+        if path == "-":
+            yield from (line.rstrip("\r\n") for line in sys.stdin if line.strip())
+        else:
+            yield path
+
+
+def _print_lines(lines: Iterator[dict[str, object]]) -> int:
+    read = 0
+    for line in lines:
+        say(json_line(line))
+        read += "error" not in line
+    return read
+
+
+def _print_csv(lines: Iterator[dict[str, object]]) -> int:
+    read = 0
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(["path", "label", "p", "error"])
+    for line in lines:
+        error = line.get("error")
+        writer.writerow(
+            [line["path"], line.get("label", ""), line.get("p", ""), error["code"] if isinstance(error, dict) else ""]
+        )
+        read += error is None
+    return read

@@ -1,0 +1,49 @@
+"""The arguments and options that several commands share, each described once."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class Part(StrEnum):
+    """Which pictures of a source to score."""
+
+    TEST = "test"
+    VALID = "valid"
+    TRAIN = "train"
+    ALL = "all"
+
+
+Source = Annotated[
+    str,
+    typer.Argument(
+        metavar="SOURCE",
+        help="Pictures with labels: a folder of class folders, a folder with train/valid/test inside, "
+        "a CSV or TSV with path,label, a zip or tar of these, or an .npz with x and y.",
+        show_default=False,
+    ),
+]
+Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A bundle: NAME.beholder.", show_default=False)]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        help="Where to write the bundle. Default: the source's name + .beholder, in the current folder.", show_default=False
+    ),
+]
+Seed = Annotated[int | None, typer.Option(help="Seed of the split, the weights and the augmentation.", show_default=False)]
+RecipeName = Annotated[str, typer.Option("--recipe", help="quick, careful, tutorial, or the path of a TOML file.")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="Change a field of the recipe, such as train.lr=0.1; repeatable."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+Trust = Annotated[
+    bool,
+    typer.Option(
+        "--trust", help="Allow a bundle whose net is a module:function to import that code. Only for bundles of yours."
+    ),
+]

@@ -1,0 +1,78 @@
+"""How results look on stdout: one JSON object, a table, or lines of name and value."""
+
+from __future__ import annotations
+
+import json
+import math
+import numbers
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+
+
+def say(text: object) -> None:
+    """Print one result."""
+    print(text)
+
+
+def json_line(value: object) -> str:
+    """Return `value` as JSON on one line; numbers that are not finite become null, as JSON has none."""
+    return json.dumps(_plain(value), allow_nan=False)
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(inner) for inner in value]
+    if value is None or isinstance(value, (str, bool)):
+        return value
+    if isinstance(value, numbers.Integral):
+        return int(value)
+    if isinstance(value, numbers.Real):
+        return float(value) if math.isfinite(value) else None
+    return str(value)
+
+
+def table(rows: Sequence[Mapping[str, object]]) -> None:
+    """Print rows that have the same keys as columns; numbers to the right, nothing wrapped when stdout is not a terminal."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    if not rows:
+        return
+    shown = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold")
+    for name, value in rows[0].items():
+        number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+        shown.add_column(Text(name), justify="right" if number else "left")
+    for row in rows:
+        shown.add_row(*(Text(_cell(value)) for value in row.values()))
+    Console(file=sys.stdout, width=None if sys.stdout.isatty() else 240, highlight=False).print(shown)
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, numbers.Integral) and not isinstance(value, bool):
+        return f"{int(value):,}"
+    if isinstance(value, numbers.Real) and not isinstance(value, bool):
+        return f"{float(value):.4g}"
+    return str(value)
+
+
+def pairs(values: Mapping[str, object]) -> None:
+    """Print names and values, one a line, those of an inner mapping indented below its name."""
+    width = max((len(name) for name, _ in _flat(values)), default=0)
+    for name, value in _flat(values):
+        say(f"{name:<{width}}  {value}".rstrip())
+
+
+def _flat(values: Mapping[str, object], *, indent: str = "") -> Iterable[tuple[str, object]]:
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield indent + name, ""
+            yield from _flat(value, indent=indent + "  ")
+        elif isinstance(value, (list, tuple)):
+            yield indent + name, ", ".join(str(inner) for inner in value)
+        else:
+            yield indent + name, value
