@@ -138,7 +138,7 @@ def predict(
     as_csv: Annotated[bool, typer.Option("--csv", help="Print path,label,p,error as CSV instead of JSON lines.")] = False,
     trust: Trust = False,
 ) -> None:
-    """Print one JSON line a picture, also for one that is not readable."""
+    """Print one JSON line a picture, readable or not."""
     from beholder.bundle.bundle import load
     from beholder.use.predict import predict
 

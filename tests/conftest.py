@@ -1,0 +1,80 @@
+"""What every test may ask for: the shared folder, tiny pictures, and a home that is not the user's."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, settings
+from PIL import Image
+
+ROOT = Path(__file__).parent.parent
+COLOURS = {"healthy": (40, 160, 60), "mildew": (210, 210, 220), "rust": (180, 80, 20)}
+
+# Deadlines measure the machine, not the code; on CI the examples are the same at every run.
+settings.register_profile(
+    "beholder", deadline=None, derandomize=bool(os.environ.get("CI")), suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("beholder")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A home and caches of this session's own, and no network for the model hubs."""
+    folder = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("HOME", "USERPROFILE"):
+            patch.setenv(name, str(folder))
+        for name in ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "HF_HOME", "TORCH_HOME"):
+            patch.delenv(name, raising=False)
+        patch.setenv("HF_HUB_OFFLINE", "1")
+        patch.setenv("MPLBACKEND", "Agg")
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The top of the repository."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of shared pictures and weights; the test is skipped where it is absent."""
+    folder = (ROOT / os.environ.get("BEHOLDER_SHARED", "../shared")).resolve()
+    if not folder.is_dir():
+        pytest.skip(f"the shared folder is absent: {folder.name} (set BEHOLDER_SHARED)")
+    return folder
+
+
+class Draw(Protocol):
+    """Writes `each` pictures of every class into `folder` and returns the folder."""
+
+    def __call__(self, folder: Path, *, each: int = 12, size: tuple[int, int] = (24, 20), mode: str = "RGB") -> Path: ...
+
+
+@pytest.fixture(scope="session")
+def draw() -> Draw:
+    """A function that writes a folder of class folders; the classes differ in colour, so a net can learn them."""
+
+    def write(folder: Path, *, each: int = 12, size: tuple[int, int] = (24, 20), mode: str = "RGB") -> Path:
+        rng = np.random.default_rng(0)
+        for name, colour in COLOURS.items():
+            (folder / name).mkdir(parents=True)
+            for number in range(each):
+                noise = rng.integers(-30, 30, (size[1], size[0], 3))
+                pixels = np.clip(np.array(colour) + noise, 0, 255).astype(np.uint8)
+                Image.fromarray(pixels).convert(mode).save(folder / name / f"{number:02}.png")
+        return folder
+
+    return write
+
+
+@pytest.fixture
+def leaves(tmp_path: Path, draw: Draw) -> Path:
+    """Three classes of twelve pictures, 24 wide and 20 high: healthy, mildew, rust."""
+    return draw(tmp_path / "leaves")
