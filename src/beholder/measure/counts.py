@@ -1,0 +1,98 @@
+"""Hits, guesses and truths per class, and the shares that follow; observed once, or redrawn many times."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Counts:
+    """Per class, how many pictures were hit, guessed and true; a leading axis, where there is one, runs over resamples.
+
+    hits, guessed, truth: float64 (..., K); total: float64 (..., 1), all pictures.
+    Every share is float64 (..., K) in 0..1, NaN where nothing is there to divide by.
+    """
+
+    hits: Floats
+    guessed: Floats
+    truth: Floats
+    total: Floats
+
+    def precision(self) -> Floats:
+        """Return the share of the guesses of a class that are right."""
+        return _share(self.hits, self.guessed)
+
+    def recall(self) -> Floats:
+        """Return the share of the pictures of a class that are found; doctors say sensitivity."""
+        return _share(self.hits, self.truth)
+
+    def specificity(self) -> Floats:
+        """Return the share of the pictures not of a class that are not called so."""
+        return _share(self.rejected(), self.total - self.truth)
+
+    def rejected(self) -> Floats:
+        """Return how many pictures not of a class were not called so: true negatives."""
+        return self.total - self.truth - self.guessed + self.hits
+
+    def f1(self) -> Floats:
+        """Return the harmonic mean of precision and recall; NaN for a class that no picture has."""
+        return np.where(self.truth > 0, _share(2 * self.hits, self.truth + self.guessed), np.nan)
+
+    def micro_f1(self) -> Floats:
+        """Return F1 of all decisions thrown together: float64 (...)."""
+        return _share(2 * self.hits.sum(-1), self.truth.sum(-1) + self.guessed.sum(-1))
+
+
+def of_confusion(confusion: Ints) -> Counts:
+    """Return the counts in a confusion matrix int64 (K, K), rows = truth."""
+    table = confusion.astype(np.float64)
+    return Counts(np.diagonal(table), table.sum(0), table.sum(1), table.sum(keepdims=True)[0])
+
+
+def redrawn(confusion: Ints, *, seed: int, repeats: int) -> Counts:
+    """Return the counts of `repeats` resamples in which each true class keeps its size.
+
+    Resampling the pictures of one class is a multinomial draw over the cells of its row, so no picture is touched.
+    """
+    rng = np.random.default_rng(seed)
+    k = len(confusion)
+    hits, guessed = np.zeros((repeats, k)), np.zeros((repeats, k))
+    truth = confusion.sum(axis=1)
+    for row in np.flatnonzero(truth):
+        columns = np.flatnonzero(confusion[row])
+        drawn = rng.multinomial(truth[row], confusion[row, columns] / truth[row], size=repeats)
+        guessed[:, columns] += drawn
+        hits[:, row] = drawn[:, columns == row].sum(axis=1)
+    total = np.full((repeats, 1), float(truth.sum()))
+    return Counts(hits, guessed, np.broadcast_to(truth.astype(np.float64), hits.shape), total)
+
+
+def weighted(targets: Ints, guesses: Ints, classes: int, weights: Iterable[Ints]) -> Counts:
+    """Return the counts of the resamples `weights`, each int64 (N,): how often each picture was drawn."""
+    right = targets == guesses
+    hit = targets[right]
+    rows = [
+        np.stack([np.bincount(hit, w[right], classes), np.bincount(guesses, w, classes), np.bincount(targets, w, classes)])
+        for w in weights
+    ]
+    stacked = np.array(rows, np.float64).reshape(-1, 3, classes)
+    return Counts(stacked[:, 0], stacked[:, 1], stacked[:, 2], stacked[:, 2].sum(axis=1, keepdims=True))
+
+
+def of_labels(guesses: npt.NDArray[np.bool_], truth: npt.NDArray[np.bool_], weights: Floats) -> Counts:
+    """Return the counts of multi-label decisions bool (N, K) under weights float64 (..., N)."""
+    hits, guessed, true = (weights @ table.astype(np.float64) for table in (guesses & truth, guesses, truth))
+    return Counts(hits, guessed, true, weights.sum(axis=-1, keepdims=True))
+
+
+def _share(part: Floats, whole: Floats) -> Floats:
+    part, whole = np.broadcast_arrays(part, whole)
+    shares: Floats = np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)
+    return shares
