@@ -1,0 +1,1 @@
+"""From a source to batches: sources, pixels, survey, digests, split, cache, augmentation, loader."""

@@ -1,0 +1,308 @@
+"""Pictures decoded once: shards of uint8 pixels under the user's cache folder, found by the digest of the file.
+
+    pixels/<policy>/<shard>/pixels.npy     uint8 (n, C, H, W)
+                           /digests.npy    uint8 (n, 32)
+
+A shard is a folder that is whole or absent and never changes, so any number of processes may read and write at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import tempfile
+import threading
+import time
+import uuid
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from beholder.base import events
+from beholder.base.errors import DataError, PictureError, UsageError, did_you_mean
+from beholder.base.files import cache_folder, folder_atomic, sha256, telling_disk_errors
+from beholder.base.records import Bad, Pictures, PixelPolicy
+from beholder.data.digest import digested
+from beholder.data.image import load
+
+CONVERSION = 1
+"""Counts the versions of `data.image`'s conversion: raise it when the same file would give other pixels."""
+
+SHARD = 256 << 20
+"""Most bytes of pixels in one shard, and in memory while it is filled."""
+
+ON_BAD = ("report", "skip", "stop")
+"""What to do with pictures that cannot be read: say so and go on, go on, or raise at the first."""
+
+U8 = npt.NDArray[np.uint8]
+I64 = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Pixels:
+    """Decoded pictures on disk, mapped into memory.
+
+    rows:    int64 (M,), the rows of the pictures that could be read; position p of the pixels is row rows[p]
+    shape:   (C, H, W)
+    bad:     what could not be read, and why
+    decoded: how many files were decoded to make this; 0 when all were in the cache
+    shards:  uint8 (n, C, H, W) each; shard, place: int64 (M,), in which of them a picture lies, and where in it
+    """
+
+    rows: I64
+    shape: tuple[int, int, int]
+    bad: tuple[Bad, ...]
+    decoded: int
+    shards: tuple[U8, ...]
+    shard: I64
+    place: I64
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def take(self, positions: npt.NDArray[np.integer]) -> U8:
+        """Return a copy of the pixels at `positions`, int (B,) in 0..M-1: uint8 (B, C, H, W)."""
+        shard, place = self.shard[positions], self.place[positions]
+        used = np.unique(shard)
+        if len(used) == 1:
+            return _rows(self.shards[used[0]], place)
+        out = np.empty((len(shard), *self.shape), np.uint8)
+        for k in used:
+            here = np.flatnonzero(shard == k)
+            out[here] = _rows(self.shards[k], place[here])
+        return out
+
+    def subset(self, positions: npt.NDArray[np.integer]) -> Pixels:
+        """Return the pixels at `positions` only, in that order; no pixel is copied."""
+        return replace(self, rows=self.rows[positions], shard=self.shard[positions], place=self.place[positions])
+
+
+def cached(
+    pictures: Pictures,
+    policy: PixelPolicy,
+    *,
+    root: str | Path | None = None,
+    on_bad: str = "report",
+    workers: int = 0,
+    limit: int = 20 * 2**30,
+) -> Pixels:
+    """Return the pixels of all pictures that can be read, decoding those that are not in the cache yet.
+
+    root: the cache folder (the user's by default); workers: threads that decode (0: one per core)
+    limit: bytes that the pixels of all sets may take; the shards used least recently go first, never those of this call
+    Raises `DataError` (all-unreadable; with "stop" bad-picture) and `MachineError` where the cache cannot be written.
+    """
+    if on_bad not in ON_BAD:
+        raise UsageError(f"on_bad cannot be '{on_bad}'", code="bad-value", hint=did_you_mean(on_bad, ON_BAD))
+    if pictures.digests is None:
+        pictures = digested(pictures, root=root)
+    assert pictures.digests is not None
+    top = cache_folder(root) / "pixels"
+    shelf = _Shelf(top / _name(policy), (policy.channels, policy.height, policy.width))
+    keys = _keys(pictures.digests)
+    missing = list({key: row for row, key in reversed(list(enumerate(keys))) if key not in shelf.where}.values())[::-1]
+    failed = _fill(shelf, pictures, missing, policy, workers=workers, stop=on_bad == "stop") if missing else {}
+    bad = tuple(Bad(pictures.keys[row], failed[key].code, failed[key].message) for row, key in enumerate(keys) if key in failed)
+    if bad:
+        _judge(bad, pictures, on_bad)
+    rows = np.array([row for row, key in enumerate(keys) if key not in failed], np.int64)
+    found = np.array([shelf.where[keys[row]] for row in rows], np.int64).reshape(-1, 2)
+    shelf.touch(np.unique(found[:, 0]))
+    _evict(top, limit, keep={shelf.paths[k] for k in np.unique(found[:, 0])})
+    return Pixels(rows, shelf.shape, bad, len(missing) - len(failed), tuple(shelf.shards), shard=found[:, 0], place=found[:, 1])
+
+
+class _Shelf:
+    """The shards of one policy, mapped; `where`: digest → (number of the shard, place in it)."""
+
+    def __init__(self, folder: Path, shape: tuple[int, int, int]) -> None:
+        self.folder = folder
+        self.shape = shape
+        self.paths: list[Path] = []
+        self.shards: list[U8] = []
+        self.where: dict[bytes, tuple[int, int]] = {}
+        for path in sorted(folder.glob("[!.]*")):
+            self.add(path)
+
+    def add(self, path: Path) -> None:
+        """Map a shard; one that is damaged is removed, and its pictures will be decoded again."""
+        try:
+            pixels = np.load(path / "pixels.npy", mmap_mode="r", allow_pickle=False)
+            digests = np.load(path / "digests.npy", allow_pickle=False)
+            sound = pixels.dtype == digests.dtype == np.uint8 and digests.shape == (len(pixels), 32)
+        except (OSError, ValueError, EOFError):
+            sound = False
+        if not sound or pixels.shape[1:] != self.shape:
+            shutil.rmtree(path, ignore_errors=True)
+            return
+        number = len(self.shards)
+        self.where |= {key: (number, place) for place, key in enumerate(_keys(digests))}
+        self.shards.append(np.asarray(pixels))
+        self.paths.append(path)
+
+    def touch(self, numbers: npt.NDArray[np.integer]) -> None:
+        """Note that shards were used now."""
+        for k in numbers:
+            with contextlib.suppress(OSError):
+                os.utime(self.paths[k])
+
+    def write(self, pixels: U8, digests: U8) -> None:
+        """Add a new shard, whole or not at all. Raises `MachineError`."""
+        path = self.folder / uuid.uuid4().hex[:16]
+        with folder_atomic(path) as folder:
+            np.save(folder / "pixels.npy", pixels)
+            np.save(folder / "digests.npy", digests)
+        self.add(path)
+
+
+def _fill(
+    shelf: _Shelf, pictures: Pictures, missing: Sequence[int], policy: PixelPolicy, *, workers: int, stop: bool
+) -> dict[bytes, PictureError]:
+    """Decode the rows `missing` into new shards; return what could not be read, by digest.
+
+    However it ends, finished shards stay; at Ctrl-C the shard at hand is kept as well.
+    """
+    assert pictures.digests is not None
+    _check_writable(shelf.folder)
+    size = max(1, int(np.prod(shelf.shape)))
+    pixels = np.empty((min(len(missing), max(1, SHARD // size)), *shelf.shape), np.uint8)
+    held: list[int] = []
+    failed: dict[bytes, PictureError] = {}
+    telling = _Telling(len(missing))
+    step = max(1, min(256, (8 << 20) // size))
+    chunks = [missing[k : k + step] for k in range(0, len(missing), step)]
+    try:
+        with _decoded(chunks, pictures, policy, workers=workers) as results:
+            for row, picture in results:
+                if isinstance(picture, PictureError):
+                    if stop:
+                        raise DataError(f"{pictures.keys[row]}: {picture.message}", code="bad-picture", hint=picture.hint)
+                    failed[pictures.digests[row].tobytes()] = picture
+                else:
+                    pixels[len(held)] = picture
+                    held.append(row)
+                telling.one()
+                if len(held) == len(pixels):
+                    shelf.write(pixels, pictures.digests[held])
+                    held = []
+    except KeyboardInterrupt:
+        if held:
+            shelf.write(pixels[: len(held)], pictures.digests[held])
+        raise
+    if held:
+        shelf.write(pixels[: len(held)], pictures.digests[held])
+    return failed
+
+
+@contextlib.contextmanager
+def _decoded(
+    chunks: Sequence[Sequence[int]], pictures: Pictures, policy: PixelPolicy, *, workers: int
+) -> Iterator[Iterator[tuple[int, U8 | PictureError]]]:
+    """Yield an iterator over (row, pixels or the error) in order; leaving the block ends the threads at their next picture."""
+    stopping = threading.Event()
+
+    def decode(rows: Sequence[int]) -> list[tuple[int, U8 | PictureError]]:
+        done: list[tuple[int, U8 | PictureError]] = []
+        for row in rows:
+            if stopping.is_set():
+                break
+            try:
+                done.append((row, load(pictures.store.read(pictures.keys[row]), policy)))
+            except PictureError as error:
+                done.append((row, error.with_traceback(None)))
+        return done
+
+    def results(pool: ThreadPoolExecutor, ahead: int) -> Iterator[tuple[int, U8 | PictureError]]:
+        flying: deque[Future[list[tuple[int, U8 | PictureError]]]] = deque()
+        for chunk in chunks:
+            flying.append(pool.submit(decode, chunk))
+            if len(flying) > ahead:
+                yield from flying.popleft().result()
+        while flying:
+            yield from flying.popleft().result()
+
+    workers = workers or os.cpu_count() or 1
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="beholder-decode")
+    try:
+        yield results(pool, 2 * workers)
+    finally:
+        stopping.set()
+        pool.shutdown(cancel_futures=True)
+
+
+class _Telling:
+    """Says how far decoding is, at most five times a second."""
+
+    def __init__(self, total: int) -> None:
+        self._total, self._done = total, 0
+        self._began = self._last = time.monotonic()
+
+    def one(self) -> None:
+        """Count one picture."""
+        self._done += 1
+        now = time.monotonic()
+        if self._done < self._total and now - self._last < 0.2:
+            return
+        self._last = now
+        rate = self._done / max(now - self._began, 1e-6)
+        events.progress("decode", self._done, self._total, rate=f"{rate:.0f} pictures/s")
+
+
+def _judge(bad: Sequence[Bad], pictures: Pictures, on_bad: str) -> None:
+    counts = ", ".join(f"{n} {code}" for code, n in Counter(b.code for b in bad).most_common())
+    few = ", ".join(b.key for b in bad[:3]) + (", …" if len(bad) > 3 else "")
+    text = f"{len(bad)} of {len(pictures)} pictures in {pictures.store.name} cannot be read: {counts} ({few})"
+    if len(bad) == len(pictures):
+        raise DataError(text, code="all-unreadable", hint=bad[0].message)
+    if on_bad == "report":
+        events.warn(text, hint="they are left out; repair or remove them, or see on_bad = skip | stop", bad=len(bad))
+
+
+def _check_writable(folder: Path) -> None:
+    """Raise `MachineError` before any work is done, rather than when the first shard is full."""
+    with telling_disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+
+
+def _evict(top: Path, limit: int, *, keep: set[Path]) -> None:
+    """Delete the shards used least recently until all take no more than `limit` bytes, and what a killed run left behind."""
+    shards = []
+    for path in top.glob("*/*"):
+        with contextlib.suppress(OSError):
+            used = path.stat().st_mtime
+            if path.name.startswith("."):
+                if time.time() - used > 3600:
+                    shutil.rmtree(path, ignore_errors=True)
+                continue
+            shards.append((used, sum(file.stat().st_size for file in path.iterdir()), path))
+    total = sum(size for _, size, _ in shards)
+    for _, size, path in sorted(shards):
+        if total <= limit:
+            return
+        if path not in keep:
+            shutil.rmtree(path, ignore_errors=True)
+            total -= size
+
+
+def _name(policy: PixelPolicy) -> str:
+    return sha256(json.dumps([CONVERSION, policy.json()], sort_keys=True).encode())[:16]
+
+
+def _keys(digests: U8) -> list[bytes]:
+    flat = np.ascontiguousarray(digests).tobytes()
+    return [flat[k : k + 32] for k in range(0, len(flat), 32)]
+
+
+def _rows(pixels: U8, places: I64) -> U8:
+    if (np.diff(places) == 1).all():
+        return pixels[places[0] : places[-1] + 1].copy()
+    return pixels.take(places, axis=0)

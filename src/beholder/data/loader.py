@@ -1,0 +1,199 @@
+"""From decoded pixels to batches on the device, in an order that depends on nothing but the seed and the epoch."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from beholder.data.augment import Augment, augment, mix
+from beholder.data.draws import Draws, permutation
+
+I64 = npt.NDArray[np.int64]
+
+READY = 3
+"""How many batches are read ahead of the one in use."""
+
+
+class Readable(Protocol):
+    """What batches are made of: `data.cache.Pixels`, or anything with its shape (C, H, W), length and `take`."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Return (C, H, W)."""
+
+    def __len__(self) -> int: ...
+
+    def take(self, positions: I64) -> npt.NDArray[np.uint8]:
+        """Return uint8 (B, C, H, W)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """One step's pictures.
+
+    images: float32 (B, C, H, W) on the device, augmented and normalised; targets: float32 (B, K) on the device, mixed as the
+    images are; indices: int64 (B,) on the CPU, positions in the pixels
+    """
+
+    images: Tensor
+    targets: Tensor
+    indices: Tensor
+
+
+class Batches:
+    """The batches of training.
+
+    pixels:    M pictures; targets: float32 (M, K), one-hot, smoothed or multi-hot
+    mean, std: C floats each, in 0..1 units, with which images are normalised
+    memory:    bytes of pixels that may stay on the device; a larger set is read ahead by a thread. The batches are the same.
+    stall:     seconds waited for pixels so far
+
+    An incomplete last batch is left out, so every step is of the same size; with less than one batch that one is the epoch.
+    """
+
+    def __init__(
+        self,
+        pixels: Readable,
+        targets: Tensor,
+        *,
+        batch: int,
+        seed: int,
+        device: torch.device | str,
+        mean: Sequence[float],
+        std: Sequence[float],
+        plan: Augment | None = None,
+        memory: int = 0,
+    ) -> None:
+        self.pixels = pixels
+        self.batch = min(batch, len(pixels))
+        self.seed = seed
+        self.device = torch.device(device)
+        self.plan = plan or Augment()
+        self.stall = 0.0
+        self._targets = targets.to(self.device)
+        self._scale, self._offset = _affine(mean, std, self.device)
+        self._resident = _whole(pixels, self.device) if len(pixels) * _size(pixels) <= memory else None
+
+    def __len__(self) -> int:
+        return len(self.pixels) // self.batch if self.batch else 0
+
+    @property
+    def resident(self) -> bool:
+        """Return True where all pixels stay on the device."""
+        return self._resident is not None
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """Yield the batches of an epoch from step `start` on; the pixels of earlier steps are not read."""
+        order = permutation(self.seed, epoch, len(self.pixels))
+        steps = [order[k * self.batch : (k + 1) * self.batch] for k in range(start, len(self))]
+        for positions, images in self._read(steps):
+            yield self._batch(epoch, torch.from_numpy(positions), images)
+
+    def _read(self, steps: Sequence[I64]) -> Iterator[tuple[I64, Tensor]]:
+        if self._resident is not None:
+            for positions in steps:
+                yield positions, self._resident.index_select(0, torch.from_numpy(positions).to(self.device))
+            return
+        with closing(_ahead(steps, lambda positions: _tensor(self.pixels.take(positions), self.device))) as ahead:
+            for positions in steps:
+                began = time.perf_counter()
+                images = next(ahead)
+                self.stall += time.perf_counter() - began
+                yield positions, images.to(self.device, non_blocking=True)
+
+    def _batch(self, epoch: int, indices: Tensor, images: Tensor) -> Batch:
+        draws = Draws(self.seed, epoch, indices, device=self.device)
+        images = augment(images, draws, self.plan)
+        targets = self._targets.index_select(0, indices.to(self.device))
+        images = _normalise(images, self._scale, self._offset)
+        images, targets = mix(images, targets, draws, self.plan)
+        return Batch(images, targets, indices)
+
+
+def plain(
+    pixels: Readable, *, batch: int, device: torch.device | str, mean: Sequence[float], std: Sequence[float]
+) -> Iterator[Tensor]:
+    """Yield all pictures in their order, normalised, float32 (B, C, H, W) on `device`; the last batch may be smaller."""
+    device = torch.device(device)
+    scale, offset = _affine(mean, std, device)
+    steps = [np.arange(k, min(k + batch, len(pixels))) for k in range(0, len(pixels), batch)]
+    with closing(_ahead(steps, lambda positions: _tensor(pixels.take(positions), device))) as ahead:
+        for images in ahead:
+            yield _normalise(images.to(device, non_blocking=True), scale, offset)
+
+
+def statistics(pixels: Readable, *, sample: int = 2000) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return the mean and standard deviation of each channel, in 0..1 units, over up to `sample` pictures spread evenly.
+
+    A deviation is at least one grey level, so that dividing by it is safe.
+    """
+    number = min(sample, len(pixels))
+    positions = np.arange(number) * len(pixels) // max(number, 1)
+    count, total, squares = 0, np.zeros(pixels.shape[0]), np.zeros(pixels.shape[0])
+    for chunk in np.array_split(positions, max(1, number * _size(pixels) >> 26)):
+        values = pixels.take(chunk).astype(np.float64)
+        count += values[:, 0].size
+        total += values.sum(axis=(0, 2, 3))
+        squares += np.square(values).sum(axis=(0, 2, 3))
+    mean = total / max(count, 1)
+    std = np.sqrt(np.maximum(squares / max(count, 1) - mean**2, 1.0))
+    return tuple((mean / 255).tolist()), tuple((std / 255).tolist())
+
+
+def _ahead(steps: Sequence[I64], work: Callable[[I64], Tensor], *, ready: int = READY) -> Generator[Tensor, None, None]:
+    """Yield `work` of each step in order, computed by a thread while the ones before are in use."""
+    flying: deque[Future[Tensor]] = deque()
+    pool = ThreadPoolExecutor(1, thread_name_prefix="beholder-read-ahead")
+    try:
+        for positions in steps:
+            flying.append(pool.submit(work, positions))
+            if len(flying) > ready:
+                yield flying.popleft().result()
+        while flying:
+            yield flying.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _affine(mean: Sequence[float], std: Sequence[float], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return what images in 0..1 are multiplied by, and what is added then: float32 (1, C, 1, 1) each."""
+    scale = 1 / torch.tensor(std, dtype=torch.float64)
+    offset = -torch.tensor(mean, dtype=torch.float64) * scale
+    return scale.float().reshape(1, -1, 1, 1).to(device), offset.float().reshape(1, -1, 1, 1).to(device)
+
+
+def _normalise(images: Tensor, scale: Tensor, offset: Tensor) -> Tensor:
+    """Return float32 images whose channels have mean 0 and deviation 1: one product and one sum in place."""
+    if not images.is_floating_point():
+        scale = scale / 255
+    return (images * scale).add_(offset)
+
+
+def _tensor(pixels: npt.NDArray[np.uint8], device: torch.device) -> Tensor:
+    images = torch.from_numpy(pixels)
+    return images.pin_memory() if device.type == "cuda" else images
+
+
+def _whole(pixels: Readable, device: torch.device) -> Tensor:
+    """Return all pixels as one uint8 tensor (M, C, H, W) on the device, copied in pieces of 64 MiB."""
+    whole = torch.empty((len(pixels), *pixels.shape), dtype=torch.uint8, device=device)
+    step = max(1, (64 << 20) // max(1, _size(pixels)))
+    for k in range(0, len(pixels), step):
+        whole[k : k + step] = torch.from_numpy(pixels.take(np.arange(k, min(k + step, len(pixels)))))
+    return whole
+
+
+def _size(pixels: Readable) -> int:
+    """Return the bytes of one picture."""
+    channels, height, width = pixels.shape
+    return channels * height * width
