@@ -1,0 +1,231 @@
+"""The house rules of docs/ARCHITECTURE.md, read from the source with `ast` and from fresh interpreters."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+SRC = Path(__file__).parent.parent / "src"
+LEVELS = [{"base"}, {"data", "nets", "measure", "machine"}, {"bundle"}, {"learn", "use"}, {"study"}, {"cli"}, {"__main__", ""}]
+LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
+FORBIDDEN_NAMES = {"utils", "util", "common", "helpers", "helper", "manager", "misc"}
+PICKLERS = {"pickle", "_pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
+
+
+@dataclass(frozen=True)
+class Import:
+    """One imported name: `torch.nn` for `import torch.nn` and for `from torch import nn`."""
+
+    name: str
+    line: int
+    typing_only: bool
+
+
+def imports(tree: ast.AST, package: str, *, typing_only: bool = False) -> Iterator[Import]:
+    """Yield every import below `tree`, those inside functions too."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.Import):
+            yield from (Import(alias.name, node.lineno, typing_only) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package.rsplit(".", node.level - 1)[0] if node.level else ""
+            module = ".".join(part for part in (above, node.module) if part)
+            yield from (Import(f"{module}.{alias.name}", node.lineno, typing_only) for alias in node.names)
+        elif isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
+            yield from imports(ast.Module(node.body, []), package, typing_only=True)
+            yield from imports(ast.Module(node.orelse, []), package, typing_only=typing_only)
+        else:
+            yield from imports(node, package, typing_only=typing_only)
+
+
+def dotted(path: Path) -> str:
+    return ".".join(path.relative_to(SRC).with_suffix("").parts).removesuffix(".__init__")
+
+
+def room(module: str) -> str:
+    """`beholder.data.image` → `data`; the face of the package is ``."""
+    return module.partition(".")[2].partition(".")[0]
+
+
+FILES = sorted((SRC / "beholder").rglob("*.py"))
+TREES = {path: ast.parse(path.read_text("utf-8")) for path in FILES}
+MODULES = {dotted(path): path for path in FILES}
+IMPORTS = {
+    name: list(imports(TREES[path], name if path.name == "__init__.py" else name.rpartition(".")[0]))
+    for name, path in MODULES.items()
+}
+
+
+def target(name: str) -> str:
+    """The module of this package that an imported name lies in."""
+    while name not in MODULES:
+        name = name.rpartition(".")[0]
+    return name
+
+
+def inside(name: str) -> list[Import]:
+    return [found for found in IMPORTS[name] if found.name.partition(".")[0] == "beholder"]
+
+
+def breaks_ladder(importer: str, imported: str) -> bool:
+    here, there = room(importer), room(imported)
+    return here != there and LEVEL[there] >= LEVEL[here]
+
+
+def chains(tree: ast.AST) -> set[str]:
+    """Every dotted name that is read or called: `torch.load`, `os.environ`."""
+    return {ast.unparse(node) for node in ast.walk(tree) if isinstance(node, (ast.Attribute, ast.Name))}
+
+
+def outside(*rooms: str) -> list[Path]:
+    return [path for name, path in MODULES.items() if room(name) not in rooms]
+
+
+def test_reader_sees_imports_wherever_they_hide() -> None:
+    text = "import a.b\nif TYPE_CHECKING:\n    import c\ndef f():\n    from . import d\n    from ..e import f as g\n"
+    found = [(i.name, i.line, i.typing_only) for i in imports(ast.parse(text), "beholder.data")]
+    expected = [("a.b", 1, False), ("c", 3, True), ("beholder.data.d", 5, False), ("beholder.e.f", 6, False)]
+    assert found == expected
+
+
+def test_ladder_knows_up_from_down() -> None:
+    assert not breaks_ladder("beholder.study.steps", "beholder.learn.train")
+    assert breaks_ladder("beholder.use.predict", "beholder.learn.train")
+    assert breaks_ladder("beholder.data.image", "beholder.nets.build")
+    assert breaks_ladder("beholder.base.files", "beholder.data.image")
+    assert breaks_ladder("beholder.study.steps", "beholder.cli.show")
+
+
+def test_every_room_has_its_level() -> None:
+    assert {room(name) for name in MODULES} <= set(LEVEL) | {"recipes"}
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_imports_point_down(module: str) -> None:
+    if module == "beholder":
+        return
+    wrong = [f"line {i.line}: {i.name}" for i in inside(module) if breaks_ladder(module, target(i.name))]
+    assert not wrong, f"{module} imports what lies beside or above it: {wrong}"
+
+
+def test_what_serves_cannot_train() -> None:
+    seen: set[str] = set()
+    todo = [name for name in MODULES if room(name) == "use"]
+    while todo:
+        name = todo.pop()
+        if name not in seen:
+            seen.add(name)
+            todo += [target(i.name) for i in inside(name) if not i.typing_only]
+    assert not {name for name in seen if room(name) == "learn"}
+
+
+def test_no_cycles_between_modules() -> None:
+    graph = {name: {target(i.name) for i in inside(name) if not i.typing_only} - {name} for name in MODULES}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(" → ".join(error.args[1]))
+
+
+@pytest.mark.parametrize("path", FILES, ids=[str(path.relative_to(SRC)) for path in FILES])
+def test_files_and_functions_are_short_and_well_named(path: Path) -> None:
+    lines = len(path.read_text("utf-8").splitlines())
+    assert lines <= 400, f"{lines} lines"
+    functions = [node for node in ast.walk(TREES[path]) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
+    long = {f.name: (f.end_lineno or 0) - f.lineno + 1 for f in functions if (f.end_lineno or 0) - f.lineno + 1 > 60}
+    assert not long, "a function fits a screen"
+    assert path.stem not in FORBIDDEN_NAMES
+    assert path.parent.name not in FORBIDDEN_NAMES
+
+
+@pytest.mark.parametrize("path", FILES, ids=[str(path.relative_to(SRC)) for path in FILES])
+def test_importing_does_nothing_but_define(path: Path) -> None:
+    calls = [node.lineno for node in TREES[path].body if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)]
+    assert not calls, f"calls at import in lines {calls}"
+    loops = [node.lineno for node in TREES[path].body if isinstance(node, (ast.For, ast.While, ast.With))]
+    assert not loops, f"statements at import in lines {loops}"
+
+
+def test_only_one_place_opens_pictures() -> None:
+    decoders = {"Image.open", "PIL.Image.open", "torchvision.io"}
+    for name, path in MODULES.items():
+        if name == "beholder.data.image":
+            continue
+        found = {i.name for i in IMPORTS[name]}
+        assert not {n for n in found if n == "PIL.Image.open" or n.startswith(("torchvision.io", "cv2", "imageio"))}, name
+        assert not chains(TREES[path]) & decoders, name
+
+
+def test_only_machine_knows_of_clusters() -> None:
+    for name in MODULES:
+        if room(name) != "machine":
+            found = {i.name for i in IMPORTS[name]}
+            assert not {n for n in found if n.partition(".")[0] == "ray" or n.startswith("torch.distributed")}, name
+            assert not {c for c in chains(TREES[MODULES[name]]) if c.startswith("torch.distributed")}, name
+
+
+def test_nothing_pickles() -> None:
+    for name, path in MODULES.items():
+        assert not {i.name for i in IMPORTS[name] if i.name.partition(".")[0] in PICKLERS}, name
+        assert not chains(TREES[path]) & {"torch.load", "torch.save"}, name
+        allowed = [k for k in ast.walk(TREES[path]) if isinstance(k, ast.keyword) and k.arg == "allow_pickle"]
+        assert all(ast.unparse(k.value) == "False" for k in allowed), name
+
+
+def test_only_the_command_line_prints() -> None:
+    for path in outside("cli"):
+        prints = [n.lineno for n in ast.walk(TREES[path]) if isinstance(n, ast.Call) and ast.unparse(n.func) == "print"]
+        assert not prints, f"{path.relative_to(SRC)}: print in lines {prints}"
+
+
+def test_only_machine_and_command_line_read_the_environment() -> None:
+    for path in outside("machine", "cli"):
+        assert not chains(TREES[path]) & {"os.environ", "os.getenv"}, path.relative_to(SRC)
+
+
+def loaded_by(code: str, *names: str) -> set[str]:
+    """Which of the modules `names` a fresh interpreter holds after it ran `code`."""
+    asked = f"{code}\nimport sys as s\ns.stderr.write(' '.join(n for n in {names!r} if n in s.modules))"
+    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True, timeout=60)
+    return set(done.stderr.split())
+
+
+def test_import_loads_no_heavy_library() -> None:
+    assert not loaded_by("import beholder; dir(beholder)", "torch", "numpy", "PIL", "timm", "sklearn", "matplotlib", "typer")
+
+
+def test_help_loads_no_heavy_library() -> None:
+    code = "from beholder.cli.run import run\nassert run(['--help']) == 0\nassert run(['train', '--help']) == 0"
+    assert not loaded_by(code, "torch", "PIL", "timm", "sklearn", "matplotlib", "rich")
+
+
+def best_of(times: int, *command: str) -> float:
+    """The shortest wall time in seconds of a command, interpreter start included."""
+    found = []
+    for _ in range(times):
+        start = time.perf_counter()
+        subprocess.run(command, capture_output=True, check=True, timeout=60)
+        found.append(time.perf_counter() - start)
+    return min(found)
+
+
+def test_import_is_quick(record_property: Callable[[str, object], None]) -> None:
+    """The budget is 0.1 s; twice that is allowed here, as tests share their machine."""
+    bare = best_of(5, sys.executable, "-c", "pass")
+    seconds = best_of(5, sys.executable, "-c", "import beholder") - bare
+    record_property("import_seconds", round(seconds, 3))
+    assert seconds < 0.2
+
+
+def test_help_is_quick(record_property: Callable[[str, object], None]) -> None:
+    """The budget is 0.35 s; twice that is allowed here, as tests share their machine."""
+    seconds = best_of(5, sys.executable, "-m", "beholder", "--help")
+    record_property("help_seconds", round(seconds, 3))
+    assert seconds < 0.7
