@@ -102,19 +102,27 @@ def cluster_numbers(n: int, clusters: npt.ArrayLike | None) -> Ints:
 
 
 def interval(value: float, draws: Floats, n: int, *, level: float = 0.95, units: float = 0.0) -> Score:
-    """Return `value` with the central `level` of its bootstrap `draws` (float (R,), NaN left out), widened to hold it.
+    """Return `value` with its interval, widened to hold it, from bootstrap `draws` (float (R,), NaN left out).
 
-    units: for a share, the number of independent observations behind it. A sample without a mistake gives draws without
-           spread, which says nothing of how rare mistakes are; the interval is then Wilson's for that many observations.
+    units: 0: the interval is the central `level` of the draws. For a share in 0..1, the number of independent observations
+           behind it: the interval is then Wilson's for the n at which a share has the variance of the draws. Percentiles
+           of few mistakes are too short (docs/LOG.md), and without any mistake the draws have no spread at all; `units`
+           then stands in for that n.
+    Source: L. Brown, T. Cai, A. DasGupta, Interval estimation for a binomial proportion, Statistical Science 16 (2001);
+    effective n: E. Korn, B. Graubard, Confidence intervals for proportions with small expected number of positive counts
+    estimated from survey data, Survey Methodology 24 (1998).
     """
     draws = draws[~np.isnan(draws)]
     if math.isnan(value) or draws.size == 0:
         return Score(math.nan, math.nan, math.nan, n)
-    if units > 0 and np.ptp(draws) == 0:
-        share = wilson(min(max(value, 0.0), 1.0) * units, units, level=level)
-        return Score(value, min(value, share.low), max(value, share.high), n)
-    low, high = np.quantile(draws, [1 - _inner(level), _inner(level)])
-    return Score(value, min(value, float(low)), max(value, float(high)), n)
+    if units > 0:
+        spread, share = float(draws.var()), min(max(value, 0.0), 1.0)
+        effective = share * (1 - share) / spread if spread > 0 and 0 < share < 1 else units
+        found = wilson(share * effective, effective, level=level)
+        low, high = found.low, found.high
+    else:
+        low, high = np.quantile(draws, [1 - _inner(level), _inner(level)]).tolist()
+    return Score(value, min(value, low), max(value, high), n)
 
 
 def _inner(level: float) -> float:
