@@ -106,7 +106,7 @@ def interval(value: float, draws: Floats, n: int, *, level: float = 0.95, units:
 
     units: 0: the interval is the central `level` of the draws. For a share in 0..1, the number of independent observations
            behind it: the interval is then Wilson's for the n at which a share has the variance of the draws. Percentiles
-           of few mistakes are too short (docs/LOG.md), and without any mistake the draws have no spread at all; `units`
+           of few mistakes are too short, and without any mistake the draws have no spread at all; `units`
            then stands in for that n.
     Source: L. Brown, T. Cai, A. DasGupta, Interval estimation for a binomial proportion, Statistical Science 16 (2001);
     effective n: E. Korn, B. Graubard, Confidence intervals for proportions with small expected number of positive counts

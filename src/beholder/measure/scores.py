@@ -22,7 +22,7 @@ TABLE_CLASSES = 20
 """Printed scores show one line per class up to this many classes."""
 
 FEW = 10
-"""Below this many pictures of a class a note warns; simulated intervals of class means then hold the truth 84 to 95 % of times."""
+"""Below this many pictures of a class a note warns; intervals of means over classes may then be too short."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,7 +126,7 @@ def multi(
 ) -> Scores:
     """Score guesses where a picture may have several classes or none.
 
-    probabilities: float (N, K); targets: 0 or 1 (N, K); a class is guessed where its probability is above its threshold.
+    probabilities: float (N, K); targets: 0 or 1 (N, K); a class is guessed where its probability reaches its threshold.
     thresholds: one for all or (K,). groups: as for `single`.
 
     Headline: map (mean over the classes of average precision), micro_f1, macro_f1. A class that no picture has is left out of
@@ -139,7 +139,7 @@ def multi(
         hint = f"give 0 or 1 for each of {n} pictures and {k} classes"
         raise UsageError(f"multi-label targets have shape {truth.shape}", code="bad-targets", hint=hint)
     truth = truth.astype(bool)
-    guesses = p > np.asarray(thresholds, np.float64)
+    guesses = p >= np.asarray(thresholds, np.float64)
     clusters = _clusters(groups, n)
     seen = of_labels(guesses, truth, np.ones(n))
     drawn, precisions = _redraw_labels(p, guesses, truth, clusters, seed)
