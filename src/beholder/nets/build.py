@@ -1,0 +1,147 @@
+"""From a recipe or a spec to a net: the one door through which nets are built."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from beholder.base.errors import BundleError, UsageError, did_you_mean
+from beholder.base.recipe import NetRecipe
+from beholder.base.registry import Registry
+from beholder.nets import custom, init, pretrained
+from beholder.nets.features import head
+from beholder.nets.spec import NetSpec, Wants
+
+NETS = Registry(
+    "net",
+    {
+        "logistic": "beholder.nets.plain:logistic",
+        "mlp": "beholder.nets.plain:mlp",
+        "cnn": "beholder.nets.plain:cnn",
+        "fastnet": "beholder.nets.fastnet:fastnet",
+        "resnet": "beholder.nets.resnet:resnet",
+    },
+)
+"""Built-in nets by name; the entry-point group `beholder.nets` adds others."""
+
+
+@dataclass(frozen=True)
+class Created:
+    """A net with its initial weights, the spec that builds it again, and what was decided on the way, in sentences."""
+
+    net: nn.Module
+    spec: NetSpec
+    pretrained: bool
+    notes: tuple[str, ...] = ()
+
+
+def wants(recipe: NetRecipe) -> Wants:
+    """Return what the recipe's net asks of the pixels. Reads no weights.
+
+    Raises `UsageError` for an unknown name, or weights that are not there.
+    """
+    if recipe.name.startswith("timm:"):
+        return pretrained.wants(recipe.name.removeprefix("timm:"), recipe.weights)
+    if ":" not in recipe.name:
+        NETS.load(_chosen(recipe.name))
+    return Wants(reason=f"net '{recipe.name}' takes pictures as they are")
+
+
+def build(spec: NetSpec, *, trust: bool = False, seed: int = 0) -> nn.Module:
+    """Return the net of a spec with random weights, a pure function of (spec, seed); the global generator is left alone.
+
+    Raises `BundleError` (untrusted-net) for a `module:function` net unless `trust`: building it runs that code.
+    """
+    function = _function(spec.name, trust=trust)
+    given = {
+        **{"channels": spec.channels, "size": spec.size, "classes": spec.classes},
+        **{"width": spec.width, "dropout": spec.dropout, **spec.args},
+    }
+    try:
+        inspect.signature(function).bind(**given)
+    except TypeError as error:
+        raise BundleError(
+            f"net '{spec.name}' cannot be built: {error}", code="bad-spec", hint="the bundle is of another Beholder, or damaged"
+        ) from error
+    with _seeded(seed):
+        return function(**given)
+
+
+def create(
+    recipe: NetRecipe, *, channels: int, size: tuple[int, int], classes: int, sample: Tensor | None = None, seed: int = 0
+) -> Created:
+    """Return the recipe's net with its initial or pretrained weights.
+
+    sample: images float32 (B, C, H, W), normalised, for the schemes that look at data (lsuv, whitening).
+    Raises `UsageError` for a name, weights or scheme that cannot be had.
+    """
+    spec = NetSpec(_chosen(recipe.name), channels, *size, classes, recipe.width, recipe.dropout)
+    loaded = False
+    if recipe.name.startswith("timm:"):
+        net, spec, loaded = _timm(recipe, spec, seed)
+    else:
+        net = build(spec, trust=True, seed=seed)
+        if recipe.weights not in ("auto", "none"):
+            pretrained.load_into(net, recipe.weights, head=head(net))
+            loaded = True
+    return Created(net, spec, loaded, _initialised(net, recipe, loaded=loaded, sample=sample, seed=seed))
+
+
+def _timm(recipe: NetRecipe, spec: NetSpec, seed: int) -> tuple[nn.Module, NetSpec, bool]:
+    name = recipe.name.removeprefix("timm:")
+    origin = pretrained.source(name, recipe.weights)
+    spec = NetSpec(spec.name, spec.channels, *spec.size, spec.classes, dropout=spec.dropout, args=dict(origin.args))
+    if recipe.weights != "none":
+        with _seeded(seed):
+            net = pretrained.pretrained_net(
+                name, origin, channels=spec.channels, size=spec.size, classes=spec.classes, dropout=spec.dropout
+            )
+        if net is not None:
+            return net, spec, True
+    return build(spec, seed=seed), spec, False
+
+
+def _initialised(net: nn.Module, recipe: NetRecipe, *, loaded: bool, sample: Tensor | None, seed: int) -> tuple[str, ...]:
+    if loaded:
+        kept = "" if recipe.init in ("auto", "default") else f"; net.init={recipe.init} is not applied to them"
+        return (f"{recipe.name} starts from pretrained weights with a head of its own for these classes{kept}",)
+    scheme = init.scheme_of(net, recipe.init, sample=sample)
+    init.initialise(net, scheme, sample=sample, seed=seed)
+    return (f"{recipe.name} starts from random weights, scheme '{scheme}'",)
+
+
+def _chosen(name: str) -> str:
+    if name == "auto":
+        raise UsageError("the net is not chosen yet", code="net-not-chosen", hint="name one, or let nets.choose pick it first")
+    return name
+
+
+def _function(name: str, *, trust: bool) -> Callable[..., nn.Module]:
+    if name.startswith("timm:"):
+        return partial(pretrained.timm_net, model=name.removeprefix("timm:"))
+    if ":" not in name:
+        if name not in NETS.names():
+            hint = did_you_mean(name, NETS.names()) + ", or timm:NAME, or module:function of yours"
+            raise UsageError(f"there is no net named '{name}'", code="unknown-net", hint=hint)
+        return cast(Callable[..., nn.Module], NETS.load(name))
+    if not trust:
+        raise BundleError(
+            f"the net is code of its maker's, '{name}', which would be imported and run",
+            code="untrusted-net",
+            hint="if you trust who made it and that module is yours, load with trust=True",
+        )
+    return partial(custom.custom_net, target=name)
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield

@@ -1,0 +1,255 @@
+"""Nets and weights of timm (R. Wightman, PyTorch Image Models): any architecture, weights from the hub, a file or a folder."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+from torch import Tensor, nn
+
+from beholder.base import events
+from beholder.base.errors import BundleError, MachineError, UsageError, did_you_mean
+from beholder.nets import hub
+from beholder.nets.spec import Wants
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a timm net comes from.
+
+    config: timm's `pretrained_cfg`: input size, mean, std, …     args: its model arguments, such as {"pad_type": "same"}
+    file:   safetensors on this machine, None for random weights
+    """
+
+    config: Mapping[str, Any]
+    args: Mapping[str, Any] = field(default_factory=dict)
+    file: Path | None = None
+
+
+def source(name: str, weights: str) -> Source:
+    """Return where the net `name` (as timm calls it) comes from. `weights`: auto | none | PATH; reads no weights.
+
+    Raises `UsageError` for an unknown name, a path that is not there, a pickle, or a folder of another architecture.
+    """
+    config = published(name)
+    if weights == "none":
+        return Source(config)
+    if weights == "auto":
+        return Source(config, file=hub.cached(config))
+    file, described = weights_file(weights)
+    if described is None:
+        return Source(config, file=file)
+    if described["architecture"] != name.partition(".")[0]:
+        raise UsageError(
+            f"{weights} holds weights of '{described['architecture']}', not of '{name}'",
+            code="other-architecture",
+            hint=f"use net.name=timm:{described['architecture']}",
+        )
+    own = {**described.get("pretrained_cfg", {}), **_top(described, "num_classes")}
+    return Source({**config, **own}, described.get("model_args") or {}, file)
+
+
+def _top(described: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    return {name: described[name] for name in names if name in described}
+
+
+def published(name: str) -> dict[str, Any]:
+    """Return timm's `pretrained_cfg` of a model; raise `UsageError` with the nearest name for an unknown one."""
+    import timm
+
+    architecture, _, tag = name.partition(".")
+    if not timm.is_model(architecture):
+        near = did_you_mean(architecture, timm.list_models())
+        hint = (
+            near if near.startswith("did") else f"python -c \"import timm; print(timm.list_models('*{name[:4]}*'))\" lists some"
+        )
+        raise UsageError(f"timm has no model '{name}'", code="unknown-net", hint=hint)
+    known = [full.partition(".")[2] for full in timm.list_pretrained(architecture)]
+    if tag and tag not in known:
+        raise UsageError(f"timm has no weights '{tag}' of '{architecture}'", code="unknown-net", hint=did_you_mean(tag, known))
+    config = timm.get_pretrained_cfg(name)
+    return dataclasses.asdict(config) if config else {}
+
+
+def weights_file(path: str) -> tuple[Path, dict[str, Any] | None]:
+    """Return (safetensors file, config.json beside it or None) of a path to a file or to a folder in timm's local-dir form.
+
+    Raises `UsageError`: missing-weights, pickle-refused, bad-config.
+    """
+    place = Path(path)
+    if not place.exists():
+        raise UsageError(f"there are no weights at {path}", code="missing-weights", hint="net.weights is auto, none or a path")
+    folder = place if place.is_dir() else place.parent
+    if place.is_dir():
+        found = sorted(place.glob("*.safetensors"))
+        place = place / "model.safetensors" if place / "model.safetensors" in found or len(found) != 1 else found[0]
+        if not place.is_file():
+            raise UsageError(
+                f"{path} holds no model.safetensors",
+                code="missing-weights",
+                hint="a folder holds config.json and model.safetensors",
+            )
+    if place.suffix != ".safetensors":
+        raise UsageError(
+            f"{path} is not a safetensors file; pickled weights can run any code and are never read",
+            code="pickle-refused",
+            hint="convert: safetensors.torch.save_file(torch.load(FILE, weights_only=True), 'model.safetensors')",
+        )
+    return place, _described(folder / "config.json")
+
+
+def _described(config: Path) -> dict[str, Any] | None:
+    if not config.is_file():
+        return None
+    try:
+        described = json.loads(config.read_text("utf-8"))
+        if "pretrained_cfg" not in described:  # the older form: one flat table
+            described = {"architecture": described["architecture"], "pretrained_cfg": described}
+        return cast(dict[str, Any], {**described, "architecture": str(described["architecture"])})
+    except (ValueError, KeyError, TypeError) as error:
+        raise UsageError(
+            f"{config} is not a timm config: {error!r}",
+            code="bad-config",
+            hint="it is JSON with architecture, model_args, pretrained_cfg",
+        ) from error
+
+
+def wants(name: str, weights: str) -> Wants:
+    """Return the size, mean and std that the weights were trained with. Reads no weights."""
+    config = source(name, weights).config
+    size = config.get("input_size") or (3, 224, 224)
+    return Wants(
+        size=(int(size[1]), int(size[2])),
+        mean=tuple(float(v) for v in config.get("mean") or (0.485, 0.456, 0.406)),
+        std=tuple(float(v) for v in config.get("std") or (0.229, 0.224, 0.225)),
+        reason=f"timm:{name} was trained at {size[1]}x{size[2]}",
+        interpolation=config.get("interpolation"),
+    )
+
+
+def timm_net(
+    *, channels: int, size: tuple[int, int], classes: int, width: float = 1.0, dropout: float = 0.0, model: str, **args: Any
+) -> nn.Module:
+    """Return the timm net `model` with random weights. It has no width dial."""
+    del width
+    return _create(model, Source(published(model), args), channels=channels, size=size, classes=classes, dropout=dropout)
+
+
+_FORBIDDEN = ("pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path", "cache_dir", "features_only")
+
+
+def _create(
+    name: str,
+    origin: Source,
+    *,
+    channels: int,
+    size: tuple[int, int],
+    classes: int,
+    dropout: float,
+    state: dict[str, Tensor] | None = None,
+) -> nn.Module:
+    import timm
+
+    refused = [key for key in origin.args if key in _FORBIDDEN]
+    if refused:  # these read files or make something that is no classifier; a config from elsewhere has no business with them
+        raise BundleError(
+            f"model arguments of '{name}' may not set {', '.join(refused)}", code="bad-spec", hint="remove them from its config"
+        )
+    options: dict[str, Any] = {**origin.args, "in_chans": channels, "num_classes": classes}
+    if origin.config.get("fixed_input_size") and not origin.args.get("dynamic_img_size"):
+        options["img_size"] = size
+    if dropout:
+        options["drop_rate"] = dropout
+    config = {key: value for key, value in origin.config.items() if key not in _PLACES and value is not None}
+    if state is not None:
+        config["state_dict"] = state
+    try:
+        net: nn.Module = timm.create_model(
+            name.partition(".")[0], pretrained=state is not None, pretrained_cfg=config, **options
+        )
+    except (RuntimeError, TypeError, ValueError, AssertionError) as error:
+        what = "load its weights into" if state is not None else "build"
+        raise UsageError(
+            f"timm cannot {what} '{name}' for {size[0]}x{size[1]} pictures of {channels} channels: {error}",
+            code="net-failed",
+            hint="check that the weights are of this net, or try another size, data.size=224 say",
+        ) from error
+    return net
+
+
+_PLACES = ("url", "file", "source", "hf_hub_id", "hf_hub_filename", "custom_load")
+
+
+def pretrained_net(
+    name: str, origin: Source, *, channels: int, size: tuple[int, int], classes: int, dropout: float
+) -> nn.Module | None:
+    """Return the net with its pretrained weights and a head for `classes`, None (and a warning) where none can be had.
+
+    The weights are loaded strictly, own head included, then the head is replaced unless it has as many classes;
+    one-channel pictures get timm's rule: the colour filters summed.
+    """
+    file = origin.file
+    if file is None:
+        try:
+            file = hub.fetch(origin.config)
+        except MachineError as error:
+            events.warn(*_without(name, error.message))
+            return None
+    state = _read(file)
+    own = _own_classes(state, origin.config)
+    known = Source({**origin.config, "num_classes": own, "label_offset": 0}, origin.args)
+    net = _create(name, known, channels=channels, size=size, classes=own, dropout=dropout, state=state)
+    if own != classes:
+        net.reset_classifier(classes)  # type: ignore[operator]
+    return net
+
+
+def _without(name: str, why: str) -> tuple[str]:
+    return (
+        f"no pretrained weights for timm:{name}: {why}. It starts from random weights, "
+        "which on some hundred or few thousand photos usually costs tens of points of accuracy; "
+        "net.weights=PATH takes a safetensors file or a folder from a machine that has them",
+    )
+
+
+def _read(file: Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(file)
+    except (SafetensorError, OSError) as error:
+        raise UsageError(
+            f"cannot read the weights {file}: {error}", code="bad-weights", hint="fetch or convert them again"
+        ) from error
+
+
+def _own_classes(state: Mapping[str, Tensor], config: Mapping[str, Any]) -> int:
+    """Return how many classes the weights' own head has; 0 for weights without a head."""
+    names = config.get("classifier") or ()
+    for name in (names,) if isinstance(names, str) else names:
+        if f"{name}.weight" in state:
+            return int(state[f"{name}.weight"].shape[0])
+    return 0
+
+
+def load_into(net: nn.Module, path: str, *, head: nn.Linear | None) -> None:
+    """Load a safetensors file into a net that is not timm's; a head of another shape keeps its random weights.
+
+    Raises `UsageError` (other-architecture) where any other tensor is missing, unknown or of another shape.
+    """
+    state, own = _read(weights_file(path)[0]), net.state_dict()
+    prefix = next((f"{name}." for name, module in net.named_modules() if module is head), "\0")
+    odd = sorted(state.keys() ^ own.keys()) + [k for k in state.keys() & own.keys() if state[k].shape != own[k].shape]
+    wrong = [key for key in odd if not key.startswith(prefix)]
+    if wrong:
+        raise UsageError(
+            f"{path} does not fit the net: {', '.join(wrong[:3])}{' …' if len(wrong) > 3 else ''}",
+            code="other-architecture",
+            hint="the weights are of a net with another name, width or size",
+        )
+    net.load_state_dict({**own, **{key: value for key, value in state.items() if key not in odd}})

@@ -1,0 +1,90 @@
+"""What a net is, as values: enough to build it again, and what it asks of the pixels."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+
+from beholder.base.errors import BundleError, UsageError
+
+
+@dataclass(frozen=True)
+class NetSpec:
+    """Everything needed to build a net, without its weights; plain JSON values, so a bundle can carry it.
+
+    name:          a name of `beholder nets`, timm:NAME, or module:function
+    height, width_px: pixels of the pictures it is given; `width` is the factor on the number of channels
+    args:          further arguments of the net's function, such as timm's {"pad_type": "same"}
+    """
+
+    name: str
+    channels: int
+    height: int
+    width_px: int
+    classes: int
+    width: float = 1.0
+    dropout: float = 0.0
+    args: Mapping[str, object] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("channels", "height", "width_px", "classes"):
+            if getattr(self, name) < 1:
+                raise UsageError(
+                    f"a net cannot have {name} = {getattr(self, name)}", code="bad-net", hint=f"{name} is at least 1"
+                )
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Return (height, width) in pixels."""
+        return self.height, self.width_px
+
+    def json(self) -> dict[str, object]:
+        """Return the spec as plain JSON values."""
+        values: dict[str, object] = json.loads(json.dumps(asdict(self)))
+        return values
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, object]) -> NetSpec:
+        """Return the spec that `json` wrote. Raises `BundleError` for a field that is missing, unknown or of a wrong type."""
+        kinds: dict[str, type | tuple[type, ...]] = {
+            **{"name": str, "channels": int, "height": int, "width_px": int, "classes": int},
+            **{"width": (int, float), "dropout": (int, float), "args": Mapping},
+        }
+        wrong = [k for k, v in values.items() if k not in kinds or isinstance(v, bool) or not isinstance(v, kinds[k])]
+        wrong += [k for k in ("name", "channels", "height", "width_px", "classes") if k not in values]
+        if wrong:
+            raise BundleError(
+                f"the net's description has missing, unknown or wrong fields: {', '.join(sorted(wrong))}",
+                code="bad-spec",
+                hint="the bundle is damaged or was written by a newer Beholder",
+            )
+        return cls(**values)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Wants:
+    """What a net asks of the pixels; None where it does not care.
+
+    size: (height, width)   channels: 1 or 3   mean, std: of pixels scaled to 0..1, one value per channel it was trained with
+    interpolation: how its pretraining resized pictures         reason: why, in a sentence
+    """
+
+    size: tuple[int, int] | None = None
+    channels: int | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    reason: str = "it takes pictures as they are"
+    interpolation: str | None = None
+
+    def normalisation(self, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+        """Return (mean, std) for so many channels, None where the net does not care.
+
+        Another number of channels than it was trained with takes the average of each, the grey of that colour.
+        """
+        if self.mean is None or self.std is None:
+            return None
+        if len(self.mean) == channels:
+            return self.mean, self.std
+        mean, std = (sum(values) / len(values) for values in (self.mean, self.std))
+        return (mean,) * channels, (std,) * channels
