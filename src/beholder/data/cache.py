@@ -157,8 +157,8 @@ class _Shelf:
         """Add a new shard, whole or not at all. Raises `MachineError`."""
         path = self.folder / uuid.uuid4().hex[:16]
         with folder_atomic(path) as folder:
-            np.save(folder / "pixels.npy", pixels)
-            np.save(folder / "digests.npy", digests)
+            np.save(folder / "pixels.npy", pixels, allow_pickle=False)
+            np.save(folder / "digests.npy", digests, allow_pickle=False)
         self.add(path)
 
 
