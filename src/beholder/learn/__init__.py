@@ -1,0 +1,1 @@
+"""Makes bundles: tasks, optimisers, the loop, and the verb `train`."""

@@ -1,0 +1,103 @@
+"""The run folder: what a run needs to go on where it stopped, written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save
+from torch import Tensor, nn
+
+from beholder.base.errors import UsageError
+from beholder.base.files import folder_atomic, sha256, write_atomic
+from beholder.learn.watch import Average, Best
+
+Optimisers = dict[str, list[torch.optim.Optimizer]]
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """`M.run/` beside the bundle M.beholder: run.json says of what, checkpoint/ holds the state."""
+
+    path: Path
+
+    @staticmethod
+    def beside(bundle: Path) -> RunFolder:
+        """Return the run folder of a bundle's path."""
+        return RunFolder(bundle.with_suffix(".run"))
+
+    def begin(self, identity: dict[str, Any], *, resume: bool) -> bool:
+        """Start or continue a run; return whether there is a checkpoint to continue from.
+
+        `identity` is what must not have changed in between: recipe, pictures, split. Raises `UsageError` if it has.
+        """
+        file = self.path / "run.json"
+        if resume and file.is_file():
+            before = json.loads(file.read_text("utf-8"))
+            changed = [name for name in identity if before.get(name) != identity[name]]
+            if changed:
+                raise UsageError(
+                    f"{self.path} belongs to another run: {', '.join(changed)} changed",
+                    code="other-run",
+                    hint="give the same source and options as before, or leave --resume out to start anew",
+                )
+            return (self.path / "checkpoint" / "state.json").is_file()
+        self.discard()
+        write_atomic(file, json.dumps(identity, indent=1).encode())
+        return False
+
+    def save(self, state: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+        """Write a checkpoint; the last good one is deleted only after the new one is whole."""
+        data = save({name: value.detach().cpu().contiguous() for name, value in tensors.items()})
+        with folder_atomic(self.path / "checkpoint") as folder:
+            (folder / "state.safetensors").write_bytes(data)
+            (folder / "state.json").write_text(json.dumps({**state, "sha256": sha256(data)}), "utf-8")
+
+    def load(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """Return what `save` was given. Raises `UsageError` if it was damaged since."""
+        folder = self.path / "checkpoint"
+        data = (folder / "state.safetensors").read_bytes()
+        state: dict[str, Any] = json.loads((folder / "state.json").read_text("utf-8"))
+        if state.pop("sha256", "") != sha256(data):
+            raise UsageError(f"the checkpoint in {folder} is damaged", code="damaged", hint="leave --resume out to start anew")
+        return state, load_file(folder / "state.safetensors")
+
+    def discard(self) -> None:
+        """Delete the run folder, once its bundle is whole or the run starts anew."""
+        shutil.rmtree(self.path, ignore_errors=True)
+
+
+def pack(net: nn.Module, optimisers: Optimisers, average: Average | None, best: Best) -> dict[str, Tensor]:
+    """Return all tensors of a run under flat names."""
+    tensors = {f"net.{name}": value for name, value in net.state_dict().items()}
+    if average is not None:
+        tensors |= {f"average.{name}": value for name, value in average.net.state_dict().items()}
+    tensors |= {f"best.{name}": value for name, value in best.weights.items()}
+    for who, group in optimisers.items():
+        for k, optimiser in enumerate(group):
+            for index, state in optimiser.state_dict()["state"].items():
+                tensors |= {f"optim.{who}.{k}.{index}.{name}": torch.as_tensor(value) for name, value in state.items()}
+    return tensors
+
+
+def unpack(tensors: dict[str, Tensor], net: nn.Module, optimisers: Optimisers, average: Average | None, best: Best) -> None:
+    """Put tensors that `pack` returned back where they came from."""
+
+    def under(prefix: str) -> dict[str, Tensor]:
+        return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+    net.load_state_dict(under("net."))
+    if average is not None:
+        average.net.load_state_dict(under("average."))
+    best.weights = under("best.")
+    for who, group in optimisers.items():
+        for k, optimiser in enumerate(group):
+            states: dict[int, dict[str, Tensor]] = {}
+            for name, value in under(f"optim.{who}.{k}.").items():
+                index, _, field = name.partition(".")
+                states.setdefault(int(index), {})[field] = value
+            optimiser.load_state_dict({"state": states, "param_groups": optimiser.state_dict()["param_groups"]})

@@ -1,0 +1,107 @@
+"""What a recipe leaves open, decided from the pictures, the net and the machine; each decision with its reason."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from dataclasses import dataclass
+
+import numpy as np
+
+from beholder.base.recipe import Recipe
+from beholder.data.augment import Augment, preset
+from beholder.learn.optim import DECAYS, RATES
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Concrete values for everything that a recipe may leave open. `lr` is the rate at the height of the schedule."""
+
+    epochs: int
+    batch: int
+    optimiser: str
+    lr: float
+    weight_decay: float
+    schedule: str
+    augment: Augment
+    mirror: bool
+    averaging: float
+    reasons: tuple[str, ...]
+
+
+def plan(recipe: Recipe, *, n: int, classes: tuple[str, ...], net: str, pretrained: bool, size: tuple[int, int]) -> Plan:
+    """Return the plan for `n` training pictures of `size` (height, width) and a net that is `pretrained` or not."""
+    train = recipe.train
+    optimiser = train.optimiser if train.optimiser != "auto" else _optimiser(net, pretrained)
+    lr = train.lr or (_FINE_TUNING[optimiser] if pretrained else RATES[optimiser])
+    augment, mirror, words = _augment(recipe, n=n, classes=classes, size=size, pretrained=pretrained)
+    batch = train.batch or _batch(n, net, size)
+    epochs = train.epochs or _epochs(n, pretrained)
+    reasons = (
+        words,
+        f"training: up to {epochs} epochs of {n} pictures in batches of {min(batch, n)}; {optimiser} at a rate of {lr:g}"
+        + (", low because the weights are pretrained" if pretrained else ""),
+    )
+    return Plan(
+        epochs=epochs,
+        batch=batch,
+        optimiser=optimiser,
+        lr=lr,
+        weight_decay=train.weight_decay if train.weight_decay >= 0 else DECAYS[optimiser],
+        schedule=train.schedule if train.schedule != "auto" else "trapezoid" if optimiser == "muon" else "cosine",
+        augment=augment,
+        mirror=mirror,
+        averaging=train.averaging,
+        reasons=reasons,
+    )
+
+
+_FINE_TUNING = {"sgd": 0.005, "adam": 0.0002, "adamw": 0.0003, "muon": 0.002}
+
+
+def _optimiser(net: str, pretrained: bool) -> str:
+    if pretrained or net.startswith("timm:"):
+        return "adamw"
+    return "muon" if net in ("fastnet", "resnet", "mlp") else "adamw"
+
+
+def _batch(n: int, net: str, size: tuple[int, int]) -> int:
+    if net.startswith("timm:") or max(size) > 96:
+        return 32
+    return 512 if n >= 40_000 else 256 if n >= 10_000 else 128 if n >= 4_000 else 64
+
+
+def _epochs(n: int, pretrained: bool) -> int:
+    """Return fewer epochs the more pictures there are: about 1.2 million pictures seen, 12 epochs from pretrained weights."""
+    return 12 if pretrained else int(np.clip(round(1_200_000 / max(1, n)), 16, 150))
+
+
+def _augment(
+    recipe: Recipe, *, n: int, classes: tuple[str, ...], size: tuple[int, int], pretrained: bool
+) -> tuple[Augment, bool, str]:
+    data = recipe.data
+    oriented = _oriented(classes)
+    flip = data.flip if data.flip != "auto" else "none" if oriented else "horizontal"
+    name = data.augment if data.augment != "auto" else "light" if max(size) <= 64 and n >= 3_000 else "standard"
+    made = preset(name, strength=data.strength, flip=flip, size=min(size))
+    made = dataclasses.replace(made, mixup=data.mixup, cutmix=data.cutmix)
+    if flip != "none" and name != "none":
+        why = "flips included (--set data.flip=none where left and right matter)"
+    elif oriented and data.flip == "auto":
+        why = f"no flips, because the class '{oriented}' looks like a digit, a letter or a side"
+    else:
+        why = "no flips"
+    mirror = recipe.train.mirror and flip in ("horizontal", "both") and name != "none"
+    return made, mirror, f"augmentation: {name}; {why}"
+
+
+_SIDE = re.compile(
+    r"^\d{1,3}$|^[^\W\d_]$|(^|[\W_])(left|right|links|rechts|gauche|droite|izquierda|derecha|左|右|clockwise|"
+    r"zero|one|two|three|four|five|six|seven|eight|nine)([\W_]|$)",
+    re.IGNORECASE,
+)
+
+
+def _oriented(classes: tuple[str, ...]) -> str:
+    """Return the first class name that says that its mirror image is something else: a digit, a letter, a side."""
+    return next((name for name in classes if _SIDE.search(name)), "")

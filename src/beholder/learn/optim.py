@@ -1,0 +1,131 @@
+"""Optimisers and schedules. An optimiser here is PyTorch's own where there is one; Muon is written out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+Schedule = Callable[[float], float]
+
+
+def constant(_done: float) -> float:
+    """Return 1 at every point."""
+    return 1.0
+
+
+def cosine(done: float) -> float:
+    """Return a linear warm-up over the first 5 %, then half a cosine down to 0 (Loshchilov & Hutter 2017)."""
+    warm = 0.05
+    if done < warm:
+        return (done + 1e-3) / (warm + 1e-3)
+    return 0.5 * (1 + math.cos(math.pi * min(1.0, (done - warm) / (1 - warm))))
+
+
+def onecycle(done: float) -> float:
+    """Return a linear rise from 1/10 over the first 25 %, then a cosine down to 0 (Smith & Topin 2019)."""
+    rise = 0.25
+    if done < rise:
+        return 0.1 + 0.9 * done / rise
+    return 0.5 * (1 + math.cos(math.pi * min(1.0, (done - rise) / (1 - rise))))
+
+
+def trapezoid(done: float) -> float:
+    """Return a warm-up over the first 5 %, a plateau to 40 %, then a line down to 0 (Zhai et al. 2022, section 3.5)."""
+    return max(0.0, min(1.0, (done + 1e-3) / 0.05, (1 - done) / 0.6))
+
+
+SCHEDULES: dict[str, Schedule] = {"constant": constant, "cosine": cosine, "onecycle": onecycle, "trapezoid": trapezoid}
+"""Name → factor on the learning rate as a function of the share of training that is done, both in [0, 1]."""
+
+
+def orthogonalised(matrix: Tensor, *, steps: int = 5) -> Tensor:
+    """Return float (m, n) whose singular values are close to 1 and whose singular vectors are those of `matrix`.
+
+    A quintic Newton–Schulz iteration, which needs products only. Source: Jordan et al. 2024, "Muon".
+    """
+    a, b, c = 3.4445, -4.7750, 2.0315
+    tall = matrix.size(0) > matrix.size(1)
+    x = matrix.T if tall else matrix
+    x = x / (x.norm() + 1e-7)
+    for _ in range(steps):
+        square = x @ x.T
+        x = a * x + (b * square + c * square @ square) @ x
+    return x.T if tall else x
+
+
+class Muon(torch.optim.Optimizer):
+    """Momentum, then the nearest orthogonal matrix as the step: for weights of two or more dimensions.
+
+    Convolution filters (out, in, h, w) are taken as matrices (out, in·h·w). The step has root-mean-square size
+    `lr · 0.2`, so that rates mean the same as AdamW's (Liu et al. 2025, "Muon is scalable", section 2.2).
+    """
+
+    def __init__(self, params: Iterable[Any], *, lr: float = 0.02, momentum: float = 0.95, weight_decay: float = 0.0) -> None:
+        super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        """Take one step with the gradients that the parameters hold."""
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p.grad is None:
+                    continue
+                state = self.state[p]
+                buffer = state.setdefault("momentum_buffer", torch.zeros_like(p))
+                buffer.mul_(group["momentum"]).add_(p.grad)
+                nesterov = p.grad.add(buffer, alpha=group["momentum"])
+                update = orthogonalised(nesterov.reshape(p.size(0), -1).to(torch.bfloat16 if p.is_cuda else torch.float32))
+                size = 0.2 * math.sqrt(max(update.shape))
+                p.mul_(1 - group["lr"] * group["weight_decay"])
+                p.add_(update.view_as(p).to(p.dtype), alpha=-group["lr"] * size)
+
+
+RATES = {"sgd": 0.05, "adam": 0.001, "adamw": 0.001, "muon": 0.01}
+"""Learning rate at the height of the schedule for a net that starts from random weights."""
+
+DECAYS = {"sgd": 5e-4, "adam": 0.0, "adamw": 0.02, "muon": 0.01}
+
+
+def optimiser(
+    net: nn.Module, name: str, *, lr: float, momentum: float, weight_decay: float, head: nn.Module | None = None, head_factor: float = 1.0
+) -> list[torch.optim.Optimizer]:
+    """Return the optimisers of one net: one, or two with "muon" (which takes matrices; AdamW takes the head and vectors).
+
+    Biases, norms and other vectors are never decayed. `head_factor` multiplies the rate of the parameters of `head`.
+    """
+    in_head = {id(p) for p in head.parameters()} if head is not None else set()
+    trained = [p for p in net.parameters() if p.requires_grad]
+    matrices = [p for p in trained if p.ndim >= 2 and id(p) not in in_head]
+    vectors = [p for p in trained if p.ndim < 2 and id(p) not in in_head]
+    heads = [p for p in trained if id(p) in in_head]
+
+    def groups(*, matrices_too: bool, rate: float) -> list[dict[str, Any]]:
+        found = [
+            {"params": matrices if matrices_too else [], "lr": rate, "weight_decay": weight_decay},
+            {"params": vectors, "lr": rate, "weight_decay": 0.0},
+            {"params": [p for p in heads if p.ndim >= 2], "lr": rate * head_factor, "weight_decay": weight_decay},
+            {"params": [p for p in heads if p.ndim < 2], "lr": rate * head_factor, "weight_decay": 0.0},
+        ]
+        return [group for group in found if group["params"]]
+
+    if name == "sgd":
+        return [torch.optim.SGD(groups(matrices_too=True, rate=lr), lr=lr, momentum=momentum, nesterov=momentum > 0, fused=_fused(trained))]
+    if name == "adam":
+        return [torch.optim.Adam(groups(matrices_too=True, rate=lr), lr=lr, fused=_fused(trained))]
+    if name == "adamw":
+        return [torch.optim.AdamW(groups(matrices_too=True, rate=lr), lr=lr, fused=_fused(trained))]
+    rest = groups(matrices_too=False, rate=lr)
+    made: list[torch.optim.Optimizer] = []
+    if matrices:
+        made.append(Muon(matrices, lr=lr, momentum=0.95, weight_decay=weight_decay))
+    if rest:
+        made.append(torch.optim.AdamW(rest, lr=lr, fused=_fused(trained)))
+    return made
+
+
+def _fused(params: list[nn.Parameter]) -> bool:
+    return all(p.device.type in ("cpu", "cuda") and p.is_floating_point() for p in params)

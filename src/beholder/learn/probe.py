@@ -1,0 +1,101 @@
+"""A linear head fitted on the features of a frozen, pretrained net: an answer within seconds, which training has to beat."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from beholder.base import events
+from beholder.data.loader import Readable, plain
+from beholder.machine.device import Precision
+from beholder.nets.features import features, head
+
+DECAYS = (1e-5, 1e-4, 1e-3, 1e-2)
+"""Strengths of the L2 penalty that are tried; the one with the best validation score stays."""
+
+
+@dataclass(frozen=True)
+class Normal:
+    """With which mean and deviation (C floats each, in 0..1 units) pictures are normalised, and on which device."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    device: torch.device
+
+
+@torch.inference_mode()
+def embed(net: nn.Module, pixels: Readable, normal: Normal, precision: Precision, *, mirror: bool = False) -> Tensor:
+    """Return the features of all pictures, float32 (N, F) on the CPU; with `mirror`, those of their mirror images."""
+    net.eval()
+    rows, done = [], 0
+    for images in plain(pixels, batch=64, device=normal.device, mean=normal.mean, std=normal.std):
+        images = images.flip(-1) if mirror else images
+        with torch.autocast(images.device.type, dtype=precision.dtype, enabled=precision.mixed):
+            rows.append(features(net, images.contiguous(memory_format=torch.channels_last)).float().cpu())
+        done += len(images)
+        events.progress("features of the frozen net", done, len(pixels))
+    return torch.cat(rows)
+
+
+def fit(x: Tensor, y: Tensor, *, multi: bool, decay: float, weights: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Return (weight (K, F), bias (K,)) of a logistic regression on features x (N, F) and targets y (N, K).
+
+    Features are standardised for the fit; the result applies to them as they are. Full-batch L-BFGS.
+    """
+    mean, std = x.mean(0), x.std(0).clamp(min=1e-4)
+    z = (x - mean) / std
+    w = torch.zeros(y.size(1), x.size(1), requires_grad=True)
+    b = torch.zeros(y.size(1), requires_grad=True)
+    solver = torch.optim.LBFGS([w, b], max_iter=60, history_size=10, line_search_fn="strong_wolfe")
+
+    def loss() -> Tensor:
+        solver.zero_grad()
+        logits = z @ w.T + b
+        if multi:
+            data = F.binary_cross_entropy_with_logits(logits, y, pos_weight=weights)
+        else:
+            data = F.cross_entropy(logits, y, weight=weights)
+        total = data + decay * w.square().sum()
+        total.backward()  # type: ignore[no-untyped-call]
+        return total
+
+    solver.step(loss)  # type: ignore[no-untyped-call]
+    weight = (w / std).detach()
+    return weight, (b - weight @ mean).detach()
+
+
+def fit_head(
+    net: nn.Module,
+    train: tuple[Readable, Tensor],
+    valid: tuple[Readable, Callable[[Tensor], float]],
+    normal: Normal,
+    precision: Precision,
+    *,
+    multi: bool,
+    mirror: bool,
+    weights: Tensor | None,
+) -> float | None:
+    """Set the head of `net` to the best of several logistic regressions on frozen features; return its validation score.
+
+    train: pixels and targets (N, K); valid: pixels and the score of logits (M, K). Returns None for a net without a linear head.
+    """
+    last = head(net)
+    if last is None:
+        return None
+    (pixels, targets), (valid_pixels, score) = train, valid
+    x, y = embed(net, pixels, normal, precision), targets
+    if mirror:
+        x, y = torch.cat([x, embed(net, pixels, normal, precision, mirror=True)]), torch.cat([y, y])
+    seen = embed(net, valid_pixels, normal, precision)
+    found = [fit(x, y, multi=multi, decay=decay, weights=weights) for decay in DECAYS]
+    scores = [score(seen @ weight.T + bias) for weight, bias in found]
+    best = max(range(len(DECAYS)), key=lambda k: scores[k])
+    with torch.no_grad():
+        last.weight.copy_(found[best][0])
+        if last.bias is not None:
+            last.bias.copy_(found[best][1])
+    return scores[best]

@@ -1,0 +1,206 @@
+"""The verb `train`: from the three parts of a split to a bundle."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from beholder.base import events
+from beholder.base.files import sha256
+from beholder.base.recipe import Recipe, load
+from beholder.base.records import Parts
+from beholder.bundle.bundle import Bundle
+from beholder.bundle.format import check_place
+from beholder.data.digest import digested
+from beholder.learn.checkpoint import RunFolder
+from beholder.learn.clock import Clock
+from beholder.learn.loop import Run, Settings
+from beholder.learn.optim import SCHEDULES, optimiser
+from beholder.learn.prepare import Prepared, check_scales, prepare
+from beholder.learn.probe import fit_head
+from beholder.learn.tasks import TASKS
+from beholder.learn.validate import score, validate
+from beholder.learn.watch import Average, Best
+from beholder.machine.info import machine
+from beholder.machine.stop import Stop, stopping
+from beholder.nets.features import head
+
+
+def train(
+    parts: Parts,
+    *,
+    recipe: Recipe | str = "quick",
+    out: str | Path | None = None,
+    resume: bool = False,
+    began: float | None = None,
+    **fields: Any,
+) -> Bundle:
+    """Train a recogniser on `parts.train`, choose its weights on `parts.valid`, and return it; `parts.test` is not read.
+
+    recipe: a Recipe, the name of one, or the path of a TOML file; `fields` change its fields by name: net="cnn", lr=0.01,
+            minutes=10 (a wall-clock budget), seed=1, augment="strong", …
+    out:    where to save the bundle; until it is whole its run folder lies beside it, from which `resume` continues
+    began:  `time.monotonic()` at which the budget of `minutes` started; default now
+
+    Raises `UsageError` for a wrong field, `DataError` for pictures that cannot be learnt from, and `Interrupted` after
+    Ctrl-C, when the best so far has been saved to `out`.
+    """
+    began = time.monotonic() if began is None else began
+    asked = (recipe if isinstance(recipe, Recipe) else load(recipe)).set(**fields)
+    path = Path(out) if out is not None else None
+    if path is not None:
+        check_place(path)
+    prepared = prepare(parts, asked)
+    folder = RunFolder.beside(path) if path is not None else None
+    going_on = folder.begin(_identity(prepared), resume=resume) if folder is not None else False
+    with stopping() as stop:
+        best = Best()
+        if prepared.created.pretrained and prepared.recipe.train.probe and not going_on:
+            _probe(prepared, best)
+        net = prepared.created.net
+        if not going_on:
+            check_scales(net, prepared)
+        run = _run(prepared, net, best, seconds=_seconds(prepared, parts, began), folder=folder, stop=stop)
+        if going_on and folder is not None:
+            run.resume(folder)
+        run.go()
+        bundle = _bundle(prepared, parts, run, seconds=time.monotonic() - began)
+        if path is not None:
+            bundle.save(path)
+    if stop:
+        where = f"the best so far is in {path}" if path is not None else "give out= to have the best so far saved"
+        at = f"interrupted at step {run.clock.step} of {run.clock.total}"
+        raise stop.error(f"{at}; {where}", hint="run the same command with --resume to go on" if path else "")
+    if folder is not None:
+        folder.discard()
+    return bundle
+
+
+def _run(
+    prepared: Prepared, net: nn.Module, best: Best, *, seconds: float, folder: RunFolder | None, stop: Stop
+) -> Run:
+    recipe, chosen, batches = prepared.recipe.train, prepared.plan, prepared.batches()
+    made = optimiser(
+        net, chosen.optimiser, lr=chosen.lr, momentum=recipe.momentum, weight_decay=chosen.weight_decay, head=head(net)
+    )
+    valid = prepared.valid
+    return Run(
+        net=net,
+        task=TASKS.load("multi" if prepared.multi else "single"),
+        optimisers={"net": made},
+        batches=batches,
+        validate=lambda net: validate(
+            net, valid.pixels, valid.targets, prepared.normal, prepared.precision, multi=prepared.multi
+        ),
+        clock=Clock(steps_per_epoch=len(batches), epochs=chosen.epochs, seconds=seconds),
+        settings=Settings(
+            schedule=SCHEDULES[chosen.schedule],
+            precision=prepared.precision,
+            smoothing=recipe.smoothing,
+            weights=prepared.weights,
+            clip=recipe.clip,
+            patience=recipe.patience,
+            seed=prepared.recipe.seed,
+        ),
+        average=Average(net, chosen.averaging) if chosen.averaging > 0 else None,
+        folder=folder,
+        stop=stop,
+        best=best,
+    )
+
+
+def _probe(prepared: Prepared, best: Best) -> None:
+    train, valid, multi = prepared.train, prepared.valid, prepared.multi
+    net = prepared.created.net
+    reached = fit_head(
+        net,
+        (train.pixels, train.targets),
+        (valid.pixels, lambda logits: score(logits, valid.targets, multi=multi)),
+        prepared.normal,
+        prepared.precision,
+        multi=multi,
+        mirror=prepared.plan.augment.horizontal > 0,
+        weights=prepared.weights.cpu() if prepared.weights is not None else None,
+    )
+    if reached is not None:
+        loss, reached = validate(net, valid.pixels, valid.targets, prepared.normal, prepared.precision, multi=multi)
+        best.offer(net, score=reached, loss=loss, epoch=-1)
+        prepared.said(f"a linear head on frozen features reaches {reached:.4f} on validation; training has to beat it")
+
+
+def _seconds(prepared: Prepared, parts: Parts, began: float) -> float:
+    """Return the seconds left for the loop: the budget less what is spent and what testing and saving will take; 0 = no limit."""
+    budget = prepared.recipe.train.minutes * 60
+    if not budget:
+        return 0.0
+    bundle_like = Bundle({**_config(prepared), "mirror": prepared.plan.mirror}, prepared.created.net.eval(), prepared.recipe)
+    pixels = prepared.valid.pixels.take(torch.arange(min(64, len(prepared.valid.pixels))).numpy())
+    bundle_like.probabilities(pixels)
+    start = time.monotonic()
+    bundle_like.probabilities(pixels)
+    each = (time.monotonic() - start) / len(pixels)
+    after = each * len(parts.test) * 1.15 + 3
+    left = budget - (time.monotonic() - began) - after
+    if left < 0.1 * budget:
+        events.warn(
+            f"only {max(0.0, left):.0f} s of the {budget:.0f} s budget are left for training",
+            hint="decoding is cached, so a second run has more; or give more --minutes",
+        )
+    return max(0.05 * budget, left)
+
+
+def _identity(prepared: Prepared) -> dict[str, Any]:
+    material = {name: sha256(part.pictures.digests.tobytes() if part.pictures.digests is not None else b"") for name, part in (("train", prepared.train), ("valid", prepared.valid))}
+    return {"recipe": prepared.recipe.toml(), "net": prepared.created.spec.json(), "pixels": prepared.policy.json(), **material}
+
+
+def _config(prepared: Prepared) -> dict[str, Any]:
+    """Return what config.json says of the net and the pixels; for a net of timm also what timm itself reads there."""
+    policy, normal, spec = prepared.policy, prepared.normal, prepared.created.spec
+    config: dict[str, Any] = {
+        "task": "multi" if prepared.multi else "single",
+        "classes": list(prepared.classes),
+        "num_classes": len(prepared.classes),
+        "architecture": spec.name.removeprefix("timm:"),
+        "pixels": policy.json(),
+        "mean": list(normal.mean),
+        "std": list(normal.std),
+        "net": spec.json(),
+        "mirror": prepared.plan.mirror,
+        "thresholds": [0.5] * len(prepared.classes),
+    }
+    if spec.name.startswith("timm:"):
+        shape = [policy.channels, policy.height, policy.width]
+        config["model_args"] = dict(spec.args)
+        config["pretrained_cfg"] = {"input_size": shape, "mean": list(normal.mean), "std": list(normal.std), "num_classes": len(prepared.classes)}
+        config["label_names"] = list(prepared.classes)
+    return config
+
+
+def _bundle(prepared: Prepared, parts: Parts, run: Run, *, seconds: float) -> Bundle:
+    """Return the bundle with the best weights on validation, on the CPU."""
+    net = prepared.created.net
+    if run.best.weights:
+        net.load_state_dict(run.best.weights)
+    config = {
+        **_config(prepared),
+        "version": machine()["beholder"],
+        "machine": machine(),
+        "precision": prepared.precision.name,
+        "parameters": sum(p.numel() for p in net.parameters()),
+        "seconds": round(seconds, 2),
+        "parts": {name: len(pictures) for name, pictures in parts.items()},
+        "valid_score": run.best.score if run.best.weights else None,
+        "interrupted": bool(run.stop),
+        "notes": [*parts.train.notes, *prepared.said.notes],
+    }
+    splits = []
+    for name, pictures in parts.items():
+        digests = digested(pictures).digests
+        if digests is not None:
+            splits += [(row.tobytes().hex(), name) for row in digests]
+    return Bundle(config, net.to("cpu").eval(), prepared.recipe, history=run.at.history, splits=splits)
