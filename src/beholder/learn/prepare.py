@@ -97,20 +97,19 @@ def prepare(parts: Parts, recipe: Recipe) -> Prepared:
     said = Said()
     on = device()
     looked = survey(parts.train)
-    recipe = _with_net(recipe, looked, parts, on, said)
+    recipe, side = _with_net(recipe, looked, parts, on, said)
     want = wants(recipe.net)
-    policy, why = choose_policy(looked, recipe.data, size=want.size, channels=want.channels)
+    policy, why = choose_policy(looked, recipe.data, size=want.size or side, channels=want.channels)
     said(f"pixels: {policy.width}×{policy.height}, {policy.channels} channel{'s' * (policy.channels > 1)}, fit by {policy.fit}: {why}")
     train, valid = (_decoded(pictures, policy, recipe, said) for pictures in (parts.train, parts.valid))
     _check_learnable(train, valid)
     normal = _normal(want, train.pixels, on)
+    events.step(2, "model building", f"{recipe.net.name} for {policy.width}×{policy.height} pixels and {len(parts.train.classes)} classes")
     created = _created(recipe, policy, train, normal, said)
     size = (policy.height, policy.width)
     n = len(train.pixels)
     chosen = plan(recipe, n=n, classes=parts.train.classes, net=recipe.net.name, pretrained=created.pretrained, size=size)
     exact = precision(on, recipe.train.precision)
-    for words in (*chosen.reasons, f"precision: {exact.name}: {exact.reason}"):
-        said(words)
     weights = None
     if recipe.train.class_weights == "balanced":
         weights = balance(torch.from_numpy(train.pictures.counts()), multi_label=train.pictures.multi, n=n).to(on)
@@ -141,9 +140,9 @@ def _span(values: Iterable[float]) -> str:
     return f"{ordered[0]:.2g} to {ordered[-1]:.2g}"
 
 
-def _with_net(recipe: Recipe, looked: Survey, parts: Parts, on: torch.device, said: Said) -> Recipe:
+def _with_net(recipe: Recipe, looked: Survey, parts: Parts, on: torch.device, said: Said) -> tuple[Recipe, tuple[int, int] | None]:
     if recipe.net.name != "auto":
-        return recipe
+        return recipe, None
     choice = choose(
         n=len(parts.train),
         classes=len(parts.train.classes),
@@ -154,7 +153,8 @@ def _with_net(recipe: Recipe, looked: Survey, parts: Parts, on: torch.device, sa
     )
     said(f"net: {choice.name}: {choice.reason}")
     width = choice.width if recipe.net.width == 1.0 else recipe.net.width
-    return dataclasses.replace(recipe, net=dataclasses.replace(recipe.net, name=choice.name, width=width))
+    net = dataclasses.replace(recipe.net, name=choice.name, width=width)
+    return dataclasses.replace(recipe, net=net), (choice.size, choice.size) if choice.size else None
 
 
 def _decoded(pictures: Pictures, policy: PixelPolicy, recipe: Recipe, said: Said) -> Material:
@@ -204,6 +204,9 @@ def _created(recipe: Recipe, policy: PixelPolicy, train: Material, normal: Norma
         sample=images.cpu(),
         seed=recipe.seed,
     )
+    parameters = sum(p.numel() for p in created.net.parameters())
+    said(f"{created.spec.name} has {parameters:,} parameters")
+    events.step(3, "parameter initialisation")
     for words in created.notes:
         said(words)
     created.net.to(normal.device, memory_format=torch.channels_last)  # type: ignore[call-overload]

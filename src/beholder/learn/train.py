@@ -64,10 +64,14 @@ def train(
         net = prepared.created.net
         if not going_on:
             check_scales(net, prepared)
+        events.step(4, "training by backpropagation")
+        for words in (*prepared.plan.reasons, f"precision: {prepared.precision.name}: {prepared.precision.reason}"):
+            prepared.said(words)
         run = _run(prepared, net, best, seconds=_seconds(prepared, parts, began), folder=folder, stop=stop)
         if going_on and folder is not None:
             run.resume(folder)
         run.go()
+        events.step(5, "validation", f"best score {best.score:.4f} {_when(best)}" if best.weights else "no step was taken")
         bundle = _bundle(prepared, parts, run, seconds=time.monotonic() - began)
         if path is not None:
             bundle.save(path)
@@ -78,6 +82,10 @@ def train(
     if folder is not None:
         folder.discard()
     return bundle
+
+
+def _when(best: Best) -> str:
+    return "with the linear head" if best.epoch < 0 else f"after epoch {best.epoch + 1}"
 
 
 def _run(

@@ -1,0 +1,22 @@
+"""The demonstration: the six steps on real handwritten digits that come with scikit-learn, offline."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from beholder.base.recipe import load
+from beholder.study.steps import Outcome, steps
+
+
+def demo(out: Path) -> Outcome:
+    """Train, test and save a recogniser of 1,797 handwritten digits of 8×8 pixels into the folder `out`.
+
+    Source of the pictures: E. Alpaydin & C. Kaynak, "Optical recognition of handwritten digits", UCI repository, 1998.
+    """
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    x = np.rint(digits.images * (255 / 16)).astype(np.uint8)
+    return steps((x, digits.target.astype(np.int64)), recipe=load("quick").set(minutes=0.6), out=out / "digits.beholder")

@@ -1,0 +1,89 @@
+"""The six steps in order: from a source to a tested bundle with its report."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from beholder.base import events
+from beholder.base.recipe import Recipe
+from beholder.base.records import Parts, Pictures
+from beholder.bundle.bundle import Bundle
+from beholder.bundle.format import add_file, check_place
+from beholder.data.digest import digested
+from beholder.data.sources import scan
+from beholder.data.split import split
+from beholder.learn.train import train
+from beholder.machine.stop import terminating
+from beholder.use.evaluate import Evaluation, evaluate
+from beholder.use.report import report as write_report
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What one run made: the bundle (saved at `path` unless None), its evaluation on the test part, the seconds it took."""
+
+    bundle: Bundle
+    evaluation: Evaluation
+    path: Path | None
+    seconds: float
+
+    def json(self) -> dict[str, Any]:
+        """Return {"bundle", "net", "seconds", "parts", "scores"} as plain JSON values."""
+        return {
+            "bundle": str(self.path) if self.path is not None else None,
+            "net": self.bundle.config["net"]["name"],
+            "seconds": round(self.seconds, 2),
+            "parts": self.bundle.config["parts"],
+            "scores": self.evaluation.json()["scores"],
+        }
+
+    def __str__(self) -> str:
+        lines = ["test part:", str(self.evaluation), "", f"net {self.bundle.config['net']['name']}, {self.seconds:.0f} s in all"]
+        if self.path is not None:
+            lines += [f"bundle {self.path}", f"report {self.path / 'report.html'}", "", f"next: beholder predict {self.path} PICTURE…"]
+        return "\n".join(lines)
+
+
+def steps(
+    source: str | Path | tuple[Any, Any] | Pictures,
+    *,
+    recipe: Recipe,
+    out: Path | None = None,
+    resume: bool = False,
+    report: bool = True,
+) -> Outcome:
+    """Take `source` through the six steps: preprocess, build, initialise, train, validate, test.
+
+    source: what `scan` takes, or Pictures. With `out` the bundle, its scores and report.html are saved there.
+    The test part is read once, at the end. Raises what `scan`, `split`, `train` and `evaluate` raise.
+    """
+    began = time.monotonic()
+    if out is not None:
+        check_place(out)
+    with terminating():
+        parts = preprocess(source, recipe)
+        bundle = train(parts, recipe=recipe, out=out, resume=resume, began=began)
+        events.step(6, "test", f"{len(parts.test)} pictures that nothing so far has seen")
+        evaluation = evaluate(bundle, parts.test)
+        bundle.scores = evaluation.json()
+        if out is not None:
+            bundle.save(out)
+            if report:
+                write_report(bundle, evaluation, out / "report.html")
+    return Outcome(bundle, evaluation, out, time.monotonic() - began)
+
+
+def preprocess(source: str | Path | tuple[Any, Any] | Pictures, recipe: Recipe) -> Parts:
+    """Return the three parts of a source: read, fingerprinted and split."""
+    events.step(1, "data preprocessing", str(source) if isinstance(source, (str, Path)) else "pictures in memory")
+    pictures = source if isinstance(source, Pictures) else scan(source)
+    for note in pictures.notes:
+        events.note(note)
+    parts = split(digested(pictures), seed=recipe.seed, valid=recipe.data.valid, test=recipe.data.test)
+    shares = ", ".join(f"{name} {len(part)}" for name, part in parts.items())
+    labels = "several labels a picture" if pictures.multi else "one label a picture"
+    events.note(f"{len(pictures)} pictures in {len(pictures.classes)} classes ({labels}): {shares}")
+    return parts

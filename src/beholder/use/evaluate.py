@@ -1,0 +1,179 @@
+"""The verb `evaluate`: how good a bundle is on labelled pictures, each figure with its interval and n."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from beholder.base import events
+from beholder.base.errors import DataError, UsageError, did_you_mean
+from beholder.base.records import PARTS, Bad, Pictures
+from beholder.bundle.bundle import Bundle
+from beholder.data.cache import Pixels, cached
+from beholder.data.digest import digested
+from beholder.data.sources import scan
+from beholder.machine.device import device
+from beholder.measure.scores import Scores, multi, single
+
+_CHUNK = 1024
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """What a bundle said of N labelled pictures.
+
+    probabilities: float32 (N, K) in the order of the bundle's classes; targets: int64 (N,) or uint8 (N, K); keys: N names.
+    bad: pictures that could not be read and are in no score; source: what was tested; seconds: wall time of it.
+    """
+
+    scores: Scores
+    probabilities: npt.NDArray[np.float32]
+    targets: npt.NDArray[np.int64] | npt.NDArray[np.uint8]
+    keys: list[str]
+    bad: tuple[Bad, ...]
+    seconds: float
+    source: str
+    notes: tuple[str, ...] = ()
+    pixels: Pixels | None = field(default=None, repr=False)
+
+    def thumbnail(self, index: int) -> npt.NDArray[np.uint8]:
+        """Return what the net was given of picture `index`: uint8 (C, H, W)."""
+        if self.pixels is None:
+            raise UsageError("the pictures were not kept", code="no-pixels", hint="evaluate them again")
+        return self.pixels.take(np.array([index]))[0]
+
+    def json(self) -> dict[str, Any]:
+        """Return {"scores", "classes", "confusion", "n", …} as plain JSON values."""
+        bad = [{"path": bad.key, "error": {"code": bad.code, "message": bad.message}} for bad in self.bad]
+        return {**self.scores.json(), "source": self.source, "seconds": round(self.seconds, 3), "bad": bad, "remarks": list(self.notes)}
+
+    def __str__(self) -> str:
+        return "\n".join([str(self.scores), *self.notes])
+
+
+def evaluate(bundle: Bundle, source: str | Path | tuple[Any, Any] | Pictures, *, part: str = "test") -> Evaluation:
+    """Score `bundle` on `source`, and count the reading if it is of the test part.
+
+    source: Pictures (all of them are scored), or what `scan` takes: there `part` says which (train | valid | test | all).
+    Which part a picture is in, the bundle's own split says, then the source's; pictures that neither knows count as test.
+    Raises `UsageError` for an unknown part, `DataError` when nothing is left to score or the classes do not fit.
+    """
+    began = time.monotonic()
+    if part not in (*PARTS, "all"):
+        raise UsageError(f"there is no part '{part}'", code="unknown-part", hint=did_you_mean(part, (*PARTS, "all")))
+    given = isinstance(source, Pictures)
+    pictures = digested(source if isinstance(source, Pictures) else scan(source))
+    notes: list[str] = []
+    known = _parts_of(bundle, pictures)
+    if not given:
+        rows = _chosen(known, pictures, part, notes)
+        pictures, known = pictures.take(rows), [known[i] for i in rows.tolist()]
+    pictures = _in_classes_of(bundle, pictures)
+    pixels = cached(pictures, bundle.policy)
+    pictures, known = pictures.take(pixels.rows), [known[i] for i in pixels.rows.tolist()]
+    probabilities = _probabilities(bundle, pixels)
+    notes += _count(bundle, known)
+    groups = pictures.groups if (pictures.groups >= 0).any() else None
+    if bundle.multi:
+        scores = multi(probabilities, pictures.targets, bundle.classes, thresholds=bundle.config["thresholds"], groups=groups)
+    else:
+        scores = single(probabilities, pictures.targets, bundle.classes, groups=groups)
+    name = pictures.store.name
+    return Evaluation(
+        scores, probabilities, pictures.targets, list(pictures.keys), pixels.bad, time.monotonic() - began, name, tuple(notes), pixels
+    )
+
+
+def _parts_of(bundle: Bundle, pictures: Pictures) -> list[str]:
+    if pictures.digests is None:
+        return [""] * len(pictures)
+    return bundle.part_of([row.tobytes().hex() for row in pictures.digests])
+
+
+def _chosen(known: list[str], pictures: Pictures, part: str, notes: list[str]) -> npt.NDArray[np.int64]:
+    """Return the rows that are of `part`: by the bundle's split, else by the source's; strangers to both count as test."""
+    own = [PARTS[p] if p >= 0 else "test" for p in pictures.parts.tolist()]
+    parts = np.array([k or o for k, o in zip(known, own, strict=True)])
+    rows = np.arange(len(pictures)) if part == "all" else np.flatnonzero(parts == part)
+    if not len(rows):
+        raise DataError(
+            f"no picture of {pictures.store.name} is in the {part} part",
+            code="empty-part",
+            hint="--part all scores every picture; those it was trained on flatter it",
+        )
+    used = sum(known[i] in ("train", "valid") for i in rows.tolist())
+    if used:
+        notes.append(f"{used} of these {len(rows)} pictures were used in training or validation: the scores flatter.")
+        events.warn(notes[-1], hint="--part test leaves them out")
+    elif len(rows) < len(pictures):
+        notes.append(f"{len(rows)} of {len(pictures)} pictures are in the {part} part; the others are not scored.")
+    return rows
+
+
+def _in_classes_of(bundle: Bundle, pictures: Pictures) -> Pictures:
+    """Return the pictures with targets in the order of the bundle's classes, matched by name."""
+    unknown = [name for name in pictures.classes if name not in bundle.classes]
+    if unknown and len(unknown) == len(pictures.classes):
+        hint = "the bundle knows: " + ", ".join(bundle.classes[:20])
+        raise DataError(f"none of the source's classes is known to the bundle: {', '.join(unknown[:5])}", code="other-classes", hint=hint)
+    if pictures.multi and not bundle.multi:
+        raise DataError(
+            "the source has several labels for a picture, the bundle gives one", code="other-task", hint="train a bundle on such a source"
+        )
+    places = np.array([bundle.classes.index(name) if name in bundle.classes else -1 for name in pictures.classes], np.int64)
+    if pictures.multi or bundle.multi:
+        return _multi_in_classes_of(bundle, pictures, places)
+    targets = places[pictures.targets]
+    if (targets < 0).any():
+        count = int((targets < 0).sum())
+        raise DataError(
+            f"{count} pictures are of classes that the bundle does not know: {', '.join(unknown[:5])}",
+            code="other-classes",
+            hint="leave them out; the bundle knows: " + ", ".join(bundle.classes[:20]),
+        )
+    return _replaced(pictures, targets, bundle.classes)
+
+
+def _multi_in_classes_of(bundle: Bundle, pictures: Pictures, places: npt.NDArray[np.int64]) -> Pictures:
+    hot = pictures.targets if pictures.multi else np.eye(len(pictures.classes), dtype=np.uint8)[pictures.targets]
+    lost = int(hot[:, places < 0].any(axis=1).sum())
+    if lost:
+        events.warn(f"{lost} pictures carry labels that the bundle does not know; those labels are not scored")
+    targets = np.zeros((len(pictures), len(bundle.classes)), np.uint8)
+    targets[:, places[places >= 0]] = hot[:, places >= 0]
+    return _replaced(pictures, targets, bundle.classes)
+
+
+def _replaced(pictures: Pictures, targets: npt.NDArray[Any], classes: tuple[str, ...]) -> Pictures:
+    return Pictures(
+        pictures.store, pictures.keys, targets, classes, pictures.parts, pictures.groups, pictures.digests, pictures.notes
+    )
+
+
+def _probabilities(bundle: Bundle, pixels: Pixels) -> npt.NDArray[np.float32]:
+    home = next(bundle.net.parameters()).device
+    moved = bundle.to(device())
+    rows = []
+    for start in range(0, len(pixels), _CHUNK):
+        positions = np.arange(start, min(start + _CHUNK, len(pixels)))
+        rows.append(moved.probabilities(pixels.take(positions)))
+        events.progress("testing", int(positions[-1]) + 1, len(pixels))
+    bundle.to(home)
+    return np.concatenate(rows)
+
+
+def _count(bundle: Bundle, known: list[str]) -> list[str]:
+    tested = known.count("test")
+    if not tested:
+        return []
+    bundle.count_reading(tested, datetime.now(UTC).isoformat(timespec="seconds"))
+    times = len(bundle.readings)
+    if times == 1:
+        return ["The test part was read once: this time."]
+    return [f"The test part has now been read {times} times; each look back at it makes its scores flatter than the future."]
