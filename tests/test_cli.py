@@ -1,0 +1,363 @@
+"""The contracts of the command line: what goes to stdout, what to stderr, and which exit code. The verbs are stood in for."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+from beholder.base.errors import BundleError, Interrupted
+from beholder.base.recipe import Recipe
+from beholder.cli.run import run
+from beholder.cli.show import json_line, pairs, table
+
+
+@dataclass
+class Stub:
+    """A result as every verb gives one: text for a person, `json` for a program."""
+
+    fields: dict[str, object]
+
+    def json(self) -> dict[str, object]:
+        return self.fields
+
+    def rows(self) -> list[dict[str, object]]:
+        return [{"trial": 1, "lr": 0.1, "accuracy": 0.5}, {"trial": 2, "lr": 0.01, "accuracy": float("nan")}]
+
+    def __str__(self) -> str:
+        return "in words"
+
+
+@pytest.fixture
+def stand_in(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Any], list[tuple[tuple[Any, ...], dict[str, Any]]]]:
+    """Put a function in the place of a verb; returns the list of its calls."""
+
+    def put(where: str, result: Any) -> list[tuple[tuple[Any, ...], dict[str, Any]]]:
+        calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
+
+        def verb(*args: Any, **options: Any) -> Any:
+            calls.append((args, options))
+            if isinstance(result, BaseException):
+                raise result
+            return result(*args) if callable(result) else result
+
+        module, _, name = where.partition(":")
+        fake = ModuleType(module)
+        setattr(fake, name, verb)
+        monkeypatch.setitem(sys.modules, module, fake)
+        return calls
+
+    return put
+
+
+STEPS = "beholder.study.steps:steps"
+
+
+def lines_of(paths: Iterator[str]) -> Iterator[dict[str, object]]:
+    for path in paths:
+        if path.endswith(".txt"):
+            yield {"path": path, "error": {"code": "not-a-picture", "message": "it is text"}}
+        else:
+            yield {"path": path, "label": "rust", "p": 0.75, "probabilities": {"rust": 0.75, "healthy": 0.25}}
+
+
+# --- results ---------------------------------------------------------------------------------------------------------
+
+
+def test_train_prints_the_summary_on_stdout(stand_in: Any, capsys: Any, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    calls = stand_in(STEPS, Stub({}))
+    assert run(["train", "pictures/my set.tar.gz"]) == 0
+    out, err = capsys.readouterr()
+    assert (out, err) == ("in words\n", "")
+    assert calls[0][0] == ("pictures/my set.tar.gz",)
+    assert calls[0][1] == {"recipe": Recipe(), "out": Path("my set.beholder"), "resume": False}
+
+
+def test_train_passes_every_option_on(stand_in: Any, capsys: Any, tmp_path: Path) -> None:
+    calls = stand_in(STEPS, Stub({"bundle": "b", "seconds": 1.5, "scores": {"accuracy": {"value": float("nan")}}}))
+    asked = [
+        "--recipe",
+        "careful",
+        "--net",
+        "cnn",
+        "--minutes",
+        "2.5",
+        "--seed",
+        "7",
+        "--set",
+        "train.lr=0.3",
+        "--set",
+        "data.size=40",
+    ]
+    assert run(["train", "leaves", *asked, "--out", str(tmp_path / "m.beholder"), "--resume", "--json"]) == 0
+    recipe = calls[0][1]["recipe"]
+    assert (recipe.name, recipe.net.name, recipe.train.minutes, recipe.seed) == ("careful", "cnn", 2.5, 7)
+    assert (recipe.train.lr, recipe.data.size, recipe.train.patience) == (0.3, 40, 12)
+    assert calls[0][1]["out"] == tmp_path / "m.beholder"
+    assert calls[0][1]["resume"] is True
+    assert json.loads(capsys.readouterr().out) == {"bundle": "b", "seconds": 1.5, "scores": {"accuracy": {"value": None}}}
+
+
+def test_set_has_the_last_word(stand_in: Any, tmp_path: Path) -> None:
+    calls = stand_in(STEPS, Stub({}))
+    assert run(["train", "x", "--out", str(tmp_path / "m"), "--net", "cnn", "--set", "net.name=mlp"]) == 0
+    assert calls[0][1]["recipe"].net.name == "mlp"
+
+
+def test_demo_writes_where_it_is_told(stand_in: Any, capsys: Any, tmp_path: Path) -> None:
+    calls = stand_in("beholder.study.demo:demo", Stub({"net": "cnn"}))
+    assert run(["demo", "--out", str(tmp_path), "--json"]) == 0
+    assert calls == [((tmp_path,), {})]
+    assert json.loads(capsys.readouterr().out) == {"net": "cnn"}
+
+
+def test_tune_prints_a_table_of_trials(stand_in: Any, capsys: Any, tmp_path: Path) -> None:
+    calls = stand_in("beholder.study.tune:tune", Stub({}))
+    assert run(["tune", "x", "--minutes", "3", "--trials", "4", "--no-resume", "--out", str(tmp_path / "m")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["trial", "lr", "accuracy"]
+    assert lines[2].split() == ["2", "0.01", "nan"]
+    assert lines[-1] == "in words"
+    options = calls[0][1]
+    assert (options["minutes"], options["trials"], options["resume"]) == (3.0, 4, False)
+
+
+def test_evaluate_scores_the_part_and_writes_the_report(stand_in: Any, capsys: Any, tmp_path: Path) -> None:
+    loads = stand_in("beholder.bundle.bundle:load", "the bundle")
+    evaluation = Stub({"n": 3})
+    evaluations = stand_in("beholder.use.evaluate:evaluate", evaluation)
+    reports = stand_in("beholder.use.report:report", None)
+    page = tmp_path / "r.html"
+    assert run(["evaluate", "m.beholder", "x", "--part", "all", "--report", str(page), "--trust", "--json"]) == 0
+    assert loads == [((Path("m.beholder"),), {"trust": True})]
+    assert evaluations == [(("the bundle", "x"), {"part": "all"})]
+    assert reports == [(("the bundle", evaluation, page), {})]
+    assert json.loads(capsys.readouterr().out) == {"n": 3}
+
+
+def test_predict_prints_a_line_a_picture(stand_in: Any, capsys: Any, monkeypatch: Any) -> None:
+    stand_in("beholder.bundle.bundle:load", "the bundle")
+    stand_in("beholder.use.predict:predict", lambda bundle, paths, *_: lines_of(paths))
+    monkeypatch.setattr(sys, "stdin", io.StringIO("b.jpg\n\nsub/ü d.jpg\n"))
+    assert run(["predict", "m.beholder", "a.txt", "-", "c.jpg"]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row["path"] for row in rows] == ["a.txt", "b.jpg", "sub/ü d.jpg", "c.jpg"]
+    assert rows[0]["error"]["code"] == "not-a-picture"
+    assert rows[3]["probabilities"] == {"rust": 0.75, "healthy": 0.25}
+
+
+def test_predict_prints_csv(stand_in: Any, capsys: Any) -> None:
+    stand_in("beholder.bundle.bundle:load", "the bundle")
+    stand_in("beholder.use.predict:predict", lambda bundle, paths, *_: lines_of(paths))
+    assert run(["predict", "m.beholder", "a.txt", 'one, "two".jpg', "--csv"]) == 0
+    assert capsys.readouterr().out == 'path,label,p,error\na.txt,,,not-a-picture\n"one, ""two"".jpg",rust,0.75,\n'
+
+
+@pytest.mark.parametrize("form", [[], ["--csv"]])
+def test_predict_fails_when_not_one_picture_was_read(form: list[str], stand_in: Any, capsys: Any) -> None:
+    stand_in("beholder.bundle.bundle:load", "the bundle")
+    stand_in("beholder.use.predict:predict", lambda bundle, paths, *_: lines_of(paths))
+    assert run(["predict", "m.beholder", "a.txt", "b.txt", *form]) == 1
+    out, err = capsys.readouterr()
+    assert out.count("not-a-picture") == 2
+    assert err.startswith("error: not one picture could be read\n\nhint: ")
+
+
+def test_nets_are_a_table_or_an_object(stand_in: Any, capsys: Any) -> None:
+    @dataclass
+    class Row:
+        name: str
+        parameters: int
+        flops: int
+        about: str
+
+    calls = stand_in("beholder.nets.table:table", [Row("cnn", 1_234_567, 0, "conv [32]")])
+    assert run(["nets", "--size", "28", "--channels", "1", "--classes", "3"]) == 0
+    assert calls[0][1] == {"size": 28, "channels": 1, "classes": 3}
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].split(maxsplit=3) == ["cnn", "1,234,567", "0", "conv [32]"]
+    assert run(["nets", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["nets"] == [
+        {"name": "cnn", "parameters": 1_234_567, "flops": 0, "about": "conv [32]"}
+    ]
+
+
+def test_info_is_lines_or_an_object(stand_in: Any, capsys: Any) -> None:
+    facts = {"device": "cpu", "precision": {"name": "fp32", "reason": "no AMX"}, "versions": {}}
+    stand_in("beholder.machine.info:info", facts)
+    assert run(["info"]) == 0
+    assert "  reason   no AMX" in capsys.readouterr().out.splitlines()
+    assert run(["info", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == facts
+
+
+# --- where a bundle may go -------------------------------------------------------------------------------------------
+
+
+def test_what_is_not_a_bundle_is_never_overwritten(stand_in: Any, capsys: Any, tmp_path: Path) -> None:
+    calls = stand_in(STEPS, Stub({}))
+    thesis = tmp_path / "thesis.txt"
+    thesis.write_text("years of work")
+    folder = tmp_path / "holiday"
+    folder.mkdir()
+    (folder / "a.jpg").write_bytes(b"")
+    for place in (thesis, folder, tmp_path):
+        assert run(["train", "x", "--out", str(place)]) == 2
+        assert "is not a bundle" in capsys.readouterr().err
+    assert not calls
+    (folder / "config.json").write_text("{}")
+    assert run(["train", "x", "--out", str(folder)]) == 0
+
+
+def test_the_source_folder_is_never_written_to(stand_in: Any, capsys: Any, tmp_path: Path, monkeypatch: Any) -> None:
+    calls = stand_in(STEPS, Stub({}))
+    monkeypatch.chdir(tmp_path)
+    assert run(["train", "."]) == 2
+    assert "inside the source folder" in capsys.readouterr().err
+    assert run(["train", ".", "--out", str(tmp_path.parent / "elsewhere.beholder")]) == 0
+    assert len(calls) == 1
+
+
+# --- errors ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message", "hint"),
+    [
+        (["trian"], "no such command 'trian'", "did you mean 'train'?"),
+        (["train"], "missing argument 'SOURCE'", "beholder train --help lists what it takes"),
+        (["train", "x", "--minuts", "3"], "no such option: --minuts", "did you mean '--minutes'?"),
+        (["train", "x", "--minutes", "ten"], "invalid value for '--minutes'", "beholder train --help"),
+        (["train", "x", "--minutes", "-1"], "train.minutes cannot be -1", "it lies between 0"),
+        (["train", "x", "--set", "train.lrr=1"], "no recipe field is called 'train.lrr'", "did you mean 'train.lr'?"),
+        (["train", "x", "--set", "train.epochs=many"], "train.epochs takes a whole number, not 'many'", "for example"),
+        (["train", "x", "--set", "lr"], "--set takes NAME=VALUE, not 'lr'", "for example --set train.lr=0.1"),
+        (["train", "x", "--recipe", "quik"], "there is no recipe 'quik'", "did you mean 'quick'?"),
+        (["train", "x", "y"], "got unexpected extra argument", "beholder train --help"),
+        (["tune", "x"], "missing option '--minutes'", "beholder tune --help"),
+        (["evaluate", "m", "x", "--part", "tset"], "invalid value for '--part'", "beholder evaluate --help"),
+        (["predict", "m"], "missing argument 'PATH...'", "beholder predict --help"),
+        (["nets", "--classes", "1"], "invalid value for '--classes'", "beholder nets --help"),
+    ],
+)
+def test_wrong_usage_is_said_in_one_style(arguments: list[str], message: str, hint: str, capsys: Any) -> None:
+    assert run(arguments) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    first, empty, last = err.splitlines()
+    assert first.startswith(f"error: {message}")
+    assert empty == ""
+    assert last.startswith(f"hint: {hint}")
+
+
+def test_errors_of_the_house_keep_their_code(stand_in: Any, capsys: Any, tmp_path: Path) -> None:
+    stand_in("beholder.bundle.bundle:load", BundleError("a byte has changed", hint="copy it again"))
+    stand_in("beholder.use.evaluate:evaluate", None)
+    assert run(["evaluate", "m", "x"]) == 1
+    assert capsys.readouterr().err == "error: a byte has changed\n\nhint: copy it again\n"
+
+
+def test_the_unexpected_has_no_traceback_unless_asked(stand_in: Any, capsys: Any, tmp_path: Path) -> None:
+    stand_in(STEPS, ZeroDivisionError("division by zero"))
+    command = ["train", "x", "--out", str(tmp_path / "m")]
+    assert run(command) == 1
+    expected = "error: internal: ZeroDivisionError: division by zero\n\nhint: run again with --debug and report it\n"
+    assert capsys.readouterr().err == expected
+    for arguments in (["--debug", *command], [*command, "--debug"]):
+        assert run(arguments) == 1
+        err = capsys.readouterr().err
+        assert err.startswith("Traceback")
+        assert err.endswith(expected)
+
+
+def test_debug_after_two_dashes_is_a_path(stand_in: Any, capsys: Any) -> None:
+    stand_in("beholder.bundle.bundle:load", "the bundle")
+    stand_in("beholder.use.predict:predict", lambda bundle, paths, *_: lines_of(paths))
+    assert run(["predict", "m", "--", "--debug"]) == 0
+    assert json.loads(capsys.readouterr().out)["path"] == "--debug"
+
+
+@pytest.mark.parametrize(
+    ("raised", "code", "said"),
+    [
+        (KeyboardInterrupt(), 130, "error: interrupted\n"),
+        (Interrupted("stopped; the best so far is in m.beholder"), 130, "error: stopped; the best so far is in m.beholder\n"),
+        (Interrupted(exit_code=143), 143, "error: interrupted\n"),
+    ],
+)
+def test_an_interruption_is_one_line(
+    raised: BaseException, code: int, said: str, stand_in: Any, capsys: Any, tmp_path: Path
+) -> None:
+    stand_in(STEPS, raised)
+    assert run(["train", "x", "--out", str(tmp_path / "m")]) == code
+    assert capsys.readouterr() == ("", said)
+
+
+def test_a_reader_that_leaves_early_is_no_error(tmp_path: Path) -> None:
+    fake = tmp_path / "fake.py"
+    fake.write_text(
+        "import sys, types\n"
+        "def predict(bundle, paths):\n    return ({'path': str(n), 'label': 'x' * 500} for n in range(5000))\n"
+        "for name, f in (('beholder.bundle.bundle', 'load'), ('beholder.use.predict', 'predict')):\n"
+        "    m = types.ModuleType(name); setattr(m, f, predict if f == 'predict' else lambda *a, **k: None)\n"
+        "    sys.modules[name] = m\n"
+        "from beholder.cli.run import run\nsys.exit(run(['predict', 'm', 'x']))\n"
+    )
+    with subprocess.Popen([sys.executable, fake], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait(timeout=30) == 0
+
+
+def test_no_arguments_print_the_help(capsys: Any) -> None:
+    assert run([]) == 0
+    out = capsys.readouterr().out
+    for name in ("demo", "train", "tune", "evaluate", "predict", "nets", "info"):
+        assert f"\n  {name} " in out
+    assert "..." not in out.partition("Commands:")[2], "a line of help is cut"
+
+
+def test_version_is_the_installed_one() -> None:
+    done = subprocess.run([sys.executable, "-m", "beholder", "--version"], capture_output=True, text=True, check=True)
+    import beholder
+
+    assert done.stdout.strip() == beholder.__version__
+
+
+# --- how results look ------------------------------------------------------------------------------------------------
+
+
+def test_json_is_plain_and_never_nan() -> None:
+    value = {1: np.float32(0.5), "n": np.int64(3), "p": Path("a/b"), "x": [float("inf"), None, True], "t": (np.float64("nan"),)}
+    assert json.loads(json_line(value)) == {"1": 0.5, "n": 3, "p": str(Path("a/b")), "x": [None, None, True], "t": [None]}
+
+
+def test_tables_show_names_as_they_are_and_never_wrap(capsys: Any) -> None:
+    table([{"class": "[red] :smile:", "about": "x" * 150, "f1": None}])
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2
+    assert lines[1].split() == ["[red]", ":smile:", "x" * 150, "-"]
+    table([])
+    pairs({"a": [1, 2], "b": {"long name": "c"}})
+    assert capsys.readouterr().out == "a            1, 2\nb\n  long name  c\n"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no byte names")
+def test_names_that_are_not_utf8_pass_through() -> None:
+    code = "import sys, beholder.cli.run as r; r._tolerate_any_file_name();sys.stdout.write(sys.stdin.read())"
+    done = subprocess.run([sys.executable, "-c", code], input=b"caf\xe9.jpg", capture_output=True, check=True)
+    assert done.stdout == b"caf\xe9.jpg"
