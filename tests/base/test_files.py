@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from beholder.base import files
+from beholder.base.errors import MachineError
+from beholder.base.files import cache_folder, file_sha256, folder_atomic, sha256, telling_disk_errors, write_atomic
+
+
+def fail_with(number: int) -> Callable[..., None]:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    return fail
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_digest_is_that_of_the_standard() -> None:
+    assert sha256(b"abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+@given(st.binary(max_size=2000))
+def test_digest_of_a_file_is_that_of_its_bytes(data: bytes) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "file"
+        path.write_bytes(data)
+        assert file_sha256(path) == sha256(data) == hashlib.sha256(data).hexdigest()
+
+
+def test_write_makes_folders_and_leaves_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "a" / "b.json"
+    write_atomic(path, b"one")
+    write_atomic(path, b"two")
+    assert path.read_bytes() == b"two"
+    assert names(path.parent) == ["b.json"]
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(errno.ENOSPC, "disk-full"), (errno.EDQUOT, "disk-full"), (errno.EIO, "cannot-write")]
+)
+@pytest.mark.parametrize("stage", ["fsync", "replace"])
+def test_a_failed_write_keeps_the_older_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, code: str, stage: str
+) -> None:
+    path = tmp_path / "b.json"
+    write_atomic(path, b"old")
+    monkeypatch.setattr(files.os, stage, fail_with(number))
+    with pytest.raises(MachineError) as caught:
+        write_atomic(path, b"new")
+    assert caught.value.code == code
+    assert str(path) in caught.value.message
+    assert caught.value.hint
+    assert path.read_bytes() == b"old"
+    assert names(tmp_path) == ["b.json"]
+
+
+def test_a_folder_appears_whole(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "m.beholder"
+    with folder_atomic(path) as temporary:
+        assert temporary.parent == path.parent
+        (temporary / "sub").mkdir()
+        (temporary / "sub" / "a.txt").write_text("a")
+        assert not path.exists()
+    assert (path / "sub" / "a.txt").read_text() == "a"
+    assert names(path.parent) == ["m.beholder"]
+    assert path.stat().st_mode & 0o777 == 0o755
+
+
+def test_a_folder_takes_the_place_of_an_older_one(tmp_path: Path) -> None:
+    path = tmp_path / "m.beholder"
+    for text in ("old", "new"):
+        with folder_atomic(path) as temporary:
+            (temporary / text).write_text(text)
+    assert names(path) == ["new"]
+    assert names(tmp_path) == ["m.beholder"]
+
+
+@pytest.mark.parametrize("error", [ValueError("bad"), KeyboardInterrupt()])
+def test_a_failure_inside_leaves_the_older_folder(tmp_path: Path, error: BaseException) -> None:
+    path = tmp_path / "m.beholder"
+    with folder_atomic(path) as temporary:
+        (temporary / "old").write_text("old")
+
+    def half() -> None:
+        with folder_atomic(path) as temporary:
+            (temporary / "half").write_text("half")
+            raise error
+
+    with pytest.raises(type(error)):
+        half()
+    assert names(path) == ["old"]
+    assert names(tmp_path) == ["m.beholder"]
+
+
+def test_a_failed_rename_puts_the_older_folder_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "m.beholder"
+    with folder_atomic(path) as temporary:
+        (temporary / "old").write_text("old")
+    replace, calls = os.replace, []
+
+    def second_fails(source: Path, target: Path) -> None:
+        calls.append(target)
+        if len(calls) == 2:
+            raise OSError(errno.ENOSPC, "full")
+        replace(source, target)
+
+    monkeypatch.setattr(files.os, "replace", second_fails)
+    with pytest.raises(MachineError, match="disk is full"), folder_atomic(path) as temporary:
+        (temporary / "new").write_text("new")
+    assert names(path) == ["old"]
+    assert names(tmp_path) == ["m.beholder"]
+
+
+def test_a_place_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+    blocker = tmp_path / "file"
+    blocker.write_text("")
+    with pytest.raises(MachineError) as caught:
+        write_atomic(blocker / "b.json", b"x")
+    assert caught.value.code == "cannot-write"
+    with pytest.raises(MachineError), folder_atomic(blocker / "m.beholder"):
+        pass
+
+
+def test_other_errors_pass_the_disk_guard(tmp_path: Path) -> None:
+    with pytest.raises(KeyError), telling_disk_errors(tmp_path):
+        raise KeyError("x")
+
+
+def test_cache_lies_in_the_home_of_the_user(home: Path, tmp_path: Path) -> None:
+    assert cache_folder(tmp_path) == tmp_path
+    assert cache_folder("") == cache_folder()
+    assert home in cache_folder().parents
+    assert cache_folder().name in {"beholder", "cache"}
+    assert not (tmp_path / "never-made").exists()
