@@ -1,0 +1,30 @@
+"""How much a source may ask of the machine before it is refused."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """Bounds on what is read; what exceeds one is refused with a clear error, never read in part.
+
+    pixels:  of one picture, height × width; checked before decoding (Pillow itself refuses more than 178,956,970)
+    bytes:   of one picture's file
+    members: files in one archive or folder
+    total:   bytes of an archive once unpacked
+    ratio:   unpacked over packed bytes of an archive that unpacks to more than 256 MiB
+    """
+
+    pixels: int = 100_000_000
+    bytes: int = 256 << 20
+    members: int = 2_000_000
+    total: int = 128 << 30
+    ratio: float = 200.0
+
+
+LIMITS = Limits()
+"""The defaults."""
+
+RATIO_FLOOR = 256 << 20
+"""An archive that unpacks to no more bytes than this does no harm, whatever its ratio."""

@@ -1,0 +1,147 @@
+"""What a folder or an archive holds, and how labelled rows become `Pictures`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from beholder.base.errors import DataError
+from beholder.base.records import Pictures, Store
+
+PICTURES = frozenset(
+    {
+        "jpg", "jpeg", "jpe", "jfif", "png", "bmp", "dib", "gif", "webp", "tif", "tiff", "ppm", "pgm", "pbm", "pnm", "pfm",
+        "avif", "avifs", "jp2", "j2k", "jpf", "jpx", "j2c",
+    }
+)  # fmt: skip
+"""Endings of the files that are taken for pictures; what a file truly is, its first bytes say when it is opened."""
+
+TABLES = frozenset({"csv", "tsv"})
+
+PART_NAMES = {
+    "train": 0, "training": 0, "valid": 1, "val": 1, "validation": 1, "dev": 1, "test": 2, "testing": 2,
+}  # fmt: skip
+"""What folders and split columns call the parts, in lower case; values are indices into `PARTS`."""
+
+_JUNK = {"__macosx", "thumbs.db", "desktop.ini", "@eadir", "__pycache__"}
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The files of a folder or an archive. `names`: posix paths below its root, sorted; `notes`: what was left out."""
+
+    store: Store
+    names: Sequence[str]
+    notes: tuple[str, ...] = ()
+
+
+def ending(name: str) -> str:
+    """Return what follows the last dot of a file's name, in lower case; "" if there is none."""
+    base = name.rpartition("/")[2]
+    return base.rpartition(".")[2].lower() if "." in base else ""
+
+
+def is_picture(name: str) -> bool:
+    """Return True where a file's ending is that of a picture."""
+    return ending(name) in PICTURES
+
+
+def is_table(name: str) -> bool:
+    """Return True where a file's ending is that of a CSV or TSV table."""
+    return ending(name) in TABLES
+
+
+def is_junk(part: str) -> bool:
+    """Return True for one component of a path that systems and tools leave behind, such as .DS_Store or __MACOSX."""
+    return part.startswith(".") or part.lower() in _JUNK
+
+
+def in_order(labels: Iterable[str]) -> tuple[str, ...]:
+    """Return distinct labels sorted: by value where all are whole numbers ("2" before "10"), else by name."""
+    found = set(labels)
+    numbers = all(label.isascii() and label.isdecimal() for label in found)
+    return tuple(sorted(found, key=lambda label: (int(label), label)) if numbers else sorted(found))
+
+
+def some(items: Sequence[str]) -> str:
+    """Return the first three items as text, and how many more there are."""
+    more = len(items) - 3
+    return ", ".join(items[:3]) + (f" and {more:,} more" if more > 0 else "")
+
+
+def assemble(
+    store: Store,
+    keys: Sequence[str],
+    labels: Sequence[tuple[str, ...]],
+    *,
+    multi: bool = False,
+    parts: Sequence[int] | None = None,
+    groups: Sequence[str] | None = None,
+    notes: Sequence[str] = (),
+) -> Pictures:
+    """Return the table of labelled pictures.
+
+    labels: one class name each, or any number where `multi`; parts: index into `PARTS` or -1; groups: "" = none.
+    Raises `DataError` (no-pictures, one-class).
+    """
+    if not keys:
+        raise no_pictures(store.name)
+    classes = in_order(label for row in labels for label in row)
+    if len(classes) < (1 if multi else 2):
+        raise one_class(store.name, classes)
+    index = {label: k for k, label in enumerate(classes)}
+    if multi:
+        targets = np.zeros((len(keys), len(classes)), np.uint8)
+        for i, row in enumerate(labels):
+            targets[i, [index[label] for label in row]] = 1
+    n = len(keys)
+    return Pictures(
+        store=store,
+        keys=list(keys),
+        targets=targets if multi else np.fromiter((index[row[0]] for row in labels), np.int64, n),
+        classes=classes,
+        parts=np.full(n, -1, np.int8) if parts is None else np.asarray(parts, np.int8),
+        groups=_numbers(groups or [""] * n),
+        notes=tuple(notes),
+    )
+
+
+def _numbers(groups: Sequence[str]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    index = {name: k for k, name in enumerate(sorted({g for g in groups if g}))}
+    return np.fromiter((index.get(g, -1) for g in groups), np.int64, len(groups))
+
+
+def part_of(name: str) -> int | None:
+    """Return the index into `PARTS` that a folder's or a cell's name stands for, or None."""
+    return PART_NAMES.get(name.strip().lower())
+
+
+def no_pictures(where: str, seen: int = 0) -> DataError:
+    """Return the error for a source without pictures; `seen`: files that are no pictures."""
+    files = f", only {seen:,} files of other kinds" if seen else ""
+    return DataError(
+        f"there are no pictures in {where}{files}",
+        code="no-pictures",
+        hint="give a folder with one folder of pictures per class, a CSV with path,label, or a zip or tar of either",
+    )
+
+
+def no_labels(where: str, n: int) -> DataError:
+    """Return the error for a source whose `n` pictures lie in no class folder."""
+    return DataError(
+        f"the {n:,} pictures in {where} have no labels: they lie in no class folders",
+        code="no-labels",
+        hint="put the pictures of each class into a folder named after it, or add a CSV with path,label",
+    )
+
+
+def one_class(where: str, classes: Sequence[str]) -> DataError:
+    """Return the error for a source with fewer than two classes."""
+    what = f"only one class, '{classes[0]}'" if classes else "no class at all"
+    return DataError(
+        f"{where} has {what}: there is nothing to tell apart",
+        code="one-class",
+        hint="give two classes or more: one folder of pictures per class, or a CSV with path,label",
+    )
