@@ -1,0 +1,1 @@
+"""Uses bundles: predict, evaluate, report. What serves cannot train: nothing here imports `learn`."""

@@ -1,0 +1,193 @@
+"""The report: whole, escaped, self-contained, and saying what the figures say."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from tests.use.fakes import FakeEvaluation, bundle, evaluated, evaluated_multi
+
+from beholder.base.records import Bad
+from beholder.measure.scores import single
+from beholder.use import report as room
+from beholder.use.report import render, report
+
+VOID = {"meta", "link", "br", "img"}
+
+
+class Reader(HTMLParser):
+    """Checks that tags are balanced and collects what a browser would fetch and what a person would read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.links: list[str] = []
+        self.ids: list[str] = []
+        self.words: list[str] = []
+        self.scripts = 0
+        self.images_without_text = 0
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in VOID:
+            self.open.append(tag)
+        values = dict(attrs)
+        self.links += [str(values[name]) for name in ("src", "href", "srcset", "action") if name in values]
+        self.ids += [str(values["id"])] if "id" in values else []
+        self.scripts += tag == "script"
+        self.images_without_text += tag == "img" and not values.get("alt")
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag, tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] not in ("style", "script"):
+            self.words.append(data)
+
+
+def read(html: str) -> tuple[Reader, str]:
+    """Return the parsed page and its text; whatever it is, it is balanced and fetches nothing."""
+    reader = Reader()
+    reader.feed(html)
+    reader.close()
+    assert reader.open == []
+    assert all(link.startswith(("data:", "#")) for link in reader.links)
+    assert {link[1:] for link in reader.links if link.startswith("#")} <= set(reader.ids)
+    assert len(set(reader.ids)) == len(reader.ids)
+    assert reader.scripts == 1
+    assert reader.images_without_text == 0
+    assert not re.search(r"https?://|@import|url\(", html)
+    return reader, re.sub(r"\s+", " ", " ".join(reader.words))
+
+
+@pytest.mark.parametrize("classes", [2, 3, 10, 40, 200])
+def test_is_whole_and_self_contained_for_any_number_of_classes(tmp_path: Path, classes: int) -> None:
+    evaluation = evaluated([f"kind {i}" for i in range(classes)], n=classes * 20)
+    path = report(bundle(), evaluation, tmp_path / "deep" / "report.html")
+    html = path.read_text("utf-8")
+    _, text = read(html)
+    assert path.stat().st_size < 5_000_000
+    assert ("Specificity" in text) == (classes == 2)
+    assert ("Top 5" in text) == (classes > 5)
+    assert html.count('scope="row">kind') >= classes
+    assert ('class="heat"' in html) == (classes > 40)
+    assert f"{evaluation.scores.headline['accuracy'].value:.1%}".replace("%", "\u00a0%") in html
+
+
+def test_verdict_names_the_weakest_class_and_what_it_is_taken_for() -> None:
+    targets = np.repeat([0, 1, 2], [50, 40, 60])
+    guesses = targets.copy()
+    guesses[50:58] = 2
+    guesses[58] = 0
+    guesses[:2] = 1
+    p = np.eye(3)[guesses] * 0.9 + 0.1 / 3
+    evaluation = FakeEvaluation(single(p, targets, ["fern", "moss", "oak"]), p, targets, [f"{i}.jpg" for i in range(150)])
+    _, text = read(render(bundle(), evaluation))
+    assert (
+        "It named 139 of 150 test pictures correctly: 92.7\u00a0%." in text.replace("& nbsp;", "\u00a0") or "139 of 150" in text
+    )
+    assert "weakest on “moss”: it finds 31 of 40 (77.5 %" in text
+    assert "most often takes them for “oak” (8 times)" in text
+    assert "Look at the mistakes between “moss” and “oak”" in text
+    assert "Always answering “oak” would be right on 40.0 %" in text
+
+
+def test_the_worst_mistake_comes_first_with_its_picture_truth_guess_and_probability() -> None:
+    p = np.array([[0.6, 0.4], [0.97, 0.03], [0.2, 0.8], [0.9, 0.1]], np.float32)
+    targets = np.array([1, 1, 1, 0])
+    evaluation = FakeEvaluation(single(p, targets, ["cat", "dog"]), p, targets, ["a.png", "b.png", "c.png", "d.png"])
+    html = render(bundle(), evaluation)
+    captions = re.findall(
+        r"<figcaption><b>(.*?)</b><br><span class=\"guess\">(.*?)</span> (.*?)<span class=\"file\">(.*?)<", html
+    )
+    assert captions == [("dog", "cat", "97.0\u00a0%", "b.png"), ("dog", "cat", "60.0\u00a0%", "a.png")]
+    images = re.findall(r"src=\"data:image/png;base64,([^\"]+)\" alt", html)
+    first = np.asarray(Image.open(io.BytesIO(base64.b64decode(images[0]))))
+    np.testing.assert_array_equal(first, evaluation.thumbnail(1).transpose(1, 2, 0))
+
+
+@pytest.mark.parametrize(
+    "hostile", ["<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "'; alert(1) //", "{{ 7 * 7 }}"]
+)
+def test_hostile_names_are_shown_not_obeyed(hostile: str) -> None:
+    classes = [hostile, "b", "c"]
+    changes: dict[str, Any] = {"source": hostile, "bad": (Bad(hostile, "truncated", hostile),)}
+    evaluation = evaluated(classes, skill=0.3, **changes)
+    evaluation.keys = [hostile] * len(evaluation.keys)
+    _, text = read(render(bundle(notes=[hostile], machine={hostile: hostile}), evaluation))
+    assert text.count(re.sub(r"\s+", " ", hostile)) > 10
+    assert "{{" not in hostile or "49" not in text
+
+
+def test_undefined_scores_are_dashes_not_nan() -> None:
+    p = np.array([[0.9, 0.05, 0.05], [0.1, 0.8, 0.1]])
+    targets = np.array([0, 1])
+    evaluation = FakeEvaluation(single(p, targets, ["a", "b", "absent"]), p, targets, ["x", "y"])
+    _, text = read(render(bundle(), evaluation))
+    assert "nan" not in text.lower()
+    assert "No picture here is of absent" in text
+    assert "No picture of any class was missed." in text
+    assert "There are none in this test." in text
+
+
+def test_an_empty_test_and_an_empty_history_still_make_a_page() -> None:
+    nothing = np.zeros((0, 2), np.float32)
+    targets = np.zeros(0, np.int64)
+    evaluation = FakeEvaluation(single(nothing, targets, ["a", "b"]), nothing, targets, [])
+    made = bundle(machine={}, parts={}, notes=[])
+    made.history = []
+    _, text = read(render(made, evaluation))
+    assert "No picture could be tested" in text
+    assert "Learning curves" not in text
+    assert "nan" not in text.lower()
+
+
+def test_multi_label_shows_misses_and_false_alarms() -> None:
+    evaluation = evaluated_multi(["RBC", "WBC", "Platelets"])
+    _, text = read(render(bundle(task="multi", thresholds=[0.5, 0.5, 0.5]), evaluation))
+    assert "mean average precision of" in text
+    assert "Confusion" not in text
+    assert "missed" in text
+    assert re.search(r"raises \d+ false alarms? on \d+ pictures without it", text)
+
+
+def test_multi_label_mistakes_follow_the_thresholds_of_the_bundle() -> None:
+    evaluation = evaluated_multi(["RBC", "WBC", "Platelets"])
+    _, text = read(render(bundle(task="multi", thresholds=[1.1, 1.1, 1.1]), evaluation))
+    assert "seen" not in text
+    assert "missed" in text
+
+
+def test_bad_and_vanished_pictures_are_said_and_cost_nothing() -> None:
+    bad = tuple(Bad(f"x/{i}.jpg", "truncated", "the file ends early") for i in range(room.ROWS + 7))
+    evaluation = evaluated(["a", "b", "c"], skill=0.2, bad=bad, unreadable=set(range(300)))
+    _, text = read(render(bundle(), evaluation))
+    assert f"{room.ROWS + 7} pictures that could not be read" in text
+    assert "And 7 more." in text
+    assert "cannot be read any more" in text
+
+
+def test_names_that_are_not_unicode_are_written(tmp_path: Path) -> None:
+    evaluation = evaluated(["a", "b", "c"], skill=0.2)
+    evaluation.keys = ["\udcff.jpg"] * 300
+    assert "?.jpg" in report(bundle(), evaluation, tmp_path / "r.html").read_text("utf-8")
+
+
+def test_commands_quote_a_source_with_spaces() -> None:
+    _, text = read(render(bundle(), evaluated(["a", "b"], source="my leaves/set 1.zip")))
+    assert "beholder evaluate leaves.beholder 'my leaves/set 1.zip' --report report.html" in text
+
+
+def test_grey_and_large_pictures_become_small_images() -> None:
+    for shape, kind, size in (((1, 28, 28), "png", (28, 28)), ((3, 224, 448), "jpeg", (160, 80))):
+        evaluation = evaluated(["a", "b", "c"], skill=0.2, shape=shape)
+        html = render(bundle(), evaluation)
+        found = re.findall(rf"src=\"data:image/{kind};base64,([^\"]+)\" alt", html)
+        assert len(found) == room.MISTAKES
+        assert Image.open(io.BytesIO(base64.b64decode(found[0]))).size == size
