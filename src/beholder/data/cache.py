@@ -9,6 +9,7 @@ A shard is a folder that is whole or absent and never changes, so any number of 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import shutil
@@ -104,27 +105,31 @@ def cached(
     if pictures.digests is None:
         pictures = digested(pictures, root=root)
     assert pictures.digests is not None
-    top = cache_folder(root) / "pixels"
-    shelf = _Shelf(top / _name(policy), (policy.channels, policy.height, policy.width))
     keys = _keys(pictures.digests)
-    missing = list({key: row for row, key in reversed(list(enumerate(keys))) if key not in shelf.where}.values())[::-1]
+    first: dict[bytes, int] = {}
+    for row, key in enumerate(keys):
+        first.setdefault(key, row)
+    top = cache_folder(root) / "pixels"
+    shelf = _Shelf(top / _name(policy), (policy.channels, policy.height, policy.width), wanted=set(first))
+    missing = [row for key, row in first.items() if key not in shelf.where]
     failed = _fill(shelf, pictures, missing, policy, workers=workers, stop=on_bad == "stop") if missing else {}
     bad = tuple(Bad(pictures.keys[row], failed[key].code, failed[key].message) for row, key in enumerate(keys) if key in failed)
     if bad:
         _judge(bad, pictures, on_bad)
     rows = np.array([row for row, key in enumerate(keys) if key not in failed], np.int64)
     found = np.array([shelf.where[keys[row]] for row in rows], np.int64).reshape(-1, 2)
-    shelf.touch(np.unique(found[:, 0]))
-    _evict(top, limit, keep={shelf.paths[k] for k in np.unique(found[:, 0])})
-    return Pixels(rows, shelf.shape, bad, len(missing) - len(failed), tuple(shelf.shards), shard=found[:, 0], place=found[:, 1])
+    _tidy(top, limit, using=shelf.paths)
+    decoded = len(missing) - len(failed)
+    return Pixels(rows, shelf.shape, bad, decoded, tuple(shelf.shards), shard=found[:, 0], place=found[:, 1])
 
 
 class _Shelf:
-    """The shards of one policy, mapped; `where`: digest → (number of the shard, place in it)."""
+    """The shards of one policy that hold any of `wanted`, mapped; `where`: digest → (number of the shard, place in it)."""
 
-    def __init__(self, folder: Path, shape: tuple[int, int, int]) -> None:
+    def __init__(self, folder: Path, shape: tuple[int, int, int], *, wanted: set[bytes]) -> None:
         self.folder = folder
         self.shape = shape
+        self.wanted = wanted
         self.paths: list[Path] = []
         self.shards: list[U8] = []
         self.where: dict[bytes, tuple[int, int]] = {}
@@ -142,16 +147,11 @@ class _Shelf:
         if not sound or pixels.shape[1:] != self.shape:
             shutil.rmtree(path, ignore_errors=True)
             return
-        number = len(self.shards)
-        self.where |= {key: (number, place) for place, key in enumerate(_keys(digests))}
-        self.shards.append(np.asarray(pixels))
-        self.paths.append(path)
-
-    def touch(self, numbers: npt.NDArray[np.integer]) -> None:
-        """Note that shards were used now."""
-        for k in numbers:
-            with contextlib.suppress(OSError):
-                os.utime(self.paths[k])
+        here = {key: (len(self.shards), place) for place, key in enumerate(_keys(digests)) if key in self.wanted}
+        if here:  # A mapping holds a file open, and a system allows about a thousand: map what is needed only.
+            self.where |= here
+            self.shards.append(np.asarray(pixels))
+            self.paths.append(path)
 
     def write(self, pixels: U8, digests: U8) -> None:
         """Add a new shard, whole or not at all. Raises `MachineError`."""
@@ -214,7 +214,7 @@ def _decoded(
             if stopping.is_set():
                 break
             try:
-                done.append((row, load(pictures.store.read(pictures.keys[row]), policy)))
+                done.append((row, _decode(pictures, row, policy)))
             except PictureError as error:
                 done.append((row, error.with_traceback(None)))
         return done
@@ -235,6 +235,15 @@ def _decoded(
     finally:
         stopping.set()
         pool.shutdown(cancel_futures=True)
+
+
+def _decode(pictures: Pictures, row: int, policy: PixelPolicy) -> U8:
+    data = pictures.store.read(pictures.keys[row])
+    assert pictures.digests is not None
+    # Under a digest that is not its own, a picture would be served to every later run as another one.
+    if isinstance(data, bytes) and hashlib.sha256(data).digest() != pictures.digests[row].tobytes():
+        raise PictureError(f"{pictures.keys[row]} changed while it was read", code="changed", hint="run again")
+    return load(data, policy)
 
 
 class _Telling:
@@ -273,22 +282,22 @@ def _check_writable(folder: Path) -> None:
             pass
 
 
-def _evict(top: Path, limit: int, *, keep: set[Path]) -> None:
+def _tidy(top: Path, limit: int, *, using: Sequence[Path]) -> None:
     """Delete the shards used least recently until all take no more than `limit` bytes, and what a killed run left behind."""
+    for path in using:
+        with contextlib.suppress(OSError):
+            os.utime(path)
     shards = []
     for path in top.glob("*/*"):
         with contextlib.suppress(OSError):
             used = path.stat().st_mtime
-            if path.name.startswith("."):
-                if time.time() - used > 3600:
-                    shutil.rmtree(path, ignore_errors=True)
-                continue
-            shards.append((used, sum(file.stat().st_size for file in path.iterdir()), path))
+            if not path.name.startswith("."):
+                shards.append((used, sum(file.stat().st_size for file in path.iterdir()), path))
+            elif time.time() - used > 3600:
+                shutil.rmtree(path, ignore_errors=True)
     total = sum(size for _, size, _ in shards)
     for _, size, path in sorted(shards):
-        if total <= limit:
-            return
-        if path not in keep:
+        if total > limit and path not in using:
             shutil.rmtree(path, ignore_errors=True)
             total -= size
 
