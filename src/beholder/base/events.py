@@ -41,6 +41,7 @@ class Console:
         self._last = ("", 0.0)
 
     def __call__(self, event: Event) -> None:
+        """Show one event."""
         stream = self._stream or sys.stderr
         if event.kind == "progress":
             self._progress(event, stream)

@@ -51,7 +51,7 @@ def write_atomic(path: Path, data: bytes) -> None:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(temporary, path)
+            temporary.replace(path)
             fsync_folder(path.parent)
         finally:
             temporary.unlink(missing_ok=True)
@@ -83,14 +83,14 @@ def folder_atomic(path: Path) -> Iterator[Path]:
 
 def _take_place(temporary: Path, path: Path) -> None:
     if not path.exists():
-        os.replace(temporary, path)
+        temporary.replace(path)
         return
     aside = path.with_name(f".{path.name}.{os.getpid()}.old")
-    os.replace(path, aside)
+    path.replace(aside)
     try:
-        os.replace(temporary, path)
+        temporary.replace(path)
     except OSError:
-        os.replace(aside, path)
+        aside.replace(path)
         raise
     shutil.rmtree(aside, ignore_errors=True)
 

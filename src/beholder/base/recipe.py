@@ -163,7 +163,8 @@ def load(name: str) -> Recipe:
     path = Path(name)
     if path.suffix == ".toml" and path.is_file():
         return from_toml(path.read_text("utf-8"), where=name)
-    raise UsageError(f"there is no recipe '{name}'", code="unknown-recipe", hint=did_you_mean(name, named()) + ", or a .toml file")
+    hint = did_you_mean(name, named()) + ", or the path of a .toml file"
+    raise UsageError(f"there is no recipe '{name}'", code="unknown-recipe", hint=hint)
 
 
 def _find(name: str) -> str:

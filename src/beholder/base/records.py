@@ -76,8 +76,10 @@ class Pictures:
     def counts(self) -> npt.NDArray[np.int64]:
         """Return how many pictures carry each class: int64 (K,)."""
         if self.multi:
-            return self.targets.sum(axis=0, dtype=np.int64)
-        return np.bincount(self.targets, minlength=len(self.classes)).astype(np.int64)
+            summed: npt.NDArray[np.int64] = self.targets.sum(axis=0, dtype=np.int64)
+            return summed
+        counted: npt.NDArray[np.int64] = np.bincount(self.targets, minlength=len(self.classes)).astype(np.int64)
+        return counted
 
 
 @dataclass(frozen=True)
@@ -133,7 +135,7 @@ class Score:
     def __str__(self) -> str:
         return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}] (n={self.n})"
 
-    def json(self) -> dict[str, float | int]:
+    def json(self) -> dict[str, float | int | None]:
         """Return {"value", "low", "high", "n"}; a value that is undefined (NaN) is None."""
         return {k: (None if v != v else v) for k, v in asdict(self).items()}
 

@@ -72,9 +72,9 @@ class Bundle:
     @overload
     def __call__(self, pictures: Picture) -> Guess: ...
     @overload
-    def __call__(self, pictures: Sequence[Picture]) -> list[Guess]: ...
-    def __call__(self, pictures: Picture | Sequence[Picture]) -> Guess | list[Guess]:
-        """Recognise one picture (a path, encoded bytes, or an array (H, W) or (H, W, C)) or a sequence of them.
+    def __call__(self, pictures: list[Picture] | tuple[Picture, ...]) -> list[Guess]: ...
+    def __call__(self, pictures: Picture | list[Picture] | tuple[Picture, ...]) -> Guess | list[Guess]:
+        """Recognise one picture (a path, encoded bytes, or an array (H, W) or (H, W, C)) or a list of them.
 
         Raises `PictureError` for a picture that cannot be read; `beholder.predict` goes on past bad ones instead.
         """
@@ -95,7 +95,9 @@ class Bundle:
                 picture = Path(picture).read_bytes()
             except OSError as error:
                 raise PictureError(
-                    f"cannot read {picture}: {error.strerror}", code="path-missing", hint="check the path and its permissions"
+                    f"cannot read {Path(str(picture))}: {error.strerror}",
+                    code="path-missing",
+                    hint="check the path and its permissions",
                 ) from error
         return load_picture(picture, self.policy)
 

@@ -13,6 +13,7 @@ def text(config: Mapping[str, Any], scores: Mapping[str, Any], recipe: Recipe) -
     classes = config["classes"]
     shown = ", ".join(f"`{name}`" for name in classes[:30]) + (f" and {len(classes) - 30} more" if len(classes) > 30 else "")
     pixels, parts = config["pixels"], config.get("parts", {})
+    several = " (a picture may carry several)" if config["task"] == "multi" else ""
     lines = [
         "---",
         "library_name: beholder",
@@ -20,7 +21,7 @@ def text(config: Mapping[str, Any], scores: Mapping[str, Any], recipe: Recipe) -
         "---",
         "# An image recogniser made with Beholder",
         "",
-        f"It tells {len(classes)} classes apart{' (a picture may carry several)' if config['task'] == 'multi' else ''}: {shown}.",
+        f"It tells {len(classes)} classes apart{several}: {shown}.",
         "",
         "## How well",
         "",

@@ -1,14 +1,14 @@
 """The folder `NAME.beholder/`: which files, how they are written whole, how they are verified before use.
 
-    config.json         architecture, classes, pixel policy, hashes of the files below, its own hash
-    model.safetensors   weights
-    recipe.toml         the run as one value
-    scores.json         scores on the test part
-    history.json        one row per epoch
-    splits.csv          digest, part of every picture
-    README.md           model card
-    readings.json       how often the test part was read (not hashed: evaluation adds to it)
-    report.html         for people (not hashed)
+config.json         architecture, classes, pixel policy, hashes of the files below, its own hash
+model.safetensors   weights
+recipe.toml         the run as one value
+scores.json         scores on the test part
+history.json        one row per epoch
+splits.csv          digest, part of every picture
+README.md           model card
+readings.json       how often the test part was read (not hashed: evaluation adds to it)
+report.html         for people (not hashed)
 """
 
 from __future__ import annotations
@@ -33,7 +33,9 @@ def check_place(path: Path) -> None:
     """Raise `UsageError` if something that is not a bundle lies at `path`: it is never overwritten."""
     if path.exists() and not (path.is_dir() and ((path / CONFIG).is_file() or not any(path.iterdir()))):
         raise UsageError(
-            f"{path} exists and is not a bundle", code="place-taken", hint="choose another name with --out, such as model.beholder"
+            f"{path} exists and is not a bundle",
+            code="place-taken",
+            hint="choose another name with --out, such as model.beholder",
         )
 
 
@@ -81,10 +83,14 @@ def verified(path: Path) -> dict[str, Any]:
 def _config(path: Path) -> dict[str, Any]:
     if not path.exists():
         near = sorted(p.name for p in path.parent.glob("*.beholder")) if path.parent.is_dir() else []
-        raise UsageError(f"there is no bundle at {path}", code="path-missing", hint="found here: " + (", ".join(near) or "none"))
+        raise UsageError(
+            f"there is no bundle at {path}", code="path-missing", hint="found here: " + (", ".join(near) or "none")
+        )
     file = path / CONFIG
     if not file.is_file():
-        raise BundleError(f"{path} is not a bundle: it has no {CONFIG}", code="not-a-bundle", hint="make one with beholder train")
+        raise BundleError(
+            f"{path} is not a bundle: it has no {CONFIG}", code="not-a-bundle", hint="make one with beholder train"
+        )
     if file.stat().st_size > _LARGEST_CONFIG:
         raise _damaged(path, f"{CONFIG} is larger than {_LARGEST_CONFIG} bytes")
     try:
@@ -113,7 +119,9 @@ def _check_header(path: Path) -> None:
 
 
 def _damaged(path: Path, what: str) -> BundleError:
-    return BundleError(f"{path} is damaged: {what}", code="damaged", hint="copy it again from where it was made, or train again")
+    return BundleError(
+        f"{path} is damaged: {what}", code="damaged", hint="copy it again from where it was made, or train again"
+    )
 
 
 def _canonical(config: Mapping[str, Any]) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -26,7 +27,12 @@ class Plan:
     augment: Augment
     mirror: bool
     averaging: float
+    net: str
     reasons: tuple[str, ...]
+
+    def json(self) -> dict[str, Any]:
+        """Return the plan as plain JSON values, without its reasons."""
+        return {name: value for name, value in dataclasses.asdict(self).items() if name != "reasons"}
 
 
 def plan(recipe: Recipe, *, n: int, classes: tuple[str, ...], net: str, pretrained: bool, size: tuple[int, int]) -> Plan:
@@ -52,6 +58,7 @@ def plan(recipe: Recipe, *, n: int, classes: tuple[str, ...], net: str, pretrain
         augment=augment,
         mirror=mirror,
         averaging=train.averaging,
+        net=net,
         reasons=reasons,
     )
 

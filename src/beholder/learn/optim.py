@@ -54,7 +54,8 @@ def orthogonalised(matrix: Tensor, *, steps: int = 5) -> Tensor:
     for _ in range(steps):
         square = x @ x.T
         x = a * x + (b * square + c * square @ square) @ x
-    return x.T if tall else x
+    found: Tensor = x.T if tall else x
+    return found
 
 
 class Muon(torch.optim.Optimizer):
@@ -91,7 +92,14 @@ DECAYS = {"sgd": 5e-4, "adam": 0.0, "adamw": 0.02, "muon": 0.01}
 
 
 def optimiser(
-    net: nn.Module, name: str, *, lr: float, momentum: float, weight_decay: float, head: nn.Module | None = None, head_factor: float = 1.0
+    net: nn.Module,
+    name: str,
+    *,
+    lr: float,
+    momentum: float,
+    weight_decay: float,
+    head: nn.Module | None = None,
+    head_factor: float = 1.0,
 ) -> list[torch.optim.Optimizer]:
     """Return the optimisers of one net: one, or two with "muon" (which takes matrices; AdamW takes the head and vectors).
 
@@ -113,7 +121,11 @@ def optimiser(
         return [group for group in found if group["params"]]
 
     if name == "sgd":
-        return [torch.optim.SGD(groups(matrices_too=True, rate=lr), lr=lr, momentum=momentum, nesterov=momentum > 0, fused=_fused(trained))]
+        return [
+            torch.optim.SGD(
+                groups(matrices_too=True, rate=lr), lr=lr, momentum=momentum, nesterov=momentum > 0, fused=_fused(trained)
+            )
+        ]
     if name == "adam":
         return [torch.optim.Adam(groups(matrices_too=True, rate=lr), lr=lr, fused=_fused(trained))]
     if name == "adamw":

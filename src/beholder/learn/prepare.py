@@ -22,9 +22,10 @@ from beholder.learn.decide import Plan, plan
 from beholder.learn.probe import Normal
 from beholder.learn.tasks import balance
 from beholder.machine.device import Precision, device, free_memory, precision
-from beholder.nets.build import Created, Wants, create, wants
+from beholder.nets.build import Created, create, wants
 from beholder.nets.choose import choose
 from beholder.nets.init import scales, warnings_of
+from beholder.nets.spec import Wants
 
 
 @dataclass
@@ -100,11 +101,16 @@ def prepare(parts: Parts, recipe: Recipe) -> Prepared:
     recipe, side = _with_net(recipe, looked, parts, on, said)
     want = wants(recipe.net)
     policy, why = choose_policy(looked, recipe.data, size=want.size or side, channels=want.channels)
-    said(f"pixels: {policy.width}×{policy.height}, {policy.channels} channel{'s' * (policy.channels > 1)}, fit by {policy.fit}: {why}")
+    channels = "1 channel" if policy.channels == 1 else f"{policy.channels} channels"
+    said(f"pixels: {policy.width}×{policy.height}, {channels}, fit by {policy.fit}: {why}")
     train, valid = (_decoded(pictures, policy, recipe, said) for pictures in (parts.train, parts.valid))
     _check_learnable(train, valid)
     normal = _normal(want, train.pixels, on)
-    events.step(2, "model building", f"{recipe.net.name} for {policy.width}×{policy.height} pixels and {len(parts.train.classes)} classes")
+    events.step(
+        2,
+        "model building",
+        f"{recipe.net.name} for {policy.width}×{policy.height} pixels and {len(parts.train.classes)} classes",
+    )
     created = _created(recipe, policy, train, normal, said)
     size = (policy.height, policy.width)
     n = len(train.pixels)
@@ -128,9 +134,8 @@ def check_scales(net: nn.Module, prepared: Prepared) -> None:
     found = scales(net, images, loss)
     slopes = [scale.gradient for scale in found if scale.gradient is not None]
     if found and slopes:
-        prepared.said(
-            f"first step: activations {_span([scale.activation for scale in found])}, gradients {_span(slopes)} (RMS, smallest to largest layer)"
-        )
+        activations = _span([scale.activation for scale in found])
+        prepared.said(f"first step: activations {activations}, gradients {_span(slopes)} (RMS, smallest to largest layer)")
     for warning in warnings_of(found):
         events.warn(warning, hint="try another --set net.init=…, a lower train.lr, or --set train.clip=1")
 
@@ -140,7 +145,9 @@ def _span(values: Iterable[float]) -> str:
     return f"{ordered[0]:.2g} to {ordered[-1]:.2g}"
 
 
-def _with_net(recipe: Recipe, looked: Survey, parts: Parts, on: torch.device, said: Said) -> tuple[Recipe, tuple[int, int] | None]:
+def _with_net(
+    recipe: Recipe, looked: Survey, parts: Parts, on: torch.device, said: Said
+) -> tuple[Recipe, tuple[int, int] | None]:
     if recipe.net.name != "auto":
         return recipe, None
     choice = choose(
@@ -161,7 +168,9 @@ def _decoded(pictures: Pictures, policy: PixelPolicy, recipe: Recipe, said: Said
     pictures = digested(pictures)
     pixels = cached(pictures, policy, on_bad=recipe.data.on_bad)
     if pixels.bad:
-        said.notes.append(f"{len(pixels.bad)} pictures could not be read and were left out: {', '.join(bad.key for bad in pixels.bad[:5])}")
+        said.notes.append(
+            f"{len(pixels.bad)} pictures could not be read and were left out: {', '.join(bad.key for bad in pixels.bad[:5])}"
+        )
     return Material(pictures.take(pixels.rows), pixels, targets_of(pictures.take(pixels.rows)))
 
 
@@ -179,7 +188,9 @@ def _check_learnable(train: Material, valid: Material) -> None:
             hint="give readable pictures of at least two classes",
         )
     if not len(valid.pixels):
-        raise DataError("the validation part has no readable pictures", code="no-valid", hint="give more pictures, or a larger data.valid")
+        raise DataError(
+            "the validation part has no readable pictures", code="no-valid", hint="give more pictures, or a larger data.valid"
+        )
 
 
 def _normal(want: Wants, pixels: Pixels, on: torch.device) -> Normal:

@@ -81,7 +81,8 @@ def fit_head(
 ) -> float | None:
     """Set the head of `net` to the best of several logistic regressions on frozen features; return its validation score.
 
-    train: pixels and targets (N, K); valid: pixels and the score of logits (M, K). Returns None for a net without a linear head.
+    train: pixels and targets (N, K); valid: pixels and the score of logits (M, K).
+    Returns None for a net without a linear head.
     """
     last = head(net)
     if last is None:

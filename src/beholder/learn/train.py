@@ -88,9 +88,7 @@ def _when(best: Best) -> str:
     return "with the linear head" if best.epoch < 0 else f"after epoch {best.epoch + 1}"
 
 
-def _run(
-    prepared: Prepared, net: nn.Module, best: Best, *, seconds: float, folder: RunFolder | None, stop: Stop
-) -> Run:
+def _run(prepared: Prepared, net: nn.Module, best: Best, *, seconds: float, folder: RunFolder | None, stop: Stop) -> Run:
     recipe, chosen, batches = prepared.recipe.train, prepared.plan, prepared.batches()
     made = optimiser(
         net, chosen.optimiser, lr=chosen.lr, momentum=recipe.momentum, weight_decay=chosen.weight_decay, head=head(net)
@@ -141,7 +139,7 @@ def _probe(prepared: Prepared, best: Best) -> None:
 
 
 def _seconds(prepared: Prepared, parts: Parts, began: float) -> float:
-    """Return the seconds left for the loop: the budget less what is spent and what testing and saving will take; 0 = no limit."""
+    """Return the seconds left for the loop: the budget less what is spent and what testing and saving take; 0 = no limit."""
     budget = prepared.recipe.train.minutes * 60
     if not budget:
         return 0.0
@@ -162,7 +160,10 @@ def _seconds(prepared: Prepared, parts: Parts, began: float) -> float:
 
 
 def _identity(prepared: Prepared) -> dict[str, Any]:
-    material = {name: sha256(part.pictures.digests.tobytes() if part.pictures.digests is not None else b"") for name, part in (("train", prepared.train), ("valid", prepared.valid))}
+    material = {
+        name: sha256(part.pictures.digests.tobytes() if part.pictures.digests is not None else b"")
+        for name, part in (("train", prepared.train), ("valid", prepared.valid))
+    }
     return {"recipe": prepared.recipe.toml(), "net": prepared.created.spec.json(), "pixels": prepared.policy.json(), **material}
 
 
@@ -184,7 +185,12 @@ def _config(prepared: Prepared) -> dict[str, Any]:
     if spec.name.startswith("timm:"):
         shape = [policy.channels, policy.height, policy.width]
         config["model_args"] = dict(spec.args)
-        config["pretrained_cfg"] = {"input_size": shape, "mean": list(normal.mean), "std": list(normal.std), "num_classes": len(prepared.classes)}
+        config["pretrained_cfg"] = {
+            "input_size": shape,
+            "mean": list(normal.mean),
+            "std": list(normal.std),
+            "num_classes": len(prepared.classes),
+        }
         config["label_names"] = list(prepared.classes)
     return config
 
@@ -198,6 +204,7 @@ def _bundle(prepared: Prepared, parts: Parts, run: Run, *, seconds: float) -> Bu
         **_config(prepared),
         "version": machine()["beholder"],
         "machine": machine(),
+        "plan": prepared.plan.json(),
         "precision": prepared.precision.name,
         "parameters": sum(p.numel() for p in net.parameters()),
         "seconds": round(seconds, 2),

@@ -29,7 +29,9 @@ def validate(
     """Return (loss, score) of `net` on pixels with targets float32 (N, K); the net is left in evaluation mode."""
     net.eval()
     rows = []
-    for images in plain(pixels, batch=256 if pixels.shape[-1] <= 96 else 64, device=normal.device, mean=normal.mean, std=normal.std):
+    for images in plain(
+        pixels, batch=256 if pixels.shape[-1] <= 96 else 64, device=normal.device, mean=normal.mean, std=normal.std
+    ):
         with torch.autocast(images.device.type, dtype=precision.dtype, enabled=precision.mixed):
             rows.append(net(images.contiguous(memory_format=torch.channels_last)).float().cpu())
     logits = torch.cat(rows)

@@ -69,7 +69,7 @@ def check_finite(loss: Tensor, step: int) -> None:
         raise NotFiniteError(
             f"the loss became {loss.item()} at step {step}",
             code="not-finite",
-            hint="lower the rate (--set train.lr=…), clip gradients (--set train.clip=1) or train in fp32 (--set train.precision=fp32)",
+            hint="lower the rate (--set train.lr=…), clip gradients (train.clip=1) or train in fp32 (train.precision=fp32)",
         )
 
 

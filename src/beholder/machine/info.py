@@ -41,7 +41,9 @@ def info() -> dict[str, object]:
 def machine() -> dict[str, str]:
     """Return the few facts about this machine that a bundle keeps: names and versions only."""
     facts = info()
-    return {key: str(facts[key]) for key in ("device", "device_name", "cores", "python", "torch", "torchvision", "timm", "beholder")}
+    return {
+        key: str(facts[key]) for key in ("device", "device_name", "cores", "python", "torch", "torchvision", "timm", "beholder")
+    }
 
 
 def _existing(path: Path) -> Path:

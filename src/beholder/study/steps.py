@@ -11,7 +11,7 @@ from beholder.base import events
 from beholder.base.recipe import Recipe
 from beholder.base.records import Parts, Pictures
 from beholder.bundle.bundle import Bundle
-from beholder.bundle.format import add_file, check_place
+from beholder.bundle.format import check_place
 from beholder.data.digest import digested
 from beholder.data.sources import scan
 from beholder.data.split import split
@@ -41,9 +41,19 @@ class Outcome:
         }
 
     def __str__(self) -> str:
-        lines = ["test part:", str(self.evaluation), "", f"net {self.bundle.config['net']['name']}, {self.seconds:.0f} s in all"]
+        lines = [
+            "test part:",
+            str(self.evaluation),
+            "",
+            f"net {self.bundle.config['net']['name']}, {self.seconds:.0f} s in all",
+        ]
         if self.path is not None:
-            lines += [f"bundle {self.path}", f"report {self.path / 'report.html'}", "", f"next: beholder predict {self.path} PICTURE…"]
+            lines += [
+                f"bundle {self.path}",
+                f"report {self.path / 'report.html'}",
+                "",
+                f"next: beholder predict {self.path} PICTURE…",
+            ]
         return "\n".join(lines)
 
 
@@ -53,7 +63,6 @@ def steps(
     recipe: Recipe,
     out: Path | None = None,
     resume: bool = False,
-    report: bool = True,
 ) -> Outcome:
     """Take `source` through the six steps: preprocess, build, initialise, train, validate, test.
 
@@ -64,15 +73,21 @@ def steps(
     if out is not None:
         check_place(out)
     with terminating():
-        parts = preprocess(source, recipe)
-        bundle = train(parts, recipe=recipe, out=out, resume=resume, began=began)
-        events.step(6, "test", f"{len(parts.test)} pictures that nothing so far has seen")
-        evaluation = evaluate(bundle, parts.test)
-        bundle.scores = evaluation.json()
-        if out is not None:
-            bundle.save(out)
-            if report:
-                write_report(bundle, evaluation, out / "report.html")
+        return train_and_test(preprocess(source, recipe), recipe, out=out, resume=resume, began=began)
+
+
+def train_and_test(
+    parts: Parts, recipe: Recipe, *, out: Path | None = None, resume: bool = False, began: float | None = None
+) -> Outcome:
+    """Train on the parts, then read the test part once; steps 2 to 6. `began`: when the budget of minutes started."""
+    began = time.monotonic() if began is None else began
+    bundle = train(parts, recipe=recipe, out=out, resume=resume, began=began)
+    events.step(6, "test", f"{len(parts.test)} pictures that nothing so far has seen")
+    evaluation = evaluate(bundle, parts.test)
+    bundle.scores = evaluation.json()
+    if out is not None:
+        bundle.save(out)
+        write_report(bundle, evaluation, out / "report.html")
     return Outcome(bundle, evaluation, out, time.monotonic() - began)
 
 

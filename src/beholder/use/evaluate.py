@@ -46,12 +46,19 @@ class Evaluation:
         """Return what the net was given of picture `index`: uint8 (C, H, W)."""
         if self.pixels is None:
             raise UsageError("the pictures were not kept", code="no-pixels", hint="evaluate them again")
-        return self.pixels.take(np.array([index]))[0]
+        picture: npt.NDArray[np.uint8] = self.pixels.take(np.array([index]))[0]
+        return picture
 
     def json(self) -> dict[str, Any]:
         """Return {"scores", "classes", "confusion", "n", …} as plain JSON values."""
         bad = [{"path": bad.key, "error": {"code": bad.code, "message": bad.message}} for bad in self.bad]
-        return {**self.scores.json(), "source": self.source, "seconds": round(self.seconds, 3), "bad": bad, "remarks": list(self.notes)}
+        return {
+            **self.scores.json(),
+            "source": self.source,
+            "seconds": round(self.seconds, 3),
+            "bad": bad,
+            "remarks": list(self.notes),
+        }
 
     def __str__(self) -> str:
         return "\n".join([str(self.scores), *self.notes])
@@ -86,7 +93,15 @@ def evaluate(bundle: Bundle, source: str | Path | tuple[Any, Any] | Pictures, *,
         scores = single(probabilities, pictures.targets, bundle.classes, groups=groups)
     name = pictures.store.name
     return Evaluation(
-        scores, probabilities, pictures.targets, list(pictures.keys), pixels.bad, time.monotonic() - began, name, tuple(notes), pixels
+        scores,
+        probabilities,
+        pictures.targets,
+        list(pictures.keys),
+        pixels.bad,
+        time.monotonic() - began,
+        name,
+        tuple(notes),
+        pixels,
     )
 
 
@@ -121,10 +136,14 @@ def _in_classes_of(bundle: Bundle, pictures: Pictures) -> Pictures:
     unknown = [name for name in pictures.classes if name not in bundle.classes]
     if unknown and len(unknown) == len(pictures.classes):
         hint = "the bundle knows: " + ", ".join(bundle.classes[:20])
-        raise DataError(f"none of the source's classes is known to the bundle: {', '.join(unknown[:5])}", code="other-classes", hint=hint)
+        raise DataError(
+            f"none of the source's classes is known to the bundle: {', '.join(unknown[:5])}", code="other-classes", hint=hint
+        )
     if pictures.multi and not bundle.multi:
         raise DataError(
-            "the source has several labels for a picture, the bundle gives one", code="other-task", hint="train a bundle on such a source"
+            "the source has several labels for a picture, the bundle gives one",
+            code="other-task",
+            hint="train a bundle on such a source",
         )
     places = np.array([bundle.classes.index(name) if name in bundle.classes else -1 for name in pictures.classes], np.int64)
     if pictures.multi or bundle.multi:

@@ -1,4 +1,4 @@
-"""The verb `predict`: one dict a picture, in order; decoding runs ahead of the net, and a bad picture is a line like any other."""
+"""The verb `predict`: one dict a picture, in order; decoding runs ahead of the net, a bad picture is a line like any other."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from beholder.base.errors import PictureError
 from beholder.bundle.bundle import Bundle
-from beholder.data.sources.folder import FolderStore, listing
+from beholder.data.sources.folder import listing
 from beholder.data.sources.listing import is_picture
 
 _Work = tuple[str, "Future[npt.NDArray[np.uint8]]"]
