@@ -1,7 +1,11 @@
-"""Write the option tables of docs/CLI.md from the commands themselves: `make docs`. tests/test_docs.py compares them."""
+"""Write what the documents quote from the source: the option tables of docs/CLI.md, the tree at the end of README.md.
+
+Run by `make docs`; tests/test_docs.py compares.
+"""
 
 from __future__ import annotations
 
+import ast
 import re
 from enum import Enum
 from pathlib import Path
@@ -11,7 +15,10 @@ import typer
 
 from beholder.cli.commands import app
 
-PAGE = Path(__file__).with_name("CLI.md")
+ROOT = Path(__file__).parent.parent
+PAGE = ROOT / "docs" / "CLI.md"
+README = ROOT / "README.md"
+TREE = re.compile(r"(<!-- tree -->\n).*?(<!-- end -->)", re.DOTALL)
 BLOCK = re.compile(r"(<!-- options: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -52,5 +59,30 @@ def page(text: str) -> str:
     return BLOCK.sub(lambda found: f"{found[1]}\n{table(found[2])}\n{found[3]}", text)
 
 
+def tree(source: Path = ROOT / "src" / "beholder") -> str:
+    """Return every module below `source`, one a line, with the first sentence of its docstring."""
+    return "```\nsrc/beholder/\n" + "\n".join(_branches(source, depth=1)) + "\n```\n"
+
+
+def _branches(folder: Path, *, depth: int) -> list[str]:
+    found = [path for path in folder.glob("*.py") if path.name != "__init__.py" or depth == 1]
+    lines = [_leaf(path.name, path, depth=depth) for path in sorted(found)]
+    for room in sorted(path.parent for path in folder.glob("*/__init__.py")):
+        lines += [_leaf(room.name + "/", room / "__init__.py", depth=depth), *_branches(room, depth=depth + 1)]
+    return lines
+
+
+def _leaf(name: str, path: Path, *, depth: int) -> str:
+    words = ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""
+    first = re.split(r"[.;:](?:\s|$)", " ".join(words.split("\n\n")[0].split()), maxsplit=1)[0]
+    return f"{'  ' * depth + name:<22} {first}"
+
+
+def readme(text: str) -> str:
+    """Return the README with the present tree between its two comments."""
+    return TREE.sub(lambda found: f"{found[1]}\n{tree()}\n{found[2]}", text)
+
+
 if __name__ == "__main__":
     PAGE.write_text(page(PAGE.read_text("utf-8")), "utf-8")
+    README.write_text(readme(README.read_text("utf-8")), "utf-8")

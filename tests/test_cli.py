@@ -205,19 +205,18 @@ def test_info_is_lines_or_an_object(stand_in: Any, capsys: Any) -> None:
 # --- where a bundle may go -------------------------------------------------------------------------------------------
 
 
-def test_what_is_not_a_bundle_is_never_overwritten(stand_in: Any, capsys: Any, tmp_path: Path) -> None:
-    calls = stand_in(STEPS, Stub({}))
+def test_what_is_not_a_bundle_is_never_overwritten(capsys: Any, tmp_path: Path, leaves: Path) -> None:
     thesis = tmp_path / "thesis.txt"
     thesis.write_text("years of work")
     folder = tmp_path / "holiday"
     folder.mkdir()
     (folder / "a.jpg").write_bytes(b"")
-    for place in (thesis, folder, tmp_path):
-        assert run(["train", "x", "--out", str(place)]) == 2
-        assert "is not a bundle" in capsys.readouterr().err
-    assert not calls
-    (folder / "config.json").write_text("{}")
-    assert run(["train", "x", "--out", str(folder)]) == 0
+    for place in (thesis, folder):
+        for command in (["train", str(leaves)], ["tune", str(leaves), "--minutes", "1"]):
+            assert run([*command, "--out", str(place)]) == 2
+            assert "is not a bundle" in capsys.readouterr().err
+    assert thesis.read_text() == "years of work"
+    assert [path.name for path in folder.iterdir()] == ["a.jpg"]
 
 
 def test_the_source_folder_is_never_written_to(stand_in: Any, capsys: Any, tmp_path: Path, monkeypatch: Any) -> None:

@@ -82,7 +82,7 @@ def train(
 def tune(
     source: Source,
     *,
-    minutes: Annotated[float, typer.Option(help="Wall-clock budget of the search.", min=0.0, show_default=False)],
+    minutes: Annotated[float, typer.Option(help="Wall-clock budget of the search.", show_default=False)],
     trials: Annotated[int, typer.Option(help="Stop after so many trials; 0: as many as the minutes allow.", min=0)] = 0,
     out: Out = None,
     recipe: RecipeName = "quick",
@@ -184,15 +184,13 @@ def _recipe(name: str, assignments: list[str] | None, **changes: object) -> reci
 
 
 def _target(source: str, out: Path | None) -> Path:
-    """Return where the bundle goes; refuse a place that holds something else, and the user's own folder of pictures."""
+    """Return where the bundle goes; refuse the user's own folder of pictures, which is only ever read."""
     if out is None:
         name = source.rpartition(":")[2] if source.startswith(("hf:", "torchvision:")) else Path(source).resolve().name
         stem = name
         for suffix in (".zip", ".gz", ".xz", ".bz2", ".tar", ".tgz", ".csv", ".tsv", ".npz", ".parquet"):
             stem = stem.removesuffix(suffix)
         out = Path(f"{stem or 'model'}.beholder")
-    if out.exists() and not (out / "config.json").is_file() and not (out.is_dir() and not any(out.iterdir())):
-        raise UsageError(f"{out} exists and is not a bundle", code="would-overwrite", hint="choose another place with --out")
     if Path(source).is_dir() and Path(source).resolve() in out.resolve().parents:
         hint = "choose a place outside with --out"
         raise UsageError(f"{out} would lie inside the source folder {source}", code="inside-source", hint=hint)

@@ -47,7 +47,10 @@ def table(rows: Sequence[Mapping[str, object]]) -> None:
         shown.add_column(Text(name), justify="right" if number else "left")
     for row in rows:
         shown.add_row(*(Text(_cell(value)) for value in row.values()))
-    Console(file=sys.stdout, width=None if sys.stdout.isatty() else 240, highlight=False).print(shown)
+    console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else 240, highlight=False)
+    with console.capture() as drawn:
+        console.print(shown)
+    say("\n".join(line.rstrip() for line in drawn.get().splitlines()))
 
 
 def _cell(value: object) -> str:
@@ -64,7 +67,7 @@ def pairs(values: Mapping[str, object]) -> None:
     """Print names and values, one a line, those of an inner mapping indented below its name."""
     width = max((len(name) for name, _ in _flat(values)), default=0)
     for name, value in _flat(values):
-        say(f"{name:<{width}}  {value}".rstrip())
+        say(f"{name:<{width}}  {_cell(value)}".rstrip())
 
 
 def _flat(values: Mapping[str, object], *, indent: str = "") -> Iterable[tuple[str, object]]:
