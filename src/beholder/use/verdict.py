@@ -61,9 +61,10 @@ def advice(scores: Scores, bad: int = 0) -> list[str]:
         f"Look at the mistakes between “{pair.truth}” and “{pair.guess}” below. Correct wrong labels first; "
         "where you cannot tell them apart yourself, the pictures do not show enough."
         for pair in confusions(scores, 1)
+        if pair.count > 1 or scores.n < 100
     ]
     if bad:
-        steps.append(f"Look at the {bad} {'picture' if bad == 1 else 'pictures'} that could not be read, listed below.")
+        steps.append(f"Look at the {'picture' if bad == 1 else f'{bad} pictures'} that could not be read, listed below.")
     steps.append(
         "Try it on pictures from elsewhere (another camera, place or person) before you rely on it: "
         "these figures hold for pictures like those tested."
@@ -118,9 +119,13 @@ def _weak(scores: Scores, label: str) -> str:
     row = np.asarray(scores.confusion)[list(scores.classes).index(label)].copy()
     hits = round(recall.value * recall.n)
     row[list(scores.classes).index(label)] = 0
-    taken = list(scores.classes)[int(row.argmax())]
     text = f"It is weakest on “{label}”: it finds {hits} of {recall.n} ({percent(recall.value)}, interval {between(recall)})"
-    return f"{text}, and most often takes {_them(recall.n)} for “{taken}” ({int(row.max())} {_times(int(row.max()))})."
+    if recall.n - hits > 1 and row.max() == 1:
+        return f"{text}; the others are taken for {recall.n - hits} different classes."
+    taken, count = list(scores.classes)[int(row.argmax())], int(row.max())
+    if count == recall.n - hits:
+        return f"{text}; it takes the {'other' if count == 1 else f'other {count}'} for “{taken}”."
+    return f"{text}, and most often takes them for “{taken}” ({count} times)."
 
 
 def _weak_multi(scores: Scores, label: str) -> str:
@@ -144,11 +149,3 @@ def _weakest(scores: Scores) -> str | None:
 
 def _were(count: int) -> str:
     return "was" if count == 1 else "were"
-
-
-def _them(count: int) -> str:
-    return "it" if count == 1 else "them"
-
-
-def _times(count: int) -> str:
-    return "time" if count == 1 else "times"

@@ -1,0 +1,119 @@
+"""The report in a browser: quiet, self-contained, narrow enough for a phone, readable in light and dark."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.use.fakes import bundle, evaluated, evaluated_multi
+
+from beholder.base.records import Bad
+from beholder.use.report import report
+
+pytestmark = pytest.mark.browser
+
+LONG = "a_class_name_without_any_space_that_goes_on_for_longer_than_a_phone_is_wide"
+FAINT = """() => {
+  const parse = text => { const n = text.match(/[\\d.]+/g).map(Number); return [n[0], n[1], n[2], n.length > 3 ? n[3] : 1]; };
+  const over = (top, below) => below.map((v, i) => top[i] * top[3] + v * (1 - top[3]));
+  const light = rgb => rgb.reduce((sum, v, i) => {
+    const c = v / 255; return sum + [0.2126, 0.7152, 0.0722][i] * (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
+  }, 0);
+  const ground = element => {
+    const layers = [];
+    for (let e = element; e; e = e.parentElement) layers.push(parse(getComputedStyle(e).backgroundColor));
+    return layers.reverse().reduce((below, top) => over(top, below), [255, 255, 255]);
+  };
+  const faint = [];
+  const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walk.nextNode()) {
+    const element = walk.currentNode.parentElement, text = walk.currentNode.textContent.trim();
+    if (!text || ["SCRIPT", "STYLE"].includes(element.tagName)) continue;
+    const style = getComputedStyle(element), back = ground(element);
+    const ink = over(parse(element.closest("svg") ? style.fill : style.color), back);
+    const [high, low] = [light(ink), light(back)].sort((a, b) => b - a);
+    const ratio = (high + 0.05) / (low + 0.05);
+    if (ratio < 4.5) faint.push(`${text.slice(0, 20)} ${ratio.toFixed(2)}`);
+  }
+  return faint;
+}"""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    path = os.environ.get("BEHOLDER_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+    if path is None:
+        pytest.skip("chromium is not installed (or set BEHOLDER_CHROMIUM to its path)")
+    with sync_api.sync_playwright() as play:
+        arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        launched = play.chromium.launch(executable_path=path, args=arguments)
+        yield launched
+        launched.close()
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("reports")
+    bad = (Bad("x/" + LONG + ".jpg", "truncated", "the file ends before the picture does"),)
+    made = {
+        "3": (
+            bundle(machine={LONG: LONG}, notes=[LONG]),
+            evaluated(["healthy", LONG, "rust"], skill=0.5, bad=bad, source=LONG),
+        ),
+        "10": (bundle(), evaluated([f"kind {k}" for k in range(10)], skill=0.6, shape=(1, 28, 28))),
+        "200": (bundle(), evaluated([f"{k:03}.Species_{k}" for k in range(200)], n=2000)),
+        "multi": (bundle(task="multi", thresholds=[0.5] * 3), evaluated_multi(["RBC", "WBC", "Platelets"])),
+    }
+    return {name: report(b, e, folder / f"{name}.html") for name, (b, e) in made.items()}
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("name", ["3", "10", "200", "multi"])
+def test_is_quiet_fits_and_can_be_read(browser: Any, pages: dict[str, Path], name: str, width: int, scheme: str) -> None:
+    page = browser.new_page(viewport={"width": width, "height": 844}, color_scheme=scheme)
+    said: list[str] = []
+    asked: list[str] = []
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(pages[name].as_uri())
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.evaluate(FAINT) == []
+    assert page.evaluate("[...document.images].filter(i => !i.complete || !i.naturalWidth).length") == 0
+    background = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert (max(int(v) for v in background[4:-1].split(",")) < 64) == (scheme == "dark")
+    page.emulate_media(media="print", color_scheme=scheme)
+    assert page.evaluate(FAINT) == []
+    assert said == []
+    assert [url for url in asked if not url.startswith("data:")] == [pages[name].as_uri()]
+    page.close()
+
+
+def test_the_table_of_classes_is_sorted_from_the_keyboard(browser: Any, pages: dict[str, Path]) -> None:
+    page = browser.new_page()
+    page.goto(pages["10"].as_uri())
+    button = page.locator("#table thead button", has_text="Recall")
+    button.focus()
+    column = "[...document.querySelectorAll('#table tbody tr')].map(r => Number(r.cells[2].dataset.v))"
+    before = page.evaluate(column)
+    page.keyboard.press("Enter")
+    assert page.evaluate(column) == sorted(before) != before
+    assert button.locator("..").get_attribute("aria-sort") == "ascending"
+    page.keyboard.press("Enter")
+    assert page.evaluate(column) == sorted(before, reverse=True)
+    page.close()
+
+
+def test_the_first_stop_of_the_keyboard_skips_to_the_verdict(browser: Any, pages: dict[str, Path]) -> None:
+    page = browser.new_page()
+    page.goto(pages["3"].as_uri())
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    assert page.url.endswith("#verdict")
+    page.close()
