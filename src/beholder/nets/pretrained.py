@@ -171,10 +171,10 @@ def _create(
         net: nn.Module = timm.create_model(
             name.partition(".")[0], pretrained=state is not None, pretrained_cfg=config, **options
         )
-    except (RuntimeError, TypeError, ValueError, AssertionError) as error:
+    except Exception as error:  # its hundreds of models raise whatever they meet first
         what = "load its weights into" if state is not None else "build"
         raise UsageError(
-            f"timm cannot {what} '{name}' for {size[0]}x{size[1]} pictures of {channels} channels: {error}",
+            f"timm cannot {what} '{name}' for {size[0]}x{size[1]} pictures of {channels} channels: {error or type(error).__name__}",
             code="net-failed",
             hint="check that the weights are of this net, or try another size, data.size=224 say",
         ) from error

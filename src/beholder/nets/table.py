@@ -29,9 +29,10 @@ class Row:
     about: str
 
 
-def table(*, size: tuple[int, int], channels: int, classes: int, timm: Sequence[str] = TIMM) -> list[Row]:
-    """Return a row per net for pictures of `size` (height, width). Nets are built without memory for weights."""
-    return [_row(name, size, channels, classes) for name in (*NETS.names(), *timm)]
+def table(*, size: int | tuple[int, int], channels: int, classes: int, timm: Sequence[str] = TIMM) -> list[Row]:
+    """Return a row per net for pictures of `size`, (height, width) or the side. Nets are built without memory for weights."""
+    sides = (size, size) if isinstance(size, int) else size
+    return [_row(name, sides, channels, classes) for name in (*NETS.names(), *timm)]
 
 
 def _row(name: str, size: tuple[int, int], channels: int, classes: int) -> Row:
