@@ -59,9 +59,17 @@ def page(text: str) -> str:
     return BLOCK.sub(lambda found: f"{found[1]}\n{table(found[2])}\n{found[3]}", text)
 
 
+AROUND = """\
+examples/               programs to read and to run, each tested
+tests/                  mirrors src; contracts/ runs over registries
+bench/                  the measurements behind every figure that is quoted
+docs/                   ARCHITECTURE, CLI, RECIPES, LOG
+"""
+
+
 def tree(source: Path = ROOT / "src" / "beholder") -> str:
     """Return every module below `source`, one a line, with the first sentence of its docstring."""
-    return "```\nsrc/beholder/\n" + "\n".join(_branches(source, depth=1)) + "\n```\n"
+    return "```\nsrc/beholder/\n" + "\n".join(_branches(source, depth=1)) + f"\n{AROUND}```\n"
 
 
 def _branches(folder: Path, *, depth: int) -> list[str]:
@@ -74,7 +82,7 @@ def _branches(folder: Path, *, depth: int) -> list[str]:
 
 def _leaf(name: str, path: Path, *, depth: int) -> str:
     words = ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""
-    first = re.split(r"[.;:](?:\s|$)", " ".join(words.split("\n\n")[0].split()), maxsplit=1)[0]
+    first = re.split(r"(?<![A-Z])\.(?:\s|$)", " ".join(words.split("\n\n")[0].split()), maxsplit=1)[0]
     return f"{'  ' * depth + name:<22} {first}"
 
 

@@ -1,0 +1,213 @@
+"""Documents that cannot lie: what they quote from the source is compared with it, and the Python of the README is run."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import inspect
+import re
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import beholder
+from beholder.base import recipe as recipes
+
+ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT))
+
+from docs import tables  # noqa: E402
+
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def blocks(path: Path, language: str) -> list[str]:
+    """The fenced code blocks of a page that are marked with `language`; "" for those that are not marked."""
+    parts = re.split(r"^```(\w*)$\n?", path.read_text("utf-8"), flags=re.MULTILINE)
+    fences = list(zip(parts[1::2], parts[2::2], strict=True))
+    return [text for mark, text in fences[::2] if mark == language]
+
+
+def commands_in(path: Path, program: str) -> list[list[str]]:
+    """The words of every line of a code block that begins with `program`, or pipes into it."""
+    lines = [line for block in blocks(path, "") for line in block.splitlines()]
+    found = [re.search(rf"(?:^|\| ){program} .*", line) for line in lines]
+    return [shlex.split(match[0].removeprefix("| "), comments=True) for match in found if match]
+
+
+# --- the command line ------------------------------------------------------------------------------------------------
+
+
+def test_option_tables_are_those_of_the_commands() -> None:
+    text = tables.PAGE.read_text("utf-8")
+    assert text == tables.page(text), "run `make docs`"
+    assert set(re.findall(r"<!-- options: (\w+) -->", text)) == set(tables.commands())
+
+
+def test_every_command_has_words_of_its_own() -> None:
+    for name, command in tables.commands().items():
+        assert command.help, name
+        for param in command.params:
+            assert param.help, f"{name}: {param.name} has no help"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_commands_in_documents_exist(page: Path) -> None:
+    known = tables.commands()
+    for words in commands_in(page, "beholder"):
+        assert words[1] in known, words
+        params = known[words[1]].params
+        options = {option for param in params for option in (*param.opts, *param.secondary_opts)}
+        for word in words[2:]:
+            assert not word.startswith("--") or word in options, words
+        for place, word in enumerate(words):
+            if word == "--set":
+                recipes.Recipe().override([words[place + 1]])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_make_targets_in_documents_exist(page: Path) -> None:
+    targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
+    assert {"demo", "test", "lint", "bench", "docs", "clean"} <= targets
+    assert {words[1] for words in commands_in(page, "make")} <= targets
+
+
+def test_readme_first_screen_has_what_a_newcomer_needs() -> None:
+    screen = "\n".join((ROOT / "README.md").read_text("utf-8").splitlines()[:40])
+    for wanted in ("make demo", "make test", "import beholder", "beholder train", "beholder predict"):
+        assert wanted in screen
+    assert len(commands_in(ROOT / "README.md", "beholder")) == 5
+
+
+# --- Python ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_python_in_documents_names_what_exists(page: Path) -> None:
+    if page.name == "ARCHITECTURE.md":
+        return  # signatures, not statements
+    for block in blocks(page, "python"):
+        for node in ast.walk(ast.parse(block)):
+            if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "beholder":
+                assert node.attr in beholder.__all__
+            if (
+                isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Attribute)
+                and ast.unparse(node.func.value) == "beholder"
+            ):
+                parameters = inspect.signature(getattr(beholder, node.func.attr)).parameters
+                given = {keyword.arg for keyword in node.keywords} - set(parameters)
+                if "fields" in parameters:
+                    recipes.Recipe().set(**{str(name): getattr(_default_of(str(name)), "value", None) for name in given})
+                else:
+                    assert not given, ast.unparse(node)
+
+
+@dataclasses.dataclass
+class Default:
+    value: Any
+
+
+def _default_of(name: str) -> Default:
+    """The default of the recipe's field with that name, which `set` takes as it stands."""
+    path = recipes._find(name)
+    found: Any = recipes.Recipe()
+    for part in path.split("."):
+        found = getattr(found, part)
+    return Default(found)
+
+
+def test_the_python_of_the_readme_runs(
+    leaves: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(leaves.parent)
+    (leaves.parent / "new.jpg").write_bytes((leaves / "rust" / "00.png").read_bytes())
+    (code,) = blocks(ROOT / "README.md", "python")
+    quick = code.replace("minutes=10", "epochs=1, net='cnn'")
+    assert quick != code
+    exec(compile(quick, "README.md", "exec"), {})
+    out = capsys.readouterr().out
+    assert re.search(r"^accuracy [01]\.\d{3} \[", out, re.MULTILINE)
+    assert re.search(r"^Guess\(label='(healthy|mildew|rust)', p=[01]\.", out, re.MULTILINE)
+
+
+# --- recipes ---------------------------------------------------------------------------------------------------------
+
+
+def rows_of(page: Path) -> dict[str, list[str]]:
+    rows = [line.strip("| \n").split(" | ") for line in page.read_text("utf-8").splitlines() if line.startswith("| `")]
+    return {row[0].strip("`"): row for row in rows if len(row) == 4}
+
+
+def test_every_field_of_a_recipe_is_documented_with_its_default_and_choices() -> None:
+    rows = rows_of(ROOT / "docs" / "RECIPES.md")
+    assert set(rows) == set(recipes.names())
+    defaults = dict(_assignments(recipes.Recipe().toml()))
+    for name, (_, default, values, words) in rows.items():
+        assert default.strip("`") == defaults[name], name
+        assert len(words) > 10, name
+        choices = _metadata(name).get("choices")
+        if choices:
+            assert values == ", ".join(f"`{choice}`" for choice in choices), name
+
+
+def _assignments(text: str) -> list[tuple[str, str]]:
+    section, found = "", []
+    for line in text.splitlines():
+        if line.startswith("["):
+            section = line.strip("[]") + "."
+        elif line:
+            name, _, value = line.partition(" = ")
+            found.append((section + name, value))
+    return found
+
+
+def _metadata(path: str) -> dict[str, Any]:
+    section, _, name = path.rpartition(".")
+    owner: Any = getattr(recipes.Recipe(), section) if section else recipes.Recipe()
+    return dict(next(field for field in dataclasses.fields(owner) if field.name == name).metadata)
+
+
+def test_every_recipe_that_comes_along_is_documented() -> None:
+    text = (ROOT / "docs" / "RECIPES.md").read_text("utf-8")
+    for name in recipes.named():
+        assert f"| `{name}` |" in text
+    for block in blocks(ROOT / "docs" / "RECIPES.md", "toml"):
+        assert recipes.from_toml(block) != recipes.Recipe()
+
+
+# --- the tree and the links ------------------------------------------------------------------------------------------
+
+
+def names_in(tree: str) -> list[str]:
+    return [line.split()[0] for line in tree.splitlines() if line.startswith("  ")]
+
+
+def test_the_tree_of_the_readme_names_every_file() -> None:
+    text = (ROOT / "README.md").read_text("utf-8")
+    found = tables.TREE.search(text)
+    assert found is not None
+    assert names_in(found[0]) == names_in(tables.tree()), "run `make docs`"
+    assert len(names_in(found[0])) > 50
+    assert text.rstrip().endswith("<!-- end -->")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for link in re.findall(r"\]\(([^)#\s]+)", page.read_text("utf-8")):
+        assert link.startswith("https://") or (page.parent / link).exists(), link
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_files_that_documents_name_exist(page: Path) -> None:
+    if page.name in ("CHANGELOG.md", "ARCHITECTURE.md"):
+        return
+    text = page.read_text("utf-8")
+    for name in re.findall(
+        r"`((?:src|tests|docs|data|nets|learn|measure|bundle|base|cli|use|study)/[\w./]+\.(?:py|md|toml))", text
+    ):
+        planned = "data/audit.py"
+        assert (ROOT / name).exists() or (ROOT / "src" / "beholder" / name).exists() or name == planned, name
