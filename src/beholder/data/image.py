@@ -62,7 +62,7 @@ def header(data: bytes, *, limits: Limits = LIMITS) -> Header:
     with _refusing(), _opened(data, limits) as image:
         width, height = image.size
         # TIFF reports its size upright; the others as stored.
-        if image.format != "TIFF" and _orientation(image) >= 5:
+        if image.format != "TIFF" and _orientation(image) in (5, 6, 7, 8):
             height, width = width, height
         return Header(height, width, _channels(image), image.format or "")
 
@@ -126,8 +126,8 @@ def _picture(data: bytes | npt.NDArray[Any], channels: int, background: Colour, 
         return _converted(_from_array(data, limits), channels, background)
     with _opened(data, limits) as image:
         image.load()
-        if image.format == "TIFF" or any(key in image.info for key in _ORIENTED):
-            # Pillow has turned a TIFF upright when it loaded it, and says so.
+        # Pillow turns a TIFF upright as it loads it, and only that.
+        if image.format != "TIFF" and any(key in image.info for key in _ORIENTED):
             image = ImageOps.exif_transpose(image)
         return _converted(image, channels, background)
 
@@ -173,8 +173,6 @@ def scaled(values: npt.NDArray[Any]) -> Pixels:
         return values
     if values.dtype == bool:
         return values.astype(np.uint8) * np.uint8(255)
-    if values.dtype.kind not in "iuf":
-        raise PictureError(f"a picture of {values.dtype} values", code="bad-array", hint="give uint8, uint16 or floats in 0..1")
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         raise PictureError("the picture holds NaN or infinite values", code="not-finite", hint="leave it out, or mend it")
     low, high = values.min(), values.max()
@@ -199,6 +197,8 @@ def _from_array(array: npt.NDArray[Any], limits: Limits) -> Image.Image:
 def _grid(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Return an array as (H, W) or (H, W, 3 or 4); where both ends could be the channels, the last is."""
     array = np.asarray(array)
+    if array.dtype not in (np.uint8, np.uint16, bool) and array.dtype.kind != "f":
+        raise PictureError(f"a picture of {array.dtype} values", code="bad-array", hint="give uint8, uint16 or floats in 0..1")
     if array.ndim == 3 and array.shape[2] not in (1, 3, 4) and array.shape[0] in (1, 3, 4):
         array = array.transpose(1, 2, 0)
     if array.ndim == 3 and array.shape[2] == 1:
@@ -246,7 +246,7 @@ def _opened(data: bytes, limits: Limits) -> Image.Image:
     try:
         image = Image.open(io.BytesIO(data), formats=("JPEG", "MPO") if name == "JPEG" else (name,))
     except UnidentifiedImageError as error:
-        if name in ("BMP", "PPM"):  # two letters are weak evidence
+        if name in ("BMP", "PPM", "AVIF"):  # two letters are weak evidence, and HEIC begins like AVIF
             raise _not_a_picture() from error
         raise PictureError(f"the file begins as {name} but is damaged", code="damaged", hint="fetch it again") from error
     _check_pixels(image.height, image.width, limits)

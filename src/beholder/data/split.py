@@ -117,60 +117,92 @@ def _pool(assigned: Ints, units: Ints, shares: Floats) -> Ints:
     return np.flatnonzero((assigned == TRAIN) & ~np.isin(units, elsewhere))
 
 
-@dataclass
-class _Deal:
-    """Units of the pool in seeded order. counts: (U, K) pictures with each class; sizes: (U,); part: (U,), -1 = open."""
+@dataclass(frozen=True)
+class _Units:
+    """Units of the pool in seeded order, and what they show, as a sparse matrix by rows.
 
-    counts: Floats
+    sizes: pictures in each unit, (U,); starts: (U + 1,) into labels and numbers; labels: class; numbers: pictures with it
+    """
+
     sizes: Floats
-    shares: Floats
-    part: Ints
+    starts: Ints
+    labels: Ints
+    numbers: Floats
+    classes: int
 
-    def __post_init__(self) -> None:
-        self.wanted = self.shares[:, None] * self.counts.sum(axis=0)
-        self.room = self.shares * self.sizes.sum()
+    def of_label(self) -> list[Ints]:
+        """Return the units that show each class, in order."""
+        unit = np.repeat(np.arange(len(self.sizes)), np.diff(self.starts))
+        order = np.argsort(self.labels, kind="stable")
+        ends = np.cumsum(np.bincount(self.labels, minlength=self.classes))
+        return np.split(unit[order], ends[:-1])
+
+
+class _Deal:
+    """What each part still lacks. wanted: (3, K) pictures of each class; room: (3,) pictures; part: (U,), -1 = open."""
+
+    def __init__(self, units: _Units, shares: Floats) -> None:
+        self.units = units
+        self.shares = shares
+        self.usable = np.flatnonzero(shares > 0)
+        self.wanted = shares[:, None] * np.bincount(units.labels, units.numbers, minlength=units.classes)
+        self.room = shares * units.sizes.sum()
         self.got = np.zeros_like(self.wanted, bool)
-        self.open = (self.counts > 0).sum(axis=0)
-        self.enough = self.open >= np.count_nonzero(self.shares)
+        self.open = np.bincount(units.labels, minlength=units.classes)
+        self.enough = self.open >= len(self.usable)
+        self.part = np.full(len(units.sizes), -1, np.int64)
 
-    def give(self, unit: int, part: int) -> None:
-        row = self.counts[unit]
+    def row(self, unit: int) -> tuple[Ints, Floats]:
+        span = slice(self.units.starts[unit], self.units.starts[unit + 1])
+        return self.units.labels[span], self.units.numbers[span]
+
+    def give(self, unit: int, label: int) -> None:
+        """Give a unit to the part that lacks `label` most (-1: that has most room)."""
+        labels, numbers = self.row(unit)
+        part = self._best(labels, label)
         self.part[unit] = part
-        self.wanted[part] -= row
-        self.room[part] -= self.sizes[unit]
-        self.got[part] |= row > 0
-        self.open -= row > 0
+        self.wanted[part, labels] -= numbers
+        self.room[part] -= self.units.sizes[unit]
+        self.got[part, labels] = True
+        self.open[labels] -= 1
 
-    def best(self, unit: int, label: int) -> int:
-        """Return the part that lacks `label` most; but one that else would never see some class of the unit comes first."""
-        score = self.wanted[:, label] + 1e-6 * self.room if label >= 0 else self.room
-        usable = self.shares > 0
-        has = self.counts[unit] > 0
-        lacking = (~self.got[:, has]) & usable[:, None]
-        urgent = lacking[:, self.open[has] <= lacking.sum(axis=0)].any(axis=1)
-        allowed = urgent if urgent.any() else usable
-        return int(np.flatnonzero(allowed)[np.argmax(score[allowed])])
+    def _best(self, labels: Ints, label: int) -> int:
+        allowed = self.usable
+        scarce = labels[self.open[labels] <= len(allowed)] if len(labels) else labels
+        if len(scarce):
+            # A part that would otherwise never see some class of the unit comes first.
+            lacking = ~self.got[np.ix_(allowed, scarce)]
+            urgent = allowed[lacking[:, self.open[scarce] <= lacking.sum(axis=0)].any(axis=1)]
+            allowed = urgent if len(urgent) else allowed
+        score = self.wanted[allowed, label] + 1e-6 * self.room[allowed] if label >= 0 else self.room[allowed]
+        return int(allowed[score.argmax()])
 
 
 def _dealt(pictures: Pictures, units: Ints, pool: Ints, shares: Floats, seed: int) -> Ints:
     """Return the part of each row of the pool, int64 (M,)."""
     assert pictures.digests is not None
     names, unit = np.unique(units, return_inverse=True)
-    unit = unit.ravel()
-    order, unit = _shuffled(pictures.digests[pool], unit, len(names), seed)
-    labels = _multi_hot(pictures, pool)
-    counts = np.zeros((len(order), labels.shape[1]))
-    np.add.at(counts, unit, labels)
-    sizes = np.bincount(unit, minlength=len(order)).astype(np.float64)
-    deal = _Deal(counts, sizes, shares, np.full(len(order), -1, np.int64))
-    simple = (sizes == 1) & (counts.sum(axis=1) == 1)
-    _deal_one_by_one(deal, np.flatnonzero(~simple))
+    unit = _shuffled(pictures.digests[pool], unit.ravel(), len(names), seed)
+    table = _table(pictures, pool, unit, len(names))
+    deal = _Deal(table, shares)
+    simple = (table.sizes == 1) & (not pictures.multi)
+    _deal_one_by_one(deal, ~simple)
     _deal_by_class(deal, np.flatnonzero(simple))
     return np.asarray(deal.part[unit], np.int64)
 
 
-def _shuffled(digests: npt.NDArray[np.uint8], unit: Ints, n: int, seed: int) -> tuple[Ints, Ints]:
-    """Return the seeded order of the units, and each row's unit renumbered in it: it depends on content and seed alone."""
+def _table(pictures: Pictures, pool: Ints, unit: Ints, n: int) -> _Units:
+    k = len(pictures.classes)
+    targets = pictures.targets[pool]
+    rows, labels = np.nonzero(targets) if pictures.multi else (np.arange(len(pool)), targets.astype(np.int64))
+    cells, numbers = np.unique(unit[rows] * k + labels, return_counts=True)
+    starts = np.searchsorted(cells, np.arange(n + 1) * k)
+    sizes = np.bincount(unit, minlength=n).astype(np.float64)
+    return _Units(sizes, starts.astype(np.int64), cells % k, numbers.astype(np.float64), k)
+
+
+def _shuffled(digests: npt.NDArray[np.uint8], unit: Ints, n: int, seed: int) -> Ints:
+    """Return each row's unit, renumbered in a seeded order that depends on content and seed alone."""
     salt = np.random.SeedSequence(seed).generate_state(1, np.uint64)[0]
     mixed = np.ascontiguousarray(digests[:, :8]).view("<u8").ravel() ^ salt
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):  # the finaliser of SplitMix64
@@ -180,40 +212,33 @@ def _shuffled(digests: npt.NDArray[np.uint8], unit: Ints, n: int, seed: int) -> 
     order = np.argsort(rank, kind="stable")
     place = np.empty(n, np.int64)
     place[order] = np.arange(n)
-    return order, place[unit]
+    return np.asarray(place[unit], np.int64)
 
 
-def _multi_hot(pictures: Pictures, pool: Ints) -> Floats:
-    targets = pictures.targets[pool]
-    if pictures.multi:
-        return targets.astype(np.float64)
-    return np.eye(len(pictures.classes))[targets]
-
-
-def _deal_one_by_one(deal: _Deal, todo: Ints) -> None:
-    """Iterative stratification: always the rarest label still open, its largest units first."""
-    left = deal.counts[todo].sum(axis=0)
-    undealt = np.zeros(len(deal.part), bool)
-    undealt[todo] = True
+def _deal_one_by_one(deal: _Deal, todo: npt.NDArray[np.bool_]) -> None:
+    """Iterative stratification: always the rarest label still open, its largest units first. todo: (U,)."""
+    of_label = deal.units.of_label()
+    left = np.array([np.count_nonzero(todo[rows]) for rows in of_label])
     while (left > 0).any():
-        label = int(np.argmin(np.where(left > 0, left, np.inf)))
-        rows = np.flatnonzero(undealt & (deal.counts[:, label] > 0))
-        for unit in rows[np.argsort(-deal.sizes[rows], kind="stable")].tolist():
-            deal.give(unit, deal.best(unit, label))
-            undealt[unit] = False
-            left -= deal.counts[unit]
-    for unit in np.flatnonzero(undealt).tolist():
-        deal.give(unit, deal.best(unit, -1))
+        label = int(np.argmin(np.where(left > 0, left, np.iinfo(np.int64).max)))
+        rows = of_label[label][todo[of_label[label]]]
+        for unit in rows[np.argsort(-deal.units.sizes[rows], kind="stable")].tolist():
+            deal.give(unit, label)
+            left[deal.row(unit)[0]] -= 1
+        todo[rows] = False
+    for unit in np.flatnonzero(todo).tolist():
+        deal.give(unit, -1)
 
 
 def _deal_by_class(deal: _Deal, todo: Ints) -> None:
     """Deal out single pictures with one label, class by class, by the quotas that are still open."""
-    labels = deal.counts[todo].argmax(axis=1)
-    for label in np.unique(labels).tolist():
-        rows = todo[labels == label]
-        ends = np.cumsum(_quotas(deal, label, len(rows)))
-        deal.part[rows] = np.searchsorted(ends, np.arange(len(rows)), side="right")
-        deal.room -= np.diff(ends, prepend=0)
+    labels = deal.units.labels[deal.units.starts[todo]]
+    order = np.argsort(labels, kind="stable")
+    for rows in np.split(todo[order], np.cumsum(np.bincount(labels))[:-1]) if len(todo) else ():
+        if len(rows):
+            ends = np.cumsum(_quotas(deal, int(deal.units.labels[deal.units.starts[rows[0]]]), len(rows)))
+            deal.part[rows] = np.searchsorted(ends, np.arange(len(rows)), side="right")
+            deal.room -= np.diff(ends, prepend=0)
 
 
 def _quotas(deal: _Deal, label: int, n: int) -> Ints:

@@ -21,7 +21,9 @@ SMALL = 96
 
 _NEAR = 1.15
 _LONG = 1.6
-_LOOKED_AT = 64
+_LOOKED_AT = 128
+_TINT = 12
+_COLOUR = 32
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,9 @@ def survey(pictures: Pictures, *, sample: int = 512, seed: int = 0, limits: Limi
         if not found:
             raise _unreadable(pictures, keys, [row for row in rows if isinstance(row, PictureError)])
         looked = [key for key, _ in found[:_LOOKED_AT]]
-        grey = all(row.channels == 1 for _, row in found) or all(pool.map(lambda key: _grey(pictures, key, limits), looked))
+        grey = all(row.channels == 1 for _, row in found) or _grey(
+            list(pool.map(lambda k: _colour_of(pictures, k, limits), looked))
+        )
     heights = np.array([row.height for _, row in found])
     widths = np.array([row.width for _, row in found])
     low, high = np.quantile(widths / heights, (0.05, 0.95))
@@ -87,14 +91,23 @@ def _header(pictures: Pictures, key: str, limits: Limits) -> image.Header | Pict
         return error
 
 
-def _grey(pictures: Pictures, key: str, limits: Limits) -> bool:
-    """Return True for a picture without colour: R, G and B apart by no more than JPEG and scanners make of grey."""
+def _colour_of(pictures: Pictures, key: str, limits: Limits) -> tuple[float, float]:
+    """Return how far R, G and B lie apart, in 0..255: the 90th and 99th percentile over the pixels of a picture."""
     try:
         pixels = image.load(pictures.store.read(key), PixelPolicy(64, 64, 3), limits=limits).astype(np.int16)
     except PictureError:
-        return True
-    apart = pixels.max(axis=0) - pixels.min(axis=0)
-    return bool(np.quantile(apart, 0.99) <= 8)
+        return 0.0, 0.0
+    ninetieth, last = np.quantile(pixels.max(axis=0) - pixels.min(axis=0), (0.9, 0.99))
+    return float(ninetieth), float(last)
+
+
+def _grey(colours: list[tuple[float, float]]) -> bool:
+    """Return True where no picture is coloured and at most one in twenty has more than the tint that scanners and JPEG make.
+
+    Sets of x-rays and MRI slices are full of grey pictures stored as RGB, a few of them sepia or with a coloured mark.
+    """
+    tinted = sum(last > _TINT for _, last in colours)
+    return 20 * tinted <= len(colours) and all(ninetieth <= _COLOUR for ninetieth, _ in colours)
 
 
 def _unreadable(pictures: Pictures, keys: list[str], errors: list[PictureError]) -> DataError:

@@ -23,7 +23,7 @@ def scan(source: str | Path | tuple[Any, Any], *, limits: Limits = LIMITS) -> Pi
     """
     if not isinstance(source, (str, Path)):
         return arrays.from_arrays(source)
-    path = Path(source)
+    path = Path(source).expanduser()
     if not path.exists():
         raise _missing(source, path)
     if path.is_dir():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from beholder.base.errors import DataError
 from beholder.base.records import PARTS, Pictures
 from beholder.data.sources import table
 from beholder.data.sources.listing import Listing, assemble, is_picture, is_table, no_labels, no_pictures, part_of, some
@@ -20,9 +21,15 @@ def pictures_of(listing: Listing) -> Pictures:
     if not names:
         raise no_pictures(listing.store.name, len(listing.names))
     prefix = descend(names)
-    tables = [name for name in listing.names if is_table(name) and prefix.startswith(name.rpartition("/")[0])]
+    tables = [name for name in listing.names if is_table(name) and prefix.startswith(name[: name.rfind("/") + 1])]
     rows, notes = _rows(names, prefix)
-    if len({label for _, label, _ in rows}) < 2 and len(tables) == 1:
+    if len({label for _, label, _ in rows}) < 2 and tables:
+        if len(tables) > 1:
+            raise DataError(
+                f"{listing.store.name} has no class folders but several tables: {some(tables)}",
+                code="several-tables",
+                hint="give the CSV itself as the source, or leave just one",
+            )
         return table.from_listing(listing, tables[0])
     if not rows:
         raise no_labels(listing.store.name, len(names))

@@ -6,6 +6,7 @@ import csv
 import io
 import os
 import posixpath
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -147,7 +148,7 @@ def _find(rows: Sequence[Row], keys: Sequence[str | None], names: Iterable[str])
 
 
 def _one(path: str, ends: dict[str, list[str]]) -> str | None:
-    tail = path.lstrip("/").removeprefix("../")
+    tail = re.sub(r"^(\.\./)+|^/+", "", path)
     near = [
         name
         for name in ends.get(path.rpartition("/")[2], ())
