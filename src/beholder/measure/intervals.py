@@ -60,7 +60,7 @@ def bootstrap(
 
     >>> heights = np.array([1.62, 1.71, 1.74, 1.80, 1.93])
     >>> print(bootstrap(lambda weights: float(np.average(heights, weights=weights)), 5))
-    1.760 [1.684, 1.848] (n=5)
+    1.760 [1.674, 1.860] (n=5)
     """
     if n == 0:
         return Score(math.nan, math.nan, math.nan, 0)

@@ -91,9 +91,9 @@ def ticks(low: float, high: float, most: int, *, whole: bool = False) -> list[fl
 def heat_map(confusion: npt.NDArray[np.int64], *, largest: int = 800) -> str:
     """Return a confusion matrix int64 (K, K) as a PNG data URI, one pixel a cell, at most `largest` on a side.
 
-    The strength of a cell is the root of its share of the row, so that rare confusions show; right ones blue, wrong ones red.
+    The strength of a cell is the cube root of its share of the row, so that rare confusions show; right is blue, wrong orange.
     """
-    shares = np.sqrt(confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1))
+    shares = np.cbrt(confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1))
     block = math.ceil(len(shares) / largest)
     padded = np.pad(shares, (0, -len(shares) % block))
     side = len(padded) // block

@@ -26,7 +26,7 @@ TABLE_LIMIT = 40
 """A confusion matrix is a table up to this many classes, a heat map and a list above."""
 MISTAKES = 24
 ROWS = 1000
-"""Classes in the per-class table (the weakest), and bad pictures listed: the file stays small whatever the source."""
+"""Classes in the per-class table and bad pictures listed, at most: the file stays small whatever the source."""
 
 ABOUT = {
     "accuracy": ("Accuracy", "pictures named correctly"),
@@ -134,9 +134,9 @@ def _columns(scores: Scores) -> list[str]:
 
 
 def _rows(scores: Scores) -> list[tuple[str, Mapping[str, Score]]]:
-    """Return the classes for the table, in their order; where they are too many, the weakest first."""
+    """Return the classes for the table in their order; where they are many, the weakest first and at most `ROWS`."""
     rows = list(scores.classes.items())
-    if len(rows) > ROWS:
+    if len(rows) > TABLE_LIMIT:
         rows.sort(key=lambda row: (row[1]["recall"].value != row[1]["recall"].value, row[1]["recall"].value))
     return rows[:ROWS]
 

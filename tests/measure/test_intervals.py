@@ -1,0 +1,127 @@
+"""Intervals against their closed form, SciPy, and what they promise: to hold the truth about 95 times of 100."""
+
+from __future__ import annotations
+
+import math
+from itertools import islice
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import binomtest
+from scipy.stats import bootstrap as scipy_bootstrap
+
+from beholder.base.errors import UsageError
+from beholder.measure.intervals import bootstrap, cluster_numbers, interval, resamples, wilson
+
+
+@given(st.integers(1, 5000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))), st.sampled_from([0.8, 0.95, 0.99]))
+def test_wilson_is_scipys(counts: tuple[int, int], level: float) -> None:
+    successes, n = counts
+    expected = binomtest(successes, n).proportion_ci(level, method="wilson")
+    score = wilson(successes, n, level=level)
+    assert (score.low, score.high) == pytest.approx((expected.low, expected.high), abs=1e-12)
+    assert 0 <= score.low <= score.value <= score.high <= 1
+    assert (score.value, score.n) == (successes / n, n)
+
+
+def test_wilson_of_nothing_is_undefined_and_of_nonsense_an_error() -> None:
+    score = wilson(0, 0)
+    assert math.isnan(score.value)
+    assert math.isnan(score.low)
+    assert math.isnan(score.high)
+    assert score.json() == {"value": None, "low": None, "high": None, "n": 0}
+    with pytest.raises(UsageError, match="5 of 3"):
+        wilson(5, 3)
+    with pytest.raises(UsageError, match="level"):
+        wilson(1, 3, level=95)
+
+
+def test_bootstrap_of_a_mean_agrees_with_scipy() -> None:
+    values = np.random.default_rng(3).gamma(2.0, size=200)
+    expected = scipy_bootstrap((values,), np.mean, n_resamples=4000, method="percentile", rng=0).confidence_interval
+    score = bootstrap(lambda w: float(np.average(values, weights=w)), 200, repeats=4000)
+    assert score.value == values.mean()
+    assert (score.low, score.high) == pytest.approx((expected.low, expected.high), abs=0.02)
+
+
+def test_the_same_seed_gives_the_same_interval_and_another_seed_another() -> None:
+    values = np.arange(30.0)
+
+    def run(seed: int) -> object:
+        return bootstrap(lambda w: float(np.average(values, weights=w)), 30, seed=seed)
+
+    assert run(1) == run(1)
+    assert run(1) != run(2)
+
+
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=40), st.integers(0, 5))
+def test_strata_keep_their_size(strata: list[int], seed: int) -> None:
+    expected = np.bincount(strata, minlength=4)
+    for weights in resamples(len(strata), strata=strata, seed=seed, repeats=5):
+        assert np.bincount(strata, weights, minlength=4).tolist() == expected.tolist()
+
+
+@given(st.lists(st.integers(-1, 4), min_size=1, max_size=40), st.integers(0, 5))
+def test_clusters_are_drawn_whole(clusters: list[int], seed: int) -> None:
+    given_ = np.array(clusters)
+    units = cluster_numbers(len(clusters), clusters)
+    count = len(np.unique(given_[given_ >= 0])) + int((given_ < 0).sum())
+    assert units.max() + 1 == count
+    for weights in resamples(len(clusters), clusters=clusters, seed=seed, repeats=5):
+        drawn = [np.unique(weights[units == u]) for u in range(count)]
+        assert all(len(values) == 1 for values in drawn)
+        assert sum(int(values[0]) for values in drawn) == count
+
+
+def test_clusters_within_one_stratum_keep_the_number_of_clusters_of_it() -> None:
+    strata, clusters = np.repeat([0, 1], [12, 20]), np.repeat(np.arange(8), 4)
+    for weights in resamples(32, strata=strata, clusters=clusters, repeats=20):
+        assert weights[:12:4].sum() == 3
+        assert weights[12::4].sum() == 5
+
+
+def test_every_row_is_drawn_once_on_average() -> None:
+    total = sum(islice(resamples(50, seed=1, repeats=2000), 2000))
+    assert np.abs(np.asarray(total) / 2000 - 1).max() < 0.12
+
+
+def test_ten_photos_of_one_person_are_one_observation() -> None:
+    person = np.repeat(np.arange(20), 10)
+    right = (np.arange(20) % 4 > 0).astype(float)[person]
+    loose = bootstrap(lambda w: float(np.average(right, weights=w)), 200)
+    clustered = bootstrap(lambda w: float(np.average(right, weights=w)), 200, clusters=person)
+    # Cluster variance is ten times that of independent photos: √10 = 3.16 in width.
+    assert (clustered.high - clustered.low) / (loose.high - loose.low) == pytest.approx(3.16, rel=0.15)
+
+
+def test_a_share_without_spread_gets_the_width_of_its_units() -> None:
+    score = interval(1.0, np.ones(100), 480, units=48)
+    assert (score.low, score.high) == (wilson(48, 48).low, 1.0)
+    assert interval(1.0, np.ones(100), 480).low == 1.0
+
+
+def test_undefined_draws_are_left_out() -> None:
+    draws = np.array([0.2, np.nan, 0.4] * 50)
+    assert interval(0.3, draws, 7).json() == {"value": 0.3, "low": 0.2, "high": 0.4, "n": 7}
+    assert math.isnan(interval(0.3, np.full(9, np.nan), 7).low)
+    assert math.isnan(interval(math.nan, draws, 7).value)
+
+
+@pytest.mark.parametrize(("n", "p"), [(25, 0.9), (100, 0.97), (400, 0.6)])
+def test_intervals_from_draws_hold_the_truth_where_percentiles_of_few_mistakes_do_not(n: int, p: float) -> None:
+    rng = np.random.default_rng(7)
+    seen = rng.binomial(n, p, size=1500)
+    held = []
+    for count in seen.tolist():
+        score = interval(count / n, rng.binomial(n, count / n, size=300) / n, n, units=n)
+        held.append(score.low <= p <= score.high)
+    assert 0.925 <= np.mean(held) <= 0.985
+
+
+@pytest.mark.parametrize("bad", [np.zeros(4, np.int64), np.zeros((5, 1), np.int64), np.zeros(5)])
+def test_columns_that_do_not_fit_are_refused(bad: np.ndarray) -> None:
+    with pytest.raises(UsageError) as caught:
+        list(resamples(5, clusters=bad))
+    assert caught.value.code == "bad-shape"
