@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import runpy
+from dataclasses import fields, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ from beholder.data import augment as room
 from beholder.data.augment import PRESETS, Augment, augment, mix, preset
 from beholder.data.draws import Draws
 
+FIELDS = [field.name for field in fields(Augment)]
 EVERYTHING = replace(preset("strong", strength=2.0, flip="both"), erase=1.0)
 
 
@@ -205,3 +208,14 @@ def test_mixing_does_not_depend_on_the_order_of_the_batch() -> None:
     _, here = mix(images, targets, draws(4), Augment(mixup=1.0))
     _, there = mix(images[index], targets[index], Draws(0, 0, index), Augment(mixup=1.0))
     assert torch.equal(here.amax(1).sort().values, there.amax(1).sort().values)
+
+
+def test_the_figure_of_the_docs_shows_every_function_and_can_be_drawn_again(root: Path, tmp_path: Path) -> None:
+    script = root / "docs" / "figures" / "augmentation.py"
+    figure = runpy.run_path(str(script))
+    # The fields that say how, rather than how far, belong to the functions flip and erase.
+    told = {"flip" if field in ("horizontal", "vertical", "alternate") else field.removesuffix("_area") for field in FIELDS}
+    assert set(figure["FUNCTIONS"]) == told
+    figure["draw"](tmp_path / "again.png")
+    assert 50_000 < (tmp_path / "again.png").stat().st_size < 300_000
+    assert script.with_suffix(".png").is_file()
