@@ -33,7 +33,9 @@ def pictures_of(listing: Listing) -> Pictures:
         return table.from_listing(listing, tables[0])
     if not rows:
         raise no_labels(listing.store.name, len(names))
-    others = len(listing.names) - len(names)
+    if tables:
+        notes.append(f"not used, for the class folders give the labels: {some(tables)}")
+    others = len(listing.names) - len(names) - len(tables)
     if others:
         notes.append(f"{others:,} files that are no pictures were ignored")
     return assemble(
@@ -99,9 +101,16 @@ def _part_rows(inside: dict[str, list[str]], prefix: str) -> tuple[list[Row], li
         part = part_of(head)
         if part is None:
             continue
-        wrap = descend(tails)
+        wrap = _doubled(tails)
         labelled = [tail for tail in tails if "/" in tail[len(wrap) :] and tail.startswith(wrap)]
         if len(labelled) < len(tails):
             notes.append(f"{len(tails) - len(labelled):,} pictures of {PARTS[part]} lie in no class folder and were ignored")
         rows += [(f"{prefix}{head}/{tail}", tail[len(wrap) :].partition("/")[0], part) for tail in labelled]
     return rows, notes
+
+
+def _doubled(tails: Sequence[str]) -> str:
+    """Return "train/" for the inside of a folder train/train, which some programs make as they unpack, else ""."""
+    heads = {tail.partition("/")[0] for tail in tails if "/" in tail}
+    head = heads.pop() if len(heads) == 1 else ""
+    return head + "/" if part_of(head) is not None else ""
