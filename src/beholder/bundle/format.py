@@ -129,5 +129,5 @@ def _canonical(config: Mapping[str, Any]) -> bytes:
 
 
 def _sealed(config: dict[str, Any]) -> bytes:
-    config = json.loads(_canonical(config))
+    config = json.loads(json.dumps(config, allow_nan=False))
     return json.dumps({**config, "seal": sha256(_canonical(config))}, indent=1, allow_nan=False).encode()
