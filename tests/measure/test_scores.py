@@ -90,15 +90,6 @@ def test_multi_is_scikit_learns_and_torchmetrics(steps: int) -> None:
         assert of["specificity"].value == pytest.approx(metrics.recall_score(1 - y[:, i], ~guesses[:, i]))
 
 
-def test_resampled_average_precision_is_that_of_the_rows_drawn() -> None:
-    from beholder.measure.curves import average_precision
-
-    p, y = labels(60, 1, steps=7)
-    weights = np.random.default_rng(2).integers(0, 4, (20, 60)).astype(float)
-    expected = [metrics.average_precision_score(y[:, 0], p[:, 0], sample_weight=w) for w in weights]
-    np.testing.assert_allclose(average_precision(p[:, 0], y[:, 0], weights), expected)
-
-
 def test_of_two_classes_the_recall_of_one_is_the_specificity_of_the_other() -> None:
     sick, well = single(*problem(120, 2), ["sick", "well"]).classes.values()
     assert sick["specificity"] == well["recall"]

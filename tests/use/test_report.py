@@ -164,6 +164,29 @@ def test_multi_label_mistakes_follow_the_thresholds_of_the_bundle() -> None:
     assert "missed" in text
 
 
+def test_a_recogniser_that_has_not_learned_is_not_recommended() -> None:
+    _, text = read(render(bundle(), evaluated(["a", "b", "c"], skill=0.0)))
+    assert "this test does not show that it has learned more than that" in text
+    assert "Do not use it yet" in text
+    assert "Do not use it yet" not in read(render(bundle(), evaluated(["a", "b", "c"])))[1]
+
+
+def test_one_epoch_is_not_a_curve() -> None:
+    made = bundle()
+    made.history = made.history[:1]
+    assert "Learning curves" not in read(render(made, evaluated(["a", "b"])))[1]
+    made.history = [{"epoch": 1, "loss": 0.5, "valid_score": None}, {"epoch": 2, "loss": 0.5, "valid_score": float("nan")}]
+    _, text = read(render(made, evaluated(["a", "b"])))
+    assert "training" in text
+    assert "Score on the validation part" not in text
+
+
+def test_arrays_are_called_by_the_bundles_name_and_not_typed_into_a_command() -> None:
+    _, text = read(render(bundle(), evaluated(["a", "b"], source="arrays")))
+    assert "leaves: a Beholder report" in text
+    assert "beholder evaluate leaves.beholder SOURCE --report report.html" in text
+
+
 def test_bad_and_vanished_pictures_are_said_and_cost_nothing() -> None:
     bad = tuple(Bad(f"x/{i}.jpg", "truncated", "the file ends early") for i in range(room.ROWS + 7))
     evaluation = evaluated(["a", "b", "c"], skill=0.2, bad=bad, unreadable=set(range(300)))

@@ -41,18 +41,18 @@ def series(history: Sequence[Mapping[str, object]], key: str, name: str, style: 
 
 
 def chart(title: str, curves: Sequence[Series]) -> Markup | None:
-    """Return curves over epochs as one SVG with a text alternative; None where there is nothing to draw."""
-    drawn = [curve for curve in curves if curve.points]
+    """Return curves over epochs as one SVG with a text alternative; None where no curve has two points."""
+    drawn = [curve for curve in curves if len(curve.points) > 1]
     if not drawn:
         return None
     xs = [x for curve in drawn for x, _ in curve.points]
     ys = [y for curve in drawn for _, y in curve.points]
     x_ticks, y_ticks = ticks(min(xs), max(xs), 6, whole=True), ticks(min(ys), max(ys), 5)
-    x_low, x_high = min(xs), max(max(xs), min(xs) + 1e-9)
+    x_low, x_high = min(xs), max(xs)
     y_low, y_high = min(y_ticks[0], min(ys)), max(y_ticks[-1], max(ys))
 
     def x_at(x: float) -> float:
-        return LEFT + (WIDTH - LEFT - RIGHT) * ((x - x_low) / (x_high - x_low) if len(set(xs)) > 1 else 0.5)
+        return LEFT + (WIDTH - LEFT - RIGHT) * (x - x_low) / max(x_high - x_low, 1e-9)
 
     def y_at(y: float) -> float:
         return HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * (y - y_low) / (y_high - y_low)
@@ -79,7 +79,7 @@ def ticks(low: float, high: float, most: int, *, whole: bool = False) -> list[fl
     >>> ticks(0.13, 0.92, 5)
     [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
     """
-    span = max(high - low, abs(high) * 1e-3, 1e-9)
+    span = max(high - low, abs(high) * 0.02, 1e-9)
     power = 10.0 ** math.floor(math.log10(span / most))
     step = next(power * factor for factor in (1, 2, 5, 10) if span / (power * factor) <= most)
     if whole:

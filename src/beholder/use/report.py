@@ -28,6 +28,9 @@ MISTAKES = 24
 ROWS = 1000
 """Classes in the per-class table and bad pictures listed, at most: the file stays small whatever the source."""
 
+ARRAYS = "arrays"
+"""What a source in memory is called: it has no name of its own and cannot stand in a command."""
+
 ABOUT = {
     "accuracy": ("Accuracy", "pictures named correctly"),
     "top5": ("Top 5", "the right class is among the five most probable"),
@@ -74,7 +77,7 @@ def render(bundle: Bundle, evaluation: Evaluation) -> str:
     template = environment.from_string(files("beholder.use").joinpath("report.html").read_text("utf-8"))
     scores, config = evaluation.scores, bundle.config
     return template.render(
-        title=_title(evaluation.source),
+        title=_title(bundle, evaluation.source),
         source=evaluation.source,
         scores=scores,
         about=ABOUT,
@@ -99,8 +102,10 @@ def render(bundle: Bundle, evaluation: Evaluation) -> str:
     )
 
 
-def _title(source: str) -> str:
-    return Path(source).name or source or "Pictures"
+def _title(bundle: Bundle, source: str) -> str:
+    if source == ARRAYS:
+        return bundle.path.stem if bundle.path else "Pictures"
+    return Path(source).name or source
 
 
 def _charts(history: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[plots.Series], object]]:
@@ -112,7 +117,7 @@ def _charts(history: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[plots.
         ),
         ("Score on the validation part", [plots.series(history, "valid_score", "validation", "first")]),
     ]
-    drawn = [(title, [c for c in curves if c.points], plots.chart(title, curves)) for title, curves in wanted]
+    drawn = [(title, [c for c in curves if len(c.points) > 1], plots.chart(title, curves)) for title, curves in wanted]
     return [figure for figure in drawn if figure[2] is not None]
 
 
@@ -202,7 +207,7 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
 
 def _commands(bundle: Bundle, source: str) -> list[str]:
     name = shlex.quote(bundle.path.name if bundle.path else "MODEL.beholder")
-    where = shlex.quote(source)
+    where = "SOURCE" if source == ARRAYS else shlex.quote(source)
     return [
         f"beholder train {where} --recipe {name}/recipe.toml --out AGAIN.beholder",
         f"beholder evaluate {name} {where} --report report.html",

@@ -49,6 +49,11 @@ def findings(scores: Scores) -> list[str]:
 
 def advice(scores: Scores, bad: int = 0) -> list[str]:
     """Return what to do next; `bad`: how many pictures could not be read."""
+    if scores.n and _hardly_learned(scores):
+        return [
+            "Do not use it yet: it does hardly better than a fixed answer. See whether the training loss falls above; "
+            "if it does, train longer, if not, check that the labels belong to the pictures."
+        ]
     steps = []
     weakest, main = _weakest(scores), next(iter(scores.headline.values()))
     if weakest and 0 < scores.classes[weakest]["recall"].n < 30:
@@ -91,24 +96,36 @@ def _overall(scores: Scores) -> list[str]:
     accuracy, confusion = scores.headline["accuracy"], scores.confusion
     assert confusion is not None
     right, counts = int(np.trace(confusion)), confusion.sum(axis=1)
-    common = list(scores.classes)[int(counts.argmax())]
-    base = float(counts.max() / counts.sum())
+    common, base = list(scores.classes)[int(counts.argmax())], _baseline(scores)
     first = (
         f"It named {right:,} of {scores.n:,} test pictures correctly: {percent(accuracy.value)}. With 95\u00a0% confidence "
         f"the true rate lies in {between(accuracy)}."
     )
     second = f"Always answering “{common}” would be right on {percent(base)}"
     if accuracy.low > base:
-        return [first, f"{second}, so it has learned far more than that." if accuracy.low > base + 0.1 else f"{second}."]
+        return [first, f"{second}, so it has learned far more than that." if not _hardly_learned(scores) else f"{second}."]
     return [first, f"{second}: this test does not show that it has learned more than that."]
+
+
+def _baseline(scores: Scores) -> float:
+    """Return what knows nothing would reach: the share of the commonest class, or the mean share of the labels."""
+    if scores.confusion is not None:
+        return float(scores.confusion.sum(axis=1).max() / scores.n)
+    return float(np.mean([of["recall"].n / scores.n for of in scores.classes.values() if of["recall"].n] or [np.nan]))
+
+
+def _hardly_learned(scores: Scores) -> bool:
+    """Return True where the main score may lie less than a tenth of the way from the baseline to perfect."""
+    base = _baseline(scores)
+    return next(iter(scores.headline.values())).low < base + 0.1 * (1 - base)
 
 
 def _overall_multi(scores: Scores) -> list[str]:
     score = scores.headline["map"]
-    base = float(np.mean([of["recall"].n / scores.n for of in scores.classes.values() if of["recall"].n] or [np.nan]))
     return [
         f"Ranking {scores.n:,} test pictures by each class, it reaches a mean average precision of {percent(score.value)} "
-        f"(95\u00a0% interval {between(score)}). Perfect is 100\u00a0%, a random order gives about {percent(base)}."
+        f"(95\u00a0% interval {between(score)}). Perfect is 100\u00a0%, "
+        f"a random order gives about {percent(_baseline(scores))}."
     ]
 
 
