@@ -243,6 +243,7 @@ def test_the_source_folder_is_never_written_to(stand_in: Any, capsys: Any, tmp_p
         (["train", "x", "--set", "train.epochs=many"], "train.epochs takes a whole number, not 'many'", "for example"),
         (["train", "x", "--set", "lr"], "--set takes NAME=VALUE, not 'lr'", "for example --set train.lr=0.1"),
         (["train", "x", "--recipe", "quik"], "there is no recipe 'quik'", "did you mean 'quick'?"),
+        (["train", ""], "SOURCE is empty", "name a folder"),
         (["train", "x", "y"], "got unexpected extra argument", "beholder train --help"),
         (["tune", "x"], "missing option '--minutes'", "beholder tune --help"),
         (["evaluate", "m", "x", "--part", "tset"], "invalid value for '--part'", "beholder evaluate --help"),
@@ -278,6 +279,28 @@ def test_the_unexpected_has_no_traceback_unless_asked(stand_in: Any, capsys: Any
         err = capsys.readouterr().err
         assert err.startswith("Traceback")
         assert err.endswith(expected)
+
+
+def test_what_the_system_refuses_is_no_internal_error(stand_in: Any, capsys: Any, tmp_path: Path) -> None:
+    stand_in(STEPS, PermissionError(13, "Permission denied", "leaves/a.jpg"))
+    assert run(["train", "x", "--out", str(tmp_path / "m")]) == 1
+    assert capsys.readouterr().err.startswith("error: permission denied: leaves/a.jpg\n\nhint: ")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_a_full_disk_behind_stdout_is_said() -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([sys.executable, "-m", "beholder", "--help"], stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: no space left on device\n\nhint: ")
+
+
+def test_predict_says_when_there_was_nothing_to_read(stand_in: Any, capsys: Any, monkeypatch: Any) -> None:
+    stand_in("beholder.bundle.bundle:load", "the bundle")
+    stand_in("beholder.use.predict:predict", lambda bundle, paths, *_: lines_of(paths))
+    monkeypatch.setattr(sys, "stdin", io.StringIO(""))
+    assert run(["predict", "m.beholder", "-"]) == 1
+    assert capsys.readouterr().err.startswith("error: there is no picture in what was given\n")
 
 
 def test_debug_after_two_dashes_is_a_path(stand_in: Any, capsys: Any) -> None:

@@ -143,9 +143,13 @@ def predict(
     from beholder.use.predict import predict
 
     lines = predict(load(model, trust=trust), _each(paths))
-    read = _print_csv(lines) if as_csv else _print_lines(lines)
+    read, bad = _print_csv(lines) if as_csv else _print_lines(lines)
+    if bad and not read:
+        raise DataError("not one picture could be read", code="all-unreadable", hint="see the error of each line above")
     if not read:
-        raise DataError("not one picture could be read", code="no-pictures", hint="see the error of each line above")
+        raise DataError(
+            "there is no picture in what was given", code="no-pictures", hint="name pictures, or folders that hold some"
+        )
 
 
 @app.command()
@@ -185,6 +189,12 @@ def _recipe(name: str, assignments: list[str] | None, **changes: object) -> reci
 
 def _target(source: str, out: Path | None) -> Path:
     """Return where the bundle goes; refuse the user's own folder of pictures, which is only ever read."""
+    if not source:
+        raise UsageError(
+            "SOURCE is empty",
+            code="path-missing",
+            hint="name a folder, a table or an archive of pictures; . is the current folder",
+        )
     if out is None:
         name = source.rpartition(":")[2] if source.startswith(("hf:", "torchvision:")) else Path(source).resolve().name
         stem = name
@@ -205,16 +215,18 @@ def _each(paths: list[str]) -> Iterator[str]:
             yield path
 
 
-def _print_lines(lines: Iterator[dict[str, object]]) -> int:
-    read = 0
+def _print_lines(lines: Iterator[dict[str, object]]) -> tuple[int, int]:
+    """Print one JSON object a line; return how many pictures were read and how many were not."""
+    read = bad = 0
     for line in lines:
         say(json_line(line))
+        bad += "error" in line
         read += "error" not in line
-    return read
+    return read, bad
 
 
-def _print_csv(lines: Iterator[dict[str, object]]) -> int:
-    read = 0
+def _print_csv(lines: Iterator[dict[str, object]]) -> tuple[int, int]:
+    read = bad = 0
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(["path", "label", "p", "error"])
     for line in lines:
@@ -222,5 +234,6 @@ def _print_csv(lines: Iterator[dict[str, object]]) -> int:
         writer.writerow(
             [line["path"], line.get("label", ""), line.get("p", ""), error["code"] if isinstance(error, dict) else ""]
         )
+        bad += error is not None
         read += error is None
-    return read
+    return read, bad

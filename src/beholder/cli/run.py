@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import typer
 
-from beholder.base.errors import BeholderError, Interrupted, UsageError, did_you_mean
+from beholder.base.errors import BeholderError, Interrupted, MachineError, UsageError, did_you_mean
 
 _TYPER_USAGE: type[Exception] = typer.BadParameter.__mro__[1]  # the base of all usage errors, whether click is bundled or not
 
@@ -37,6 +37,8 @@ def run(arguments: Sequence[str]) -> int:
         return _complain(error, debug=debug)
     except _TYPER_USAGE as error:
         return _complain(_worded(error), debug=debug)
+    except OSError as error:
+        return _complain(_refused(error), debug=debug)
     except Exception as error:  # noqa: BLE001  (the last resort: a person must never meet a traceback unasked)
         return _complain(_internal(error), debug=debug)
     return 0
@@ -55,6 +57,16 @@ def _complain(error: BeholderError, *, debug: bool) -> int:
         traceback.print_exception(error.__cause__ or error, file=sys.stderr)
     print(f"error: {error}", file=sys.stderr)
     return error.exit_code
+
+
+def _refused(error: OSError) -> MachineError:
+    """Return what the system refused, such as writing to a full disk through stdout."""
+    what = f"{error.strerror or error}" + (f": {error.filename}" if error.filename else "")
+    refused = MachineError(
+        what[:1].lower() + what[1:], code="system", hint="check the disk and the permissions; --debug shows where it happened"
+    )
+    refused.__cause__ = error
+    return refused
 
 
 def _internal(error: Exception) -> BeholderError:
