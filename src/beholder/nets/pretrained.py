@@ -173,8 +173,9 @@ def _create(
         )
     except Exception as error:  # its hundreds of models raise whatever they meet first
         what = "load its weights into" if state is not None else "build"
+        pictures = f"{size[0]}x{size[1]} pictures of {channels} channels"
         raise UsageError(
-            f"timm cannot {what} '{name}' for {size[0]}x{size[1]} pictures of {channels} channels: {error or type(error).__name__}",
+            f"timm cannot {what} '{name}' for {pictures}: {error or type(error).__name__}",
             code="net-failed",
             hint="check that the weights are of this net, or try another size, data.size=224 say",
         ) from error
