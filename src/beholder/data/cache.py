@@ -134,24 +134,11 @@ class _Shelf:
         self.shards: list[U8] = []
         self.where: dict[bytes, tuple[int, int]] = {}
         for path in sorted(folder.glob("[!.]*")):
-            self.add(path)
-
-    def add(self, path: Path) -> None:
-        """Map a shard; one that is damaged is removed, and its pictures will be decoded again."""
-        try:
-            pixels = np.load(path / "pixels.npy", mmap_mode="r", allow_pickle=False)
-            digests = np.load(path / "digests.npy", allow_pickle=False)
-            sound = pixels.dtype == digests.dtype == np.uint8 and digests.shape == (len(pixels), 32)
-        except (OSError, ValueError, EOFError):
-            sound = False
-        if not sound or pixels.shape[1:] != self.shape:
-            shutil.rmtree(path, ignore_errors=True)
-            return
-        here = {key: (len(self.shards), place) for place, key in enumerate(_keys(digests)) if key in self.wanted}
-        if here:  # A mapping holds a file open, and a system allows about a thousand: map what is needed only.
-            self.where |= here
-            self.shards.append(np.asarray(pixels))
-            self.paths.append(path)
+            found = _mapped(path, shape)
+            if found is None:
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                self._hold(path, *found)
 
     def write(self, pixels: U8, digests: U8) -> None:
         """Add a new shard, whole or not at all. Raises `MachineError`."""
@@ -159,7 +146,26 @@ class _Shelf:
         with folder_atomic(path) as folder:
             np.save(folder / "pixels.npy", pixels, allow_pickle=False)
             np.save(folder / "digests.npy", digests, allow_pickle=False)
-        self.add(path)
+        # Another process that is short of room may have deleted it already: then this one goes on with a copy in memory.
+        self._hold(path, *(_mapped(path, self.shape) or (pixels.copy(), digests)))
+
+    def _hold(self, path: Path, pixels: U8, digests: U8) -> None:
+        here = {key: (len(self.shards), place) for place, key in enumerate(_keys(digests)) if key in self.wanted}
+        if here:  # A mapping holds a file open, and a system allows about a thousand: keep what is needed only.
+            self.where |= here
+            self.shards.append(pixels)
+            self.paths.append(path)
+
+
+def _mapped(path: Path, shape: tuple[int, int, int]) -> tuple[U8, U8] | None:
+    """Return the pixels and digests of a shard, or None if it is damaged or gone."""
+    try:
+        pixels = np.load(path / "pixels.npy", mmap_mode="r", allow_pickle=False)
+        digests = np.load(path / "digests.npy", allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    sound = pixels.dtype == digests.dtype == np.uint8 and pixels.shape[1:] == shape and digests.shape == (len(pixels), 32)
+    return (np.asarray(pixels), digests) if sound else None
 
 
 def _fill(
@@ -176,7 +182,7 @@ def _fill(
     held: list[int] = []
     failed: dict[bytes, PictureError] = {}
     telling = _Telling(len(missing))
-    step = max(1, min(256, (8 << 20) // size))
+    step = max(1, min(32, (8 << 20) // size))
     chunks = [missing[k : k + step] for k in range(0, len(missing), step)]
     try:
         with _decoded(chunks, pictures, policy, workers=workers) as results:
