@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from beholder.learn.optim import DECAYS, RATES, SCHEDULES, Muon, optimiser, orthogonalised
+
+
+@given(st.sampled_from(sorted(SCHEDULES)), st.floats(0, 1))
+def test_a_schedule_stays_between_nothing_and_everything(name: str, done: float) -> None:
+    assert 0 <= SCHEDULES[name](done) <= 1
+
+
+@pytest.mark.parametrize("name", sorted(set(SCHEDULES) - {"constant"}))
+def test_a_schedule_rises_early_and_ends_at_nothing(name: str) -> None:
+    values = [SCHEDULES[name](k / 200) for k in range(201)]
+    peak = int(np.argmax(values))
+    assert values[peak] == pytest.approx(1, abs=0.01)
+    assert 0 < peak <= 0.3 * 200
+    assert values[-1] == pytest.approx(0, abs=1e-6)
+    assert all(b <= a + 1e-9 for a, b in zip(values[100:], values[101:], strict=False))
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (16, 40), (40, 16)])
+def test_orthogonalised_keeps_directions_and_levels_the_singular_values(shape: tuple[int, int]) -> None:
+    matrix = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    found = orthogonalised(matrix, steps=8)
+    values = torch.linalg.svdvals(found)
+    assert 0.6 < float(values.min()) < float(values.max()) < 1.3
+    u, _, v = torch.linalg.svd(matrix, full_matrices=False)
+    assert float(((u @ v) * found).sum() / ((u @ v).norm() * found.norm())) > 0.97
+
+
+def test_muon_steps_have_the_stated_size_and_direction() -> None:
+    weight = nn.Parameter(torch.zeros(32, 8, 3, 3))
+    weight.grad = torch.randn(32, 8, 3, 3, generator=torch.Generator().manual_seed(1))
+    Muon([weight], lr=0.1, momentum=0.9).step()
+    rms = float(weight.detach().square().mean().sqrt())
+    assert rms == pytest.approx(0.1 * 0.2, rel=0.35)
+    assert float((weight.detach() * weight.grad).sum()) < 0
+
+
+def test_muon_decays_weights_apart_from_the_gradient() -> None:
+    weight = nn.Parameter(torch.ones(4, 4))
+    weight.grad = torch.zeros(4, 4)
+    Muon([weight], lr=0.1, weight_decay=0.5).step()
+    assert torch.allclose(weight.detach(), torch.full((4, 4), 0.95))
+
+
+def test_a_plain_sgd_step_is_the_textbook_formula() -> None:
+    torch.manual_seed(0)
+    layer = nn.Linear(3, 2)
+    x, before = torch.randn(5, 3), layer.weight.detach().clone()
+    layer(x).square().sum().backward()
+    delta = layer.weight.grad.clone()
+    for made in optimiser(layer, "sgd", lr=0.1, momentum=0.0, weight_decay=0.0):
+        made.step()
+    assert torch.allclose(layer.weight.detach(), before - 0.1 * delta, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", sorted(RATES))
+def test_every_trainable_parameter_is_in_exactly_one_group_and_vectors_do_not_decay(name: str) -> None:
+    net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.Flatten(), nn.Linear(8, 5))
+    net[0].bias.requires_grad_(False)
+    made = optimiser(net, name, lr=0.1, momentum=0.9, weight_decay=0.3, head=net[3], head_factor=2.0)
+    groups = [group for one in made for group in one.param_groups]
+    found = [id(p) for group in groups for p in group["params"]]
+    assert sorted(found) == sorted(id(p) for p in net.parameters() if p.requires_grad)
+    for group in groups:
+        assert len({p.ndim >= 2 for p in group["params"]}) == 1
+        assert group["weight_decay"] == (0.3 if group["params"][0].ndim >= 2 else 0.0)
+        assert group["lr"] == pytest.approx(0.2 if any(p is q for p in group["params"] for q in net[3].parameters()) else 0.1)
+    assert name in DECAYS
+
+
+@pytest.mark.parametrize("name", sorted(RATES))
+def test_every_optimiser_brings_the_loss_of_a_small_net_down(name: str) -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Flatten(), nn.Linear(16, 32), nn.ReLU(), nn.Linear(32, 3))
+    x = torch.randn(60, 1, 4, 4)
+    y = x.flatten(1)[:, :3].argmax(1)
+    made = optimiser(net, name, lr=RATES[name], momentum=0.9, weight_decay=DECAYS[name], head=net[3])
+    losses = []
+    for _ in range(150):
+        loss = nn.functional.cross_entropy(net(x), y)
+        loss.backward()
+        for one in made:
+            one.step()
+            one.zero_grad()
+        losses.append(float(loss.detach()))
+    assert losses[-1] < 0.5 * losses[0]

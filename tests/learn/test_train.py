@@ -1,0 +1,208 @@
+from __future__ import annotations
+
+import math
+import os
+import signal
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import beholder
+from beholder.base import events
+from beholder.base.errors import DataError, Interrupted, UsageError
+from beholder.learn import loop
+from beholder.learn.watch import NotFiniteError
+
+
+@pytest.fixture
+def parts(leaves: Path) -> beholder.Parts:
+    return beholder.split(beholder.scan(leaves), seed=0)
+
+
+def _weights(bundle: beholder.Bundle) -> dict[str, torch.Tensor]:
+    return bundle.net.state_dict()
+
+
+def _same(one: beholder.Bundle, other: beholder.Bundle) -> bool:
+    return all(torch.equal(value, _weights(other)[name]) for name, value in _weights(one).items())
+
+
+@pytest.mark.parametrize("net", ["logistic", "mlp", "cnn", "fastnet", "resnet"])
+def test_every_net_learns_to_tell_colours_apart(parts: beholder.Parts, net: str) -> None:
+    bundle = beholder.train(parts, net=net, epochs=12, batch=8, width=0.25)
+    assert bundle.config["valid_score"] == 1.0
+    losses = [row["loss"] for row in bundle.history]
+    assert losses[-1] < losses[0]
+    assert {"epoch", "step", "seconds", "valid_loss", "valid_score", "lr"} <= bundle.history[0].keys()
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_does_not(parts: beholder.Parts) -> None:
+    fields = {"net": "fastnet", "epochs": 2, "batch": 8, "width": 0.25, "augment": "strong", "mixup": 0.4, "dropout": 0.2}
+    first, again, other = (beholder.train(parts, seed=seed, **fields) for seed in (1, 1, 2))
+    assert _same(first, again)
+    assert not _same(first, other)
+
+
+def test_the_test_part_is_never_read(parts: beholder.Parts) -> None:
+    class Sealed:
+        name = "sealed"
+
+        def read(self, key: str) -> bytes:
+            raise AssertionError(f"{key} was read")
+
+        def stamp(self, key: str) -> str:
+            return ""
+
+    sealed = replace(parts, test=replace(parts.test, store=Sealed()))
+    bundle = beholder.train(sealed, net="logistic", epochs=1)
+    assert bundle.readings == []
+    assert bundle.config["parts"]["test"] == len(parts.test)
+
+
+def test_what_was_decided_is_said_and_kept(parts: beholder.Parts) -> None:
+    heard: list[events.Event] = []
+    with events.listen(heard.append, alone=True):
+        bundle = beholder.train(parts, epochs=1)
+    said = [event.message for event in heard if event.kind == "note"]
+    for words in ("net: ", "pixels: ", "first step: activations", "augmentation: ", "starts from random weights"):
+        assert any(message.startswith(words) or words in message for message in said), words
+        assert any(words in note for note in bundle.config["notes"]), words
+    progress = [event.fields["figures"] for event in heard if event.message == "training"]
+    assert {"loss", "accuracy", "rate", "left"} <= progress[0].keys()
+    assert [event.fields["number"] for event in heard if event.kind == "step"] == [2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("name", ["sgd", "adam", "adamw", "muon"])
+@pytest.mark.parametrize("schedule", ["onecycle", "cosine", "trapezoid", "constant"])
+def test_every_optimiser_goes_with_every_schedule(parts: beholder.Parts, name: str, schedule: str) -> None:
+    bundle = beholder.train(parts, net="cnn", epochs=2, batch=8, optimiser=name, schedule=schedule, clip=1.0)
+    assert math.isfinite(bundle.history[-1]["loss"])
+
+
+def test_early_stop_waits_for_patience(parts: beholder.Parts) -> None:
+    bundle = beholder.train(parts, net="cnn", epochs=500, patience=3, batch=8, smoothing=0.0)
+    scores = [row["valid_score"] for row in bundle.history]
+    assert len(scores) < 500
+    best = max(range(len(scores)), key=lambda k: (scores[k], -bundle.history[k]["valid_loss"]))
+    assert len(scores) - 1 - best == 3
+
+
+def test_the_best_on_validation_is_kept(parts: beholder.Parts) -> None:
+    bundle = beholder.train(parts, net="mlp", epochs=4, batch=8, averaging=0.0, augment="none", precision="fp32")
+    assert bundle.config["valid_score"] == max(row["valid_score"] for row in bundle.history)
+    images = np.stack([bundle.pixels(parts.valid.store.read(key)) for key in parts.valid.keys])
+    guessed = bundle.probabilities(images).argmax(1)
+    assert (guessed == parts.valid.targets).mean() == pytest.approx(bundle.config["valid_score"])
+
+
+def test_class_weights_and_averages_change_the_result(parts: beholder.Parts) -> None:
+    few = replace(parts, train=parts.train.take(np.flatnonzero(np.arange(len(parts.train)) % 3 > 0)))
+    fields = {"net": "cnn", "epochs": 1, "batch": 8}
+    plain = beholder.train(few, **fields)
+    assert not _same(plain, beholder.train(few, averaging=0.0, **fields))
+    few = replace(parts, train=parts.train.take(np.flatnonzero((parts.train.targets > 0) | (np.arange(len(parts.train)) % 2 > 0))))
+    assert not _same(beholder.train(few, **fields), beholder.train(few, class_weights="balanced", **fields))
+
+
+def test_minutes_bound_the_time(parts: beholder.Parts) -> None:
+    began = time.monotonic()
+    bundle = beholder.train(parts, net="cnn", epochs=100_000, minutes=0.1)
+    assert time.monotonic() - began < 12
+    assert bundle.history[-1]["lr"] < 1e-3
+
+
+class _SignalAt:
+    """A sink that sends this process a signal when training reports the given step."""
+
+    def __init__(self, step: int, number: int = signal.SIGINT) -> None:
+        self.step, self.number = step, number
+
+    def __call__(self, event: events.Event) -> None:
+        if event.message == "training" and event.fields["done"] == self.step:
+            os.kill(os.getpid(), self.number)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_run_saves_its_best_and_goes_on_bit_identically(
+    parts: beholder.Parts, tmp_path: Path, number: int, code: int
+) -> None:
+    fields = {"net": "fastnet", "width": 0.25, "epochs": 6, "batch": 8, "augment": "standard", "mixup": 0.3, "seed": 3}
+    whole = beholder.train(parts, out=tmp_path / "whole.beholder", **fields)
+    out = tmp_path / "cut.beholder"
+    with events.listen(_SignalAt(8, number), alone=True), pytest.raises(Interrupted) as caught:
+        beholder.train(parts, out=out, **fields)
+    assert caught.value.exit_code == code
+    assert "--resume" in caught.value.hint
+    assert beholder.load(out).config["interrupted"]
+    assert (tmp_path / "cut.run" / "checkpoint" / "state.json").is_file()
+    resumed = beholder.train(parts, out=out, resume=True, **fields)
+    assert _same(whole, resumed)
+    assert not (tmp_path / "cut.run").exists()
+    assert not beholder.load(out).config["interrupted"]
+
+
+def test_resuming_something_else_is_refused(parts: beholder.Parts, tmp_path: Path) -> None:
+    out = tmp_path / "cut.beholder"
+    with events.listen(_SignalAt(2), alone=True), pytest.raises(Interrupted):
+        beholder.train(parts, out=out, net="cnn", epochs=5, batch=8)
+    with pytest.raises(UsageError, match="recipe"):
+        beholder.train(parts, out=out, net="cnn", epochs=6, batch=8, resume=True)
+
+
+def test_a_loss_that_is_not_finite_stops_before_the_weights_are_spoilt(
+    parts: beholder.Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, calls = loop.check_finite, []
+
+    def poisoned(loss: torch.Tensor, step: int) -> None:
+        calls.append(step)
+        real(loss * math.nan if step == 3 else loss, step)
+
+    monkeypatch.setattr(loop, "check_finite", poisoned)
+    with pytest.raises(NotFiniteError, match="step 3"):
+        beholder.train(parts, net="cnn", epochs=5, batch=8, out=tmp_path / "nan.beholder")
+    assert calls == [0, 1, 2, 3]
+    assert not (tmp_path / "nan.beholder").exists()
+
+
+def test_training_works_off_the_main_thread(parts: beholder.Parts) -> None:
+    found = []
+    thread = threading.Thread(target=lambda: found.append(beholder.train(parts, net="logistic", epochs=1)))
+    thread.start()
+    thread.join()
+    assert found[0].config["classes"] == ["healthy", "mildew", "rust"]
+
+
+def test_bad_pictures_are_left_out_and_named(leaves: Path) -> None:
+    (leaves / "rust" / "00.png").write_bytes((leaves / "rust" / "00.png").read_bytes()[:60])
+    parts = beholder.split(beholder.scan(leaves), seed=0)
+    bundle = beholder.train(parts, net="logistic", epochs=1)
+    note = [words for words in bundle.config["notes"] if "could not be read" in words]
+    assert bool(note) == any("rust/00.png" in part.keys for part in (parts.train, parts.valid))
+    with pytest.raises(DataError):
+        beholder.train(replace(parts, valid=parts.train), net="logistic", epochs=1, on_bad="stop") if note else _raise()
+
+
+def _raise() -> None:
+    raise DataError("the bad picture is in the test part", code="none")
+
+
+def test_wrong_fields_are_refused_at_once(parts: beholder.Parts) -> None:
+    with pytest.raises(UsageError, match="epoch"):
+        beholder.train(parts, epoch=3)
+    with pytest.raises(UsageError, match=r"train\.lr"):
+        beholder.train(parts, lr="fast")
+    with pytest.raises(UsageError, match="no recipe"):
+        beholder.train(parts, recipe="quikc")
+
+
+def test_a_training_part_of_one_class_is_not_learnt_from(parts: beholder.Parts) -> None:
+    single = replace(parts, train=parts.train.take(np.flatnonzero(parts.train.targets == 0)))
+    with pytest.raises(DataError) as caught:
+        beholder.train(single, net="logistic", epochs=1)
+    assert caught.value.code == "one-class"
