@@ -22,14 +22,14 @@ CPU_PHOTOS = "timm:resnet18"
 GPU_PHOTOS = "timm:convnext_tiny"
 SCRATCH_SIZE = 96
 FEW = 3000
-"""Below so many pictures a wider net did not pay: it memorises them."""
+"""Below so many pictures a small net is taken half as wide: a rule of thumb, not measured here."""
 
 
 def choose(*, n: int, classes: int, height: int, width: int, weights: str, device: object) -> Choice:
     """Return the net for n pictures of height × width pixels.
 
     weights: auto | none | PATH, as in the recipe; device: what torch calls it ("cpu", "cuda:0").
-    Speeds in the reasons were measured in bf16 on two cores of a server CPU (AMX).
+    Speeds in the reasons were measured in bf16 on two cores of a server CPU; the limits between the rules are rules of thumb.
     """
     if weights not in ("auto", "none"):
         return _of_folder(weights)
@@ -39,14 +39,14 @@ def choose(*, n: int, classes: int, height: int, width: int, weights: str, devic
         return _small(n, what, on_cpu=on_cpu)
     if side <= SCRATCH_SIZE:
         return Choice(
-            "resnet", 0.5 if on_cpu else 1.0, 0, f"{what}: a residual net sees detail that a net for 32 pixels would pool away"
+            "resnet", 0.5 if on_cpu else 1.0, 0, f"{what}: a residual net, made for 32 to 96 pixels, by rule of thumb"
         )
     name = CPU_PHOTOS if on_cpu else GPU_PHOTOS
     if weights == "auto" and (pretrained_at_hand(name) or hub.reachable()):
         why = (
             "it trains at 55 pictures/s on two cores, MobileNetV2 at 25, ViT-S at 17"
             if on_cpu
-            else "it is the strongest small backbone that a GPU trains in minutes"
+            else "a GPU is quick enough for a larger backbone"
         )
         return Choice(name, 1.0, 0, f"{what}: pretrained weights can be had, and {why}")
     why = "you asked for none" if weights == "none" else "none are in the hub's cache and the network does not answer"

@@ -42,7 +42,7 @@ def _convolution(inputs: int, outputs: int) -> nn.Conv2d:
 
 
 def _norm(channels: int) -> nn.BatchNorm2d:
-    # A short training moves the weights fast, so the running statistics must forget faster than PyTorch's 0.1.
+    # A short training moves the weights fast, so the running statistics forget faster than with PyTorch's 0.1 (not tuned).
     layer = nn.BatchNorm2d(channels, momentum=0.2)
     layer.weight.requires_grad_(False)
     return layer
