@@ -4,7 +4,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from beholder.bundle.infer import activated, logits, normalised, probabilities
+from beholder.bundle.infer import activated, logits, probabilities
+from beholder.data.loader import normalised
 
 
 def test_normalising_is_the_textbook_formula() -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -22,7 +24,7 @@ def test_a_schedule_rises_early_and_ends_at_nothing(name: str) -> None:
     assert values[peak] == pytest.approx(1, abs=0.01)
     assert 0 < peak <= 0.3 * 200
     assert values[-1] == pytest.approx(0, abs=1e-6)
-    assert all(b <= a + 1e-9 for a, b in zip(values[100:], values[101:], strict=False))
+    assert all(b <= a + 1e-9 for a, b in pairwise(values[100:]))
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (16, 40), (40, 16)])

@@ -29,7 +29,7 @@ class DataRecipe:
     memory: MiB of decoded pixels that may stay in memory (0: a third of what is free)
     """
 
-    size: int = 0
+    size: int = field(default=0, metadata={"range": (0, 4096)})
     fit: str = field(default="auto", metadata={"choices": ("auto", "squash", "pad", "crop")})
     channels: int = field(default=0, metadata={"choices": (0, 1, 3)})
     augment: str = field(default="auto", metadata={"choices": ("auto", "none", "light", "standard", "strong")})
@@ -199,7 +199,7 @@ def _checked(owner: Any, name: str, path: str, value: object) -> object:
         raise UsageError(f"{path} cannot be '{value}'", code="bad-value", hint=did_you_mean(str(value), known))
     if "range" in rules and not rules["range"][0] <= converted <= rules["range"][1]:
         low, high = rules["range"]
-        raise UsageError(f"{path} cannot be {value}", code="bad-value", hint=f"it lies between {low:g} and {high:g}")
+        raise UsageError(f"{path} cannot be {value}", code="bad-value", hint=f"it lies between {low} and {high}")
     return converted
 
 
@@ -239,5 +239,5 @@ def _toml(value: object) -> str:
         return "true" if value else "false"
     if isinstance(value, str):
         escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-        return '"' + "".join(c if c >= " " else f"\\u{ord(c):04x}" for c in escaped) + '"'
+        return '"' + "".join(c if c >= " " and c != "\x7f" else f"\\u{ord(c):04x}" for c in escaped) + '"'
     return repr(value)

@@ -8,12 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-
-def normalised(images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
-    """Return float32 (B, C, H, W) = (images / 255 - mean) / std for uint8 images; mean and std per channel in units of 1."""
-    scale = torch.tensor([1 / (255 * s) for s in std], device=images.device).view(1, -1, 1, 1)
-    shift = torch.tensor([-m / s for m, s in zip(mean, std, strict=True)], device=images.device).view(1, -1, 1, 1)
-    return torch.addcmul(shift, images.float(), scale)
+from beholder.data.loader import normalised
 
 
 def logits(net: nn.Module, images: Tensor, *, mirror: bool) -> Tensor:
@@ -32,6 +27,6 @@ def activated(values: Tensor, *, multi: bool) -> Tensor:
 @torch.inference_mode()
 def probabilities(net: nn.Module, images: Tensor, config: Mapping[str, Any]) -> Tensor:
     """Return float32 (B, K) for uint8 images (B, C, H, W), as the bundle's `config` says."""
-    x = normalised(images, tuple(config["mean"]), tuple(config["std"]))
+    x = normalised(images, config["mean"], config["std"])
     values = logits(net, x.contiguous(memory_format=torch.channels_last), mirror=bool(config["mirror"]))
     return activated(values, multi=config["task"] == "multi")

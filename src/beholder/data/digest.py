@@ -64,8 +64,10 @@ def _computed(store: Store, keys: list[str]) -> Iterable[tuple[bytes, bool]]:
             data = store.read(key)
         except PictureError:
             return hashlib.sha256(b"unreadable\0" + key.encode()).digest(), False
-        plain = data if isinstance(data, bytes) else np.ascontiguousarray(data).tobytes()
-        return hashlib.sha256(plain).digest(), True
+        if isinstance(data, bytes):
+            return hashlib.sha256(data).digest(), True
+        shape = f"{data.dtype.str} {data.shape} ".encode()  # arrays of equal bytes and other shapes are other pictures
+        return hashlib.sha256(shape + np.ascontiguousarray(data).tobytes()).digest(), True
 
     step = 256
     with ThreadPoolExecutor() as pool:

@@ -172,6 +172,11 @@ def _affine(mean: Sequence[float], std: Sequence[float], device: torch.device) -
     return scale.float().reshape(1, -1, 1, 1).to(device), offset.float().reshape(1, -1, 1, 1).to(device)
 
 
+def normalised(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """Return float32 (B, C, H, W) = (images - mean) / std per channel; uint8 images count as 0..1 in steps of 1/255."""
+    return _normalise(images, *_affine(mean, std, images.device))
+
+
 def _normalise(images: Tensor, scale: Tensor, offset: Tensor) -> Tensor:
     """Return float32 images whose channels have mean 0 and deviation 1: one product and one sum in place."""
     if not images.is_floating_point():

@@ -194,15 +194,8 @@ def _check_learnable(train: Material, valid: Material) -> None:
 
 
 def _normal(want: Wants, pixels: Pixels, on: torch.device) -> Normal:
-    channels = pixels.shape[0]
-    if want.mean and want.std:
-        return Normal(_fitted(want.mean, channels), _fitted(want.std, channels), on)
-    mean, std = statistics(pixels)
+    mean, std = want.normalisation(pixels.shape[0]) or statistics(pixels)
     return Normal(mean, std, on)
-
-
-def _fitted(values: tuple[float, ...], channels: int) -> tuple[float, ...]:
-    return tuple(values) if len(values) == channels else (sum(values) / len(values),) * channels
 
 
 def _created(recipe: Recipe, policy: PixelPolicy, train: Material, normal: Normal, said: Said) -> Created:
