@@ -104,7 +104,8 @@ def test_a_cache_that_cannot_be_written_is_only_a_warning(leaves: Path, tmp_path
 def test_arrays_are_never_remembered(tmp_path: Path) -> None:
     x = np.arange(2 * 4 * 4, dtype=np.uint8).reshape(2, 4, 4)
     first = digested(scan((x, [0, 1])), root=tmp_path)
-    assert hexes(first)[1] == hashlib.sha256(x[1].tobytes()).hexdigest()
+    assert hexes(first)[1] == hashlib.sha256(b"|u1 (4, 4) " + x[1].tobytes()).hexdigest()
+    assert hexes(digested(scan((x.reshape(2, 2, 8), [0, 1])), root=tmp_path)) != hexes(first)
     x[1] = 0
     assert hexes(digested(scan((x, [0, 1])), root=tmp_path)) != hexes(first)
     assert not list(tmp_path.rglob("*.npy"))

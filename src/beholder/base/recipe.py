@@ -199,7 +199,9 @@ def _checked(owner: Any, name: str, path: str, value: object) -> object:
         raise UsageError(f"{path} cannot be '{value}'", code="bad-value", hint=did_you_mean(str(value), known))
     if "range" in rules and not rules["range"][0] <= converted <= rules["range"][1]:
         low, high = rules["range"]
-        raise UsageError(f"{path} cannot be {value}", code="bad-value", hint=f"it lies between {low} and {high}")
+        raise UsageError(
+            f"{path} cannot be {value}", code="bad-value", hint=f"it lies between {_plain(low)} and {_plain(high)}"
+        )
     return converted
 
 
@@ -220,6 +222,10 @@ def _convert(kind: type, path: str, value: object) -> Any:
     raise UsageError(
         f"{path} takes {_WORDS[kind]}, not '{value}'", code="bad-type", hint=f"for example {path}={_EXAMPLES[kind]}"
     )
+
+
+def _plain(number: float) -> str:
+    return str(int(number)) if number == int(number) else str(number)
 
 
 _WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
