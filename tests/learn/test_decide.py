@@ -7,7 +7,7 @@ from beholder.learn.decide import plan
 
 
 def _plan(recipe: Recipe, **changes: object):
-    facts = {"n": 1000, "classes": ("ant", "bee"), "net": "fastnet", "pretrained": False, "size": (32, 32)}
+    facts = {"n": 1000, "classes": ("ant", "bee"), "net": "fastnet", "pretrained": False, "size": (32, 32), "batch_norm": True}
     return plan(recipe, **{**facts, **changes})
 
 

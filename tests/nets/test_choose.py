@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 
 from beholder.base.errors import UsageError
 from beholder.nets import choose as module
-from beholder.nets.choose import Choice, choose, pretrained_at_hand
+from beholder.nets.choose import Choice, choose, dial, pretrained_at_hand
 
 
 def chosen(
@@ -69,3 +69,11 @@ def test_a_folder_of_weights_names_its_net(tmp_path: Path) -> None:
 
 def test_an_empty_cache_has_no_weights_at_hand() -> None:
     assert not pretrained_at_hand("timm:resnet18")
+
+
+@pytest.mark.parametrize(
+    ("name", "n", "device", "width"),
+    [("fastnet", 50_000, "cuda", 1.0), ("fastnet", 50_000, "cpu", 0.5), ("resnet", 500, "cuda", 0.5), ("cnn", 500, "cpu", 1.0)],
+)
+def test_a_named_net_gets_a_width_that_fits_the_pictures_and_the_chip(name: str, n: int, device: str, width: float) -> None:
+    assert dial(name, n=n, device=device) == width

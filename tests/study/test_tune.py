@@ -22,8 +22,8 @@ class Fixed:
 
 
 def test_the_middle_of_the_space_is_the_plan_itself() -> None:
-    plan = {"lr": 0.01, "weight_decay": 0.02, "net": "fastnet"}
-    recipe = load("quick").set(width=0.5)
+    plan = {"lr": 0.01, "weight_decay": 0.02, "net": "fastnet", "width": 0.5}
+    recipe = load("quick")
     found = suggest(Fixed(defaults(plan)), recipe, plan)
     assert (found.train.lr, found.train.weight_decay, found.data.strength, found.net.width) == (0.01, 0.02, 1.0, 0.5)
     assert not has_width("timm:resnet18")

@@ -51,13 +51,13 @@ class NetRecipe:
     name: auto, a name of `beholder nets`, timm:NAME, or module:function of yours
     weights: auto | none | PATH of a safetensors file or of a folder in timm's local-dir form
     init: auto | default | kaiming | xavier | orthogonal | lsuv | whitening | zero-residual
-    width: factor on the number of channels of the nets that have that dial
+    width: factor on the number of channels of the nets that have that dial (0: chosen)
     """
 
     name: str = "auto"
     weights: str = "auto"
     init: str = "auto"
-    width: float = field(default=1.0, metadata={"range": (0.05, 16.0)})
+    width: float = field(default=0.0, metadata={"range": (0.0, 16.0)})
     dropout: float = field(default=0.0, metadata={"range": (0.0, 0.95)})
 
 

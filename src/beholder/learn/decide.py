@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from torch import nn
 
 from beholder.base.recipe import Recipe
 from beholder.data.augment import Augment, preset
@@ -35,11 +36,13 @@ class Plan:
         return {name: value for name, value in dataclasses.asdict(self).items() if name != "reasons"}
 
 
-def plan(recipe: Recipe, *, n: int, classes: tuple[str, ...], net: str, pretrained: bool, size: tuple[int, int]) -> Plan:
+def plan(
+    recipe: Recipe, *, n: int, classes: tuple[str, ...], net: str, pretrained: bool, size: tuple[int, int], batch_norm: bool
+) -> Plan:
     """Return the plan for `n` training pictures of `size` (height, width) and a net that is `pretrained` or not."""
     train = recipe.train
     optimiser = train.optimiser if train.optimiser != "auto" else _optimiser(net, pretrained)
-    lr = train.lr or (_FINE_TUNING[optimiser] if pretrained else RATES[optimiser])
+    lr = train.lr or (_fine(optimiser, batch_norm=batch_norm) if pretrained else RATES[optimiser])
     augment, mirror, words = _augment(recipe, n=n, classes=classes, size=size, pretrained=pretrained)
     batch = train.batch or _batch(n, net, size)
     epochs = train.epochs or _epochs(n, pretrained)
@@ -64,6 +67,16 @@ def plan(recipe: Recipe, *, n: int, classes: tuple[str, ...], net: str, pretrain
 
 
 _FINE_TUNING = {"sgd": 0.005, "adam": 0.0002, "adamw": 0.0003, "muon": 0.002}
+
+
+def _fine(optimiser: str, *, batch_norm: bool) -> float:
+    """Return the rate for pretrained weights: nets with batch norm bear three times that of transformers (docs/LOG.md)."""
+    return _FINE_TUNING[optimiser] * (10 / 3 if batch_norm else 1)
+
+
+def uses_batch_norm(net: nn.Module) -> bool:
+    """Return whether a net has batch normalisation."""
+    return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in net.modules())
 
 
 def _optimiser(net: str, pretrained: bool) -> str:

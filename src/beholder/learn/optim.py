@@ -85,10 +85,10 @@ class Muon(torch.optim.Optimizer):
                 p.add_(update.view_as(p).to(p.dtype), alpha=-group["lr"] * size)
 
 
-RATES = {"sgd": 0.05, "adam": 0.001, "adamw": 0.001, "muon": 0.01}
+RATES = {"sgd": 0.05, "adam": 0.001, "adamw": 0.001, "muon": 0.03}
 """Learning rate at the height of the schedule for a net that starts from random weights."""
 
-DECAYS = {"sgd": 5e-4, "adam": 0.0, "adamw": 0.02, "muon": 0.01}
+DECAYS = {"sgd": 5e-4, "adam": 0.0, "adamw": 0.02, "muon": 0.03}
 
 
 def optimiser(

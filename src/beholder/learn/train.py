@@ -58,12 +58,11 @@ def train(
     folder = RunFolder.beside(path) if path is not None else None
     going_on = folder.begin(_identity(prepared), resume=resume) if folder is not None else False
     with stopping() as stop:
-        best = Best()
-        if prepared.created.pretrained and prepared.recipe.train.probe and not going_on:
-            _probe(prepared, best)
-        net = prepared.created.net
+        best, net = Best(), prepared.created.net
         if not going_on:
             check_scales(net, prepared)
+        if prepared.created.pretrained and prepared.recipe.train.probe and not going_on:
+            _probe(prepared, best)
         events.step(4, "training by backpropagation")
         for words in (*prepared.plan.reasons, f"precision: {prepared.precision.name}: {prepared.precision.reason}"):
             prepared.said(words)
@@ -135,7 +134,15 @@ def _probe(prepared: Prepared, best: Best) -> None:
     if reached is not None:
         loss, reached = validate(net, valid.pixels, valid.targets, prepared.normal, prepared.precision, multi=multi)
         best.offer(net, score=reached, loss=loss, epoch=-1)
+        _forget(head(net))
         prepared.said(f"a linear head on frozen features reaches {reached:.4f} on validation; training has to beat it")
+
+
+def _forget(last: nn.Linear | None) -> None:
+    """Set a head to zeros: fine-tuning that starts from the fitted head stays near it and ends lower (docs/LOG.md)."""
+    if last is not None:
+        for parameter in last.parameters():
+            nn.init.zeros_(parameter)
 
 
 def _seconds(prepared: Prepared, parts: Parts, began: float) -> float:
@@ -149,7 +156,7 @@ def _seconds(prepared: Prepared, parts: Parts, began: float) -> float:
     start = time.monotonic()
     bundle_like.probabilities(pixels)
     each = (time.monotonic() - start) / len(pixels)
-    after = each * len(parts.test) * 1.15 + 3
+    after = (1.2 * each + prepared.decoding) * len(parts.test) + each * len(prepared.valid.pixels) + 4
     left = budget - (time.monotonic() - began) - after
     if left < 0.1 * budget:
         events.warn(

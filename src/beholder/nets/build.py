@@ -82,7 +82,7 @@ def create(
     sample: images float32 (B, C, H, W), normalised, for the schemes that look at data (lsuv, whitening).
     Raises `UsageError` for a name, weights or scheme that cannot be had.
     """
-    spec = NetSpec(_chosen(recipe.name), channels, *size, classes, recipe.width, recipe.dropout)
+    spec = NetSpec(_chosen(recipe.name), channels, *size, classes, recipe.width or 1.0, recipe.dropout)
     loaded = False
     if recipe.name.startswith("timm:"):
         net, spec, loaded = _timm(recipe, spec, seed)

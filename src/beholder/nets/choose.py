@@ -60,6 +60,11 @@ def choose(*, n: int, classes: int, height: int, width: int, weights: str, devic
     )
 
 
+def dial(name: str, *, n: int, device: object) -> float:
+    """Return the width for a net that was named without one: half for few pictures or a CPU where the net is wide, else 1."""
+    return 0.5 if name in ("fastnet", "resnet") and (n < FEW or str(device).startswith("cpu")) else 1.0
+
+
 def _small(n: int, what: str, *, on_cpu: bool) -> Choice:
     if n < FEW:
         return Choice("fastnet", 0.5, 0, f"{what}: too few to fill a wide net, so half the channels, which also trains faster")

@@ -128,6 +128,7 @@ def wants(name: str, weights: str) -> Wants:
         std=tuple(float(v) for v in config.get("std") or (0.229, 0.224, 0.225)),
         reason=f"timm:{name} was trained at {size[1]}x{size[2]}",
         interpolation=config.get("interpolation"),
+        flexible=not config.get("fixed_input_size"),
     )
 
 

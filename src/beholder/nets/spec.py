@@ -67,6 +67,7 @@ class Wants:
     """What a net asks of the pixels; None where it does not care.
 
     size: (height, width)   channels: 1 or 3   mean, std: of pixels scaled to 0..1, one value per channel it was trained with
+    flexible: whether it takes other sizes as well (convolutional nets do, most transformers do not)
     interpolation: how its pretraining resized pictures         reason: why, in a sentence
     """
 
@@ -76,6 +77,7 @@ class Wants:
     std: tuple[float, ...] | None = None
     reason: str = "it takes pictures as they are"
     interpolation: str | None = None
+    flexible: bool = True
 
     def normalisation(self, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
         """Return (mean, std) for so many channels, None where the net does not care.

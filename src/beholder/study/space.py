@@ -18,7 +18,7 @@ class Trial(Protocol):
 def suggest(trial: Trial, recipe: Recipe, plan: Mapping[str, Any]) -> Recipe:
     """Return `recipe` with the values that `trial` suggests.
 
-    plan: what a run with the recipe as it is decided ("lr", "weight_decay", "net"); rates and decays are searched as factors.
+    plan: what a run with the recipe as it is decided ("lr", "weight_decay", "net", "width"); they are searched as factors.
     """
     changes: dict[str, object] = {
         "lr": plan["lr"] * trial.suggest_float("lr_factor", 0.2, 5.0, log=True),
@@ -26,7 +26,7 @@ def suggest(trial: Trial, recipe: Recipe, plan: Mapping[str, Any]) -> Recipe:
         "strength": trial.suggest_float("augment_strength", 0.0, 2.0),
     }
     if has_width(plan["net"]):
-        changes["width"] = recipe.net.width * trial.suggest_float("width_factor", 0.5, 2.0, log=True)
+        changes["width"] = plan["width"] * trial.suggest_float("width_factor", 0.5, 2.0, log=True)
     return recipe.set(**changes)
 
 

@@ -75,7 +75,8 @@ def tune(
         check_place(out)
     parts = preprocess(source, asked)
     with events.listen(alone=True):
-        around = prepare(parts, asked).plan.json()
+        prepared = prepare(parts, asked)
+    around = {**prepared.plan.json(), "width": prepared.recipe.net.width}
     database = out.with_suffix(".tune.sqlite") if out is not None else None
     study = _study(database, parts, asked, around, resume=resume)
     each = minutes * SEARCH_SHARE / (trials or PLANNED_TRIALS)
