@@ -84,7 +84,14 @@ def _cut_zip(folder: Path, leaves: Path) -> Path:
 
 def _unreadable_only(folder: Path, leaves: Path) -> Path:
     for file in leaves.rglob("*.png"):
-        file.write_bytes(b"\x89PNG\r\n\x1a\nnothing")
+        file.write_bytes(b"\x89PNG\r\n\x1a\nnothing" + str(file).encode())
+    return leaves
+
+
+def _twins_only(folder: Path, leaves: Path) -> Path:
+    for number, name in enumerate(("healthy", "mildew", "rust")):
+        for file in (leaves / name).iterdir():
+            Image.fromarray(np.full((8, 8, 3), 90 * min(number, 1), np.uint8)).save(file)
     return leaves
 
 
@@ -114,6 +121,7 @@ def _two_pictures(folder: Path, leaves: Path) -> Path:
         (_unreadable_only, 1, "can be read"),
         (_text_file, 2, "notes.txt"),
         (_two_pictures, 1, "too few"),
+        (_twins_only, 1, "nothing is left"),
     ],
 )
 @pytest.mark.parametrize("command", ["train", "tune"])

@@ -103,7 +103,7 @@ def test_train_passes_every_option_on(stand_in: Any, capsys: Any, tmp_path: Path
     assert run(["train", "leaves", *asked, "--out", str(tmp_path / "m.beholder"), "--resume", "--json"]) == 0
     recipe = calls[0][1]["recipe"]
     assert (recipe.name, recipe.net.name, recipe.train.minutes, recipe.seed) == ("careful", "cnn", 2.5, 7)
-    assert (recipe.train.lr, recipe.data.size, recipe.train.patience) == (0.3, 40, 12)
+    assert (recipe.train.lr, recipe.data.size, recipe.train.patience) == (0.3, 40, 20)
     assert calls[0][1]["out"] == tmp_path / "m.beholder"
     assert calls[0][1]["resume"] is True
     assert json.loads(capsys.readouterr().out) == {"bundle": "b", "seconds": 1.5, "scores": {"accuracy": {"value": None}}}

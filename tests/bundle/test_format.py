@@ -52,7 +52,9 @@ def test_a_newer_schema_says_so(copy: Path) -> None:
     assert "update" in caught.value.hint
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", "nonsense", '{"schema": "1"}', "[" * 100_000])
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", "nonsense", '{"schema": "1"}', "[" * 100_000, '{"schema": 1, "x": NaN, "seal": ""}']
+)
 def test_a_config_that_is_no_config_is_refused(copy: Path, text: str) -> None:
     (copy / "config.json").write_text(text)
     with pytest.raises(BundleError):
@@ -80,6 +82,16 @@ def test_something_else_is_never_overwritten(small, tmp_path: Path) -> None:
     with pytest.raises(UsageError):
         small[2].save(folder)
     assert file.read_text() == (folder / "a.jpg").read_text() == "precious"
+    weights = tmp_path / "mobilenet"
+    weights.mkdir()
+    (weights / "config.json").write_text('{"architecture": "mobilenetv2_100"}')
+    with pytest.raises(UsageError):
+        small[2].save(weights)
+
+
+def test_a_bundle_that_a_kill_left_aside_is_found(copy: Path) -> None:
+    copy.rename(copy.with_name(".copy.beholder.old"))
+    assert load(copy).classes == ("healthy", "mildew", "rust")
 
 
 def test_a_full_disk_while_saving_leaves_the_older_bundle_whole(

@@ -14,14 +14,15 @@ from beholder.learn.watch import Average, Best
 
 def _run(name: str) -> tuple[nn.Module, dict, Average, Best]:
     torch.manual_seed(0)
-    net = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Linear(8, 2))
-    made = {"net": optimiser(net, name, lr=0.01, momentum=0.9, weight_decay=0.1, head=net[2])}
+    net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.Flatten(), nn.Linear(32, 2))
+    net.to(memory_format=torch.channels_last)
+    made = {"net": optimiser(net, name, lr=0.01, momentum=0.9, weight_decay=0.1, head=net[3])}
     return net, made, Average(net, 0.9), Best()
 
 
 def _steps(net: nn.Module, made: dict, average: Average, best: Best, first: int, last: int) -> None:
     for step in range(first, last):
-        x = torch.randn(16, 4, generator=torch.Generator().manual_seed(step))
+        x = torch.randn(16, 3, 4, 4, generator=torch.Generator().manual_seed(step))
         net(x).square().mean().backward()
         for one in made["net"]:
             one.step()
@@ -61,6 +62,28 @@ def test_another_run_is_not_continued(tmp_path: Path) -> None:
     assert not (folder.path / "checkpoint").exists()
 
 
+def test_a_folder_that_is_no_run_is_never_deleted(tmp_path: Path) -> None:
+    pictures = tmp_path / "camera.run"
+    pictures.mkdir()
+    (pictures / "a.jpg").write_bytes(b"precious")
+    folder = RunFolder.beside(tmp_path / "camera.beholder")
+    assert folder.path == pictures
+    for resume in (True, False):
+        with pytest.raises(UsageError, match="in the way"):
+            folder.begin({"recipe": "a"}, resume=resume)
+    assert (pictures / "a.jpg").read_bytes() == b"precious"
+    assert RunFolder.beside(tmp_path / "v1.2").path != RunFolder.beside(tmp_path / "v1.3").path
+
+
+def test_a_checkpoint_that_a_kill_left_aside_is_found(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "m.run")
+    folder.begin({"recipe": "a"}, resume=False)
+    folder.save({"step": 4}, {"w": torch.ones(1)})
+    (folder.path / "checkpoint").rename(folder.path / ".checkpoint.old")
+    assert folder.begin({"recipe": "a"}, resume=True)
+    assert folder.load()[0]["step"] == 4
+
+
 def test_a_damaged_checkpoint_is_noticed(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "m.run")
     folder.save({"step": 1}, {"w": torch.arange(100.0)})
@@ -68,5 +91,8 @@ def test_a_damaged_checkpoint_is_noticed(tmp_path: Path) -> None:
     data = bytearray(file.read_bytes())
     data[-1] ^= 1
     file.write_bytes(data)
+    with pytest.raises(UsageError, match="damaged"):
+        folder.load()
+    (folder.path / "checkpoint" / "state.json").write_text("{")
     with pytest.raises(UsageError, match="damaged"):
         folder.load()

@@ -35,6 +35,11 @@ def test_a_person_can_decide_otherwise() -> None:
     assert made.augment.erase > 0
 
 
+def test_effort_multiplies_the_epochs_that_are_chosen() -> None:
+    assert _plan(Recipe().set(effort=2.0)).epochs == 2 * _plan(Recipe()).epochs
+    assert _plan(Recipe().set(effort=2.0, epochs=7)).epochs == 7
+
+
 def test_more_pictures_mean_fewer_epochs_and_larger_batches() -> None:
     few, many = _plan(Recipe(), n=200), _plan(Recipe(), n=50_000)
     assert few.epochs > many.epochs >= 16
@@ -42,7 +47,8 @@ def test_more_pictures_mean_fewer_epochs_and_larger_batches() -> None:
 
 
 def test_pretrained_nets_are_changed_gently() -> None:
-    fresh, tuned = _plan(Recipe(), net="timm:resnet18"), _plan(Recipe(), net="timm:resnet18", pretrained=True)
+    fresh, tuned = (_plan(Recipe(), net="timm:vit", batch_norm=False, pretrained=known) for known in (False, True))
+    assert _plan(Recipe(), net="timm:resnet18", pretrained=True).lr > tuned.lr
     assert tuned.lr < fresh.lr
     assert tuned.epochs < fresh.epochs
 

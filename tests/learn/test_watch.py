@@ -32,6 +32,8 @@ def test_the_best_is_the_higher_score_then_the_lower_loss_and_a_copy() -> None:
     nn.init.constant_(net.weight, 2.0)
     assert not best.offer(net, score=0.4, loss=0.1, epoch=1)
     assert not best.offer(net, score=math.nan, loss=0.0, epoch=2)
+    assert Best().offer(net, score=math.nan, loss=0.5, epoch=0)
+    assert not Best().offer(net, score=math.nan, loss=math.nan, epoch=0)
     assert float(best.weights["weight"]) == 1.0
     assert best.offer(net, score=0.5, loss=0.9, epoch=3)
     assert (float(best.weights["weight"]), best.epoch) == (2.0, 3)
@@ -45,5 +47,6 @@ def test_a_loss_that_is_not_finite_stops(value: float) -> None:
     check_finite(torch.tensor(1e30), 7)
 
 
-def test_rows_are_short() -> None:
-    assert row(loss=0.123456789, epoch=3) == {"loss": 0.123457, "epoch": 3}
+def test_rows_are_short_and_fit_for_json() -> None:
+    found = row(loss=0.123456789, epoch=3, score=math.nan, valid_loss=math.inf)
+    assert found == {"loss": 0.123457, "epoch": 3, "score": None, "valid_loss": None}

@@ -23,8 +23,12 @@ def test_precision_follows_the_chip_and_says_why(
 def test_what_is_asked_for_is_taken_unless_it_cannot_train() -> None:
     assert room.precision(torch.device("cpu"), "bf16").dtype is torch.bfloat16
     assert room.precision(torch.device("cpu"), "fp32").reason == "asked for"
-    with pytest.raises(MachineError):
-        room.precision(torch.device("cpu"), "fp16")
+
+
+def test_too_little_memory_is_said_with_a_way_out() -> None:
+    with pytest.raises(MachineError, match="batches of 64") as caught, room.telling_memory(64):
+        raise torch.OutOfMemoryError
+    assert "train.batch=32" in caught.value.hint
 
 
 def test_memory_is_a_positive_number_of_bytes() -> None:

@@ -33,6 +33,25 @@ def test_the_six_steps_come_in_order_and_leave_a_tested_bundle(leaves: Path, tmp
     assert sorted(path.name for path in tmp_path.iterdir()) == ["leaves", "m.beholder"]
 
 
+def test_an_interruption_after_training_leaves_only_the_test_to_do(
+    leaves: Path, tmp_path: Path, recipe: beholder.Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "m.beholder"
+
+    def cut(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("beholder.study.steps.evaluate", cut)
+        with pytest.raises(KeyboardInterrupt):
+            steps(leaves, recipe=recipe, out=out)
+    assert beholder.load(out).scores == {}
+    with monkeypatch.context() as patch:
+        patch.setattr("beholder.study.steps.train", cut)
+        outcome = steps(leaves, recipe=recipe, out=out, resume=True)
+    assert beholder.load(out).scores == outcome.evaluation.json()
+
+
 def test_the_users_folder_is_not_touched(leaves: Path, tmp_path: Path, recipe: beholder.Recipe) -> None:
     before = {file: (file.stat().st_mtime_ns, file.read_bytes()) for file in leaves.rglob("*") if file.is_file()}
     steps(leaves, recipe=recipe, out=tmp_path / "m.beholder")

@@ -33,10 +33,10 @@ def test_only_the_test_part_of_a_source_is_scored(trained) -> None:
 
 def test_scoring_what_it_was_trained_on_says_that_it_flatters(trained) -> None:
     source, bundle, _ = trained
-    with pytest.MonkeyPatch.context():
-        everything = beholder.evaluate(bundle, source, part="all")
+    everything = beholder.evaluate(bundle, source, part="all")
     assert everything.scores.n == 36
     assert "30 of these 36" in everything.notes[0]
+    assert "24 of these 24" in beholder.evaluate(bundle, beholder.split(beholder.scan(source), seed=0).train).notes[0]
     assert beholder.evaluate(bundle, source, part="train").scores.n == 24
 
 

@@ -25,6 +25,8 @@ def test_every_picture_gets_one_line_in_order_and_bad_ones_stop_nothing(trained,
     assert [line["path"] for line in lines] == asked
     assert lines[0]["error"]["code"] == "not-a-picture"
     assert lines[21]["error"]["code"] == "path-missing"
+    odd = [line["error"]["code"] for line in beholder.predict(bundle, ["a\0b", "x" * 5000, "/dev/zero"])]
+    assert odd == ["unreadable"] * 3
     for line in lines[1:21]:
         assert line["label"] == Path(line["path"]).parent.name
         assert line["p"] == line["probabilities"][line["label"]]

@@ -85,14 +85,25 @@ def _take_place(temporary: Path, path: Path) -> None:
     if not path.exists():
         temporary.replace(path)
         return
-    aside = path.with_name(f".{path.name}.{os.getpid()}.old")
-    path.replace(aside)
+    aside = _aside(path)
+    shutil.rmtree(aside, ignore_errors=True)
     try:
+        path.replace(aside)
         temporary.replace(path)
-    except OSError:
-        aside.replace(path)
+    except BaseException:  # a signal may strike between the two renames
+        adopt(path)
         raise
     shutil.rmtree(aside, ignore_errors=True)
+
+
+def _aside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.old")
+
+
+def adopt(path: Path) -> None:
+    """Put an older folder back that was moved aside when its replacement never came: a kill between the two renames."""
+    if not path.exists() and _aside(path).is_dir():
+        _aside(path).replace(path)
 
 
 def _fsync(path: Path) -> None:

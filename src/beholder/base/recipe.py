@@ -1,6 +1,6 @@
 """A run as one value: nested frozen dataclasses ⇄ TOML ⇄ `--set a.b=c`.
 
-"auto", 0 or None means: chosen from the data, the net and the machine, and said aloud with its reason.
+"auto" or 0 means: chosen from the data, the net and the machine, and said aloud with its reason.
 """
 
 from __future__ import annotations
@@ -67,13 +67,15 @@ class TrainRecipe:
 
     epochs, batch, lr: 0 = chosen                                minutes: wall-clock budget (0: none)
     optimiser: auto | sgd | adam | adamw | muon                  schedule: auto | constant | cosine | onecycle | trapezoid
-    precision: auto | fp32 | bf16 | fp16                         averaging: decay of the weights' moving average (0: off)
+    precision: auto | fp32 | bf16                                averaging: decay of the weights' moving average (0: off)
     class_weights: none | balanced                               clip: largest norm of the gradient (0: off)
     patience: epochs without a better validation score before stopping early (0: never)
-    probe: with pretrained weights, start from a linear head fitted on frozen features
+    effort: factor on the number of epochs that is chosen
+    probe: with pretrained weights, first fit a linear head on frozen features, which fine-tuning then has to beat
     """
 
     epochs: int = field(default=0, metadata={"range": (0, 100_000)})
+    effort: float = field(default=1.0, metadata={"range": (0.01, 100.0)})
     minutes: float = field(default=0.0, metadata={"range": (0.0, 1e6)})
     batch: int = field(default=0, metadata={"range": (0, 1 << 16)})
     lr: float = field(default=0.0, metadata={"range": (0.0, 100.0)})
@@ -86,7 +88,7 @@ class TrainRecipe:
     clip: float = field(default=0.0, metadata={"range": (0.0, 1e6)})
     averaging: float = field(default=0.999, metadata={"range": (0.0, 0.99999)})
     patience: int = field(default=0, metadata={"range": (0, 100_000)})
-    precision: str = field(default="auto", metadata={"choices": ("auto", "fp32", "bf16", "fp16")})
+    precision: str = field(default="auto", metadata={"choices": ("auto", "fp32", "bf16")})
     probe: bool = True
     mirror: bool = True
 
@@ -162,7 +164,10 @@ def load(name: str) -> Recipe:
         return from_toml((files("beholder.recipes") / f"{name}.toml").read_text("utf-8"), where=f"recipe '{name}'")
     path = Path(name)
     if path.suffix == ".toml" and path.is_file():
-        return from_toml(path.read_text("utf-8"), where=name)
+        try:
+            return from_toml(path.read_text("utf-8"), where=name)
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"{name} is not a recipe: {error}", code="bad-recipe", hint="see docs/RECIPES.md") from error
     hint = did_you_mean(name, named()) + ", or the path of a .toml file"
     raise UsageError(f"there is no recipe '{name}'", code="unknown-recipe", hint=hint)
 

@@ -145,7 +145,8 @@ class Guess:
     """What a recogniser says of one picture.
 
     label:         the most probable class; for multi-label the classes above their threshold, joined with ";"
-    p:             its probability in [0, 1]; for multi-label the smallest of theirs, or that of "none of them"
+    p:             its probability in [0, 1]; for multi-label the smallest of theirs, or, where no class is named,
+                   1 less the largest
     probabilities: class name → probability
     """
 

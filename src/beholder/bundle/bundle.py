@@ -13,15 +13,18 @@ from typing import Any, overload
 import numpy as np
 import numpy.typing as npt
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import nn
 
-from beholder.base.errors import BundleError, PictureError, UsageError
+from beholder.base import events
+from beholder.base.errors import BundleError, MachineError, UsageError
 from beholder.base.recipe import Recipe, from_toml
 from beholder.base.records import PARTS, Guess, PixelPolicy
 from beholder.bundle import card, format
 from beholder.bundle.infer import probabilities
 from beholder.data.image import load as load_picture
+from beholder.data.sources.folder import file_bytes
 from beholder.nets.build import build
 from beholder.nets.spec import NetSpec
 
@@ -91,14 +94,7 @@ class Bundle:
     def pixels(self, picture: Picture) -> npt.NDArray[np.uint8]:
         """Return the uint8 tensor (C, height, width) that the net is given for a picture."""
         if isinstance(picture, (str, Path)):
-            try:
-                picture = Path(picture).read_bytes()
-            except OSError as error:
-                raise PictureError(
-                    f"cannot read {Path(str(picture))}: {error.strerror}",
-                    code="path-missing",
-                    hint="check the path and its permissions",
-                ) from error
+            picture = file_bytes(picture)
         return load_picture(picture, self.policy)
 
     def probabilities(self, images: npt.NDArray[np.uint8], *, batch: int = 256) -> npt.NDArray[np.float32]:
@@ -128,7 +124,7 @@ class Bundle:
         Raises `UsageError` if something that is not a bundle lies there, `MachineError` if the disk is full or closed.
         """
         path = Path(path)
-        weights = {name: value.detach().cpu().contiguous() for name, value in self.net.state_dict().items()}
+        weights = {name: value.detach().cpu().contiguous().clone() for name, value in self.net.state_dict().items()}
         format.write(
             path,
             self.config,
@@ -149,12 +145,23 @@ class Bundle:
         """Record that `n` pictures of the test part were read at `when` (ISO 8601), on disk too where the bundle is saved."""
         self.readings.append({"n": n, "when": when})
         if self.path is not None and self.path.is_dir():
-            format.add_file(self.path, "readings.json", _json(self.readings))
+            try:
+                format.add_file(self.path, "readings.json", _json(self.readings))
+            except MachineError as error:
+                events.warn(f"this reading of the test part is not counted on disk: {error.message}")
 
     def part_of(self, digests: Sequence[str]) -> list[str]:
-        """Return the part ("train", "valid", "test" or "") that each SHA-256 was in when this bundle was trained."""
+        """Return the part ("train", "valid", "test" or "") that each SHA-256 was in when this bundle was trained.
+
+        A picture that a given split has in several parts counts as of the last of them.
+        """
         known = dict(self.splits)
         return [known.get(digest, "") for digest in digests]
+
+    def used(self, digests: Sequence[str]) -> list[bool]:
+        """Return whether each SHA-256 is that of a picture which was trained on, or which weights were chosen by."""
+        seen = {digest for digest, part in self.splits if part != "test"}
+        return [digest in seen for digest in digests]
 
 
 def load(path: str | Path, *, trust: bool = False) -> Bundle:
@@ -181,7 +188,7 @@ def load(path: str | Path, *, trust: bool = False) -> Bundle:
         )
     except UsageError as error:
         raise BundleError(f"{path} cannot be used here: {error.message}", code="unusable", hint=error.hint) from error
-    except (KeyError, TypeError, ValueError, RuntimeError, IndexError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError, IndexError, AttributeError, SafetensorError) as error:
         raise BundleError(
             f"{path} cannot be used: its parts do not fit together ({type(error).__name__}: {error})",
             code="inconsistent",

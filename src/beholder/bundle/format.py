@@ -18,8 +18,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from beholder.base.errors import BundleError, UsageError
-from beholder.base.files import file_sha256, folder_atomic, sha256, write_atomic
+from beholder.base.errors import BeholderError, BundleError, UsageError
+from beholder.base.files import adopt, file_sha256, folder_atomic, sha256, write_atomic
 
 SCHEMA = 1
 CONFIG = "config.json"
@@ -31,12 +31,28 @@ _LARGEST_HEADER = 2 * 2**20
 
 def check_place(path: Path) -> None:
     """Raise `UsageError` if something that is not a bundle lies at `path`: it is never overwritten."""
-    if path.exists() and not (path.is_dir() and ((path / CONFIG).is_file() or not any(path.iterdir()))):
+    if path.exists() and not (path.is_dir() and (_is_bundle(path) or not any(path.iterdir()))):
         raise UsageError(
             f"{path} exists and is not a bundle",
             code="place-taken",
             hint="choose another name with --out, such as model.beholder",
         )
+
+
+def _is_bundle(path: Path) -> bool:
+    """Return whether a folder is a bundle, even a damaged one; other model folders have a config.json too."""
+    try:
+        return b'"seal"' in (path / CONFIG).read_bytes() or (path / "splits.csv").is_file()
+    except OSError:
+        return False
+
+
+def finished(path: Path) -> bool:
+    """Return whether a whole bundle lies at `path` whose training was not interrupted."""
+    try:
+        return not verified(path)["interrupted"]
+    except (BeholderError, KeyError):
+        return False
 
 
 def write(path: Path, config: Mapping[str, Any], contents: Mapping[str, bytes]) -> None:
@@ -61,9 +77,10 @@ def verified(path: Path) -> dict[str, Any]:
 
     Raises `UsageError` if there is nothing at `path`, `BundleError` for anything that is not a whole bundle of a known schema.
     """
+    adopt(path)
     config = _config(path)
     schema = config.get("schema")
-    if not isinstance(schema, int) or schema < 1:
+    if type(schema) is not int or schema < 1:
         raise _damaged(path, f"{CONFIG} names no schema")
     if schema > SCHEMA:
         raise BundleError(
@@ -72,10 +89,16 @@ def verified(path: Path) -> dict[str, Any]:
             hint="update Beholder: pip install --upgrade beholder",
         )
     seal = config.pop("seal", None)
-    if seal != sha256(_canonical(config)):
+    try:
+        sealed = seal == sha256(_canonical(config))
+    except (ValueError, RecursionError):
+        sealed = False
+    if not sealed:
         raise _damaged(path, f"{CONFIG} was changed after it was written")
+    files = config.get("files")
     for name in HASHED:
-        _verify(path / name, config["files"].get(name, {}), path)
+        expected = files.get(name) if isinstance(files, dict) else None
+        _verify(path / name, expected if isinstance(expected, dict) else {}, path)
     _check_header(path)
     return config
 

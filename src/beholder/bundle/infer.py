@@ -1,4 +1,4 @@
-"""From pixels to probabilities: the one piece of code behind validation, evaluation, prediction and serving."""
+"""From pixels to probabilities: the one piece of code behind evaluation and prediction."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ def train(
     net: Annotated[
         str | None, typer.Option(help="A name of `beholder nets`, timm:NAME, or module:function.", show_default=False)
     ] = None,
-    minutes: Annotated[float | None, typer.Option(help="Wall-clock budget of the training.", show_default=False)] = None,
+    minutes: Annotated[float | None, typer.Option(help="Wall-clock budget of the whole run.", show_default=False)] = None,
     seed: Seed = None,
     set_: Set = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run that --out left unfinished.")] = False,
@@ -82,7 +82,9 @@ def train(
 def tune(
     source: Source,
     *,
-    minutes: Annotated[float, typer.Option(help="Wall-clock budget of the search.", show_default=False)],
+    minutes: Annotated[
+        float, typer.Option(help="Wall-clock budget of the search and of training its winner.", show_default=False)
+    ],
     trials: Annotated[int, typer.Option(help="Stop after so many trials; 0: as many as the minutes allow.", min=0)] = 0,
     out: Out = None,
     recipe: RecipeName = "quick",
@@ -120,11 +122,11 @@ def evaluate(
 
     bundle = load(model, trust=trust)
     evaluation = evaluate(bundle, source, part=part.value)
+    say(json_line(evaluation.json()) if json else evaluation)
     if report is not None:
         from beholder.use.report import report as write_report
 
         write_report(bundle, evaluation, report)
-    say(json_line(evaluation.json()) if json else evaluation)
 
 
 @app.command()

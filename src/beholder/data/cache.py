@@ -27,7 +27,7 @@ import numpy as np
 import numpy.typing as npt
 
 from beholder.base import events
-from beholder.base.errors import DataError, PictureError, UsageError, did_you_mean
+from beholder.base.errors import DataError, MachineError, PictureError, UsageError, did_you_mean
 from beholder.base.files import cache_folder, folder_atomic, sha256, telling_disk_errors
 from beholder.base.records import Bad, Pictures, PixelPolicy
 from beholder.data.digest import digested
@@ -137,7 +137,7 @@ class _Shelf:
             found = _mapped(path, shape)
             if found is None:
                 shutil.rmtree(path, ignore_errors=True)
-            else:
+            elif found is not None:
                 self._hold(path, *found)
 
     def write(self, pixels: U8, digests: U8) -> None:
@@ -162,8 +162,14 @@ def _mapped(path: Path, shape: tuple[int, int, int]) -> tuple[U8, U8] | None:
     try:
         pixels = np.load(path / "pixels.npy", mmap_mode="r", allow_pickle=False)
         digests = np.load(path / "digests.npy", allow_pickle=False)
-    except (OSError, ValueError, EOFError):
+    except (FileNotFoundError, ValueError, EOFError):
         return None
+    except OSError as error:  # too many open files, no permission: the shard may be sound, so it is left alone
+        raise MachineError(
+            f"cannot read the cache at {path}: {error.strerror}",
+            code="cannot-read",
+            hint="close other programs, or delete that folder",
+        ) from error
     sound = pixels.dtype == digests.dtype == np.uint8 and pixels.shape[1:] == shape and digests.shape == (len(pixels), 32)
     return (np.asarray(pixels), digests) if sound else None
 

@@ -12,8 +12,9 @@ import torch
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
+from beholder.base import events
 from beholder.base.errors import UsageError
-from beholder.base.files import folder_atomic, sha256, write_atomic
+from beholder.base.files import adopt, file_sha256, folder_atomic, sha256, write_atomic
 from beholder.learn.watch import Average, Best
 
 Optimisers = dict[str, list[torch.optim.Optimizer]]
@@ -27,17 +28,30 @@ class RunFolder:
 
     @staticmethod
     def beside(bundle: Path) -> RunFolder:
-        """Return the run folder of a bundle's path."""
-        return RunFolder(bundle.with_suffix(".run"))
+        """Return the run folder of a bundle's path: M.run beside M.beholder."""
+        return RunFolder(bundle.with_name(bundle.name.removesuffix(".beholder") + ".run"))
+
+    def check(self) -> None:
+        """Raise `UsageError` if something that is not a run folder of ours lies at its place: it is never deleted."""
+        ours = (self.path / "run.json").is_file() or (self.path.is_dir() and not any(self.path.iterdir()))
+        if self.path.exists() and not ours:
+            raise UsageError(
+                f"{self.path} is in the way: the run is kept there until its bundle is whole",
+                code="place-taken",
+                hint="move it, or choose another name with --out",
+            )
 
     def begin(self, identity: dict[str, Any], *, resume: bool) -> bool:
         """Start or continue a run; return whether there is a checkpoint to continue from.
 
-        `identity` is what must not have changed in between: recipe, pictures, split. Raises `UsageError` if it has.
+        `identity` is what must not have changed in between: recipe, pictures, labels, split. Raises `UsageError` if it has.
         """
+        self.check()
         file = self.path / "run.json"
-        if resume and file.is_file():
-            before = json.loads(file.read_text("utf-8"))
+        if resume and not self._whole():
+            events.warn(f"{self.path} holds no checkpoint: the run starts from its beginning")
+        elif resume:
+            before = _read(file)
             changed = [name for name in identity if before.get(name) != identity[name]]
             if changed:
                 raise UsageError(
@@ -45,10 +59,16 @@ class RunFolder:
                     code="other-run",
                     hint="give the same source and options as before, or leave --resume out to start anew",
                 )
-            return (self.path / "checkpoint" / "state.json").is_file()
+            return True
+        elif self._whole():
+            events.warn(f"an interrupted run in {self.path} is given up", hint="--resume would have gone on with it")
         self.discard()
         write_atomic(file, json.dumps(identity, indent=1).encode())
         return False
+
+    def _whole(self) -> bool:
+        adopt(self.path / "checkpoint")
+        return (self.path / "run.json").is_file() and (self.path / "checkpoint" / "state.json").is_file()
 
     def save(self, state: dict[str, Any], tensors: dict[str, Tensor]) -> None:
         """Write a checkpoint; the last good one is deleted only after the new one is whole."""
@@ -60,15 +80,29 @@ class RunFolder:
     def load(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """Return what `save` was given. Raises `UsageError` if it was damaged since."""
         folder = self.path / "checkpoint"
-        data = (folder / "state.safetensors").read_bytes()
-        state: dict[str, Any] = json.loads((folder / "state.json").read_text("utf-8"))
-        if state.pop("sha256", "") != sha256(data):
-            raise UsageError(f"the checkpoint in {folder} is damaged", code="damaged", hint="leave --resume out to start anew")
-        return state, load_file(folder / "state.safetensors")
+        file = folder / "state.safetensors"
+        state = _read(folder / "state.json")
+        if not file.is_file() or state.pop("sha256", "") != file_sha256(file):
+            raise _damaged(folder)
+        return state, load_file(file)
 
     def discard(self) -> None:
         """Delete the run folder, once its bundle is whole or the run starts anew."""
         shutil.rmtree(self.path, ignore_errors=True)
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(file.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise _damaged(file.parent) from error
+    if not isinstance(found, dict):
+        raise _damaged(file.parent)
+    return found
+
+
+def _damaged(folder: Path) -> UsageError:
+    return UsageError(f"the checkpoint in {folder} is damaged", code="damaged", hint="leave --resume out to start anew")
 
 
 def pack(net: nn.Module, optimisers: Optimisers, average: Average | None, best: Best) -> dict[str, Tensor]:
@@ -101,3 +135,12 @@ def unpack(tensors: dict[str, Tensor], net: nn.Module, optimisers: Optimisers, a
                 index, _, field = name.partition(".")
                 states.setdefault(int(index), {})[field] = value
             optimiser.load_state_dict({"state": states, "param_groups": optimiser.state_dict()["param_groups"]})
+            _lay_out(optimiser)
+
+
+def _lay_out(optimiser: torch.optim.Optimizer) -> None:
+    """Give every moment the memory layout of its parameter: fused kernels walk both in the order of memory."""
+    for parameter, state in optimiser.state.items():
+        for name, value in state.items():
+            if value.shape == parameter.shape:
+                state[name] = torch.empty_like(parameter).copy_(value)

@@ -45,7 +45,7 @@ def plan(
     lr = train.lr or (_fine(optimiser, batch_norm=batch_norm) if pretrained else RATES[optimiser])
     augment, mirror, words = _augment(recipe, n=n, classes=classes, size=size, pretrained=pretrained)
     batch = train.batch or _batch(n, net, size)
-    epochs = train.epochs or _epochs(n, pretrained)
+    epochs = train.epochs or max(1, round(_epochs(n, pretrained) * train.effort))
     reasons = (
         words,
         f"training: up to {epochs} epochs of {n} pictures in batches of {min(batch, n)}; {optimiser} at a rate of {lr:g}"
@@ -82,7 +82,7 @@ def uses_batch_norm(net: nn.Module) -> bool:
 def _optimiser(net: str, pretrained: bool) -> str:
     if pretrained or net.startswith("timm:"):
         return "adamw"
-    return "muon" if net in ("fastnet", "resnet", "mlp") else "adamw"
+    return "muon" if net in ("fastnet", "resnet") else "adamw"
 
 
 def _batch(n: int, net: str, size: tuple[int, int]) -> int:

@@ -17,7 +17,7 @@ from beholder.learn.clock import Clock
 from beholder.learn.optim import Schedule
 from beholder.learn.tasks import Task, Turn
 from beholder.learn.watch import Average, Best, check_finite, row
-from beholder.machine.device import Precision
+from beholder.machine.device import Precision, seed
 from beholder.machine.stop import Stop
 
 Validate = Callable[[nn.Module], tuple[float, float]]
@@ -26,7 +26,11 @@ Validate = Callable[[nn.Module], tuple[float, float]]
 
 @dataclass(frozen=True)
 class Settings:
-    """What the loop needs to know of a recipe. `patience` in epochs, 0 = never stop early; `clip` 0 = off."""
+    """What the loop needs to know of a recipe.
+
+    patience: epochs without a better validation score before stopping, 0 = never; every: epochs between two validations;
+    clip: largest norm of the gradient, 0 = off
+    """
 
     schedule: Schedule
     precision: Precision
@@ -34,6 +38,7 @@ class Settings:
     weights: Tensor | None
     clip: float
     patience: int
+    every: int
     seed: int
 
 
@@ -45,7 +50,6 @@ class Progress:
     start: int = 0
     stale: int = 0
     checkpointed: float = field(default_factory=time.monotonic)
-    validated: float = field(default_factory=time.monotonic)
     history: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -72,7 +76,7 @@ class Run:
         while not (self.clock.over or self.stop or self._gave_up()):
             loss, right, n = torch.zeros(()), torch.zeros(()), 0
             for batch in self.batches.epoch(self.at.epoch, start=self.at.start):
-                torch.manual_seed((self.settings.seed << 32) + self.clock.step)
+                seed(batch.images.device, (self.settings.seed << 32) + self.clock.step)
                 self._set_rates(rates)
                 for turn in self._turns(batch.images, batch.targets):
                     check_finite(turn.loss, self.clock.step)
@@ -129,26 +133,23 @@ class Run:
         )
 
     def _close_epoch(self, loss: float, right: float) -> None:
-        whole = self.at.start >= len(self.batches)
-        last = self.clock.over or bool(self.stop)
-        if last or self._validation_is_due():
+        whole, over = self.at.start >= len(self.batches), self.clock.over
+        due = over or (whole and (self.at.epoch + 1) % self.settings.every == 0)
+        if due:
             self._validate(loss, right)
         if whole:
             self.at.epoch, self.at.start = self.at.epoch + 1, 0
-        if self.folder is not None and (self.stop or (not last and time.monotonic() - self.at.checkpointed > 20)):
+        if self.folder is not None and (self.stop or time.monotonic() - self.at.checkpointed > 20):
             self._checkpoint(self.folder)
-
-    def _validation_is_due(self) -> bool:
-        took = self.at.history[-1]["validation_seconds"] if self.at.history else 0.0
-        return time.monotonic() - self.at.validated >= 9 * took
+        if self.stop and not due:  # after the checkpoint, so that a resumed run does not know of it
+            self._validate(loss, right)
 
     def _validate(self, loss: float, right: float) -> None:
         began = time.monotonic()
         net = self.average.net if self.average is not None else self.net
         valid_loss, score = self.validate(net)
+        self.at.stale = 0 if score > self.best.score else self.at.stale + self.settings.every
         better = self.best.offer(net, score=score, loss=valid_loss, epoch=self.at.epoch)
-        self.at.stale = 0 if better else self.at.stale + 1
-        self.at.validated = time.monotonic()
         self.at.history.append(
             row(
                 epoch=self.at.epoch + 1,
@@ -159,7 +160,7 @@ class Run:
                 valid_loss=valid_loss,
                 valid_score=score,
                 lr=float(next(iter(self.optimisers.values()))[0].param_groups[0]["lr"]),
-                validation_seconds=self.at.validated - began,
+                validation_seconds=time.monotonic() - began,
             )
         )
         events.note(
@@ -170,7 +171,7 @@ class Run:
     def _gave_up(self) -> bool:
         gave_up = 0 < self.settings.patience <= self.at.stale
         if gave_up:
-            events.note(f"stopped early: {self.at.stale} validations without a better score")
+            events.note(f"stopped early: {self.at.stale} epochs without a better score")
         return gave_up
 
     def _checkpoint(self, folder: RunFolder) -> None:

@@ -222,8 +222,12 @@ def _normal(want: Wants, pixels: Pixels, on: torch.device) -> Normal:
     return Normal(mean, std, on)
 
 
+_SAMPLED = 200_000
+"""About so many pixels of training pictures are shown to the initialisation: more patches change a covariance little."""
+
+
 def _created(recipe: Recipe, policy: PixelPolicy, train: Material, normal: Normal, said: Said) -> Created:
-    images, _ = _sample(train, normal, 1024 if policy.height <= 96 else 64)
+    images, _ = _sample(train, normal, min(1024, max(16, _SAMPLED // (policy.height * policy.width))))
     created = create(
         recipe.net,
         channels=policy.channels,

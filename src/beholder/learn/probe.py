@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -10,8 +11,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from beholder.base import events
+from beholder.data.cache import Pixels
 from beholder.data.loader import Readable, plain
 from beholder.machine.device import Precision
+from beholder.machine.stop import Stop
 from beholder.nets.features import features, head
 
 DECAYS = (1e-5, 1e-4, 1e-3, 1e-2)
@@ -28,8 +31,19 @@ class Normal:
 
 
 @torch.inference_mode()
-def embed(net: nn.Module, pixels: Readable, normal: Normal, precision: Precision, *, mirror: bool = False) -> Tensor:
-    """Return the features of all pictures, float32 (N, F) on the CPU; with `mirror`, those of their mirror images."""
+def embed(
+    net: nn.Module,
+    pixels: Readable,
+    normal: Normal,
+    precision: Precision,
+    *,
+    mirror: bool = False,
+    enough: Callable[[], bool] = bool,
+) -> Tensor:
+    """Return the features of the pictures, float32 (N, F) on the CPU; with `mirror`, those of their mirror images.
+
+    `enough` is asked after each batch; once it says so, the pictures so far are all there is.
+    """
     net.eval()
     rows, done = [], 0
     for images in plain(pixels, batch=64, device=normal.device, mean=normal.mean, std=normal.std):
@@ -38,6 +52,8 @@ def embed(net: nn.Module, pixels: Readable, normal: Normal, precision: Precision
             rows.append(features(net, images.contiguous(memory_format=torch.channels_last)).float().cpu())
         done += len(images)
         events.progress("features of the frozen net", done, len(pixels))
+        if enough():
+            break
     return torch.cat(rows)
 
 
@@ -70,7 +86,7 @@ def fit(x: Tensor, y: Tensor, *, multi: bool, decay: float, weights: Tensor | No
 
 def fit_head(
     net: nn.Module,
-    train: tuple[Readable, Tensor],
+    train: tuple[Pixels, Tensor],
     valid: tuple[Readable, Callable[[Tensor], float]],
     normal: Normal,
     precision: Precision,
@@ -78,25 +94,46 @@ def fit_head(
     multi: bool,
     mirror: bool,
     weights: Tensor | None,
-) -> float | None:
-    """Set the head of `net` to the best of several logistic regressions on frozen features; return its validation score.
+    stop: Stop,
+    seconds: float,
+) -> bool:
+    """Set the head of `net` to the best of several logistic regressions on frozen features; return whether it was set.
 
     train: pixels and targets (N, K); valid: pixels and the score of logits (M, K).
-    Returns None for a net without a linear head.
+    seconds: about what it may take (0: as long as it needs); what does not fit is left out of the fit.
+    It is not set for a net without a linear head with a bias, when `stop` is raised, or when there was time for few pictures.
     """
     last = head(net)
-    if last is None:
-        return None
+    if last is None or last.bias is None:
+        return False
     (pixels, targets), (valid_pixels, score) = train, valid
-    x, y = embed(net, pixels, normal, precision), targets
-    if mirror:
-        x, y = torch.cat([x, embed(net, pixels, normal, precision, mirror=True)]), torch.cat([y, y])
-    seen = embed(net, valid_pixels, normal, precision)
+    began = time.monotonic()
+
+    def late(share: float) -> Callable[[], bool]:
+        return lambda: bool(stop) or (seconds > 0 and time.monotonic() - began > share * seconds)
+
+    seen = embed(net, valid_pixels, normal, precision, enough=late(0.3))
+    x = embed(net, _shuffled(pixels), normal, precision, enough=late(0.6))
+    y = targets[_order(pixels)][: len(x)]
+    if mirror and not late(0.6)():
+        mirrored = embed(net, _shuffled(pixels), normal, precision, mirror=True, enough=late(0.8))
+        x, y = torch.cat([x, mirrored]), torch.cat([y, y[: len(mirrored)]])
+    if stop or len(seen) < len(valid_pixels) or len(x) < min(len(pixels), 20 * targets.size(1)):
+        events.note("no time for a linear head on frozen features")
+        return False
     found = [fit(x, y, multi=multi, decay=decay, weights=weights) for decay in DECAYS]
     scores = [score(seen @ weight.T + bias) for weight, bias in found]
     best = max(range(len(DECAYS)), key=lambda k: scores[k])
     with torch.no_grad():
         last.weight.copy_(found[best][0])
-        if last.bias is not None:
-            last.bias.copy_(found[best][1])
-    return scores[best]
+        last.bias.copy_(found[best][1])
+    return True
+
+
+def _order(pixels: Readable) -> Tensor:
+    """Return a fixed shuffle of the positions, int64 (N,): sources are sorted by class, and a part must hold all of them."""
+    return torch.randperm(len(pixels), generator=torch.Generator().manual_seed(0))
+
+
+def _shuffled(pixels: Pixels) -> Pixels:
+    return pixels.subset(_order(pixels).numpy())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,12 @@ import torch
 from torch import nn
 
 from beholder.base import events
+from beholder.base.errors import Interrupted
 from beholder.base.files import sha256
 from beholder.base.recipe import Recipe, load
 from beholder.base.records import Parts
 from beholder.bundle.bundle import Bundle
-from beholder.bundle.format import check_place
+from beholder.bundle.format import check_place, finished
 from beholder.data.digest import digested
 from beholder.learn.checkpoint import RunFolder
 from beholder.learn.clock import Clock
@@ -25,6 +27,7 @@ from beholder.learn.probe import fit_head
 from beholder.learn.tasks import TASKS
 from beholder.learn.validate import score, validate
 from beholder.learn.watch import Average, Best
+from beholder.machine.device import telling_memory
 from beholder.machine.info import machine
 from beholder.machine.stop import Stop, stopping
 from beholder.nets.features import head
@@ -52,39 +55,51 @@ def train(
     began = time.monotonic() if began is None else began
     asked = (recipe if isinstance(recipe, Recipe) else load(recipe)).set(**fields)
     path = Path(out) if out is not None else None
-    if path is not None:
-        check_place(path)
-    prepared = prepare(parts, asked)
     folder = RunFolder.beside(path) if path is not None else None
+    if path is not None and folder is not None:
+        check_place(path)
+        folder.check()
+    prepared = prepare(parts, asked)
     going_on = folder.begin(_identity(prepared), resume=resume) if folder is not None else False
     with stopping() as stop:
         best, net = Best(), prepared.created.net
         if not going_on:
             check_scales(net, prepared)
         if prepared.created.pretrained and prepared.recipe.train.probe and not going_on:
-            _probe(prepared, best)
+            _probe(prepared, best, stop, seconds=_seconds(prepared, parts, began) / 4)
         events.step(4, "training by backpropagation")
         for words in (*prepared.plan.reasons, f"precision: {prepared.precision.name}: {prepared.precision.reason}"):
             prepared.said(words)
         run = _run(prepared, net, best, seconds=_seconds(prepared, parts, began), folder=folder, stop=stop)
         if going_on and folder is not None:
             run.resume(folder)
-        run.go()
-        events.step(5, "validation", f"best score {best.score:.4f} {_when(best)}" if best.weights else "no step was taken")
+        with telling_memory(prepared.plan.batch):
+            run.go()
+        events.step(5, "validation", _when(best))
         bundle = _bundle(prepared, parts, run, seconds=time.monotonic() - began)
-        if path is not None:
+        saved = path is not None and (not stop or (bool(best.weights) and not finished(path)))
+        if path is not None and saved:
             bundle.save(path)
     if stop:
-        where = f"the best so far is in {path}" if path is not None else "give out= to have the best so far saved"
-        at = f"interrupted at step {run.clock.step} of {run.clock.total}"
-        raise stop.error(f"{at}; {where}", hint="run the same command with --resume to go on" if path else "")
+        raise _interrupted(stop, run, path, saved=saved)
     if folder is not None:
         folder.discard()
     return bundle
 
 
 def _when(best: Best) -> str:
-    return "with the linear head" if best.epoch < 0 else f"after epoch {best.epoch + 1}"
+    if not best.weights:
+        return "no step was taken"
+    when = "with the linear head" if best.epoch < 0 else f"after epoch {best.epoch + 1}"
+    return f"best score {best.score:.4f} {when}"
+
+
+def _interrupted(stop: Stop, run: Run, path: Path | None, *, saved: bool) -> Interrupted:
+    at = f"interrupted at step {run.clock.step} of {run.clock.total}"
+    if path is None:
+        return stop.error(f"{at}; nothing is kept of it", hint="give out= (--out) to have the best so far saved")
+    where = f"the best so far is in {path}" if saved else f"{path} is as it was before"
+    return stop.error(f"{at}; {where}", hint="run the same command with --resume to go on")
 
 
 def _run(prepared: Prepared, net: nn.Module, best: Best, *, seconds: float, folder: RunFolder | None, stop: Stop) -> Run:
@@ -109,6 +124,7 @@ def _run(prepared: Prepared, net: nn.Module, best: Best, *, seconds: float, fold
             weights=prepared.weights,
             clip=recipe.clip,
             patience=recipe.patience,
+            every=max(1, chosen.epochs // 40, round(len(valid.pixels) / max(1, len(prepared.train.pixels)))),
             seed=prepared.recipe.seed,
         ),
         average=Average(net, chosen.averaging) if chosen.averaging > 0 else None,
@@ -118,10 +134,10 @@ def _run(prepared: Prepared, net: nn.Module, best: Best, *, seconds: float, fold
     )
 
 
-def _probe(prepared: Prepared, best: Best) -> None:
+def _probe(prepared: Prepared, best: Best, stop: Stop, *, seconds: float) -> None:
     train, valid, multi = prepared.train, prepared.valid, prepared.multi
     net = prepared.created.net
-    reached = fit_head(
+    fitted = fit_head(
         net,
         (train.pixels, train.targets),
         (valid.pixels, lambda logits: score(logits, valid.targets, multi=multi)),
@@ -130,8 +146,10 @@ def _probe(prepared: Prepared, best: Best) -> None:
         multi=multi,
         mirror=prepared.plan.augment.horizontal > 0,
         weights=prepared.weights.cpu() if prepared.weights is not None else None,
+        stop=stop,
+        seconds=seconds,
     )
-    if reached is not None:
+    if fitted:
         loss, reached = validate(net, valid.pixels, valid.targets, prepared.normal, prepared.precision, multi=multi)
         best.offer(net, score=reached, loss=loss, epoch=-1)
         _forget(head(net))
@@ -167,16 +185,24 @@ def _seconds(prepared: Prepared, parts: Parts, began: float) -> float:
 
 
 def _identity(prepared: Prepared) -> dict[str, Any]:
+    labels = {"labels": sha256(prepared.train.targets.numpy().tobytes() + prepared.valid.targets.numpy().tobytes())}
     material = {
         name: sha256(part.pictures.digests.tobytes() if part.pictures.digests is not None else b"")
         for name, part in (("train", prepared.train), ("valid", prepared.valid))
     }
-    return {"recipe": prepared.recipe.toml(), "net": prepared.created.spec.json(), "pixels": prepared.policy.json(), **material}
+    return {
+        "recipe": prepared.recipe.toml(),
+        "net": prepared.created.spec.json(),
+        "pixels": prepared.policy.json(),
+        **material,
+        **labels,
+    }
 
 
 def _config(prepared: Prepared) -> dict[str, Any]:
     """Return what config.json says of the net and the pixels; for a net of timm also what timm itself reads there."""
     policy, normal, spec = prepared.policy, prepared.normal, prepared.created.spec
+    args = dict(spec.args) | ({"in_chans": policy.channels} if policy.channels != 3 else {})
     config: dict[str, Any] = {
         "task": "multi" if prepared.multi else "single",
         "classes": list(prepared.classes),
@@ -191,7 +217,7 @@ def _config(prepared: Prepared) -> dict[str, Any]:
     }
     if spec.name.startswith("timm:"):
         shape = [policy.channels, policy.height, policy.width]
-        config["model_args"] = dict(spec.args)
+        config["model_args"] = args
         config["pretrained_cfg"] = {
             "input_size": shape,
             "mean": list(normal.mean),
@@ -216,13 +242,18 @@ def _bundle(prepared: Prepared, parts: Parts, run: Run, *, seconds: float) -> Bu
         "parameters": sum(p.numel() for p in net.parameters()),
         "seconds": round(seconds, 2),
         "parts": {name: len(pictures) for name, pictures in parts.items()},
-        "valid_score": run.best.score if run.best.weights else None,
+        "valid_score": run.best.score if math.isfinite(run.best.score) else None,
         "interrupted": bool(run.stop),
         "notes": [*parts.train.notes, *prepared.said.notes],
     }
-    splits = []
+    return Bundle(config, net.to("cpu").eval(), prepared.recipe, history=run.at.history, splits=splits_of(parts))
+
+
+def splits_of(parts: Parts) -> list[tuple[str, str]]:
+    """Return (SHA-256 as hexadecimal digits, part name) of every picture: the manifest that a bundle carries."""
+    found = []
     for name, pictures in parts.items():
         digests = digested(pictures).digests
         if digests is not None:
-            splits += [(row.tobytes().hex(), name) for row in digests]
-    return Bundle(config, net.to("cpu").eval(), prepared.recipe, history=run.at.history, splits=splits)
+            found += [(row.tobytes().hex(), name) for row in digests]
+    return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -52,7 +53,8 @@ class Best:
     epoch: int = -1
 
     def offer(self, net: nn.Module, *, score: float, loss: float, epoch: int) -> bool:
-        """Keep a copy of `net` if it is better; return whether it is. A score that is NaN never is."""
+        """Keep a copy of `net` if it is better; return whether it is. A score that is NaN is the lowest of all."""
+        score = float("-inf") if math.isnan(score) else score  # no class of a multi-label part may have a positive
         if not (score, -loss) > (self.score, -self.loss):
             return False
         self.weights, self.score, self.loss, self.epoch = copied(net), score, loss, epoch
@@ -74,5 +76,11 @@ def check_finite(loss: Tensor, step: int) -> None:
 
 
 def row(**figures: Any) -> dict[str, Any]:
-    """Return one row of the history, floats rounded to 6 significant digits so that the file stays readable."""
-    return {name: float(f"{value:.6g}") if isinstance(value, float) else value for name, value in figures.items()}
+    """Return one row of the history: floats have 6 significant digits, and None where they are not finite (JSON)."""
+
+    def plain(value: Any) -> Any:
+        if not isinstance(value, float):
+            return value
+        return float(f"{value:.6g}") if math.isfinite(value) else None
+
+    return {name: plain(value) for name, value in figures.items()}

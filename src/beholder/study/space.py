@@ -22,8 +22,8 @@ def suggest(trial: Trial, recipe: Recipe, plan: Mapping[str, Any]) -> Recipe:
     """
     changes: dict[str, object] = {
         "lr": plan["lr"] * trial.suggest_float("lr_factor", 0.2, 5.0, log=True),
-        "weight_decay": max(plan["weight_decay"], 1e-4) * trial.suggest_float("decay_factor", 0.1, 10.0, log=True),
-        "strength": trial.suggest_float("augment_strength", 0.0, 2.0),
+        "weight_decay": plan["weight_decay"] * trial.suggest_float("decay_factor", 0.1, 10.0, log=True),
+        "strength": min(4.0, recipe.data.strength * trial.suggest_float("augment_strength", 0.0, 2.0)),
     }
     if has_width(plan["net"]):
         changes["width"] = plan["width"] * trial.suggest_float("width_factor", 0.5, 2.0, log=True)

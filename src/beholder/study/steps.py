@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
+import shutil
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from beholder.base import events
+from beholder.base.errors import DataError
 from beholder.base.recipe import Recipe
 from beholder.base.records import Parts, Pictures
-from beholder.bundle.bundle import Bundle
-from beholder.bundle.format import check_place
+from beholder.bundle.bundle import Bundle, load
+from beholder.bundle.format import check_place, finished
 from beholder.data.digest import digested
 from beholder.data.sources import scan
 from beholder.data.split import split
-from beholder.learn.train import train
+from beholder.learn.train import splits_of, train
 from beholder.machine.stop import terminating
 from beholder.use.evaluate import Evaluation, evaluate
 from beholder.use.report import report as write_report
@@ -23,12 +27,16 @@ from beholder.use.report import report as write_report
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """What one run made: the bundle (saved at `path` unless None), its evaluation on the test part, the seconds it took."""
+    """What one run made: the bundle (saved at `path` unless None), its evaluation on the test part, the seconds it took.
+
+    example: what a person might give `predict` next
+    """
 
     bundle: Bundle
     evaluation: Evaluation
     path: Path | None
     seconds: float
+    example: str = "PICTURE…"
 
     def json(self) -> dict[str, Any]:
         """Return {"bundle", "net", "seconds", "parts", "scores"} as plain JSON values."""
@@ -52,9 +60,15 @@ class Outcome:
                 f"bundle {self.path}",
                 f"report {self.path / 'report.html'}",
                 "",
-                f"next: beholder predict {self.path} PICTURE…",
+                f"next: {_command()} predict {self.path} {self.example}",
             ]
         return "\n".join(lines)
+
+
+def _command() -> str:
+    """Return how this person can call `beholder`: by its name, or by its path where it is in no folder of PATH."""
+    called = Path(sys.argv[0])
+    return str(called) if called.name == "beholder" and shutil.which("beholder") is None else "beholder"
 
 
 def steps(
@@ -81,7 +95,9 @@ def train_and_test(
 ) -> Outcome:
     """Train on the parts, then read the test part once; steps 2 to 6. `began`: when the budget of minutes started."""
     began = time.monotonic() if began is None else began
-    bundle = train(parts, recipe=recipe, out=out, resume=resume, began=began)
+    bundle = _untested(out, parts, recipe) if resume and out is not None else None
+    if bundle is None:
+        bundle = train(parts, recipe=recipe, out=out, resume=resume, began=began)
     events.step(6, "test", f"{len(parts.test)} pictures that nothing so far has seen")
     evaluation = evaluate(bundle, parts.test)
     bundle.scores = evaluation.json()
@@ -91,6 +107,19 @@ def train_and_test(
     return Outcome(bundle, evaluation, out, time.monotonic() - began)
 
 
+def _untested(out: Path, parts: Parts, recipe: Recipe) -> Bundle | None:
+    """Return the bundle at `out` if all that its run lacks is the test: it was interrupted after training."""
+    if not finished(out):
+        return None
+    bundle = load(out, trust=True)
+    net = bundle.recipe.net if recipe.net.name == "auto" else dataclasses.replace(recipe.net, width=bundle.recipe.net.width)
+    same = bundle.recipe == dataclasses.replace(recipe, net=net) and bundle.splits == splits_of(parts)
+    if not same or bundle.scores:
+        return None
+    events.note(f"{out} is trained already; what it lacks is the test")
+    return bundle
+
+
 def preprocess(source: str | Path | tuple[Any, Any] | Pictures, recipe: Recipe) -> Parts:
     """Return the three parts of a source: read, fingerprinted and split."""
     events.step(1, "data preprocessing", str(source) if isinstance(source, (str, Path)) else "pictures in memory")
@@ -98,6 +127,13 @@ def preprocess(source: str | Path | tuple[Any, Any] | Pictures, recipe: Recipe) 
     for note in pictures.notes:
         events.note(note)
     parts = split(digested(pictures), seed=recipe.seed, valid=recipe.data.valid, test=recipe.data.test)
+    empty = [name for name, part in parts.items() if not len(part)]
+    if empty:
+        raise DataError(
+            f"nothing is left for the {' and the '.join(empty)} part: too many pictures are twins or of one group",
+            code="too-few-pictures",
+            hint="give pictures of more groups (people, patients, plates), or a larger data.valid and data.test",
+        )
     shares = ", ".join(f"{name} {len(part)}" for name, part in parts.items())
     labels = "several labels a picture" if pictures.multi else "one label a picture"
     events.note(f"{len(pictures)} pictures in {len(pictures.classes)} classes ({labels}): {shares}")

@@ -74,8 +74,7 @@ def tune(
     if out is not None:
         check_place(out)
     parts = preprocess(source, asked)
-    with events.listen(alone=True):
-        prepared = prepare(parts, asked)
+    prepared = prepare(parts, asked)
     around = {**prepared.plan.json(), "width": prepared.recipe.net.width}
     database = out.with_suffix(".tune.sqlite") if out is not None else None
     study = _study(database, parts, asked, around, resume=resume)
@@ -102,7 +101,7 @@ def _try(study: Any, parts: Parts, asked: Recipe, around: Mapping[str, Any], *, 
     from optuna.trial import TrialState
 
     trial = study.ask()
-    wanted = suggest(trial, asked, around).set(minutes=minutes)
+    wanted = suggest(trial, asked, around).set(minutes=minutes, probe=False)
     try:
         with events.listen(alone=True):
             bundle = train(parts, recipe=wanted)
@@ -110,12 +109,18 @@ def _try(study: Any, parts: Parts, asked: Recipe, around: Mapping[str, Any], *, 
         study.tell(trial, state=TrialState.FAIL)
         events.warn(f"trial {trial.number + 1} diverged: {error.message}")
         return
-    except (Interrupted, KeyboardInterrupt):
+    except (Interrupted, KeyboardInterrupt) as stopped:
         study.tell(trial, state=TrialState.FAIL)
-        raise
+        message = f"interrupted in trial {trial.number + 1}; the finished ones are kept"
+        code = stopped.exit_code if isinstance(stopped, Interrupted) else 130
+        raise Interrupted(message, hint="run the same command again to go on", exit_code=code) from stopped
+    reached = bundle.config["valid_score"]
     trial.set_user_attr("seconds", bundle.config["seconds"])
-    study.tell(trial, bundle.config["valid_score"])
-    events.note(f"trial {trial.number + 1}: validation score {bundle.config['valid_score']:.4f} ({_words(trial.params)})")
+    if reached is None:
+        study.tell(trial, state=TrialState.FAIL)
+        return
+    study.tell(trial, reached)
+    events.note(f"trial {trial.number + 1}: validation score {reached:.4f} ({_words(trial.params)})")
 
 
 def _study(database: Path | None, parts: Parts, asked: Recipe, around: Mapping[str, Any], *, resume: bool) -> Any:
@@ -132,19 +137,18 @@ def _study(database: Path | None, parts: Parts, asked: Recipe, around: Mapping[s
         with telling_disk_errors(database):
             database.parent.mkdir(parents=True, exist_ok=True)
         storage = f"sqlite:///{database}"
-    sampler = optuna.samplers.TPESampler(seed=asked.seed, n_startup_trials=4)
     try:
-        study = optuna.create_study(
-            study_name=name, storage=storage, direction="maximize", sampler=sampler, load_if_exists=True
-        )
+        study = optuna.create_study(study_name=name, storage=storage, direction="maximize", load_if_exists=True)
     except Exception as error:
         raise UsageError(
             f"{database} is not a search that can be continued: {error}",
             code="bad-search",
             hint="give --no-resume to start anew",
         ) from error
-    if study.get_trials(deepcopy=False):
-        events.note(f"continuing a search of {len(study.get_trials(deepcopy=False))} trials in {database}")
+    before = len(study.get_trials(deepcopy=False))
+    study.sampler = optuna.samplers.TPESampler(seed=asked.seed + before, n_startup_trials=4)  # not the same draws again
+    if before:
+        events.note(f"continuing a search of {before} trials in {database}")
     else:
         study.enqueue_trial(defaults(around))
     return study

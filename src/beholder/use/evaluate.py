@@ -81,8 +81,11 @@ def evaluate(bundle: Bundle, source: str | Path | tuple[Any, Any] | Pictures, *,
     if not given:
         rows = _chosen(known, pictures, part, notes)
         pictures, known = pictures.take(rows), [known[i] for i in rows.tolist()]
+    notes += _flattery(bundle, pictures)
     pictures = _in_classes_of(bundle, pictures)
-    pixels = cached(pictures, bundle.policy)
+    if not len(pictures):
+        raise DataError("there is no picture to score", code="empty-part", hint="give more pictures, or a larger data.test")
+    pixels = cached(pictures, bundle.policy, on_bad=bundle.recipe.data.on_bad)
     pictures, known = pictures.take(pixels.rows), [known[i] for i in pixels.rows.tolist()]
     probabilities = _probabilities(bundle, pixels)
     notes += _count(bundle, known)
@@ -105,10 +108,22 @@ def evaluate(bundle: Bundle, source: str | Path | tuple[Any, Any] | Pictures, *,
     )
 
 
+def _flattery(bundle: Bundle, pictures: Pictures) -> list[str]:
+    """Return a note, and warn, where pictures (or exact twins of them) were trained or chosen on."""
+    used = sum(bundle.used(_hexes(pictures)))
+    if not used:
+        return []
+    note = f"{used} of these {len(pictures)} pictures were used in training or validation: the scores flatter."
+    events.warn(note, hint="--part test leaves out those that are not also in the test part")
+    return [note]
+
+
+def _hexes(pictures: Pictures) -> list[str]:
+    return [] if pictures.digests is None else [row.tobytes().hex() for row in pictures.digests]
+
+
 def _parts_of(bundle: Bundle, pictures: Pictures) -> list[str]:
-    if pictures.digests is None:
-        return [""] * len(pictures)
-    return bundle.part_of([row.tobytes().hex() for row in pictures.digests])
+    return bundle.part_of(_hexes(pictures)) or [""] * len(pictures)
 
 
 def _chosen(known: list[str], pictures: Pictures, part: str, notes: list[str]) -> npt.NDArray[np.int64]:
@@ -122,11 +137,7 @@ def _chosen(known: list[str], pictures: Pictures, part: str, notes: list[str]) -
             code="empty-part",
             hint="--part all scores every picture; those it was trained on flatter it",
         )
-    used = sum(known[i] in ("train", "valid") for i in rows.tolist())
-    if used:
-        notes.append(f"{used} of these {len(rows)} pictures were used in training or validation: the scores flatter.")
-        events.warn(notes[-1], hint="--part test leaves them out")
-    elif len(rows) < len(pictures):
+    if len(rows) < len(pictures):
         notes.append(f"{len(rows)} of {len(pictures)} pictures are in the {part} part; the others are not scored.")
     return rows
 

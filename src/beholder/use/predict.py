@@ -16,6 +16,7 @@ from beholder.base.errors import PictureError
 from beholder.bundle.bundle import Bundle
 from beholder.data.sources.folder import listing
 from beholder.data.sources.listing import is_picture
+from beholder.machine.device import device
 
 _Work = tuple[str, "Future[npt.NDArray[np.uint8]]"]
 
@@ -26,6 +27,7 @@ def predict(bundle: Bundle, paths: Iterable[str | Path], *, batch: int = 32, wor
     paths: pictures, or folders, which are walked; read lazily, so a long list or a pipe is not held in memory.
     """
     workers = workers or min(8, os.cpu_count() or 1)
+    bundle = bundle.to(device())
     with ThreadPoolExecutor(workers) as pool:
         waiting: deque[_Work] = deque()
         try:
@@ -42,11 +44,18 @@ def predict(bundle: Bundle, paths: Iterable[str | Path], *, batch: int = 32, wor
 
 def _pictures(paths: Iterable[str | Path]) -> Iterator[str]:
     for path in paths:
-        if Path(path).is_dir():
-            root = Path(path)
+        root = Path(path)
+        if _is_folder(root):
             yield from (str(root / name) for name in sorted(listing(root).names) if is_picture(name))
         else:
             yield str(path)
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):  # a name with a zero byte, or too long: reading it says so
+        return False
 
 
 def _pixels(bundle: Bundle, path: str) -> npt.NDArray[np.uint8]:

@@ -112,7 +112,7 @@ def test_reading_what_is_gone_or_too_large(leaves: Path) -> None:
     assert large.value.code == "too-many-bytes"
     with pytest.raises(PictureError) as gone:
         store.read("rust/99.png")
-    assert gone.value.code == "unreadable"
+    assert gone.value.code == "path-missing"
     assert store.stamp("rust/99.png") == ""
 
 

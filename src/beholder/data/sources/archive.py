@@ -193,7 +193,3 @@ def _tar(path: Path, limits: Limits) -> Listing:
             if not any(is_junk(part) for part in name.split("/")) and writable(name):
                 spans[name] = (member.offset_data, member.size)
     return Listing(TarStore(path, body, spans, limits), sorted(spans))
-
-
-def _is_text(name: str) -> bool:
-    return name.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in name)

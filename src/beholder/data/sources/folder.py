@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections import deque
 from pathlib import Path
 
@@ -30,18 +31,7 @@ class FolderStore:
 
     def read(self, key: str) -> bytes:
         """Return a file's bytes. Raises `PictureError` (unreadable, too-many-bytes)."""
-        try:
-            with open(self.path(key), "rb", buffering=0) as file:  # noqa: PTH123 (as above)
-                size = os.fstat(file.fileno()).st_size
-                if size > self._limits.bytes:
-                    raise too_many_bytes(key, size, self._limits.bytes)
-                return file.read()
-        except OSError as error:
-            raise PictureError(
-                f"cannot read {key}: {error.strerror or error}",
-                code="unreadable",
-                hint="check that the file is still there and that you may read it",
-            ) from error
+        return file_bytes(self.path(key), name=key, limits=self._limits)
 
     def stamp(self, key: str) -> str:
         """Return size and time of last change."""
@@ -50,6 +40,27 @@ class FolderStore:
         except OSError:
             return ""
         return f"{status.st_size}-{status.st_mtime_ns}"
+
+
+def file_bytes(path: str | Path, *, name: str = "", limits: Limits = LIMITS) -> bytes:
+    """Return the bytes of one ordinary file. Raises `PictureError` (path-missing, unreadable, too-many-bytes)."""
+    name = name or str(path)
+    try:
+        # Without O_NONBLOCK, opening a pipe would wait for somebody to write into it.
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        with os.fdopen(descriptor, "rb", buffering=0) as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise PictureError(f"{name} is not an ordinary file", code="unreadable", hint="give a picture file")
+            if status.st_size > limits.bytes:
+                raise too_many_bytes(name, status.st_size, limits.bytes)
+            return file.read()
+    except (OSError, ValueError) as error:  # ValueError: a name with a zero byte
+        raise PictureError(
+            f"cannot read {name}: {getattr(error, 'strerror', None) or error}",
+            code="path-missing" if isinstance(error, FileNotFoundError) else "unreadable",
+            hint="check that the file is still there and that you may read it",
+        ) from error
 
 
 def too_many_bytes(key: str, size: int, limit: int) -> PictureError:
