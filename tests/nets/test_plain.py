@@ -1,6 +1,7 @@
 """logistic, mlp, cnn."""
 
 import pytest
+import torch
 from torch import nn
 
 from beholder.base.errors import UsageError
@@ -19,11 +20,16 @@ def test_parameters_are_those_of_the_textbook() -> None:
 
 
 def test_cnn_is_conv_relu_pool_flatten_dense() -> None:
-    layers = [m for m in cnn(channels=3, size=(32, 32), classes=10).modules() if not list(m.children())]
-    assert [type(m).__name__ for m in layers] == ["Conv2d", "ReLU", "MaxPool2d", "Flatten", "Dropout", "Linear"]
-    conv = layers[0]
+    net = cnn(channels=3, size=(32, 32), classes=10)
+    conv = net.layers[0]
     assert isinstance(conv, nn.Conv2d)
     assert (conv.out_channels, conv.kernel_size, conv.padding, conv.stride) == (32, (3, 3), (0, 0), (1, 1))
+    spelled = nn.Sequential(conv, nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), net.head)
+    images = torch.randn(5, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    ours, theirs = net(images), spelled(images)
+    assert torch.equal(ours, theirs)
+    slopes = [torch.autograd.grad(out.square().sum(), list(net.parameters())) for out in (ours, theirs)]
+    assert all(torch.equal(a, b) for a, b in zip(*slopes, strict=True))
 
 
 def test_width_multiplies_the_hidden_channels() -> None:

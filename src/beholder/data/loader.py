@@ -112,9 +112,11 @@ class Batches:
                 yield positions, images.to(self.device, non_blocking=True)
 
     def _batch(self, epoch: int, indices: Tensor, images: Tensor) -> Batch:
+        targets = self._targets.index_select(0, indices.to(self.device))
+        if self.plan == Augment():
+            return Batch(_normalise(images, self._scale, self._offset), targets, indices)
         draws = Draws(self.seed, epoch, indices, device=self.device)
         images = augment(images, draws, self.plan)
-        targets = self._targets.index_select(0, indices.to(self.device))
         images = _normalise(images, self._scale, self._offset)
         images, targets = mix(images, targets, draws, self.plan)
         return Batch(images, targets, indices)

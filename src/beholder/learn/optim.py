@@ -99,11 +99,10 @@ def optimiser(
     momentum: float,
     weight_decay: float,
     head: nn.Module | None = None,
-    head_factor: float = 1.0,
 ) -> list[torch.optim.Optimizer]:
     """Return the optimisers of one net: one, or two with "muon" (which takes matrices; AdamW takes the head and vectors).
 
-    Biases, norms and other vectors are never decayed. `head_factor` multiplies the rate of the parameters of `head`.
+    Biases, norms and other vectors are never decayed.
     """
     in_head = {id(p) for p in head.parameters()} if head is not None else set()
     trained = [p for p in net.parameters() if p.requires_grad]
@@ -111,26 +110,23 @@ def optimiser(
     vectors = [p for p in trained if p.ndim < 2 and id(p) not in in_head]
     heads = [p for p in trained if id(p) in in_head]
 
-    def groups(*, matrices_too: bool, rate: float) -> list[dict[str, Any]]:
-        found = [
-            {"params": matrices if matrices_too else [], "lr": rate, "weight_decay": weight_decay},
-            {"params": vectors, "lr": rate, "weight_decay": 0.0},
-            {"params": [p for p in heads if p.ndim >= 2], "lr": rate * head_factor, "weight_decay": weight_decay},
-            {"params": [p for p in heads if p.ndim < 2], "lr": rate * head_factor, "weight_decay": 0.0},
-        ]
+    def groups(*, matrices_too: bool) -> list[dict[str, Any]]:
+        decayed = [*(matrices if matrices_too else []), *(p for p in heads if p.ndim >= 2)]
+        plain = [*vectors, *(p for p in heads if p.ndim < 2)]
+        if weight_decay == 0:  # one group is one kernel
+            decayed, plain = [*decayed, *plain], []
+        found = [{"params": decayed, "weight_decay": weight_decay}, {"params": plain, "weight_decay": 0.0}]
         return [group for group in found if group["params"]]
 
     if name == "sgd":
         return [
-            torch.optim.SGD(
-                groups(matrices_too=True, rate=lr), lr=lr, momentum=momentum, nesterov=momentum > 0, fused=_fused(trained)
-            )
+            torch.optim.SGD(groups(matrices_too=True), lr=lr, momentum=momentum, nesterov=momentum > 0, fused=_fused(trained))
         ]
     if name == "adam":
-        return [torch.optim.Adam(groups(matrices_too=True, rate=lr), lr=lr, fused=_fused(trained))]
+        return [torch.optim.Adam(groups(matrices_too=True), lr=lr, fused=_fused(trained))]
     if name == "adamw":
-        return [torch.optim.AdamW(groups(matrices_too=True, rate=lr), lr=lr, fused=_fused(trained))]
-    rest = groups(matrices_too=False, rate=lr)
+        return [torch.optim.AdamW(groups(matrices_too=True), lr=lr, fused=_fused(trained))]
+    rest = groups(matrices_too=False)
     made: list[torch.optim.Optimizer] = []
     if matrices:
         made.append(Muon(matrices, lr=lr, momentum=0.95, weight_decay=weight_decay))

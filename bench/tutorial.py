@@ -1,0 +1,88 @@
+"""The classic first program on Fashion-MNIST: Keras on TensorFlow against `beholder train --recipe tutorial`, in turn.
+
+    .venv/bin/python bench/tutorial.py [ROUNDS]
+
+Both: conv 32@3x3, ReLU, max-pool 2, flatten, dense; Adam at 0.001, batch 32, 10 epochs. Keras trains on all 60,000 pictures;
+Beholder keeps 9,000 of them for validation, after every epoch. Keras's time is that of `fit` alone, from arrays in memory;
+Beholder's is given twice: that of its loop, and the wall time of the whole command, from the zip to the report.
+Needs the shared pictures, and the environment of bench/peers.txt (BEHOLDER_PEERS: its python).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+SOURCE = (ROOT / os.environ.get("BEHOLDER_SHARED", "../shared")).resolve() / "data" / "fashion-mnist.zip"
+PEERS = os.environ.get("BEHOLDER_PEERS", str(ROOT / "bench" / "out" / "peers" / "bin" / "python"))
+
+KERAS = """
+import json, os, sys, time
+os.environ.update(KERAS_BACKEND="tensorflow", TF_CPP_MIN_LOG_LEVEL="3")
+import keras, numpy
+held = numpy.load(sys.argv[1])
+x, y, x_test, y_test = (held[name] for name in ("x", "y", "x_test", "y_test"))
+keras.utils.set_random_seed(0)
+net = keras.Sequential([
+    keras.Input((28, 28, 1)), keras.layers.Conv2D(32, 3, activation="relu"), keras.layers.MaxPooling2D(2),
+    keras.layers.Flatten(), keras.layers.Dense(10, activation="softmax"),
+])
+net.compile(optimizer="adam", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+began = time.time()
+net.fit(x[..., None] / 255, y, epochs=10, batch_size=32, verbose=0)
+seconds = time.time() - began
+print(json.dumps({"seconds": seconds, "accuracy": net.evaluate(x_test[..., None] / 255, y_test, verbose=0)[1]}))
+"""
+
+
+def arrays(path: Path) -> None:
+    import numpy as np
+
+    import beholder
+
+    (x, y), (x_test, y_test) = beholder.arrays(SOURCE)
+    np.savez(path, x=x, y=y, x_test=x_test, y_test=y_test)
+
+
+def keras(held: Path) -> dict[str, float]:
+    done = subprocess.run(
+        [PEERS, "-c", KERAS, str(held)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True
+    )
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def ours(folder: Path) -> dict[str, float]:
+    out, began = folder / "tutorial.beholder", time.monotonic()
+    command = [sys.executable, "-m", "beholder", "train", str(SOURCE), "--recipe", "tutorial", "--out", str(out), "--json"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True)
+    wall = time.monotonic() - began
+    history = json.loads((out / "history.json").read_text())
+    return {"seconds": history[-1]["seconds"], "wall": wall, "accuracy": json.loads(done.stdout)["scores"]["accuracy"]["value"]}
+
+
+def main(rounds: int) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        arrays(folder / "fashion.npz")
+        theirs, mine = [], []
+        for _ in range(rounds):
+            theirs.append(keras(folder / "fashion.npz"))
+            mine.append(ours(folder))
+            print(f"keras {theirs[-1]}  beholder {mine[-1]}", flush=True)
+    median = {key: statistics.median(run[key] for run in mine) for key in ("seconds", "wall", "accuracy")}
+    peer = {key: statistics.median(run[key] for run in theirs) for key in ("seconds", "accuracy")}
+    print(f"medians of {rounds}: keras fit {peer['seconds']:.1f} s, {peer['accuracy']:.4f}")
+    print(f"  beholder loop {median['seconds']:.1f} s, whole command {median['wall']:.1f} s, {median['accuracy']:.4f}")
+    print(f"  Keras's fit takes {peer['seconds'] / median['seconds']:.2f} times as long as our loop")
+    print(f"  and {peer['seconds'] / median['wall']:.2f} times as long as our whole command")
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 1)
