@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import random
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from beholder.learn.clock import Clock
 
@@ -64,7 +68,62 @@ def test_a_plan_that_fits_the_budget_is_done_whole() -> None:
 def test_resuming_counts_what_was_spent() -> None:
     time = Time()
     clock = Clock(steps_per_epoch=1000, epochs=10, seconds=60, now=time)
-    clock.resume(step=500, total=1000, spent=50)
-    assert (clock.spent, clock.done) == (50, 0.5)
+    clock.resume(step=500, total=1000, spent=50, done=0.6)
+    assert (clock.spent, clock.done) == (50, 0.6)
+    assert clock.state() == {"step": 500, "total": 1000, "spent": 50, "done": 0.6}
     steps = _run(clock, time, lambda _: 0.1) - 500
     assert steps == pytest.approx(100, abs=3)
+    assert clock.done == pytest.approx(1.0)
+
+
+@given(
+    st.floats(0.1, 2.0), st.floats(0.0, 4.0), st.integers(1, 60), st.integers(1, 3), st.floats(1.0, 3.0), st.integers(0, 1000)
+)
+def test_the_budget_holds_with_validations_noise_and_a_machine_that_slows(
+    step: float, validation: float, steps_per_epoch: int, every: int, slowing: float, seed: int
+) -> None:
+    """The end is on time to a step and a validation, the schedule rises to 1, a validation comes last."""
+    time, draw, budget = Time(), random.Random(seed), 60.0
+    clock = Clock(steps_per_epoch=steps_per_epoch, epochs=100_000, seconds=budget, every=every, validation=validation, now=time)
+    seen, validated = [], -1
+    while not clock.over:
+        slow = slowing if clock.spent > budget / 2 else 1.0
+        time.now += step * slow * draw.uniform(0.7, 1.3)
+        clock.tick()
+        seen.append(clock.done)
+        if clock.over or clock.step % (every * steps_per_epoch) == 0:
+            validated = clock.step
+            with clock.pause(validating=True):
+                time.now += validation * slow
+    assert validated == clock.step
+    assert seen == sorted(seen)
+    assert clock.spent <= budget + 1.3 * step * slowing + (slowing - 1) * validation + 1e-6
+    if clock.step > 30:
+        assert clock.spent >= budget - 3 * step * slowing - 2 * slowing * validation
+        assert clock.done > 0.9
+
+
+def test_a_stall_costs_its_own_time_and_not_the_schedule() -> None:
+    """One step of two seconds among steps of a hundredth: the schedule goes on as before."""
+    time = Time()
+    clock = Clock(steps_per_epoch=1000, epochs=100, seconds=60, now=time)
+    for step in range(500):
+        time.now += 2.0 if step == 400 else 0.01
+        clock.tick()
+    assert clock.done == pytest.approx(clock.spent / 60, abs=0.03)
+
+
+def test_one_step_is_taken_however_little_time_there_is() -> None:
+    time = Time()
+    clock = Clock(steps_per_epoch=10, epochs=2, seconds=0.1, validation=5.0, now=time)
+    assert not clock.over
+    assert _run(clock, time, lambda _: 3.0) == 1
+
+
+def test_time_that_the_epochs_do_not_need_is_known() -> None:
+    time = Time()
+    clock = Clock(steps_per_epoch=10, epochs=2, seconds=100, now=time)
+    _run(clock, time, lambda _: 1.0)
+    assert clock.unused == 80
+    _run(cut := Clock(steps_per_epoch=10, epochs=200, seconds=100, now=time), time, lambda _: 1.0)
+    assert cut.unused == 0

@@ -30,6 +30,7 @@ from beholder.base import events
 from beholder.base.errors import DataError, MachineError, PictureError, UsageError, did_you_mean
 from beholder.base.files import cache_folder, folder_atomic, sha256, telling_disk_errors
 from beholder.base.records import Bad, Pictures, PixelPolicy
+from beholder.base.spans import span
 from beholder.data.digest import digested
 from beholder.data.image import load
 
@@ -112,7 +113,8 @@ def cached(
     top = cache_folder(root) / "pixels"
     shelf = _Shelf(top / _name(policy), (policy.channels, policy.height, policy.width), wanted=set(first))
     missing = [row for key, row in first.items() if key not in shelf.where]
-    failed = _fill(shelf, pictures, missing, policy, workers=workers, stop=on_bad == "stop") if missing else {}
+    with span("decode"):
+        failed = _fill(shelf, pictures, missing, policy, workers=workers, stop=on_bad == "stop") if missing else {}
     bad = tuple(Bad(pictures.keys[row], failed[key].code, failed[key].message) for row, key in enumerate(keys) if key in failed)
     if bad:
         _judge(bad, pictures, on_bad)

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from beholder.base.spans import span
 from beholder.data.augment import Augment, augment, mix
 from beholder.data.draws import Draws, permutation
 
@@ -97,17 +98,22 @@ class Batches:
         order = permutation(self.seed, epoch, len(self.pixels))
         steps = [order[k * self.batch : (k + 1) * self.batch] for k in range(start, len(self))]
         for positions, images in self._read(steps):
-            yield self._batch(epoch, torch.from_numpy(positions), images)
+            with span("augment"):
+                batch = self._batch(epoch, torch.from_numpy(positions), images)
+            yield batch
 
     def _read(self, steps: Sequence[I64]) -> Iterator[tuple[I64, Tensor]]:
         if self._resident is not None:
             for positions in steps:
-                yield positions, self._resident.index_select(0, torch.from_numpy(positions).to(self.device))
+                with span("augment"):
+                    images = self._resident.index_select(0, torch.from_numpy(positions).to(self.device))
+                yield positions, images
             return
         with closing(_ahead(steps, lambda positions: _tensor(self.pixels.take(positions), self.device))) as ahead:
             for positions in steps:
                 began = time.perf_counter()
-                images = next(ahead)
+                with span("stall"):
+                    images = next(ahead)
                 self.stall += time.perf_counter() - began
                 yield positions, images.to(self.device, non_blocking=True)
 

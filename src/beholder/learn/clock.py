@@ -2,35 +2,61 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 
 class Clock:
     """Counts steps against a plan.
 
-    epochs × steps_per_epoch is the most there can be; `seconds` (0: no limit) is what is left for the loop from now on.
-    The share that is done drives the schedule; it never falls, whatever the measured step time does.
+    epochs × steps_per_epoch is the most there can be; `seconds` (0: no limit) is what is left for the loop from now on, its
+    last validation included. every: epochs between two validations; validation: seconds of one, as far as known beforehand.
+
+    The share that is done drives the schedule: it never falls, and it ends at 1 however often the plan changes, because each
+    step takes an equal part of what is left of it.
     """
 
     _settle = 3
+    """Steps that count as warming up: kernels are chosen and memory is found in them."""
 
-    def __init__(self, *, steps_per_epoch: int, epochs: int, seconds: float, now: Callable[[], float] = time.monotonic) -> None:
+    _window = 0.2
+    """Share of the steps so far over which their time is a mean: a machine that slows is noticed, a single stall is not."""
+
+    def __init__(
+        self,
+        *,
+        steps_per_epoch: int,
+        epochs: int,
+        seconds: float,
+        every: int = 1,
+        validation: float = 0.0,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._now = now
         self._most = steps_per_epoch * epochs
+        self._period = max(1, every * steps_per_epoch)
         self._began = now()
         self._seconds = seconds
-        self._settled_at = self._began
+        self._validation = validation
+        self._paused = 0.0
         self._first = 0
+        self._ticks: deque[tuple[int, float]] = deque()
         self.step = 0
         self.total = self._most
         self.done = 0.0
 
-    def resume(self, step: int, total: int, spent: float) -> None:
+    def state(self) -> dict[str, float]:
+        """Return what `resume` takes, as plain JSON values."""
+        return {"step": self.step, "total": self.total, "spent": self.spent, "done": self.done}
+
+    def resume(self, step: int, total: int, spent: float, done: float) -> None:
         """Continue at `step` of a plan of `total`, `spent` seconds of the budget being gone."""
         self.step, self.total, self._first = step, total, step
         self._began -= spent
-        self.done = step / max(1, total)
+        self.done = done
 
     @property
     def spent(self) -> float:
@@ -40,23 +66,66 @@ class Clock:
     @property
     def left(self) -> float:
         """Return an estimate of the seconds until the plan is done."""
-        return max(0.0, self._step_seconds() * (self.total - self.step))
+        steps = self.total - self.step
+        return max(0.0, steps * self._step_seconds() + self._validations(steps) * self._validation)
 
     @property
     def over(self) -> bool:
-        """Return True when the planned steps are done or the budget is spent."""
-        return self.step >= self.total or (self._seconds > 0 and self.spent >= self._seconds)
+        """Return True when the planned steps are done, or only the last validation fits. One step is always taken."""
+        late = self._seconds > 0 and self.spent + self._validation >= self._seconds
+        return self.step >= self.total or (late and self.step > self._first)
+
+    @property
+    def unused(self) -> float:
+        """Return the seconds of the budget that the planned epochs did not need; 0 without a budget or where it ran out."""
+        return max(0.0, self._seconds - self.spent) if self._seconds > 0 and self.step >= self._most else 0.0
+
+    @contextmanager
+    def pause(self, *, validating: bool = False) -> Iterator[None]:
+        """Inside the block time passes, but not that of a step; with `validating` its length is that of later validations."""
+        began = self._now()
+        try:
+            yield
+        finally:
+            seconds = self._now() - began
+            self._paused += seconds
+            if validating:
+                self._validation = seconds
 
     def tick(self) -> None:
         """Count one step and replan."""
         self.step += 1
-        if self.step - self._first == self._settle:
-            self._settled_at = self._now()
-        if self._seconds > 0 and self.step - self._first > self._settle:
-            affordable = int((self._seconds - self.spent) / max(1e-9, self._step_seconds()))
-            self.total = min(self._most, max(self.step, self.step + affordable))
-        self.done = min(1.0, max(self.done, self.step / max(1, self.total)))
+        if self.step - self._first >= self._settle:
+            self._remember()
+        if self._seconds <= 0:
+            self.done = min(1.0, self.step / max(1, self.total))
+            return
+        if len(self._ticks) > 1:
+            self.total = min(self._most, self.step + self._affordable())
+        self.done += (1 - self.done) / max(1, self.total - self.step + 1)
+
+    def _remember(self) -> None:
+        working = self.spent - self._paused
+        self._ticks.append((self.step, working))
+        while self.step - self._ticks[0][0] > max(10, self._window * (self.step - self._first)):
+            self._ticks.popleft()
 
     def _step_seconds(self) -> float:
-        counted = self.step - self._first - self._settle
-        return (self._now() - self._settled_at) / counted if counted > 0 else 0.0
+        if len(self._ticks) < 2:
+            return 0.0
+        (first, began), (last, ended) = self._ticks[0], self._ticks[-1]
+        return (ended - began) / (last - first)
+
+    def _validations(self, steps: int) -> int:
+        """Return how many validations the next `steps` steps bring, the one at the end included."""
+        return math.ceil((self.step % self._period + steps) / self._period)
+
+    def _affordable(self) -> int:
+        """Return the largest number of further steps that fits the budget together with their validations."""
+        left, step = self._seconds - self.spent, max(1e-9, self._step_seconds())
+        about = self._validations(int(max(0.0, left) / (step + self._validation / self._period)))
+        most = 0
+        for validations in range(max(1, about - 1), about + 2):
+            timed = int((left - validations * self._validation) / step)
+            most = max(most, min(timed, validations * self._period - self.step % self._period))
+        return most

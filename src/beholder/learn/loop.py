@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from beholder.base import events
+from beholder.base.spans import span
 from beholder.data.loader import Batches
 from beholder.learn.checkpoint import Optimisers, RunFolder, pack, unpack
 from beholder.learn.clock import Clock
@@ -49,15 +50,22 @@ class Progress:
     epoch: int = 0
     start: int = 0
     stale: int = 0
+    told: float = 0.0
     checkpointed: float = field(default_factory=time.monotonic)
     history: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class Run:
-    """One run of the loop: nets, task, data, plan, and where it is kept."""
+    """One run of the loop: nets, task, data, plan, and where it is kept.
+
+    model:  what the forward pass calls: `net` itself, or what torch.compile made of it
+    scaler: keeps the gradients of fp16 from vanishing; in other precisions it does nothing
+    """
 
     net: nn.Module
+    model: nn.Module
+    scaler: torch.amp.GradScaler
     task: Task
     optimisers: Optimisers
     batches: Batches
@@ -74,20 +82,23 @@ class Run:
         """Train until the plan is done, nothing improves any more, or somebody asks to stop; return the best weights."""
         rates = {id(o): [group["lr"] for group in o.param_groups] for group in self.optimisers.values() for o in group}
         while not (self.clock.over or self.stop or self._gave_up()):
-            loss, right, n = torch.zeros(()), torch.zeros(()), 0
+            loss, right, n = torch.zeros((), device=self.batches.device), torch.zeros((), device=self.batches.device), 0
             for batch in self.batches.epoch(self.at.epoch, start=self.at.start):
                 seed(batch.images.device, (self.settings.seed << 32) + self.clock.step)
                 self._set_rates(rates)
                 for turn in self._turns(batch.images, batch.targets):
                     check_finite(turn.loss, self.clock.step)
-                    turn.loss.backward()  # type: ignore[no-untyped-call]
-                    self._step(turn.who)
-                    loss, right, n = loss + turn.loss.detach().cpu(), right + turn.right.cpu(), n + 1
+                    with span("backward"):
+                        self.scaler.scale(turn.loss).backward()  # type: ignore[no-untyped-call]
+                    with span("optimiser"):
+                        self._step(turn.who)
+                    loss, right, n = loss + turn.loss.detach(), right + turn.right, n + 1
                 if self.average is not None:
-                    self.average.update(self.net)
+                    with span("optimiser"):
+                        self.average.update(self.net)
                 self.clock.tick()
                 self.at.start += 1
-                self._tell(len(batch.indices), float(loss) / n, float(right) / n)
+                self._tell(len(batch.indices), loss, right, n)
                 if self.clock.over or self.stop:
                     break
             self._close_epoch(float(loss) / max(1, n), float(right) / max(1, n))
@@ -97,9 +108,9 @@ class Run:
         self.net.train()
         images = images.contiguous(memory_format=torch.channels_last)
         precision = self.settings.precision
-        turns = self.task(self.net, images, targets, smoothing=self.settings.smoothing, weights=self.settings.weights)
+        turns = self.task(self.model, images, targets, smoothing=self.settings.smoothing, weights=self.settings.weights)
         while True:  # only the forward pass runs under autocast: not the backward pass, not the optimiser
-            with torch.autocast(images.device.type, dtype=precision.dtype, enabled=precision.mixed):
+            with span("forward"), torch.autocast(images.device.type, dtype=precision.dtype, enabled=precision.mixed):
                 turn = next(turns, None)
             if turn is None:
                 return
@@ -107,10 +118,13 @@ class Run:
 
     def _step(self, who: str) -> None:
         if self.settings.clip > 0:
+            for optimiser in self.optimisers[who]:
+                self.scaler.unscale_(optimiser)
             torch.nn.utils.clip_grad_norm_(self.net.parameters(), self.settings.clip)
         for optimiser in self.optimisers[who]:
-            optimiser.step()
+            self.scaler.step(optimiser)
             optimiser.zero_grad(set_to_none=True)
+        self.scaler.update()
 
     def _set_rates(self, rates: dict[int, list[float]]) -> None:
         factor = self.settings.schedule(self.clock.done)
@@ -119,15 +133,20 @@ class Run:
                 for params, rate in zip(optimiser.param_groups, rates[id(optimiser)], strict=True):
                     params["lr"] = rate * factor
 
-    def _tell(self, size: int, loss: float, right: float) -> None:
+    def _tell(self, size: int, loss: Tensor, right: Tensor, n: int) -> None:
+        """Say where the epoch is. `loss`, `right`: sums over `n` turns; reading them makes a device wait, so not often."""
+        now = time.monotonic()
+        if loss.device.type != "cpu" and now - self.at.told < 0.5:
+            return
+        self.at.told = now
         speed = self.clock.step * size / max(1e-9, self.clock.spent)
         events.progress(
             "training",
             self.clock.step,
             self.clock.total,
             epoch=self.at.epoch + 1,
-            loss=f"{loss:.3f}",
-            accuracy=f"{right:.3f}",
+            loss=f"{float(loss) / n:.3f}",
+            accuracy=f"{float(right) / n:.3f}",
             rate=f"{speed:.0f}/s",
             left=f"{self.clock.left:.0f} s",
         )
@@ -147,7 +166,8 @@ class Run:
     def _validate(self, loss: float, right: float) -> None:
         began = time.monotonic()
         net = self.average.net if self.average is not None else self.net
-        valid_loss, score = self.validate(net)
+        with span("evaluate"), self.clock.pause(validating=True):
+            valid_loss, score = self.validate(net)
         self.at.stale = 0 if score > self.best.score else self.at.stale + self.settings.every
         better = self.best.offer(net, score=score, loss=valid_loss, epoch=self.at.epoch)
         self.at.history.append(
@@ -180,14 +200,14 @@ class Run:
             "epoch": self.at.epoch,
             "start": self.at.start,
             "stale": self.at.stale,
-            "step": self.clock.step,
-            "total": self.clock.total,
-            "spent": self.clock.spent,
+            "clock": self.clock.state(),
+            "scaler": self.scaler.state_dict(),
             "updates": self.average.updates if self.average is not None else 0,
             "best": best if self.best.weights else None,
             "history": self.at.history,
         }
-        folder.save(state, pack(self.net, self.optimisers, self.average, self.best))
+        with span("save"), self.clock.pause():
+            folder.save(state, pack(self.net, self.optimisers, self.average, self.best))
         self.at.checkpointed = time.monotonic()
 
     def resume(self, folder: RunFolder) -> None:
@@ -200,5 +220,7 @@ class Run:
             self.average.updates = state["updates"]
         self.at.epoch, self.at.start, self.at.stale = state["epoch"], state["start"], state["stale"]
         self.at.history = state["history"]
-        self.clock.resume(state["step"], state["total"], state["spent"])
-        events.note(f"resumed at step {state['step']} of {state['total']} (epoch {state['epoch'] + 1})")
+        self.clock.resume(**state["clock"])
+        if state["scaler"]:
+            self.scaler.load_state_dict(state["scaler"])
+        events.note(f"resumed at step {self.clock.step} of {self.clock.total} (epoch {state['epoch'] + 1})")

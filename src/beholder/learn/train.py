@@ -27,7 +27,7 @@ from beholder.learn.probe import fit_head
 from beholder.learn.tasks import TASKS
 from beholder.learn.validate import score, validate
 from beholder.learn.watch import Average, Best
-from beholder.machine.device import telling_memory
+from beholder.machine.device import scaler, telling_memory
 from beholder.machine.info import machine
 from beholder.machine.stop import Stop, stopping
 from beholder.nets.features import head
@@ -108,15 +108,18 @@ def _run(prepared: Prepared, net: nn.Module, best: Best, *, seconds: float, fold
         net, chosen.optimiser, lr=chosen.lr, momentum=recipe.momentum, weight_decay=chosen.weight_decay, head=head(net)
     )
     valid = prepared.valid
+    every = max(1, chosen.epochs // 40, round(len(valid.pixels) / max(1, len(prepared.train.pixels))))
     return Run(
         net=net,
+        model=net,
+        scaler=scaler(prepared.normal.device, prepared.precision),
         task=TASKS.load("multi" if prepared.multi else "single"),
         optimisers={"net": made},
         batches=batches,
         validate=lambda net: validate(
             net, valid.pixels, valid.targets, prepared.normal, prepared.precision, multi=prepared.multi
         ),
-        clock=Clock(steps_per_epoch=len(batches), epochs=chosen.epochs, seconds=seconds),
+        clock=Clock(steps_per_epoch=len(batches), epochs=chosen.epochs, seconds=seconds, every=every),
         settings=Settings(
             schedule=SCHEDULES[chosen.schedule],
             precision=prepared.precision,
@@ -124,7 +127,7 @@ def _run(prepared: Prepared, net: nn.Module, best: Best, *, seconds: float, fold
             weights=prepared.weights,
             clip=recipe.clip,
             patience=recipe.patience,
-            every=max(1, chosen.epochs // 40, round(len(valid.pixels) / max(1, len(prepared.train.pixels)))),
+            every=every,
             seed=prepared.recipe.seed,
         ),
         average=Average(net, chosen.averaging) if chosen.averaging > 0 else None,
