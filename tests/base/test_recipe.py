@@ -167,3 +167,9 @@ def test_an_unknown_recipe_names_those_there_are(name: str) -> None:
         load(name)
     assert caught.value.code == "unknown-recipe"
     assert "quick" in caught.value.hint
+
+
+def test_the_essence_leaves_out_what_cannot_change_the_result() -> None:
+    recipe = Recipe().set(lr=0.1, size=32)
+    assert recipe.set(workers=3, memory=7).essence() == recipe
+    assert recipe.set(seed=1).essence() != recipe

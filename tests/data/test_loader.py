@@ -43,9 +43,12 @@ class Torn(Fake):
         raise OSError("the disk is gone")
 
 
-def batches(pixels: Fake, *, batch: int = 4, plan: Augment | None = None, memory: int = 0, seed: int = 3) -> Batches:
+def batches(
+    pixels: Fake, *, batch: int = 4, plan: Augment | None = None, memory: int = 0, seed: int = 3, workers: int = 0
+) -> Batches:
     targets = torch.eye(len(pixels))
-    return Batches(pixels, targets, batch=batch, seed=seed, device="cpu", mean=MEAN, std=STD, plan=plan, memory=memory)
+    normal = {"mean": MEAN, "std": STD}
+    return Batches(pixels, targets, batch=batch, seed=seed, device="cpu", plan=plan, memory=memory, workers=workers, **normal)
 
 
 def normalised(pixels: npt.NDArray[np.uint8]) -> torch.Tensor:
@@ -146,9 +149,23 @@ def test_streaming_reads_a_few_batches_ahead_and_stops_when_left() -> None:
     next(epoch)
     time.sleep(0.2)
     assert len(pixels.read) == 4 * (READY + 1)
-    assert reading() == 1
+    assert 1 <= reading() <= READY
     epoch.close()
     assert reading() == 0
+
+
+@pytest.mark.parametrize("workers", [1, 2, 64])
+def test_the_number_of_workers_changes_no_batch_and_reads_no_further_ahead(workers: int) -> None:
+    plan = preset("strong")
+    pixels = Fake(400, wait=0.0005)
+    epoch = batches(pixels, plan=plan, workers=workers).epoch(1)
+    first = next(epoch)
+    time.sleep(0.1)
+    assert len(pixels.read) == 4 * (READY + 1)
+    expected = batches(Fake(400), plan=plan, memory=1 << 30).epoch(1)
+    for a, b in zip([first, *epoch], expected, strict=True):
+        assert same(a, b)
+        assert torch.equal(a.targets, b.targets)
 
 
 def test_waiting_for_pixels_is_counted() -> None:

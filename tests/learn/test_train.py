@@ -148,7 +148,7 @@ def test_an_interrupted_run_saves_its_best_and_goes_on_bit_identically(
     assert "--resume" in caught.value.hint
     assert beholder.load(out).config["interrupted"]
     assert (tmp_path / "cut.run" / "checkpoint" / "state.json").is_file()
-    resumed = beholder.train(parts, out=out, resume=True, **fields)
+    resumed = beholder.train(parts, out=out, resume=True, workers=2, memory=64, **fields)  # neither can change the result
     assert _same(whole, resumed)
     assert [row["valid_score"] for row in whole.history] == [row["valid_score"] for row in resumed.history]
     assert not (tmp_path / "cut.run").exists()

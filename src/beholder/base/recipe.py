@@ -27,6 +27,7 @@ class DataRecipe:
     strength: factor on every range of the augmentation          on_bad: report | skip | stop
     background: colour under transparent and letter-boxed pixels valid, test: their shares, where the source has no split
     memory: MiB of decoded pixels that may stay in memory (0: a third of what is free)
+    workers: threads that decode and that read batches ahead (0: one per core); like memory, it changes no batch
     """
 
     size: int = field(default=0, metadata={"range": (0, 4096)})
@@ -42,6 +43,7 @@ class DataRecipe:
     valid: float = field(default=0.15, metadata={"range": (0.01, 0.9)})
     test: float = field(default=0.15, metadata={"range": (0.01, 0.9)})
     memory: int = field(default=0, metadata={"range": (0, 1 << 24)})
+    workers: int = field(default=0, metadata={"range": (0, 256)})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,6 +124,10 @@ class Recipe:
                 raise UsageError(f"--set takes NAME=VALUE, not '{text}'", code="bad-set", hint="for example --set train.lr=0.1")
             recipe = _change(recipe, path.strip(), value.strip())
         return recipe
+
+    def essence(self) -> Recipe:
+        """Return the recipe without what cannot change its result: data.memory and data.workers are at their defaults."""
+        return dataclasses.replace(self, data=dataclasses.replace(self.data, memory=0, workers=0))
 
     def toml(self) -> str:
         """Return the recipe as TOML; `from_toml` reads it back to an equal value."""

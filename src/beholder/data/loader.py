@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -56,7 +57,8 @@ class Batches:
 
     pixels:    M pictures; targets: float32 (M, K), one-hot, smoothed or multi-hot
     mean, std: C floats each, in 0..1 units, with which images are normalised
-    memory:    bytes of pixels that may stay on the device; a larger set is read ahead by a thread. The batches are the same.
+    memory:    bytes of pixels that may stay on the device; a larger set is read ahead by threads. The batches are the same.
+    workers:   threads that read ahead, a batch each (0: one per core), at most READY
     stall:     seconds waited for pixels so far
 
     An incomplete last batch is left out, so every step is of the same size; with less than one batch that one is the epoch.
@@ -74,12 +76,14 @@ class Batches:
         std: Sequence[float],
         plan: Augment | None = None,
         memory: int = 0,
+        workers: int = 0,
     ) -> None:
         self.pixels = pixels
         self.batch = min(batch, len(pixels))
         self.seed = seed
         self.device = torch.device(device)
         self.plan = plan or Augment()
+        self.workers = min(workers or os.cpu_count() or 1, READY)
         self.stall = 0.0
         self._targets = targets.to(self.device)
         self._scale, self._offset = _affine(mean, std, self.device)
@@ -109,7 +113,8 @@ class Batches:
                     images = self._resident.index_select(0, torch.from_numpy(positions).to(self.device))
                 yield positions, images
             return
-        with closing(_ahead(steps, lambda positions: _tensor(self.pixels.take(positions), self.device))) as ahead:
+        read = _ahead(steps, lambda positions: _tensor(self.pixels.take(positions), self.device), workers=self.workers)
+        with closing(read) as ahead:
             for positions in steps:
                 began = time.perf_counter()
                 with span("stall"):
@@ -158,14 +163,14 @@ def statistics(pixels: Readable, *, sample: int = 2000) -> tuple[tuple[float, ..
     return tuple((mean / 255).tolist()), tuple((std / 255).tolist())
 
 
-def _ahead(steps: Sequence[I64], work: Callable[[I64], Tensor], *, ready: int = READY) -> Generator[Tensor, None, None]:
-    """Yield `work` of each step in order, computed by a thread while the ones before are in use."""
+def _ahead(steps: Sequence[I64], work: Callable[[I64], Tensor], *, workers: int = 1) -> Generator[Tensor, None, None]:
+    """Yield `work` of each step in order, computed by threads while the ones before are in use."""
     flying: deque[Future[Tensor]] = deque()
-    pool = ThreadPoolExecutor(1, thread_name_prefix="beholder-read-ahead")
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="beholder-read-ahead")
     try:
         for positions in steps:
             flying.append(pool.submit(work, positions))
-            if len(flying) > ready:
+            if len(flying) > READY:
                 yield flying.popleft().result()
         while flying:
             yield flying.popleft().result()

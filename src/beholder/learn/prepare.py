@@ -90,6 +90,7 @@ class Prepared:
             std=self.normal.std,
             plan=self.plan.augment,
             memory=memory,
+            workers=self.recipe.data.workers,
         )
 
 
@@ -190,7 +191,7 @@ def _with_net(
 
 def _decoded(pictures: Pictures, policy: PixelPolicy, recipe: Recipe, said: Said) -> Material:
     pictures = digested(pictures)
-    pixels = cached(pictures, policy, on_bad=recipe.data.on_bad)
+    pixels = cached(pictures, policy, on_bad=recipe.data.on_bad, workers=recipe.data.workers)
     if pixels.bad:
         said.notes.append(
             f"{len(pixels.bad)} pictures could not be read and were left out: {', '.join(bad.key for bad in pixels.bad[:5])}"

@@ -194,7 +194,7 @@ def _identity(prepared: Prepared) -> dict[str, Any]:
         for name, part in (("train", prepared.train), ("valid", prepared.valid))
     }
     return {
-        "recipe": prepared.recipe.toml(),
+        "recipe": prepared.recipe.essence().toml(),
         "net": prepared.created.spec.json(),
         "pixels": prepared.policy.json(),
         **material,

@@ -113,7 +113,7 @@ def _untested(out: Path, parts: Parts, recipe: Recipe) -> Bundle | None:
         return None
     bundle = load(out, trust=True)
     net = bundle.recipe.net if recipe.net.name == "auto" else dataclasses.replace(recipe.net, width=bundle.recipe.net.width)
-    same = bundle.recipe == dataclasses.replace(recipe, net=net) and bundle.splits == splits_of(parts)
+    same = bundle.recipe.essence() == dataclasses.replace(recipe, net=net).essence() and bundle.splits == splits_of(parts)
     if not same or bundle.scores:
         return None
     events.note(f"{out} is trained already; what it lacks is the test")

@@ -85,7 +85,7 @@ def evaluate(bundle: Bundle, source: str | Path | tuple[Any, Any] | Pictures, *,
     pictures = _in_classes_of(bundle, pictures)
     if not len(pictures):
         raise DataError("there is no picture to score", code="empty-part", hint="give more pictures, or a larger data.test")
-    pixels = cached(pictures, bundle.policy, on_bad=bundle.recipe.data.on_bad)
+    pixels = cached(pictures, bundle.policy, on_bad=bundle.recipe.data.on_bad, workers=bundle.recipe.data.workers)
     pictures, known = pictures.take(pixels.rows), [known[i] for i in pixels.rows.tolist()]
     probabilities = _probabilities(bundle, pixels)
     notes += _count(bundle, known)
