@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import importlib
 import math
 import os
 import signal
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,8 +17,12 @@ import torch
 import beholder
 from beholder.base import events
 from beholder.base.errors import DataError, Interrupted, UsageError
-from beholder.learn import loop
-from beholder.learn.watch import NotFiniteError
+from beholder.learn import loop, tasks
+from beholder.learn.checkpoint import RunFolder
+from beholder.learn.tasks import Turn
+from beholder.learn.watch import Guard, NotFiniteError
+
+train_module = importlib.import_module("beholder.learn.train")  # the package's `train` is the verb
 
 
 @pytest.fixture
@@ -171,20 +177,66 @@ def test_resuming_something_else_is_refused(parts: beholder.Parts, tmp_path: Pat
         beholder.train(parts, out=out, net="cnn", epochs=6, batch=8, resume=True)
 
 
-def test_a_loss_that_is_not_finite_stops_before_the_weights_are_spoilt(
+class Poison:
+    """The single-label task whose loss is NaN at the given steps, counted from 0."""
+
+    def __init__(self, *steps: int) -> None:
+        self.steps, self.step, self.task = steps, -1, tasks.single
+
+    def __call__(self, *given: object, **options: object) -> Iterator[Turn]:
+        self.step += 1
+        for turn in self.task(*given, **options):
+            yield replace(turn, loss=turn.loss * math.nan) if self.step in self.steps else turn
+
+
+def _train_poisoned(
+    parts: beholder.Parts, monkeypatch: pytest.MonkeyPatch, *steps: int, **fields: object
+) -> tuple[beholder.Bundle, list[str]]:
+    monkeypatch.setattr(tasks, "single", Poison(*steps))
+    heard: list[events.Event] = []
+    with events.listen(heard.append, alone=True):
+        bundle = beholder.train(parts, net="cnn", epochs=6, batch=8, **fields)
+    return bundle, [event.message for event in heard if event.kind == "warn"]
+
+
+@pytest.mark.parametrize("eager", [True, False])
+def test_a_loss_that_is_not_finite_leads_back_to_the_last_good_state_at_half_the_rate(
+    parts: beholder.Parts, monkeypatch: pytest.MonkeyPatch, eager: bool
+) -> None:
+    if not eager:
+        monkeypatch.setattr(train_module, "Guard", lambda keys, eager: Guard(keys, eager=False))
+    fields = {"schedule": "constant", "lr": 0.01, "optimiser": "adamw", "seed": 1}
+    bundle, warned = _train_poisoned(parts, monkeypatch, 10, **fields)
+    assert [warning for warning in warned if "at step 10 (pictures " in warning and ".png" in warning]
+    assert all(bool(torch.isfinite(value).all()) for value in _weights(bundle).values())
+    assert bundle.history[-1]["lr"] == pytest.approx(0.005)
+    assert bundle.config["valid_score"] == 1.0
+
+
+def test_a_run_that_diverges_twice_stops_and_keeps_its_best_and_its_checkpoint(
     parts: beholder.Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, calls = loop.check_finite, []
+    out = tmp_path / "nan.beholder"
+    with pytest.raises(NotFiniteError, match=r"half the rate too.*at step 12.*the best so far is in") as caught:
+        _train_poisoned(parts, monkeypatch, 10, 13, out=out)
+    assert len(caught.value.keys) == 8
+    assert set(caught.value.keys) <= set(parts.train.keys)
+    kept = beholder.load(out)
+    assert kept.config["interrupted"]
+    assert all(bool(torch.isfinite(value).all()) for value in _weights(kept).values())
+    state, tensors = RunFolder.beside(out).load()
+    assert state["at"]["slowed"] == 0.5
+    assert all(bool(torch.isfinite(value.float()).all()) for value in tensors.values())
 
-    def poisoned(loss: torch.Tensor, step: int) -> None:
-        calls.append(step)
-        real(loss * math.nan if step == 3 else loss, step)
 
-    monkeypatch.setattr(loop, "check_finite", poisoned)
-    with pytest.raises(NotFiniteError, match="step 3"):
-        beholder.train(parts, net="cnn", epochs=5, batch=8, out=tmp_path / "nan.beholder")
-    assert calls == [0, 1, 2, 3]
-    assert not (tmp_path / "nan.beholder").exists()
+def test_a_gradient_that_is_not_finite_is_caught_too(parts: beholder.Parts, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = loop.gradient_norm
+    norms = iter([1.0, 1.0, math.inf, *[1.0] * 100])
+    monkeypatch.setattr(loop, "gradient_norm", lambda net, clip: real(net, clip) * next(norms))
+    heard: list[events.Event] = []
+    with events.listen(heard.append, alone=True):
+        beholder.train(parts, net="cnn", epochs=2, batch=8)
+    assert any("the gradients became inf at step 2" in event.message for event in heard if event.kind == "warn")
 
 
 def test_training_works_off_the_main_thread(parts: beholder.Parts) -> None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +21,27 @@ from beholder.base.files import adopt, file_sha256, folder_atomic, sha256, write
 from beholder.learn.watch import Average, Best
 
 Optimisers = dict[str, list[torch.optim.Optimizer]]
+State = dict[str, Any]
+
+
+class Due:
+    """When something that costs time is to be done again: every so many seconds, but for `share` of the time at most."""
+
+    def __init__(self, every: float, *, share: float = 0.02) -> None:
+        self._every = every
+        self._share = share
+        self._next = time.monotonic() + every
+
+    def __bool__(self) -> bool:
+        return time.monotonic() >= self._next
+
+    @contextmanager
+    def timed(self) -> Iterator[None]:
+        """Do it inside the block; how long that takes decides when it is due again."""
+        began = time.monotonic()
+        yield
+        ended = time.monotonic()
+        self._next = ended + max(self._every, (ended - began) / self._share)
 
 
 @dataclass(frozen=True)
@@ -41,13 +65,15 @@ class RunFolder:
                 hint="move it, or choose another name with --out",
             )
 
-    def begin(self, identity: dict[str, Any], *, resume: bool) -> bool:
+    def begin(self, identity: dict[str, Any], *, resume: bool, machine: dict[str, str] | None = None) -> bool:
         """Start or continue a run; return whether there is a checkpoint to continue from.
 
-        `identity` is what must not have changed in between: recipe, pictures, labels, split. Raises `UsageError` if it has.
+        identity: what must not have changed in between: recipe, pictures, labels, split. Raises `UsageError` if it has.
+        machine:  what may have changed, though then the same weights come out only nearly: device, precision, threads, …
         """
         self.check()
         file = self.path / "run.json"
+        machine = machine or {}
         if resume and not self._whole():
             events.warn(f"{self.path} holds no checkpoint: the run starts from its beginning")
         elif resume:
@@ -59,25 +85,26 @@ class RunFolder:
                     code="other-run",
                     hint="give the same source and options as before, or leave --resume out to start anew",
                 )
+            _tell_changes(before.get("machine"), machine)
             return True
         elif self._whole():
             events.warn(f"an interrupted run in {self.path} is given up", hint="--resume would have gone on with it")
         self.discard()
-        write_atomic(file, json.dumps(identity, indent=1).encode())
+        write_atomic(file, json.dumps({**identity, "machine": machine}, indent=1).encode())
         return False
 
     def _whole(self) -> bool:
         adopt(self.path / "checkpoint")
         return (self.path / "run.json").is_file() and (self.path / "checkpoint" / "state.json").is_file()
 
-    def save(self, state: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+    def save(self, state: State, tensors: dict[str, Tensor]) -> None:
         """Write a checkpoint; the last good one is deleted only after the new one is whole."""
         data = save({name: value.detach().cpu().contiguous() for name, value in tensors.items()})
         with folder_atomic(self.path / "checkpoint") as folder:
             (folder / "state.safetensors").write_bytes(data)
             (folder / "state.json").write_text(json.dumps({**state, "sha256": sha256(data)}), "utf-8")
 
-    def load(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    def load(self) -> tuple[State, dict[str, Tensor]]:
         """Return what `save` was given. Raises `UsageError` if it was damaged since."""
         folder = self.path / "checkpoint"
         file = folder / "state.safetensors"
@@ -89,6 +116,13 @@ class RunFolder:
     def discard(self) -> None:
         """Delete the run folder, once its bundle is whole or the run starts anew."""
         shutil.rmtree(self.path, ignore_errors=True)
+
+
+def _tell_changes(before: object, now: dict[str, str]) -> None:
+    known = before if isinstance(before, dict) else {}
+    changes = [f"{name} {known[name]} → {value}" for name, value in now.items() if name in known and known[name] != value]
+    if changes:
+        events.warn(f"the run goes on elsewhere ({', '.join(changes)}): bits may differ from those of an uninterrupted run")
 
 
 def _read(file: Path) -> dict[str, Any]:
@@ -118,8 +152,13 @@ def pack(net: nn.Module, optimisers: Optimisers, average: Average | None, best: 
     return tensors
 
 
+def copied(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return copies on the CPU that later steps do not change. The best weights are replaced, never changed: they stay."""
+    return {name: value if name.startswith("best.") else value.detach().to("cpu", copy=True) for name, value in tensors.items()}
+
+
 def unpack(tensors: dict[str, Tensor], net: nn.Module, optimisers: Optimisers, average: Average | None, best: Best) -> None:
-    """Put tensors that `pack` returned back where they came from."""
+    """Put copies of tensors that `pack` returned back where they came from."""
 
     def under(prefix: str) -> dict[str, Tensor]:
         return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
@@ -133,7 +172,7 @@ def unpack(tensors: dict[str, Tensor], net: nn.Module, optimisers: Optimisers, a
             states: dict[int, dict[str, Tensor]] = {}
             for name, value in under(f"optim.{who}.{k}.").items():
                 index, _, field = name.partition(".")
-                states.setdefault(int(index), {})[field] = value
+                states.setdefault(int(index), {})[field] = value.clone()
             optimiser.load_state_dict({"state": states, "param_groups": optimiser.state_dict()["param_groups"]})
             _lay_out(optimiser)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -12,17 +14,23 @@ from torch import Tensor, nn
 
 from beholder.base import events
 from beholder.base.spans import span
-from beholder.data.loader import Batches
-from beholder.learn.checkpoint import Optimisers, RunFolder, pack, unpack
+from beholder.data.loader import Batch, Batches
+from beholder.learn.checkpoint import Due, Optimisers, RunFolder, State, copied, pack, unpack
 from beholder.learn.clock import Clock
 from beholder.learn.optim import Schedule
 from beholder.learn.tasks import Task, Turn
-from beholder.learn.watch import Average, Best, check_finite, row
+from beholder.learn.watch import Average, Best, Guard, NotFiniteError, Tally, gradient_norm, row
 from beholder.machine.device import Precision, seed
 from beholder.machine.stop import Stop
 
-Validate = Callable[[nn.Module], tuple[float, float]]
-"""Returns (loss, score) of a net on the validation part; a higher score is better."""
+Validate = Callable[[nn.Module, Callable[[], bool]], tuple[float, float] | None]
+"""Returns (loss, score) of a net on the validation part, the higher the better; None once the second argument says enough."""
+
+WRITE_EVERY = 20.0
+"""Seconds between two checkpoints on disk; more where writing one is slow (`Due`)."""
+
+REMEMBER_EVERY = 1.0
+"""Seconds between two copies in memory, to which a loss that is not finite leads back."""
 
 
 @dataclass(frozen=True)
@@ -45,22 +53,22 @@ class Settings:
 
 @dataclass
 class Progress:
-    """Where a run is: everything but tensors that a checkpoint holds."""
+    """Where a run is. start: steps taken of this epoch; slowed: factor on every rate, below 1 after going back."""
 
     epoch: int = 0
     start: int = 0
     stale: int = 0
-    told: float = 0.0
-    checkpointed: float = field(default_factory=time.monotonic)
+    slowed: float = 1.0
     history: list[dict[str, Any]] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Run:
     """One run of the loop: nets, task, data, plan, and where it is kept.
 
     model:  what the forward pass calls: `net` itself, or what torch.compile made of it
     scaler: keeps the gradients of fp16 from vanishing; in other precisions it does nothing
+    good:   the last state known to be sound; told: when the loop last said how far it is
     """
 
     net: nn.Module
@@ -76,33 +84,52 @@ class Run:
     folder: RunFolder | None
     stop: Stop
     best: Best = field(default_factory=Best)
+    guard: Guard = field(default_factory=Guard)
     at: Progress = field(default_factory=Progress)
+    tally: Tally = field(default_factory=Tally)
+    good: tuple[State, dict[str, Tensor]] | None = None
+    told: float = 0.0
+    written: Due = field(default_factory=lambda: Due(WRITE_EVERY))
+    remembered: Due = field(default_factory=lambda: Due(REMEMBER_EVERY))
 
     def go(self) -> Best:
-        """Train until the plan is done, nothing improves any more, or somebody asks to stop; return the best weights."""
-        rates = {id(o): [group["lr"] for group in o.param_groups] for group in self.optimisers.values() for o in group}
-        while not (self.clock.over or self.stop or self._gave_up()):
-            loss, right, n = torch.zeros((), device=self.batches.device), torch.zeros((), device=self.batches.device), 0
-            for batch in self.batches.epoch(self.at.epoch, start=self.at.start):
-                seed(batch.images.device, (self.settings.seed << 32) + self.clock.step)
-                self._set_rates(rates)
-                for turn in self._turns(batch.images, batch.targets):
-                    check_finite(turn.loss, self.clock.step)
-                    with span("backward"):
-                        self.scaler.scale(turn.loss).backward()  # type: ignore[no-untyped-call]
-                    with span("optimiser"):
-                        self._step(turn.who)
-                    loss, right, n = loss + turn.loss.detach(), right + turn.right, n + 1
-                if self.average is not None:
-                    with span("optimiser"):
-                        self.average.update(self.net)
-                self.clock.tick()
-                self.at.start += 1
-                self._tell(len(batch.indices), loss, right, n)
-                if self.clock.over or self.stop:
-                    break
-            self._close_epoch(float(loss) / max(1, n), float(right) / max(1, n))
+        """Train until the plan is done, nothing improves any more, or somebody asks to stop; return the best weights.
+
+        Raises `NotFiniteError` when a loss or gradient is not finite, and again after going back to the last good state.
+        """
+        rates = {id(o): [group["lr"] for group in o.param_groups] for o in self._each_optimiser()}
+        self._remember()
+        while not self.stop and (self.at.start or not (self.clock.over or self._gave_up())):
+            try:
+                self._epoch(rates)
+                self._close_epoch()
+            except NotFiniteError as error:
+                self._go_back(error)
         return self.best
+
+    def _epoch(self, rates: dict[int, list[float]]) -> None:
+        """Take the steps that are left of the epoch; none where the plan was done and only its validation is missing."""
+        for batch in () if self.clock.over else self.batches.epoch(self.at.epoch, start=self.at.start):
+            self._set_rates(rates)
+            self._learn(batch)
+            self.clock.tick()
+            self.at.start += 1
+            self._tell(len(batch.indices))
+            if self.clock.over or self.stop:
+                break
+            self._keep()
+
+    def _learn(self, batch: Batch) -> None:
+        seed(batch.images.device, (self.settings.seed << 32) + self.clock.step)
+        for turn in self._turns(batch.images, batch.targets):
+            with span("backward"):
+                self.scaler.scale(turn.loss).backward()  # type: ignore[no-untyped-call]
+            with span("optimiser"):
+                self._step(turn, batch.indices)
+            self.tally.add(turn.loss, turn.right)
+        if self.average is not None:
+            with span("optimiser"):
+                self.average.update(self.net)
 
     def _turns(self, images: Tensor, targets: Tensor) -> Iterator[Turn]:
         self.net.train()
@@ -116,77 +143,97 @@ class Run:
                 return
             yield turn
 
-    def _step(self, who: str) -> None:
+    def _step(self, turn: Turn, indices: Tensor) -> None:
+        optimisers = self.optimisers[turn.who]
         if self.settings.clip > 0:
-            for optimiser in self.optimisers[who]:
+            for optimiser in optimisers:
                 self.scaler.unscale_(optimiser)
-            torch.nn.utils.clip_grad_norm_(self.net.parameters(), self.settings.clip)
-        for optimiser in self.optimisers[who]:
+        norm = gradient_norm(self.net, self.settings.clip)
+        # Infinite gradients of fp16 are the scaler's: it leaves the step out and scales less.
+        self.guard.watch(turn, None if self.scaler.is_enabled() else norm, step=self.clock.step, indices=indices)
+        self.guard.shield(optimisers)
+        for optimiser in optimisers:
             self.scaler.step(optimiser)
             optimiser.zero_grad(set_to_none=True)
         self.scaler.update()
 
-    def _set_rates(self, rates: dict[int, list[float]]) -> None:
-        factor = self.settings.schedule(self.clock.done)
-        for group in self.optimisers.values():
-            for optimiser in group:
-                for params, rate in zip(optimiser.param_groups, rates[id(optimiser)], strict=True):
-                    params["lr"] = rate * factor
+    def _each_optimiser(self) -> Iterator[torch.optim.Optimizer]:
+        return itertools.chain.from_iterable(self.optimisers.values())
 
-    def _tell(self, size: int, loss: Tensor, right: Tensor, n: int) -> None:
-        """Say where the epoch is. `loss`, `right`: sums over `n` turns; reading them makes a device wait, so not often."""
+    def _set_rates(self, rates: dict[int, list[float]]) -> None:
+        factor = self.settings.schedule(self.clock.done) * self.at.slowed
+        for optimiser in self._each_optimiser():
+            for params, rate in zip(optimiser.param_groups, rates[id(optimiser)], strict=True):
+                params["lr"] = rate * factor
+
+    def _tell(self, size: int) -> None:
+        """Say how far it is; on a device that the host does not wait for twice a second, as looking makes it wait."""
         now = time.monotonic()
-        if loss.device.type != "cpu" and now - self.at.told < 0.5:
+        if not self.guard.eager and now - self.told < 0.5:
             return
-        self.at.told = now
+        self.told = now
+        self.guard.look()
+        loss, right = self.tally.means()
         speed = self.clock.step * size / max(1e-9, self.clock.spent)
         events.progress(
             "training",
             self.clock.step,
             self.clock.total,
             epoch=self.at.epoch + 1,
-            loss=f"{float(loss) / n:.3f}",
-            accuracy=f"{float(right) / n:.3f}",
+            loss=f"{loss:.3f}",
+            accuracy=f"{right:.3f}",
             rate=f"{speed:.0f}/s",
             left=f"{self.clock.left:.0f} s",
         )
 
-    def _close_epoch(self, loss: float, right: float) -> None:
-        whole, over = self.at.start >= len(self.batches), self.clock.over
-        due = over or (whole and (self.at.epoch + 1) % self.settings.every == 0)
-        if due:
-            self._validate(loss, right)
-        if whole:
-            self.at.epoch, self.at.start = self.at.epoch + 1, 0
-        if self.folder is not None and (self.stop or time.monotonic() - self.at.checkpointed > 20):
-            self._checkpoint(self.folder)
-        if self.stop and not due:  # after the checkpoint, so that a resumed run does not know of it
-            self._validate(loss, right)
+    def _close_epoch(self) -> None:
+        """Validate where that is due, keep the state, and go on to the next epoch.
 
-    def _validate(self, loss: float, right: float) -> None:
+        A validation that somebody broke off is done again by the resumed run: its epoch stays open.
+        """
+        self.guard.look()
+        epoch, means = self.at.epoch, self.tally.means()
+        whole, over = self.at.start >= len(self.batches), self.clock.over
+        due = over or (whole and (epoch + 1) % self.settings.every == 0)
+        if (not due or self._validate(epoch, *means)) and (whole or over):
+            self.at.epoch, self.at.start = epoch + whole, 0
+            self.tally = Tally()
+        if self.stop:
+            self._write()
+        else:
+            self._keep()
+        if self.stop and not due:  # after the checkpoint, so that a resumed run does not know of it
+            self._validate(epoch, *means)
+
+    def _validate(self, epoch: int, loss: float, right: float) -> bool:
+        """Score the net and offer it to the best; return False where that took too long after somebody asked to stop."""
         began = time.monotonic()
         net = self.average.net if self.average is not None else self.net
         with span("evaluate"), self.clock.pause(validating=True):
-            valid_loss, score = self.validate(net)
+            found = self.validate(net, lambda: self.stop.late)
+        if found is None:
+            return False
+        valid_loss, score = found
         self.at.stale = 0 if score > self.best.score else self.at.stale + self.settings.every
-        better = self.best.offer(net, score=score, loss=valid_loss, epoch=self.at.epoch)
+        better = self.best.offer(net, score=score, loss=valid_loss, epoch=epoch)
         self.at.history.append(
             row(
-                epoch=self.at.epoch + 1,
+                epoch=epoch + 1,
                 step=self.clock.step,
                 seconds=self.clock.spent,
                 loss=loss,
                 accuracy=right,
                 valid_loss=valid_loss,
                 valid_score=score,
-                lr=float(next(iter(self.optimisers.values()))[0].param_groups[0]["lr"]),
+                lr=float(next(self._each_optimiser()).param_groups[0]["lr"]),
                 validation_seconds=time.monotonic() - began,
             )
         )
         events.note(
-            f"epoch {self.at.epoch + 1}: loss {loss:.3f}, validation loss {valid_loss:.3f}, "
+            f"epoch {epoch + 1}: loss {loss:.3f}, validation loss {valid_loss:.3f}, "
             f"validation score {score:.4f}{' (best so far)' if better else ''}"
         )
+        return True
 
     def _gave_up(self) -> bool:
         gave_up = 0 < self.settings.patience <= self.at.stale
@@ -194,33 +241,67 @@ class Run:
             events.note(f"stopped early: {self.at.stale} epochs without a better score")
         return gave_up
 
-    def _checkpoint(self, folder: RunFolder) -> None:
+    def _keep(self) -> None:
+        """Keep the present state where that is due: on disk, or else in memory."""
+        if self.folder is not None and self.written:
+            self._write()
+        elif self.remembered:
+            self._remember()
+
+    def _remember(self) -> None:
+        with self.remembered.timed(), span("save"), self.clock.pause():
+            self.guard.look()
+            tensors = copied(pack(self.net, self.optimisers, self.average, self.best))
+            self.guard.check(tensors, step=self.clock.step)
+            self.good = self._state(), tensors
+
+    def _write(self) -> None:
+        with self.written.timed():
+            self._remember()
+            if self.folder is not None and self.good is not None:
+                with span("save"), self.clock.pause():
+                    self.folder.save(*self.good)
+
+    def _state(self) -> State:
+        """Return all of a run that is not tensors, as plain JSON values."""
         best = {"score": self.best.score, "loss": self.best.loss, "epoch": self.best.epoch}
-        state = {
-            "epoch": self.at.epoch,
-            "start": self.at.start,
-            "stale": self.at.stale,
+        return {
+            "at": dataclasses.asdict(self.at),
+            "tally": self.tally.state(),
             "clock": self.clock.state(),
             "scaler": self.scaler.state_dict(),
             "updates": self.average.updates if self.average is not None else 0,
             "best": best if self.best.weights else None,
-            "history": self.at.history,
         }
-        with span("save"), self.clock.pause():
-            folder.save(state, pack(self.net, self.optimisers, self.average, self.best))
-        self.at.checkpointed = time.monotonic()
+
+    def _set(self, state: State, tensors: dict[str, Tensor], best: Best) -> None:
+        unpack(tensors, self.net, self.optimisers, self.average, best)
+        if self.average is not None:
+            self.average.updates = state["updates"]
+        self.at = Progress(**state["at"])
+        self.at.history = list(self.at.history)
+        self.tally.set(*state["tally"])
+        if state["scaler"]:
+            self.scaler.load_state_dict(state["scaler"])
+
+    def _go_back(self, error: NotFiniteError) -> None:
+        """Return to the last good state, to go on at half the rate; raise `error` at the second time."""
+        assert self.good is not None
+        self._set(*self.good, Best())  # the best so far was sound when it was offered: it stays
+        self.guard.forget()
+        for optimiser in self._each_optimiser():
+            optimiser.zero_grad(set_to_none=True)
+        tried, self.at.slowed = self.at.slowed < 1, 0.5
+        self._write()
+        if tried:
+            raise error
+        events.warn(f"{error.message}; going on at half the rate from epoch {self.at.epoch + 1}, step {self.at.start}")
 
     def resume(self, folder: RunFolder) -> None:
         """Go back to the checkpoint in `folder`; `go` then continues from there."""
         state, tensors = folder.load()
-        unpack(tensors, self.net, self.optimisers, self.average, self.best)
+        self._set(state, tensors, self.best)
         if state["best"]:
             self.best.score, self.best.loss, self.best.epoch = (state["best"][name] for name in ("score", "loss", "epoch"))
-        if self.average is not None:
-            self.average.updates = state["updates"]
-        self.at.epoch, self.at.start, self.at.stale = state["epoch"], state["start"], state["stale"]
-        self.at.history = state["history"]
         self.clock.resume(**state["clock"])
-        if state["scaler"]:
-            self.scaler.load_state_dict(state["scaler"])
-        events.note(f"resumed at step {self.clock.step} of {self.clock.total} (epoch {state['epoch'] + 1})")
+        events.note(f"resumed at step {self.clock.step} of {self.clock.total} (epoch {self.at.epoch + 1})")

@@ -26,7 +26,7 @@ from beholder.learn.prepare import Prepared, check_scales, prepare
 from beholder.learn.probe import fit_head
 from beholder.learn.tasks import TASKS
 from beholder.learn.validate import score, validate
-from beholder.learn.watch import Average, Best
+from beholder.learn.watch import Average, Best, Guard, NotFiniteError
 from beholder.machine.device import scaler, telling_memory
 from beholder.machine.info import machine
 from beholder.machine.stop import Stop, stopping
@@ -60,7 +60,7 @@ def train(
         check_place(path)
         folder.check()
     prepared = prepare(parts, asked)
-    going_on = folder.begin(_identity(prepared), resume=resume) if folder is not None else False
+    going_on = folder.begin(_identity(prepared), resume=resume, machine=_machine(prepared)) if folder is not None else False
     with stopping() as stop:
         best, net = Best(), prepared.created.net
         if not going_on:
@@ -73,15 +73,15 @@ def train(
         run = _run(prepared, net, best, seconds=_seconds(prepared, parts, began), folder=folder, stop=stop)
         if going_on and folder is not None:
             run.resume(folder)
-        with telling_memory(prepared.plan.batch):
-            run.go()
+        diverged = _go(run, prepared.plan.batch)
         events.step(5, "validation", _when(best))
-        bundle = _bundle(prepared, parts, run, seconds=time.monotonic() - began)
-        saved = path is not None and (not stop or (bool(best.weights) and not finished(path)))
+        cut = bool(stop) or diverged is not None
+        bundle = _bundle(prepared, parts, run, seconds=time.monotonic() - began, cut=cut)
+        saved = path is not None and (not cut or (bool(best.weights) and not finished(path)))
         if path is not None and saved:
             bundle.save(path)
-    if stop:
-        raise _interrupted(stop, run, path, saved=saved)
+    if cut:
+        raise _given_up(diverged, path, saved=saved) if diverged else _interrupted(stop, run, path, saved=saved)
     if folder is not None:
         folder.discard()
     return bundle
@@ -102,6 +102,24 @@ def _interrupted(stop: Stop, run: Run, path: Path | None, *, saved: bool) -> Int
     return stop.error(f"{at}; {where}", hint="run the same command with --resume to go on")
 
 
+def _go(run: Run, batch: int) -> NotFiniteError | None:
+    """Train; return the error of a run that diverged and could not be saved, so that its best is kept before it is raised."""
+    try:
+        with telling_memory(batch):
+            run.go()
+    except NotFiniteError as error:
+        return error
+    return None
+
+
+def _given_up(error: NotFiniteError, path: Path | None, *, saved: bool) -> NotFiniteError:
+    """Return the error of a run that diverged at half the rate too: with what is kept of it."""
+    kept = "" if path is None else f"; the best so far is in {path}" if saved else f"; {path} is as it was before"
+    said = NotFiniteError(f"at half the rate too, {error.message}{kept}")
+    said.keys = error.keys
+    return said
+
+
 def _run(prepared: Prepared, net: nn.Module, best: Best, *, seconds: float, folder: RunFolder | None, stop: Stop) -> Run:
     recipe, chosen, batches = prepared.recipe.train, prepared.plan, prepared.batches()
     made = optimiser(
@@ -116,8 +134,8 @@ def _run(prepared: Prepared, net: nn.Module, best: Best, *, seconds: float, fold
         task=TASKS.load("multi" if prepared.multi else "single"),
         optimisers={"net": made},
         batches=batches,
-        validate=lambda net: validate(
-            net, valid.pixels, valid.targets, prepared.normal, prepared.precision, multi=prepared.multi
+        validate=lambda net, enough: validate(
+            net, valid.pixels, valid.targets, prepared.normal, prepared.precision, multi=prepared.multi, enough=enough
         ),
         clock=Clock(steps_per_epoch=len(batches), epochs=chosen.epochs, seconds=seconds, every=every),
         settings=Settings(
@@ -134,6 +152,7 @@ def _run(prepared: Prepared, net: nn.Module, best: Best, *, seconds: float, fold
         folder=folder,
         stop=stop,
         best=best,
+        guard=Guard(prepared.train.pictures.keys, eager=prepared.normal.device.type == "cpu"),
     )
 
 
@@ -153,7 +172,9 @@ def _probe(prepared: Prepared, best: Best, stop: Stop, *, seconds: float) -> Non
         seconds=seconds,
     )
     if fitted:
-        loss, reached = validate(net, valid.pixels, valid.targets, prepared.normal, prepared.precision, multi=multi)
+        found = validate(net, valid.pixels, valid.targets, prepared.normal, prepared.precision, multi=multi)
+        assert found is not None  # nobody says enough
+        loss, reached = found
         best.offer(net, score=reached, loss=loss, epoch=-1)
         _forget(head(net))
         prepared.said(f"a linear head on frozen features reaches {reached:.4f} on validation; training has to beat it")
@@ -194,11 +215,21 @@ def _identity(prepared: Prepared) -> dict[str, Any]:
         for name, part in (("train", prepared.train), ("valid", prepared.valid))
     }
     return {
-        "recipe": prepared.recipe.essence().toml(),
+        "recipe": prepared.recipe.essence().set(minutes=0.0, precision="auto").toml(),  # these two may change, see `_machine`
         "net": prepared.created.spec.json(),
         "pixels": prepared.policy.json(),
         **material,
         **labels,
+    }
+
+
+def _machine(prepared: Prepared) -> dict[str, str]:
+    """Return what the bits of the weights depend on besides the recipe and the pictures."""
+    facts = machine()
+    return {
+        **{name: facts[name] for name in ("device_name", "torch")},
+        "threads": str(torch.get_num_threads()),
+        "precision": prepared.precision.name,
     }
 
 
@@ -231,7 +262,7 @@ def _config(prepared: Prepared) -> dict[str, Any]:
     return config
 
 
-def _bundle(prepared: Prepared, parts: Parts, run: Run, *, seconds: float) -> Bundle:
+def _bundle(prepared: Prepared, parts: Parts, run: Run, *, seconds: float, cut: bool) -> Bundle:
     """Return the bundle with the best weights on validation, on the CPU."""
     net = prepared.created.net
     if run.best.weights:
@@ -246,7 +277,7 @@ def _bundle(prepared: Prepared, parts: Parts, run: Run, *, seconds: float) -> Bu
         "seconds": round(seconds, 2),
         "parts": {name: len(pictures) for name, pictures in parts.items()},
         "valid_score": run.best.score if math.isfinite(run.best.score) else None,
-        "interrupted": bool(run.stop),
+        "interrupted": cut,
         "notes": [*parts.train.notes, *prepared.said.notes],
     }
     return Bundle(config, net.to("cpu").eval(), prepared.recipe, history=run.at.history, splits=splits_of(parts))

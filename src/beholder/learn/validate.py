@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -24,14 +26,26 @@ def score(logits: Tensor, targets: Tensor, *, multi: bool) -> float:
 
 @torch.inference_mode()
 def validate(
-    net: nn.Module, pixels: Readable, targets: Tensor, normal: Normal, precision: Precision, *, multi: bool
-) -> tuple[float, float]:
-    """Return (loss, score) of `net` on pixels with targets float32 (N, K); the net is left in evaluation mode."""
+    net: nn.Module,
+    pixels: Readable,
+    targets: Tensor,
+    normal: Normal,
+    precision: Precision,
+    *,
+    multi: bool,
+    enough: Callable[[], bool] = bool,
+) -> tuple[float, float] | None:
+    """Return (loss, score) of `net` on pixels with targets float32 (N, K); the net is left in evaluation mode.
+
+    `enough` is asked before each batch; None is returned once it says so.
+    """
     net.eval()
     rows = []
     for images in plain(
         pixels, batch=256 if pixels.shape[-1] <= 96 else 64, device=normal.device, mean=normal.mean, std=normal.std
     ):
+        if enough():
+            return None
         with torch.autocast(images.device.type, dtype=precision.dtype, enabled=precision.mixed):
             rows.append(net(images.contiguous(memory_format=torch.channels_last)).float().cpu())
     logits = torch.cat(rows)

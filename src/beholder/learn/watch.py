@@ -1,9 +1,11 @@
-"""What the loop is watched with: the average of the weights, the best so far, and losses that are not finite."""
+"""What the loop is watched with: the average of the weights, the best so far, the epoch's sums, and what is not finite."""
 
 from __future__ import annotations
 
 import copy
 import math
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from beholder.base.errors import BeholderError
+from beholder.learn.tasks import Turn
 
 Weights = dict[str, Tensor]
 
@@ -61,18 +64,116 @@ class Best:
         return True
 
 
+class Tally:
+    """Sums of an epoch's losses and shares of right answers, kept on the device: adding to them waits for nothing."""
+
+    def __init__(self) -> None:
+        self._sums: Tensor | None = None
+        self._turns = 0
+
+    def add(self, loss: Tensor, right: Tensor) -> None:
+        """Add one turn: two scalar tensors."""
+        both = torch.stack([loss.detach().float(), right.detach().float()])
+        self._sums = both if self._sums is None else self._sums.to(both.device) + both
+        self._turns += 1
+
+    def means(self) -> tuple[float, float]:
+        """Return the mean loss and the mean share of right answers so far, 0 before the first turn. Waits for the device."""
+        loss, right, turns = self.state()
+        return loss / max(1, turns), right / max(1, turns)
+
+    def state(self) -> tuple[float, float, int]:
+        """Return the sums as they are, exactly, and the number of turns; `set` takes them."""
+        loss, right = self._sums.tolist() if self._sums is not None else (0.0, 0.0)
+        return loss, right, self._turns
+
+    def set(self, loss: float, right: float, turns: int) -> None:
+        """Go on from sums that `state` returned; 0, 0, 0 begins anew."""
+        self._sums = torch.tensor([loss, right]) if turns else None
+        self._turns = turns
+
+
 class NotFiniteError(BeholderError):
-    """The loss or a gradient became infinite or NaN; the optimiser did not step."""
+    """The loss or a gradient became infinite or NaN; the optimiser did not step. keys: the pictures of that batch."""
 
-
-def check_finite(loss: Tensor, step: int) -> None:
-    """Raise `NotFiniteError` before the optimiser sees a loss that is not finite."""
-    if not bool(torch.isfinite(loss)):
-        raise NotFiniteError(
-            f"the loss became {loss.item()} at step {step}",
+    def __init__(self, what: str, *, keys: Sequence[str] = ()) -> None:
+        some = ", ".join(keys[:3]) + (f" and {len(keys) - 3} more" if len(keys) > 3 else "")
+        super().__init__(
+            f"{what} (pictures {some})" if some else what,
             code="not-finite",
             hint="lower the rate (--set train.lr=…), clip gradients (train.clip=1) or train in fp32 (train.precision=fp32)",
         )
+        self.keys = tuple(keys)
+
+
+class Guard:
+    """Keeps losses and gradients that are not finite from the weights.
+
+    eager: every turn is looked at before its optimiser steps; that costs nothing on a CPU. On other devices it would make
+    the host wait, so there the number of the first bad step stays on the device, fused optimisers are told by it not to
+    step, and the host looks now and then, and before anything is kept. What came after the bad step is thrown away.
+    keys: the name of each picture, by its position in the pixels.
+    """
+
+    def __init__(self, keys: Sequence[str] = (), *, eager: bool = True) -> None:
+        self._keys = keys
+        self.eager = eager
+        self._first: Tensor | None = None
+        self._recent: deque[tuple[int, Tensor]] = deque(maxlen=1024)
+        self._never: frozenset[str] | None = None
+
+    def watch(self, turn: Turn, norm: Tensor | None, *, step: int, indices: Tensor) -> None:
+        """Take note of a turn's loss and the norm of its gradients (None: not of interest) before the optimiser steps.
+
+        Raises `NotFiniteError` at once if `eager`, else `look` does.
+        """
+        self._recent.append((step, indices))
+        loss = turn.loss.detach()
+        if self.eager:
+            if not math.isfinite(float(loss)):
+                raise NotFiniteError(f"the loss became {float(loss)} at step {step}", keys=self._pictures(step))
+            if norm is not None and not math.isfinite(float(norm)):
+                raise NotFiniteError(f"the gradients became {float(norm)} at step {step}", keys=self._pictures(step))
+            return
+        bad = ~torch.isfinite(loss if norm is None else loss + norm)
+        before = self._first if self._first is not None else torch.full_like(bad, -1, dtype=torch.float32)
+        self._first = torch.where((before < 0) & bad, float(step), before)
+
+    def shield(self, optimisers: Iterable[torch.optim.Optimizer]) -> None:
+        """Tell fused optimisers not to step once something was not finite; nothing waits for the device."""
+        if self._first is not None:
+            flag = (self._first >= 0).float()
+            for optimiser in optimisers:
+                optimiser.found_inf = flag  # type: ignore[attr-defined]  # as torch.amp.GradScaler tells them
+
+    def look(self) -> None:
+        """Raise `NotFiniteError` if anything so far was not finite. Waits for the device."""
+        first = int(self._first) if self._first is not None else -1
+        if first >= 0:
+            raise NotFiniteError(f"the loss or a gradient was not finite at step {first}", keys=self._pictures(first))
+
+    def check(self, tensors: Mapping[str, Tensor], *, step: int) -> None:
+        """Raise `NotFiniteError` if a tensor is not finite that was so at the first call (masks of attention never are)."""
+        found = frozenset(name for name, value in tensors.items() if not math.isfinite(float(value.float().sum())))
+        self._never = found if self._never is None else self._never
+        if found - self._never:
+            raise NotFiniteError(f"{min(found - self._never)} is not finite after step {step}")
+
+    def forget(self) -> None:
+        """Begin anew, once the last good state is back in place."""
+        self._first = None
+        self._recent.clear()
+
+    def _pictures(self, step: int) -> list[str]:
+        indices = next((indices.tolist() for number, indices in self._recent if number == step), [])
+        return [self._keys[k] for k in indices] if self._keys else []
+
+
+def gradient_norm(net: nn.Module, clip: float) -> Tensor:
+    """Return the norm of all gradients, a scalar on their device; with `clip` > 0 they are scaled down to that norm."""
+    if clip > 0:
+        return torch.nn.utils.clip_grad_norm_(net.parameters(), clip)
+    return torch.nn.utils.get_total_norm([p.grad for p in net.parameters() if p.grad is not None])
 
 
 def row(**figures: Any) -> dict[str, Any]:

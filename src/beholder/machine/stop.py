@@ -4,21 +4,31 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 from beholder.base.errors import Interrupted
 
+PATIENCE = 2.0
+"""Seconds that a validation under way may still take after somebody asked to stop: all is to be left within 5."""
+
 
 class Stop:
-    """Whether somebody asked to stop. `signal` is the number of the signal received, 0 before that."""
+    """Whether somebody asked to stop. signal: the number of the signal received, 0 before that; asked: when, monotonic."""
 
     def __init__(self) -> None:
         self.signal = 0
+        self.asked = 0.0
 
     def __bool__(self) -> bool:
         return self.signal != 0
+
+    @property
+    def late(self) -> bool:
+        """Return True once it is time to drop what is under way: `PATIENCE` seconds after somebody asked to stop."""
+        return self.signal != 0 and time.monotonic() - self.asked > PATIENCE
 
     def error(self, message: str, *, hint: str = "") -> Interrupted:
         """Return the error to leave with once everything is saved: exit code 130 for Ctrl-C, 143 for SIGTERM."""
@@ -39,7 +49,7 @@ def stopping() -> Iterator[Stop]:
     def note(number: int, _frame: FrameType | None) -> None:
         if stop:
             raise KeyboardInterrupt
-        stop.signal = number
+        stop.signal, stop.asked = number, time.monotonic()
 
     before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
