@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import math
 import os
 import signal
@@ -159,6 +160,23 @@ def test_an_interrupted_run_saves_its_best_and_goes_on_bit_identically(
     assert [row["valid_score"] for row in whole.history] == [row["valid_score"] for row in resumed.history]
     assert not (tmp_path / "cut.run").exists()
     assert not beholder.load(out).config["interrupted"]
+
+
+def test_the_scaler_of_fp16_is_part_of_the_checkpoint(
+    parts: beholder.Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It begins too high and leaves out steps until it is low enough, so a resumed run with a new one would end elsewhere."""
+    high = 2.0**24
+    monkeypatch.setattr("beholder.learn.train.scaler", lambda *_: torch.amp.GradScaler("cpu", init_scale=high))
+    fields = {"net": "cnn", "epochs": 5, "batch": 8, "precision": "fp16", "augment": "none"}
+    whole = beholder.train(parts, **fields)
+    assert whole.config["precision"] == "fp16"
+    out = tmp_path / "cut.beholder"
+    with events.listen(_SignalAt(7), alone=True), pytest.raises(Interrupted):
+        beholder.train(parts, out=out, **fields)
+    state = json.loads((tmp_path / "cut.run" / "checkpoint" / "state.json").read_text())
+    assert 0 < state["scaler"]["scale"] < high
+    assert _same(whole, beholder.train(parts, out=out, resume=True, **fields))
 
 
 def test_a_finished_bundle_is_not_replaced_by_an_interrupted_run(parts: beholder.Parts, tmp_path: Path) -> None:

@@ -1,10 +1,19 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pytest
 import torch
 
-from beholder.base.errors import MachineError
+from beholder.base.errors import MachineError, UsageError
 from beholder.machine import device as room
+
+CPU = torch.device("cpu")
+
+
+def _on_chip(patch: pytest.MonkeyPatch, flags: set[str], seconds: Mapping[str, float]) -> None:
+    patch.setattr(room, "flags", lambda: frozenset(flags))
+    patch.setattr(room, "trial", lambda on, names: {name: seconds[name] for name in names if name in seconds})
 
 
 @pytest.mark.parametrize(
@@ -14,15 +23,36 @@ from beholder.machine import device as room
 def test_precision_follows_the_chip_and_says_why(
     monkeypatch: pytest.MonkeyPatch, flags: set[str], name: str, words: str
 ) -> None:
-    monkeypatch.setattr(room, "_cpu_flags", lambda: frozenset(flags))
-    found = room.precision(torch.device("cpu"))
+    _on_chip(monkeypatch, flags, {"fp32": 0.04, "bf16": 0.01})
+    found = room.precision(CPU)
     assert (found.name, found.mixed) == (name, name != "fp32")
     assert words in found.reason
+    assert ("4.0 times as fast" in found.reason) == (name == "bf16")
+    assert ("stay fp32" in found.reason) == found.mixed
 
 
-def test_what_is_asked_for_is_taken_unless_it_cannot_train() -> None:
-    assert room.precision(torch.device("cpu"), "bf16").dtype is torch.bfloat16
-    assert room.precision(torch.device("cpu"), "fp32").reason == "asked for"
+@pytest.mark.parametrize("seconds", [{"fp32": 0.04, "bf16": 0.05}, {"fp32": 0.04, "bf16": 0.039}, {"fp32": 0.04}])
+def test_a_precision_that_gains_nothing_here_is_not_taken(monkeypatch: pytest.MonkeyPatch, seconds: dict[str, float]) -> None:
+    _on_chip(monkeypatch, {"avx512_bf16"}, seconds)
+    found = room.precision(CPU)
+    assert (found.name, found.seconds) == ("fp32", seconds)
+    assert "40.0 ms in fp32" in found.reason
+    assert "bf16 gains nothing" in found.reason
+
+
+def test_what_is_asked_for_is_taken_unless_it_cannot_train(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert room.precision(CPU, "bf16").dtype is torch.bfloat16
+    assert room.precision(CPU, "fp32").reason == "asked for"
+    monkeypatch.setattr(room, "trains", lambda on, name: False)
+    assert room.precision(CPU, "fp32").name == "fp32"
+    with pytest.raises(UsageError, match="fp16 is not possible") as caught:
+        room.precision(CPU, "fp16")
+    assert "auto" in caught.value.hint
+
+
+def test_the_scaler_is_there_for_fp16_only() -> None:
+    assert room.scaler(CPU, room.Precision("fp16", torch.float16, "")).is_enabled()
+    assert not room.scaler(CPU, room.Precision("bf16", torch.bfloat16, "")).is_enabled()
 
 
 def test_too_little_memory_is_said_with_a_way_out() -> None:
@@ -32,4 +62,4 @@ def test_too_little_memory_is_said_with_a_way_out() -> None:
 
 
 def test_memory_is_a_positive_number_of_bytes() -> None:
-    assert room.free_memory(torch.device("cpu")) > 2**20
+    assert room.free_memory(CPU) > 2**20

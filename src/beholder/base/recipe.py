@@ -69,7 +69,7 @@ class TrainRecipe:
 
     epochs, batch, lr: 0 = chosen                                minutes: wall-clock budget (0: none)
     optimiser: auto | sgd | adam | adamw | muon                  schedule: auto | constant | cosine | onecycle | trapezoid
-    precision: auto | fp32 | bf16                                averaging: decay of the weights' moving average (0: off)
+    precision: auto | fp32 | bf16 | fp16                         averaging: decay of the weights' moving average (0: off)
     class_weights: none | balanced                               clip: largest norm of the gradient (0: off)
     patience: epochs without a better validation score before stopping early (0: never)
     effort: factor on the number of epochs that is chosen
@@ -90,7 +90,7 @@ class TrainRecipe:
     clip: float = field(default=0.0, metadata={"range": (0.0, 1e6)})
     averaging: float = field(default=0.999, metadata={"range": (0.0, 0.99999)})
     patience: int = field(default=0, metadata={"range": (0, 100_000)})
-    precision: str = field(default="auto", metadata={"choices": ("auto", "fp32", "bf16")})
+    precision: str = field(default="auto", metadata={"choices": ("auto", "fp32", "bf16", "fp16")})
     probe: bool = True
     mirror: bool = True
 

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 
-from beholder.base.errors import MachineError
+from beholder.base.errors import MachineError, UsageError
+from beholder.machine.chip import flags
+from beholder.machine.trial import DTYPES, trains, trial
 
 
 @dataclass(frozen=True)
 class Precision:
-    """The dtype that matrix products run in; weights, optimiser state and losses stay float32 (autocast)."""
+    """The dtype that matrix products run in; weights, optimiser state and losses stay float32 (autocast).
+
+    seconds: of one step of the trial that decided, by the name of the precision; empty where there was none
+    """
 
     name: str
     dtype: torch.dtype
     reason: str
+    seconds: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def mixed(self) -> bool:
@@ -26,7 +32,8 @@ class Precision:
         return self.dtype is not torch.float32
 
 
-_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+MASTER = "weights, optimiser state and losses stay fp32"
+"""The rule of mixed precision (Micikevicius et al. 2018, "Mixed precision training", section 3.1)."""
 
 
 def device() -> torch.device:
@@ -39,32 +46,49 @@ def device() -> torch.device:
 
 
 def precision(on: torch.device, asked: str = "auto") -> Precision:
-    """Return the precision to train in: `asked` (fp32 | bf16), or for "auto" what the chip has units for.
+    """Return the precision to train in: `asked` (fp32 | bf16 | fp16), or for "auto" the one that the chip trains faster in.
 
-    fp16 is not among them: its gradients underflow without a loss scaler, which the loop does not have.
+    A lower precision is tried only where the chip has units for it, and taken only where a trial step is faster.
+    Raises `UsageError` for one that torch cannot train in on this device.
     """
     if asked != "auto":
-        return Precision(asked, _DTYPES[asked], "asked for")
+        return _asked(on, asked)
+    name, units = _candidate(on)
+    if name == "fp32":
+        return Precision(name, DTYPES[name], units)
+    seconds = trial(on, ("fp32", name))
+    ratio = seconds["fp32"] / seconds.get(name, float("inf"))
+    found = ", ".join(f"{1000 * value:.1f} ms in {key}" for key, value in seconds.items())
+    words = f"{units}; a trial step took {found}"
+    if ratio > 1.05:
+        return Precision(name, DTYPES[name], f"{words}: {ratio:.1f} times as fast; {MASTER}", seconds)
+    return Precision("fp32", torch.float32, f"{words}: {name} gains nothing here", seconds)
+
+
+def _asked(on: torch.device, name: str) -> Precision:
+    if name != "fp32" and not trains(on, name):
+        raise UsageError(
+            f"train.precision={name} is not possible on this {on.type}",
+            code="no-such-precision",
+            hint="leave it to --set train.precision=auto, or take fp32",
+        )
+    return Precision(name, DTYPES[name], "asked for" + (f"; {MASTER}" if name != "fp32" else ""))
+
+
+def _candidate(on: torch.device) -> tuple[str, str]:
+    """Return the lowest precision that the chip has units for, and which these are."""
     if on.type == "cuda":
         if torch.cuda.is_bf16_supported(including_emulation=False):
-            return Precision("bf16", torch.bfloat16, "this GPU has bf16 matrix units")
-        return Precision("fp32", torch.float32, "this GPU has no bf16 matrix units")
+            return "bf16", "this GPU has bf16 matrix units"
+        if torch.cuda.get_device_capability(on) >= (7, 0):
+            return "fp16", "this GPU has fp16 matrix units and none for bf16"
+        return "fp32", "this GPU has no matrix units for bf16 or fp16"
     if on.type == "cpu":
-        flags = _cpu_flags()
         for flag, words in (("amx_bf16", "AMX"), ("avx512_bf16", "AVX512-BF16")):
-            if flag in flags:
-                return Precision("bf16", torch.bfloat16, f"this CPU has {words}")
-        return Precision("fp32", torch.float32, "this CPU has neither AMX nor AVX512-BF16")
-    return Precision("fp32", torch.float32, f"the safe choice on {on.type}")
-
-
-def _cpu_flags() -> frozenset[str]:
-    try:
-        text = Path("/proc/cpuinfo").read_text("utf-8")
-    except OSError:
-        return frozenset()
-    line = next((line for line in text.splitlines() if line.startswith("flags")), "")
-    return frozenset(line.partition(":")[2].split())
+            if flag in flags():
+                return "bf16", f"this CPU has {words}"
+        return "fp32", "this CPU has neither AMX nor AVX512-BF16"
+    return "fp32", f"the safe choice on {on.type}"
 
 
 def scaler(on: torch.device, precision: Precision) -> torch.amp.GradScaler:

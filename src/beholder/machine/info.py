@@ -11,23 +11,18 @@ from pathlib import Path
 import torch
 
 from beholder.base.files import cache_folder
+from beholder.machine.chip import name
 from beholder.machine.device import device, free_memory, precision
 
 
 def info() -> dict[str, object]:
-    """Return the facts that `beholder info` shows, as plain JSON values. Sizes in bytes."""
+    """Return the facts that `beholder info` shows, as plain JSON values. Sizes in bytes, times in seconds."""
     on = device()
     chosen = precision(on)
     home = cache_folder()
     return {
-        "beholder": version("beholder"),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "torchvision": version("torchvision"),
-        "timm": version("timm"),
+        **machine(),
         "system": platform.platform(),
-        "device": on.type,
-        "device_name": torch.cuda.get_device_name(on) if on.type == "cuda" else _cpu_name(),
         "cores": os.cpu_count() or 1,
         "threads": torch.get_num_threads(),
         "memory_free": free_memory(on),
@@ -35,24 +30,24 @@ def info() -> dict[str, object]:
         "cache": str(home),
         "precision": chosen.name,
         "precision_reason": chosen.reason,
+        "precision_trial": dict(chosen.seconds),
     }
 
 
 def machine() -> dict[str, str]:
     """Return the few facts about this machine that a bundle keeps: names and versions only."""
-    facts = info()
+    on = device()
     return {
-        key: str(facts[key]) for key in ("device", "device_name", "cores", "python", "torch", "torchvision", "timm", "beholder")
+        "beholder": version("beholder"),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "torchvision": version("torchvision"),
+        "timm": version("timm"),
+        "device": on.type,
+        "device_name": name(on),
+        "cores": str(os.cpu_count() or 1),
     }
 
 
 def _existing(path: Path) -> Path:
     return path if path.exists() else _existing(path.parent)
-
-
-def _cpu_name() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
-        return next(line for line in lines if line.startswith("model name")).partition(":")[2].strip()
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()

@@ -1,0 +1,41 @@
+"""What the chip is called, what units it has, and when its work is done."""
+
+from __future__ import annotations
+
+import platform
+from pathlib import Path
+
+import torch
+
+
+def chip(on: torch.device) -> dict[str, object]:
+    """Return what speed depends on, as plain JSON values: the chip's name, threads, and the version of torch."""
+    return {"device": on.type, "name": name(on), "threads": torch.get_num_threads(), "torch": torch.__version__}
+
+
+def name(on: torch.device) -> str:
+    """Return the name of the GPU or the CPU, as its maker calls it."""
+    if on.type == "cuda":
+        return torch.cuda.get_device_name(on)
+    return _field("model name") or platform.processor() or platform.machine()
+
+
+def flags() -> frozenset[str]:
+    """Return the CPU's feature flags as Linux names them; none where the system does not tell."""
+    return frozenset(_field("flags").split())
+
+
+def _field(wanted: str) -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
+    except OSError:
+        return ""
+    return next((line for line in lines if line.startswith(wanted)), "").partition(":")[2].strip()
+
+
+def settled(on: torch.device) -> None:
+    """Wait until the device has done what it was given. A CPU works as it is told, so there is nothing to wait for."""
+    if on.type == "cuda":
+        torch.cuda.synchronize(on)
+    elif on.type == "mps":
+        torch.mps.synchronize()

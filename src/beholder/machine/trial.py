@@ -1,0 +1,98 @@
+"""Which precision trains faster here: a sub-second trial of one small real training step, remembered per machine."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from beholder.base.errors import MachineError
+from beholder.base.files import cache_folder, sha256, write_atomic
+from beholder.machine.chip import chip, settled
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+VERSION = 1
+"""Counts the versions of the trial step: raise it when its figures can no longer be compared with the earlier ones."""
+
+LONGEST = 0.4
+"""Seconds after which no further round is begun; the first steps, in which kernels are chosen, come on top."""
+
+
+def trial(on: torch.device, names: Sequence[str]) -> dict[str, float]:
+    """Return the shortest seconds of one training step (forward, backward) in each precision of `names`.
+
+    The precisions take turns, so that other work on the machine meets all of them. What was measured is kept in the cache
+    folder under the chip, the threads and the version of torch; a precision that cannot train here is not in the result.
+    """
+    path = cache_folder() / "machine" / f"{sha256(json.dumps([VERSION, chip(on), sorted(names)]).encode())[:16]}.json"
+    try:
+        known = dict(json.loads(path.read_text("utf-8"))["seconds"])
+        return {name: float(known[name]) for name in names if name in known}
+    except (OSError, ValueError, KeyError, TypeError):
+        found = _measured(on, names)
+    try:
+        write_atomic(path, json.dumps({"chip": chip(on), "seconds": found}, indent=1).encode())
+    except MachineError:
+        pass  # a cache that cannot be written costs the next run half a second
+    return found
+
+
+def trains(on: torch.device, name: str) -> bool:
+    """Return whether torch can take a training step in this precision on this device at all."""
+    try:
+        _step(on, name, small=True)()
+    except RuntimeError:
+        return False
+    return True
+
+
+def _measured(on: torch.device, names: Sequence[str]) -> dict[str, float]:
+    steps = {name: _step(on, name, small=False) for name in names if trains(on, name)}
+    found = dict.fromkeys(steps, float("inf"))
+    for step in steps.values():
+        step()
+    began = time.perf_counter()
+    while True:
+        for name, step in steps.items():
+            start = time.perf_counter()
+            step()
+            settled(on)
+            found[name] = min(found[name], time.perf_counter() - start)
+        if time.perf_counter() - began > LONGEST:
+            return found
+
+
+def _step(on: torch.device, name: str, *, small: bool) -> Callable[[], None]:
+    """Return a function that takes one step: two convolutions and two matrix products under autocast."""
+    width, batch, side = (16, 2, 8) if small else (64, 32, 16) if on.type == "cpu" else (256, 256, 32)
+    generator = torch.Generator().manual_seed(0)
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(0)
+        net = nn.Sequential(
+            nn.Conv2d(width, 2 * width, 3, padding=1, bias=False),
+            nn.BatchNorm2d(2 * width),
+            nn.GELU(),
+            nn.MaxPool2d(2),
+            nn.Conv2d(2 * width, 2 * width, 3, padding=1),
+            nn.GELU(),
+            nn.Flatten(),
+            nn.Linear(2 * width * (side // 2) ** 2, 4 * width),
+            nn.GELU(),
+            nn.Linear(4 * width, 10),
+        )
+    net.to(on, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    images = torch.randn(batch, width, side, side, generator=generator).to(on).contiguous(memory_format=torch.channels_last)
+    targets = torch.arange(batch, device=on) % 10
+
+    def step() -> None:
+        with torch.autocast(on.type, dtype=DTYPES[name], enabled=name != "fp32"):
+            logits: Tensor = net(images)
+        net.zero_grad(set_to_none=True)
+        F.cross_entropy(logits.float(), targets).backward()  # type: ignore[no-untyped-call]
+
+    return step
