@@ -22,7 +22,7 @@ class Clock:
     _settle = 3
     """Steps that count as warming up: kernels are chosen and memory is found in them."""
 
-    _window = 0.2
+    _window = 0.1
     """Share of the steps so far over which their time is a mean: a machine that slows is noticed, a single stall is not."""
 
     def __init__(
@@ -107,7 +107,7 @@ class Clock:
     def _remember(self) -> None:
         working = self.spent - self._paused
         self._ticks.append((self.step, working))
-        while self.step - self._ticks[0][0] > max(10, self._window * (self.step - self._first)):
+        while self.step - self._ticks[0][0] > max(6, self._window * (self.step - self._first)):
             self._ticks.popleft()
 
     def _step_seconds(self) -> float:
