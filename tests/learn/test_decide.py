@@ -1,13 +1,17 @@
 from __future__ import annotations
 
 import pytest
+from torch import nn
 
 from beholder.base.recipe import Recipe
 from beholder.learn.decide import plan
+from beholder.nets.fastnet import fastnet
+from beholder.nets.plain import cnn
 
 
 def _plan(recipe: Recipe, **changes: object):
-    facts = {"n": 1000, "classes": ("ant", "bee"), "net": "fastnet", "pretrained": False, "size": (32, 32), "batch_norm": True}
+    net = fastnet(channels=3, size=(32, 32), classes=2, width=0.25)
+    facts = {"n": 1000, "classes": ("ant", "bee"), "net": "fastnet", "built": net, "pretrained": False, "size": (32, 32)}
     return plan(recipe, **{**facts, **changes})
 
 
@@ -47,7 +51,7 @@ def test_more_pictures_mean_fewer_epochs_and_larger_batches() -> None:
 
 
 def test_pretrained_nets_are_changed_gently() -> None:
-    fresh, tuned = (_plan(Recipe(), net="timm:vit", batch_norm=False, pretrained=known) for known in (False, True))
+    fresh, tuned = (_plan(Recipe(), net="timm:vit", built=nn.Linear(3, 2), pretrained=known) for known in (False, True))
     assert _plan(Recipe(), net="timm:resnet18", pretrained=True).lr > tuned.lr
     assert tuned.lr < fresh.lr
     assert tuned.epochs < fresh.epochs
@@ -56,3 +60,20 @@ def test_pretrained_nets_are_changed_gently() -> None:
 def test_mixing_is_taken_from_the_recipe() -> None:
     made = _plan(Recipe().set(mixup=0.2, cutmix=1.0))
     assert (made.augment.mixup, made.augment.cutmix) == (0.2, 1.0)
+
+
+def test_progressive_resizing_is_said_and_left_out_for_a_net_of_one_size() -> None:
+    recipe = Recipe().set(grow=0.5)
+    growing = _plan(recipe)
+    assert growing.grow == 0.5
+    assert any("16 × 16" in reason for reason in growing.reasons)
+    fixed = _plan(recipe, built=cnn(channels=3, size=(32, 32), classes=2), net="cnn")
+    assert fixed.grow == 1.0
+    assert any("one size only" in reason for reason in fixed.reasons)
+
+
+def test_the_rate_on_the_sphere_follows_the_root_of_the_batch() -> None:
+    small, large = (_plan(Recipe().set(batch=batch), n=5000) for batch in (500, 2000))
+    assert large.lr == pytest.approx(0.24)
+    assert small.lr == pytest.approx(0.12)
+    assert _plan(Recipe().set(batch=500, lr=0.3), n=5000).lr == 0.3

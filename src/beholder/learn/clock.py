@@ -14,6 +14,7 @@ class Clock:
 
     epochs × steps_per_epoch is the most there can be; `seconds` (0: no limit) is what is left for the loop from now on, its
     last validation included. every: epochs between two validations; validation: seconds of one, as far as known beforehand.
+    dearer: from the share that is done to how many times the mean later step costs what the present one does.
 
     The share that is done drives the schedule: it never falls, and it ends at 1 however often the plan changes, because each
     step takes an equal part of what is left of it.
@@ -33,6 +34,7 @@ class Clock:
         seconds: float,
         every: int = 1,
         validation: float = 0.0,
+        dearer: Callable[[float], float] = lambda _done: 1.0,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._now = now
@@ -41,6 +43,7 @@ class Clock:
         self._began = now()
         self._seconds = seconds
         self._validation = validation
+        self._dearer = dearer
         self._paused = 0.0
         self._first = 0
         self._ticks: deque[tuple[int, float]] = deque()
@@ -111,10 +114,11 @@ class Clock:
             self._ticks.popleft()
 
     def _step_seconds(self) -> float:
+        """Return the seconds that a later step will take on average."""
         if len(self._ticks) < 2:
             return 0.0
         (first, began), (last, ended) = self._ticks[0], self._ticks[-1]
-        return (ended - began) / (last - first)
+        return (ended - began) / (last - first) * self._dearer(self.done)
 
     def _validations(self, steps: int) -> int:
         """Return how many validations the next `steps` steps bring, the one at the end included."""

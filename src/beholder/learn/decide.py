@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,9 @@ from torch import nn
 
 from beholder.base.recipe import Recipe
 from beholder.data.augment import Augment, preset
-from beholder.learn.optim import DECAYS, RATES
+from beholder.learn.grow import size_at
+from beholder.learn.optim import DECAYS, PULL, RATES, SPHERE_RATE
+from beholder.nets.features import resizable, scale_free
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,7 @@ class Plan:
     augment: Augment
     mirror: bool
     averaging: float
+    grow: float
     net: str
     reasons: tuple[str, ...]
 
@@ -37,30 +41,37 @@ class Plan:
 
 
 def plan(
-    recipe: Recipe, *, n: int, classes: tuple[str, ...], net: str, pretrained: bool, size: tuple[int, int], batch_norm: bool
+    recipe: Recipe, *, n: int, classes: tuple[str, ...], net: str, built: nn.Module, pretrained: bool, size: tuple[int, int]
 ) -> Plan:
-    """Return the plan for `n` training pictures of `size` (height, width) and a net that is `pretrained` or not."""
+    """Return the plan for `n` training pictures of `size` (height, width) and the net `built`, which is `pretrained` or not."""
     train = recipe.train
     optimiser = train.optimiser if train.optimiser != "auto" else _optimiser(net, pretrained)
-    lr = train.lr or (_fine(optimiser, batch_norm=batch_norm) if pretrained else RATES[optimiser])
+    batch = min(n, train.batch or _batch(n, net, size))
+    sphere = optimiser == "muon" and scale_free(built)
+    lr = train.lr or (
+        _fine(optimiser, batch_norm=uses_batch_norm(built)) if pretrained else _rate(optimiser, batch, sphere=sphere)
+    )
     augment, mirror, words = _augment(recipe, n=n, classes=classes, size=size, pretrained=pretrained)
-    batch = train.batch or _batch(n, net, size)
+    grow, grows = _grow(recipe, built, size)
     epochs = train.epochs or max(1, round(_epochs(n, pretrained) * train.effort))
     reasons = (
         words,
-        f"training: up to {epochs} epochs of {n} pictures in batches of {min(batch, n)}; {optimiser} at a rate of {lr:g}"
+        *grows,
+        f"training: up to {epochs} epochs of {n} pictures in batches of {batch}; {optimiser} at a rate of {lr:.3g}"
         + (", low because the weights are pretrained" if pretrained else ""),
     )
+    pull = PULL * batch if sphere else DECAYS[optimiser]
     return Plan(
         epochs=epochs,
         batch=batch,
         optimiser=optimiser,
         lr=lr,
-        weight_decay=train.weight_decay if train.weight_decay >= 0 else DECAYS[optimiser],
+        weight_decay=train.weight_decay if train.weight_decay >= 0 else pull,
         schedule=train.schedule if train.schedule != "auto" else "trapezoid" if optimiser == "muon" else "cosine",
         augment=augment,
         mirror=mirror,
         averaging=train.averaging,
+        grow=grow,
         net=net,
         reasons=reasons,
     )
@@ -72,6 +83,22 @@ _FINE_TUNING = {"sgd": 0.005, "adam": 0.0002, "adamw": 0.0003, "muon": 0.002}
 def _fine(optimiser: str, *, batch_norm: bool) -> float:
     """Return the rate for pretrained weights: nets with batch norm bear three times that of transformers (docs/LOG.md)."""
     return _FINE_TUNING[optimiser] * (10 / 3 if batch_norm else 1)
+
+
+def _rate(optimiser: str, batch: int, *, sphere: bool) -> float:
+    """Return the rate for random weights; on the sphere it falls with the root of the batch, as the noise of a step rises."""
+    return SPHERE_RATE * math.sqrt(batch / 2000) if sphere else RATES[optimiser]
+
+
+def _grow(recipe: Recipe, built: nn.Module, size: tuple[int, int]) -> tuple[float, tuple[str, ...]]:
+    """Return the share of the side at which pictures begin, and what is to be said of it."""
+    asked = recipe.data.grow or 1.0
+    if asked == 1.0:
+        return 1.0, ()
+    if not resizable(built):
+        return 1.0, ("pictures keep their size throughout: this net takes one size only, so data.grow does nothing",)
+    height, width = size_at(size, asked, 0.0)
+    return asked, (f"progressive resizing: training begins with pictures of {width} × {height} and ends at full size",)
 
 
 def uses_batch_norm(net: nn.Module) -> bool:

@@ -17,6 +17,7 @@ from beholder.base.spans import span
 from beholder.data.loader import Batch, Batches
 from beholder.learn.checkpoint import Due, Optimisers, RunFolder, State, copied, pack, unpack
 from beholder.learn.clock import Clock
+from beholder.learn.grow import resized, size_at
 from beholder.learn.optim import Schedule
 from beholder.learn.tasks import Task, Turn
 from beholder.learn.watch import Average, Best, Guard, NotFiniteError, Tally, gradient_norm, row
@@ -38,7 +39,7 @@ class Settings:
     """What the loop needs to know of a recipe.
 
     patience: epochs without a better validation score before stopping, 0 = never; every: epochs between two validations;
-    clip: largest norm of the gradient, 0 = off
+    clip: largest norm of the gradient, 0 = off; grow: the side at which pictures begin, as a share of the full one
     """
 
     schedule: Schedule
@@ -49,6 +50,7 @@ class Settings:
     patience: int
     every: int
     seed: int
+    grow: float = 1.0
 
 
 @dataclass
@@ -133,6 +135,8 @@ class Run:
 
     def _turns(self, images: Tensor, targets: Tensor) -> Iterator[Turn]:
         self.net.train()
+        height, width = images.shape[-2:]
+        images = resized(images, size_at((height, width), self.settings.grow, self.clock.done))
         images = images.contiguous(memory_format=torch.channels_last)
         precision = self.settings.precision
         turns = self.task(self.model, images, targets, smoothing=self.settings.smoothing, weights=self.settings.weights)

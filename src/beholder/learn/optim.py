@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from beholder.nets.features import head, scale_free
+
 Schedule = Callable[[float], float]
 
 
@@ -63,10 +65,24 @@ class Muon(torch.optim.Optimizer):
 
     Convolution filters (out, in, h, w) are taken as matrices (out, in·h·w). The step has root-mean-square size
     `lr · 0.2`, so that rates mean the same as AdamW's (Liu et al. 2025, "Muon is scalable", section 2.2).
+
+    sphere: for weights whose length makes no difference, because a norm follows: they are kept at rows of mean length 1, and
+            the step is `lr` times the orthogonal matrix, the same share of every matrix; nothing is decayed
+            (K. Jordan, airbench94_muon, 2024).
     """
 
-    def __init__(self, params: Iterable[Any], *, lr: float = 0.02, momentum: float = 0.95, weight_decay: float = 0.0) -> None:
-        super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
+    def __init__(
+        self,
+        params: Iterable[Any],
+        *,
+        lr: float = 0.02,
+        momentum: float = 0.95,
+        weight_decay: float = 0.0,
+        sphere: bool = False,
+        steps: int = 5,
+    ) -> None:
+        rules = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "sphere": sphere, "steps": steps}
+        super().__init__(params, rules)
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
@@ -79,9 +95,14 @@ class Muon(torch.optim.Optimizer):
                 buffer = state.setdefault("momentum_buffer", torch.zeros_like(p))
                 buffer.mul_(group["momentum"]).add_(p.grad)
                 nesterov = p.grad.add(buffer, alpha=group["momentum"])
-                update = orthogonalised(nesterov.reshape(p.size(0), -1).to(torch.bfloat16 if p.is_cuda else torch.float32))
-                size = 0.2 * math.sqrt(max(update.shape))
-                p.mul_(1 - group["lr"] * group["weight_decay"])
+                matrix = nesterov.reshape(p.size(0), -1).to(torch.bfloat16 if p.is_cuda else torch.float32)
+                update = orthogonalised(matrix, steps=group["steps"])
+                if group["sphere"]:
+                    p.mul_(math.sqrt(p.size(0)) / p.norm().clamp(min=1e-12))
+                    size = 1.0
+                else:
+                    p.mul_(1 - group["lr"] * group["weight_decay"])
+                    size = 0.2 * math.sqrt(max(update.shape))
                 p.add_(update.view_as(p).to(p.dtype), alpha=-group["lr"] * size)
 
 
@@ -90,49 +111,54 @@ RATES = {"sgd": 0.05, "adam": 0.001, "adamw": 0.001, "muon": 0.03}
 
 DECAYS = {"sgd": 5e-4, "adam": 0.0, "adamw": 0.02, "muon": 0.03}
 
+SPHERE_RATE = 0.24
+"""The same for Muon on a `scale_free` net: the share of each matrix that a step replaces."""
+
+BIASES, HEAD, PULL = 0.22, 0.0108, 8e-6
+"""Decoupled rates of what Muon leaves over in such a net, as multiples of its rate and of the pictures in a batch: those of
+biases, of a head with outputs scaled by the root of its inputs, and the pull of both towards zero. From airbench94_muon."""
+
 
 def optimiser(
-    net: nn.Module,
-    name: str,
-    *,
-    lr: float,
-    momentum: float,
-    weight_decay: float,
-    head: nn.Module | None = None,
+    net: nn.Module, name: str, *, lr: float, momentum: float, weight_decay: float, batch: int = 1
 ) -> list[torch.optim.Optimizer]:
-    """Return the optimisers of one net: one, or two with "muon" (which takes matrices; AdamW takes the head and vectors).
+    """Return the optimisers of one net: one, or two with "muon", which takes the matrices but the head's.
 
-    Biases, norms and other vectors are never decayed.
+    The rest is AdamW's, or Nesterov SGD's at rates of its own where the net is `scale_free`. batch: pictures in a step.
+    Biases, norms and other vectors are not decayed, but for those.
     """
-    in_head = {id(p) for p in head.parameters()} if head is not None else set()
+    last = head(net)
+    in_head = {id(p) for p in last.parameters()} if last is not None else set()
     trained = [p for p in net.parameters() if p.requires_grad]
+    heads = [p for p in trained if id(p) in in_head]
     matrices = [p for p in trained if p.ndim >= 2 and id(p) not in in_head]
     vectors = [p for p in trained if p.ndim < 2 and id(p) not in in_head]
-    heads = [p for p in trained if id(p) in in_head]
-
-    def groups(*, matrices_too: bool) -> list[dict[str, Any]]:
-        decayed = [*(matrices if matrices_too else []), *(p for p in heads if p.ndim >= 2)]
-        plain = [*vectors, *(p for p in heads if p.ndim < 2)]
-        if weight_decay == 0:  # one group is one kernel
-            decayed, plain = [*decayed, *plain], []
-        found = [{"params": decayed, "weight_decay": weight_decay}, {"params": plain, "weight_decay": 0.0}]
-        return [group for group in found if group["params"]]
-
-    if name == "sgd":
-        return [
-            torch.optim.SGD(groups(matrices_too=True), lr=lr, momentum=momentum, nesterov=momentum > 0, fused=_fused(trained))
-        ]
-    if name == "adam":
-        return [torch.optim.Adam(groups(matrices_too=True), lr=lr, fused=_fused(trained))]
-    if name == "adamw":
-        return [torch.optim.AdamW(groups(matrices_too=True), lr=lr, fused=_fused(trained))]
-    rest = groups(matrices_too=False)
+    fused = _fused(trained)
+    if name != "muon":
+        groups = _groups([*matrices, *heads], vectors, weight_decay)
+        if name == "sgd":
+            return [torch.optim.SGD(groups, lr=lr, momentum=momentum, nesterov=momentum > 0, fused=fused)]
+        return [{"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[name](groups, lr=lr, fused=fused)]
     made: list[torch.optim.Optimizer] = []
+    if scale_free(net):
+        if matrices:
+            made.append(Muon(matrices, lr=lr, momentum=0.6, sphere=True, steps=3))
+        rates = [(vectors, BIASES * batch * lr), (heads, HEAD * batch * lr)]
+        apart = [{"params": p, "lr": rate, "weight_decay": weight_decay * lr / rate} for p, rate in rates if p]
+        return [*made, torch.optim.SGD(apart, momentum=0.85, nesterov=True, fused=fused)] if apart else made
     if matrices:
         made.append(Muon(matrices, lr=lr, momentum=0.95, weight_decay=weight_decay))
-    if rest:
-        made.append(torch.optim.AdamW(rest, lr=lr, fused=_fused(trained)))
-    return made
+    rest = _groups(heads, vectors, weight_decay)
+    return [*made, torch.optim.AdamW(rest, lr=lr, fused=fused)] if rest else made
+
+
+def _groups(some: list[nn.Parameter], vectors: list[nn.Parameter], weight_decay: float) -> list[dict[str, Any]]:
+    """Return parameter groups of which only the matrices in `some` are decayed."""
+    decayed, plain = [p for p in some if p.ndim >= 2], [*vectors, *(p for p in some if p.ndim < 2)]
+    if weight_decay == 0:  # one group is one kernel
+        decayed, plain = [*decayed, *plain], []
+    found = [{"params": decayed, "weight_decay": weight_decay}, {"params": plain, "weight_decay": 0.0}]
+    return [group for group in found if group["params"]]
 
 
 def _fused(params: list[nn.Parameter]) -> bool:

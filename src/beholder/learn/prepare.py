@@ -19,7 +19,7 @@ from beholder.data.cache import Pixels, cached
 from beholder.data.digest import digested
 from beholder.data.loader import Batches, plain, statistics
 from beholder.data.survey import Survey, choose_policy, survey
-from beholder.learn.decide import Plan, plan, uses_batch_norm
+from beholder.learn.decide import Plan, plan
 from beholder.learn.probe import Normal
 from beholder.learn.tasks import balance
 from beholder.machine.device import Precision, device, free_memory, precision
@@ -125,9 +125,9 @@ def prepare(parts: Parts, recipe: Recipe) -> Prepared:
         n=n,
         classes=parts.train.classes,
         net=recipe.net.name,
+        built=created.net,
         pretrained=created.pretrained,
         size=size,
-        batch_norm=uses_batch_norm(created.net),
     )
     exact = precision(on, recipe.train.precision)
     weights = None

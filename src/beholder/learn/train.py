@@ -20,6 +20,7 @@ from beholder.bundle.format import check_place, finished
 from beholder.data.digest import digested
 from beholder.learn.checkpoint import RunFolder
 from beholder.learn.clock import Clock
+from beholder.learn.grow import dearer
 from beholder.learn.loop import Run, Settings
 from beholder.learn.optim import SCHEDULES, optimiser
 from beholder.learn.prepare import Prepared, check_scales, prepare
@@ -123,7 +124,12 @@ def _given_up(error: NotFiniteError, path: Path | None, *, saved: bool) -> NotFi
 def _run(prepared: Prepared, net: nn.Module, best: Best, *, seconds: float, folder: RunFolder | None, stop: Stop) -> Run:
     recipe, chosen, batches = prepared.recipe.train, prepared.plan, prepared.batches()
     made = optimiser(
-        net, chosen.optimiser, lr=chosen.lr, momentum=recipe.momentum, weight_decay=chosen.weight_decay, head=head(net)
+        net,
+        chosen.optimiser,
+        lr=chosen.lr,
+        momentum=recipe.momentum,
+        weight_decay=chosen.weight_decay,
+        batch=batches.batch,
     )
     valid = prepared.valid
     every = max(1, chosen.epochs // 40, round(len(valid.pixels) / max(1, len(prepared.train.pixels))))
@@ -137,7 +143,13 @@ def _run(prepared: Prepared, net: nn.Module, best: Best, *, seconds: float, fold
         validate=lambda net, enough: validate(
             net, valid.pixels, valid.targets, prepared.normal, prepared.precision, multi=prepared.multi, enough=enough
         ),
-        clock=Clock(steps_per_epoch=len(batches), epochs=chosen.epochs, seconds=seconds, every=every),
+        clock=Clock(
+            steps_per_epoch=len(batches),
+            epochs=chosen.epochs,
+            seconds=seconds,
+            every=every,
+            dearer=lambda done: dearer((prepared.policy.height, prepared.policy.width), chosen.grow, done),
+        ),
         settings=Settings(
             schedule=SCHEDULES[chosen.schedule],
             precision=prepared.precision,
@@ -147,6 +159,7 @@ def _run(prepared: Prepared, net: nn.Module, best: Best, *, seconds: float, fold
             patience=recipe.patience,
             every=every,
             seed=prepared.recipe.seed,
+            grow=chosen.grow,
         ),
         average=Average(net, chosen.averaging) if chosen.averaging > 0 else None,
         folder=folder,

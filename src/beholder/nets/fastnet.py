@@ -42,8 +42,8 @@ def _convolution(inputs: int, outputs: int) -> nn.Conv2d:
 
 
 def _norm(channels: int) -> nn.BatchNorm2d:
-    # A short training moves the weights fast, so the running statistics forget faster than with PyTorch's 0.1 (not tuned).
-    layer = nn.BatchNorm2d(channels, momentum=0.2)
+    # A short training moves the weights fast, so the running statistics forget faster than with PyTorch's 0.1.
+    layer = nn.BatchNorm2d(channels, momentum=0.4)
     layer.weight.requires_grad_(False)
     return layer
 
@@ -52,6 +52,8 @@ class FastNet(Net):
     """See `fastnet`. `whiten` is the first layer: its filters come from the data (`init.whiten`)."""
 
     scheme = "whitening"
+    resizable = True
+    scale_free = True
 
     def __init__(self, *, channels: int, size: tuple[int, int], classes: int, width: float, dropout: float) -> None:
         super().__init__()
@@ -69,6 +71,7 @@ class FastNet(Net):
         self.drop = nn.Dropout(dropout)
         self.head = nn.Linear(before, classes, bias=False)
         self.scale = before**-0.5
+        nn.init.normal_(self.head.weight, std=self.scale)
 
     def body(self, images: Tensor) -> Tensor:
         """Return the largest value of every channel of the last block: (B, F)."""

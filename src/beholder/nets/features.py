@@ -14,11 +14,15 @@ from torch import Tensor, nn
 class Net(nn.Module):
     """Base of our own nets: `body` maps images to features (B, F), `head` is the last linear layer.
 
-    `scheme` names the initialisation that the net was designed for; `scale` multiplies what the head gives.
+    `scheme` names the initialisation that the net was designed for; `scale` multiplies what the head gives; `resizable`
+    says that it takes pictures of other sizes than it was built for; `scale_free` that a norm follows every matrix but the
+    head's, so that only the direction of the matrix counts.
     """
 
     scheme: str = "kaiming"
     scale: float = 1.0
+    resizable: bool = False
+    scale_free: bool = False
     head: nn.Linear | None
 
     def body(self, images: Tensor) -> Tensor:
@@ -56,6 +60,19 @@ def head(net: nn.Module) -> nn.Linear | None:
         return None
     found = net.get_classifier()  # type: ignore[operator]
     return found if isinstance(found, nn.Linear) else None
+
+
+def resizable(net: nn.Module) -> bool:
+    """Return whether a net takes pictures of other sizes than it was built for, as far as it says."""
+    if isinstance(net, Net):
+        return net.resizable
+    config = getattr(net, "pretrained_cfg", None)
+    return isinstance(config, dict) and not config.get("fixed_input_size", True)
+
+
+def scale_free(net: nn.Module) -> bool:
+    """Return whether the length of every matrix but the head's makes no difference to what a net gives."""
+    return isinstance(net, Net) and net.scale_free
 
 
 def classify(net: nn.Module, features: Tensor) -> Tensor:

@@ -38,6 +38,7 @@ class ResNet(Net):
     """See `resnet`."""
 
     scheme = "zero-residual"
+    resizable = True
 
     def __init__(self, *, channels: int, size: tuple[int, int], classes: int, width: float, dropout: float) -> None:
         super().__init__()
