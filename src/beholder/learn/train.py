@@ -18,6 +18,7 @@ from beholder.base.records import Parts
 from beholder.bundle.bundle import Bundle
 from beholder.bundle.format import check_place, finished
 from beholder.data.digest import digested
+from beholder.learn.budget import Budget, budget, sampled
 from beholder.learn.checkpoint import RunFolder
 from beholder.learn.clock import Clock
 from beholder.learn.loop import Run, Settings
@@ -65,15 +66,18 @@ def train(
         best, net = Best(), prepared.created.net
         if not going_on:
             check_scales(net, prepared)
+        limits = _budget(prepared, parts, began)
         if prepared.created.pretrained and prepared.recipe.train.probe and not going_on:
-            _probe(prepared, best, stop, seconds=_seconds(prepared, parts, began) / 4)
+            _probe(prepared, best, stop, seconds=limits.training() / 4)
         events.step(4, "training by backpropagation")
         for words in (*prepared.plan.reasons, f"precision: {prepared.precision.name}: {prepared.precision.reason}"):
             prepared.said(words)
-        run = _run(prepared, net, best, seconds=_seconds(prepared, parts, began), folder=folder, stop=stop)
+        run = _run(prepared, net, best, limits=limits, folder=folder, stop=stop)
         if going_on and folder is not None:
             run.resume(folder)
         diverged = _go(run, prepared.plan.batch)
+        if run.clock.unused > max(3.0, 0.03 * limits.seconds):
+            prepared.said(f"all {prepared.plan.epochs} planned epochs are done {run.clock.unused:.0f} s before the time is up")
         events.step(5, "validation", _when(best))
         cut = bool(stop) or diverged is not None
         bundle = _bundle(prepared, parts, run, seconds=time.monotonic() - began, cut=cut)
@@ -120,12 +124,12 @@ def _given_up(error: NotFiniteError, path: Path | None, *, saved: bool) -> NotFi
     return said
 
 
-def _run(prepared: Prepared, net: nn.Module, best: Best, *, seconds: float, folder: RunFolder | None, stop: Stop) -> Run:
+def _run(prepared: Prepared, net: nn.Module, best: Best, *, limits: Budget, folder: RunFolder | None, stop: Stop) -> Run:
     recipe, chosen, batches = prepared.recipe.train, prepared.plan, prepared.batches()
     made = optimiser(
         net, chosen.optimiser, lr=chosen.lr, momentum=recipe.momentum, weight_decay=chosen.weight_decay, head=head(net)
     )
-    valid = prepared.valid
+    valid, limits = sampled(prepared.valid, limits)
     every = max(1, chosen.epochs // 40, round(len(valid.pixels) / max(1, len(prepared.train.pixels))))
     return Run(
         net=net,
@@ -137,7 +141,14 @@ def _run(prepared: Prepared, net: nn.Module, best: Best, *, seconds: float, fold
         validate=lambda net, enough: validate(
             net, valid.pixels, valid.targets, prepared.normal, prepared.precision, multi=prepared.multi, enough=enough
         ),
-        clock=Clock(steps_per_epoch=len(batches), epochs=chosen.epochs, seconds=seconds, every=every),
+        clock=Clock(
+            steps_per_epoch=len(batches),
+            epochs=chosen.epochs,
+            seconds=limits.left(),
+            every=every,
+            validation=limits.validation,
+            after=limits.after,
+        ),
         settings=Settings(
             schedule=SCHEDULES[chosen.schedule],
             precision=prepared.precision,
@@ -187,25 +198,9 @@ def _forget(last: nn.Linear | None) -> None:
             nn.init.zeros_(parameter)
 
 
-def _seconds(prepared: Prepared, parts: Parts, began: float) -> float:
-    """Return the seconds left for the loop: the budget less what is spent and what testing and saving take; 0 = no limit."""
-    budget = prepared.recipe.train.minutes * 60
-    if not budget:
-        return 0.0
-    bundle_like = Bundle({**_config(prepared), "mirror": prepared.plan.mirror}, prepared.created.net.eval(), prepared.recipe)
-    pixels = prepared.valid.pixels.take(torch.arange(min(64, len(prepared.valid.pixels))).numpy())
-    bundle_like.probabilities(pixels)
-    start = time.monotonic()
-    bundle_like.probabilities(pixels)
-    each = (time.monotonic() - start) / len(pixels)
-    after = (1.2 * each + prepared.decoding) * len(parts.test) + each * len(prepared.valid.pixels) + 4
-    left = budget - (time.monotonic() - began) - after
-    if left < 0.1 * budget:
-        events.warn(
-            f"only {max(0.0, left):.0f} s of the {budget:.0f} s budget are left for training",
-            hint="decoding is cached, so a second run has more; or give more --minutes",
-        )
-    return max(0.05 * budget, left)
+def _budget(prepared: Prepared, parts: Parts, began: float) -> Budget:
+    net = prepared.created.net.eval()
+    return budget(prepared, parts.test, Bundle(_config(prepared), net, prepared.recipe), began=began)
 
 
 def _identity(prepared: Prepared) -> dict[str, Any]:
