@@ -14,6 +14,7 @@ import torch
 from beholder.base import events
 from beholder.base.errors import PictureError
 from beholder.base.records import Pictures
+from beholder.base.spans import current
 from beholder.bundle.bundle import Bundle
 from beholder.data.cache import missing
 from beholder.data.image import load
@@ -22,6 +23,9 @@ from beholder.learn.validate import validate
 
 CLOSING = 1.5
 """Seconds that saving, scores with their intervals, the report and the end of the process take, beside the test itself."""
+
+PROFILING = 1.0
+"""Seconds that --profile takes for the peak of matrix products."""
 
 LARGEST = 0.2
 """Share of the time left that one validation may take; of a validation part that takes more, a sample is used."""
@@ -64,7 +68,7 @@ def budget(prepared: Prepared, test: Pictures, trained: Bundle, *, began: float)
 
     testing = _each(lambda n: trained.probabilities(pixels.take(np.arange(n))), most=len(pixels))
     validation = _each(validated, most=len(pixels)) * len(pixels)
-    after = CLOSING + testing * len(test) + _decoding(prepared, test)
+    after = CLOSING + (PROFILING if current() else 0) + testing * len(test) + _decoding(prepared, test)
     found = Budget(seconds, began, validation, after)
     left = found.training()
     if left < 0.1 * seconds:

@@ -65,6 +65,11 @@ class Clock:
         self.done = done
 
     @property
+    def taken(self) -> int:
+        """Return the steps taken since the loop began, or went on."""
+        return self.step - self._first
+
+    @property
     def spent(self) -> float:
         """Return the seconds since the loop began, those before a resume included."""
         return self._now() - self._began

@@ -15,6 +15,7 @@ from beholder.base.errors import Interrupted
 from beholder.base.files import sha256
 from beholder.base.recipe import Recipe, load
 from beholder.base.records import Parts
+from beholder.base.spans import current, span
 from beholder.bundle.bundle import Bundle
 from beholder.bundle.format import check_place, finished
 from beholder.data.digest import digested
@@ -25,11 +26,14 @@ from beholder.learn.loop import Run, Settings
 from beholder.learn.optim import SCHEDULES, optimiser
 from beholder.learn.prepare import Prepared, check_scales, prepare
 from beholder.learn.probe import fit_head
+from beholder.learn.profile import step_flop, summary
 from beholder.learn.tasks import TASKS
 from beholder.learn.validate import score, validate
 from beholder.learn.watch import Average, Best, Guard, NotFiniteError
+from beholder.machine.chip import settled
 from beholder.machine.device import scaler, telling_memory
 from beholder.machine.info import machine
+from beholder.machine.peak import peak
 from beholder.machine.stop import Stop, stopping
 from beholder.nets.features import head
 
@@ -60,7 +64,8 @@ def train(
     if path is not None and folder is not None:
         check_place(path)
         folder.check()
-    prepared = prepare(parts, asked)
+    with span("prepare"):
+        prepared = prepare(parts, asked)
     going_on = folder.begin(_identity(prepared), resume=resume, machine=_machine(prepared)) if folder is not None else False
     with stopping() as stop:
         best, net = Best(), prepared.created.net
@@ -68,7 +73,8 @@ def train(
             check_scales(net, prepared)
         limits = _budget(prepared, parts, began)
         if prepared.created.pretrained and prepared.recipe.train.probe and not going_on:
-            _probe(prepared, best, stop, seconds=limits.training() / 4)
+            with span("probe"):
+                _probe(prepared, best, stop, seconds=limits.training() / 4)
         events.step(4, "training by backpropagation")
         for words in (*prepared.plan.reasons, f"precision: {prepared.precision.name}: {prepared.precision.reason}"):
             prepared.said(words)
@@ -77,7 +83,7 @@ def train(
             run.resume(folder)
         diverged = _go(run, prepared.plan.batch)
         if run.clock.unused > max(3.0, 0.03 * limits.seconds):
-            prepared.said(f"all {prepared.plan.epochs} planned epochs are done {run.clock.unused:.0f} s before the time is up")
+            prepared.said(f"all planned epochs are done, {run.clock.unused:.0f} s before the time is up")
         events.step(5, "validation", _when(best))
         cut = bool(stop) or diverged is not None
         bundle = _bundle(prepared, parts, run, seconds=time.monotonic() - began, cut=cut)
@@ -89,6 +95,20 @@ def train(
     if folder is not None:
         folder.discard()
     return bundle
+
+
+def _profile(prepared: Prepared, run: Run) -> dict[str, Any]:
+    ledger = current()
+    if ledger is None:
+        return {}
+    found = summary(
+        ledger,
+        pictures=run.clock.taken * run.batches.batch,
+        flop=step_flop(run.net, prepared.train.pixels.shape),
+        peak=peak(prepared.normal.device, prepared.precision.dtype),
+        precision=prepared.precision.name,
+    )
+    return {"profile": found}
 
 
 def _when(best: Best) -> str:
@@ -130,6 +150,8 @@ def _run(prepared: Prepared, net: nn.Module, best: Best, *, limits: Budget, fold
         net, chosen.optimiser, lr=chosen.lr, momentum=recipe.momentum, weight_decay=chosen.weight_decay, head=head(net)
     )
     valid, limits = sampled(prepared.valid, limits)
+    if (ledger := current()) is not None:
+        ledger.settle = lambda: settled(prepared.normal.device)
     every = max(1, chosen.epochs // 40, round(len(valid.pixels) / max(1, len(prepared.train.pixels))))
     return Run(
         net=net,
@@ -274,6 +296,7 @@ def _bundle(prepared: Prepared, parts: Parts, run: Run, *, seconds: float, cut: 
         "valid_score": run.best.score if math.isfinite(run.best.score) else None,
         "interrupted": cut,
         "notes": [*parts.train.notes, *prepared.said.notes],
+        **_profile(prepared, run),
     }
     return Bundle(config, net.to("cpu").eval(), prepared.recipe, history=run.at.history, splits=splits_of(parts))
 
