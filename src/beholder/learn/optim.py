@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from beholder.learn import light
+
 Schedule = Callable[[float], float]
 
 
@@ -58,7 +60,7 @@ def orthogonalised(matrix: Tensor, *, steps: int = 5) -> Tensor:
     return found
 
 
-class Muon(torch.optim.Optimizer):
+class Muon(light.Base):
     """Momentum, then the nearest orthogonal matrix as the step: for weights of two or more dimensions.
 
     Convolution filters (out, in, h, w) are taken as matrices (out, in·h·w). The step has root-mean-square size
@@ -119,19 +121,17 @@ def optimiser(
         return [group for group in found if group["params"]]
 
     if name == "sgd":
-        return [
-            torch.optim.SGD(groups(matrices_too=True), lr=lr, momentum=momentum, nesterov=momentum > 0, fused=_fused(trained))
-        ]
+        return [light.SGD(groups(matrices_too=True), lr=lr, momentum=momentum, nesterov=momentum > 0, fused=_fused(trained))]
     if name == "adam":
-        return [torch.optim.Adam(groups(matrices_too=True), lr=lr, fused=_fused(trained))]
+        return [light.Adam(groups(matrices_too=True), lr=lr, fused=_fused(trained))]
     if name == "adamw":
-        return [torch.optim.AdamW(groups(matrices_too=True), lr=lr, fused=_fused(trained))]
+        return [light.AdamW(groups(matrices_too=True), lr=lr, fused=_fused(trained))]
     rest = groups(matrices_too=False)
     made: list[torch.optim.Optimizer] = []
     if matrices:
         made.append(Muon(matrices, lr=lr, momentum=0.95, weight_decay=weight_decay))
     if rest:
-        made.append(torch.optim.AdamW(rest, lr=lr, fused=_fused(trained)))
+        made.append(light.AdamW(rest, lr=lr, fused=_fused(trained)))
     return made
 
 
