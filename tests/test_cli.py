@@ -81,7 +81,7 @@ def test_train_prints_the_summary_on_stdout(stand_in: Any, capsys: Any, tmp_path
     out, err = capsys.readouterr()
     assert (out, err) == ("in words\n", "")
     assert calls[0][0] == ("pictures/my set.tar.gz",)
-    assert calls[0][1] == {"recipe": Recipe(), "out": Path("my set.beholder"), "resume": False}
+    assert calls[0][1] == {"recipe": Recipe(), "out": Path("my set.beholder"), "resume": False, "profile": False, "began": None}
 
 
 def test_train_passes_every_option_on(stand_in: Any, capsys: Any, tmp_path: Path) -> None:
@@ -100,12 +100,14 @@ def test_train_passes_every_option_on(stand_in: Any, capsys: Any, tmp_path: Path
         "--set",
         "data.size=40",
     ]
-    assert run(["train", "leaves", *asked, "--out", str(tmp_path / "m.beholder"), "--resume", "--json"]) == 0
+    asked += ["--out", str(tmp_path / "m.beholder"), "--resume", "--profile", "--json"]
+    assert run(["train", "leaves", *asked], began=12.5) == 0
     recipe = calls[0][1]["recipe"]
     assert (recipe.name, recipe.net.name, recipe.train.minutes, recipe.seed) == ("careful", "cnn", 2.5, 7)
     assert (recipe.train.lr, recipe.data.size, recipe.train.patience) == (0.3, 40, 20)
     assert calls[0][1]["out"] == tmp_path / "m.beholder"
     assert calls[0][1]["resume"] is True
+    assert (calls[0][1]["profile"], calls[0][1]["began"]) == (True, 12.5)
     assert json.loads(capsys.readouterr().out) == {"bundle": "b", "seconds": 1.5, "scores": {"accuracy": {"value": None}}}
 
 

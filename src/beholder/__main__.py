@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import sys
+import time
 
 
 def main() -> int:
     """Run the command line with the arguments of this process and return its exit code."""
+    began = time.monotonic()
     from beholder.cli.run import run
 
-    return run(sys.argv[1:])
+    return run(sys.argv[1:], began=began)
 
 
 if __name__ == "__main__":

@@ -35,7 +35,9 @@ def test_a_moment_belongs_to_the_innermost_span_and_all_sum_to_the_wall_time() -
 def test_the_wall_time_may_begin_before_the_ledger() -> None:
     time = Time()
     ledger = Ledger(began=3.0, now=time)
-    assert ledger.table() == {"other": 7}
+    time.now += 5
+    assert ledger.table() == {"start": 7, "other": 5}
+    assert ledger.wall == 12
 
 
 def test_an_open_span_counts_up_to_now_and_an_error_closes_it() -> None:

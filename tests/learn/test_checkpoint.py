@@ -16,7 +16,7 @@ def _run(name: str) -> tuple[nn.Module, dict, Average, Best]:
     torch.manual_seed(0)
     net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.Flatten(), nn.Linear(32, 2))
     net.to(memory_format=torch.channels_last)
-    made = {"net": optimiser(net, name, lr=0.01, momentum=0.9, weight_decay=0.1)}
+    made = {"net": optimiser(net, name, lr=0.01, momentum=0.9, weight_decay=0.1, head=net[3])}
     return net, made, Average(net, 0.9), Best()
 
 

@@ -127,3 +127,17 @@ def test_time_that_the_epochs_do_not_need_is_known() -> None:
     assert clock.unused == 80
     _run(cut := Clock(steps_per_epoch=10, epochs=200, seconds=100, now=time), time, lambda _: 1.0)
     assert cut.unused == 0
+
+
+def test_what_follows_the_loop_is_expected_to_be_as_slow_as_validation_was() -> None:
+    """Validation takes twice what was expected, so twice the ten seconds of the end are kept free."""
+    time = Time()
+    clock = Clock(steps_per_epoch=50, epochs=1000, seconds=100, validation=1.0, after=10.0, now=time)
+    while not clock.over:
+        time.now += 0.1
+        clock.tick()
+        if clock.over or clock.step % 50 == 0:
+            with clock.pause(validating=True):
+                time.now += 2.0
+    assert clock.spent == pytest.approx(80, abs=0.3)
+    assert clock.done == pytest.approx(1.0, abs=0.02)

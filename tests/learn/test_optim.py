@@ -69,7 +69,7 @@ def test_a_plain_sgd_step_is_the_textbook_formula() -> None:
 def test_every_trainable_parameter_is_in_exactly_one_group_and_vectors_do_not_decay(name: str) -> None:
     net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.Flatten(), nn.Linear(8, 5))
     net[0].bias.requires_grad_(False)
-    made = optimiser(net, name, lr=0.1, momentum=0.9, weight_decay=0.3)
+    made = optimiser(net, name, lr=0.1, momentum=0.9, weight_decay=0.3, head=net[3])
     groups = [group for one in made for group in one.param_groups]
     found = [id(p) for group in groups for p in group["params"]]
     assert sorted(found) == sorted(id(p) for p in net.parameters() if p.requires_grad)
@@ -86,7 +86,7 @@ def test_every_optimiser_brings_the_loss_of_a_small_net_down(name: str) -> None:
     net = nn.Sequential(nn.Flatten(), nn.Linear(16, 32), nn.ReLU(), nn.Linear(32, 3))
     x = torch.randn(60, 1, 4, 4)
     y = x.flatten(1)[:, :3].argmax(1)
-    made = optimiser(net, name, lr=RATES[name], momentum=0.9, weight_decay=DECAYS[name])
+    made = optimiser(net, name, lr=RATES[name], momentum=0.9, weight_decay=DECAYS[name], head=net[3])
     losses = []
     for _ in range(150):
         loss = nn.functional.cross_entropy(net(x), y)
@@ -116,7 +116,7 @@ def test_on_the_sphere_a_step_turns_a_matrix_whatever_its_length() -> None:
 def test_a_scale_free_net_gets_decoupled_rates() -> None:
     net = fastnet(channels=3, size=(16, 16), classes=4, width=0.25)
     net.whiten.weight.requires_grad_(False)
-    muon, rest = optimiser(net, "muon", lr=0.2, momentum=0.9, weight_decay=0.01, batch=100)
+    muon, rest = optimiser(net, "muon", lr=0.2, momentum=0.9, weight_decay=0.01, head=net.head, batch=100)
     groups = [*muon.param_groups, *rest.param_groups]
     found = [id(p) for group in groups for p in group["params"]]
     assert sorted(found) == sorted(id(p) for p in net.parameters() if p.requires_grad)

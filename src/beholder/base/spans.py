@@ -22,16 +22,17 @@ NAMES = ("start", "decode", "augment", "forward", "backward", "optimiser", "eval
 class Ledger:
     """Seconds by span. A moment belongs to the innermost open span only, so the spans and "other" sum to the wall time.
 
-    began: `time.monotonic()` from which the wall time counts; default now
+    began: `time.monotonic()` from which the wall time counts, what lies before now being "start"; default now
     """
 
     def __init__(self, *, began: float | None = None, now: Callable[[], float] = time.monotonic) -> None:
-        self.seconds: dict[str, float] = {}
+        self._now = now
+        self._at = now()
+        self._began = self._at if began is None else began
+        self._open: list[str] = []
+        self.seconds: dict[str, float] = {} if began is None else {"start": self._at - began}
         self.settle: Callable[[], None] = _nothing
         """Called at each edge: on a device that works asynchronously it waits, so that spans show work and not launches."""
-        self._now = now
-        self._began = self._at = now() if began is None else began
-        self._open: list[str] = []
 
     @property
     def wall(self) -> float:

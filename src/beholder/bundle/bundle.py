@@ -21,6 +21,7 @@ from beholder.base import events
 from beholder.base.errors import BundleError, MachineError, UsageError
 from beholder.base.recipe import Recipe, from_toml
 from beholder.base.records import PARTS, Guess, PixelPolicy
+from beholder.base.spans import span
 from beholder.bundle import card, format
 from beholder.bundle.infer import probabilities
 from beholder.data.image import load as load_picture
@@ -123,7 +124,12 @@ class Bundle:
 
         Raises `UsageError` if something that is not a bundle lies there, `MachineError` if the disk is full or closed.
         """
-        path = Path(path)
+        with span("save"):
+            self._write(Path(path))
+        self.path = Path(path)
+        return self.path
+
+    def _write(self, path: Path) -> None:
         weights = {name: value.detach().cpu().contiguous().clone() for name, value in self.net.state_dict().items()}
         format.write(
             path,
@@ -138,8 +144,6 @@ class Bundle:
                 "README.md": card.text(self.config, self.scores, self.recipe).encode(),
             },
         )
-        self.path = path
-        return path
 
     def count_reading(self, n: int, when: str) -> None:
         """Record that `n` pictures of the test part were read at `when` (ISO 8601), on disk too where the bundle is saved."""

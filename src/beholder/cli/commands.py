@@ -56,6 +56,7 @@ def demo(
 
 @app.command()
 def train(
+    context: typer.Context,
     source: Source,
     *,
     out: Out = None,
@@ -67,6 +68,7 @@ def train(
     seed: Seed = None,
     set_: Set = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run that --out left unfinished.")] = False,
+    profile: Annotated[bool, typer.Option("--profile", help="Say where the time went, and show it in the report.")] = False,
     json: Json = False,
 ) -> None:
     """Train on SOURCE, test once, and write a bundle with a report."""
@@ -74,7 +76,7 @@ def train(
     target = _target(source, out)
     from beholder.study.steps import steps
 
-    outcome = steps(source, recipe=asked, out=target, resume=resume)
+    outcome = steps(source, recipe=asked, out=target, resume=resume, profile=profile, began=context.obj)
     say(json_line(outcome.json()) if json else outcome)
 
 

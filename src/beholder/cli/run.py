@@ -15,16 +15,17 @@ from beholder.base.errors import BeholderError, Interrupted, MachineError, Usage
 _TYPER_USAGE: type[Exception] = typer.BadParameter.__mro__[1]  # the base of all usage errors, whether click is bundled or not
 
 
-def run(arguments: Sequence[str]) -> int:
+def run(arguments: Sequence[str], *, began: float | None = None) -> int:
     """Run one command and return its exit code: 0 done, 1 not fit, 2 wrong usage, 130 interrupted.
 
+    began: `time.monotonic()` at which the process started, from which a budget of minutes counts; default now.
     `--debug`, before or after the command, prints the traceback of an error.
     """
     stop = list(arguments).index("--") if "--" in arguments else len(arguments)
     debug = "--debug" in arguments[:stop]
     _tolerate_any_file_name()
     try:
-        _command([a for a in arguments[:stop] if a != "--debug"] + list(arguments[stop:]))
+        _command([a for a in arguments[:stop] if a != "--debug"] + list(arguments[stop:]), began=began)
         sys.stdout.flush()
     except typer.Exit as leave:
         return leave.exit_code
@@ -44,11 +45,11 @@ def run(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _command(arguments: list[str]) -> None:
+def _command(arguments: list[str], *, began: float | None) -> None:
     from beholder.cli.commands import app
 
     command = typer.main.get_command(app)
-    with command.make_context("beholder", arguments or ["--help"]) as context:
+    with command.make_context("beholder", arguments or ["--help"], obj=began) as context:
         command.invoke(context)
 
 

@@ -125,6 +125,15 @@ def cached(
     return Pixels(rows, shelf.shape, bad, decoded, tuple(shelf.shards), shard=found[:, 0], place=found[:, 1])
 
 
+def missing(pictures: Pictures, policy: PixelPolicy, *, root: str | Path | None = None) -> int:
+    """Return how many files `cached` would have to decode; no picture is read if the digests are known."""
+    digests = digested(pictures, root=root).digests
+    assert digests is not None
+    wanted = set(_keys(digests))
+    shelf = _Shelf(cache_folder(root) / "pixels" / _name(policy), (policy.channels, policy.height, policy.width), wanted=wanted)
+    return len(wanted - shelf.where.keys())
+
+
 class _Shelf:
     """The shards of one policy that hold any of `wanted`, mapped; `where`: digest → (number of the shard, place in it)."""
 

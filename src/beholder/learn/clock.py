@@ -8,12 +8,16 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+_NOISE = 0.1
+"""Validations that take fewer seconds say nothing of the speed of the machine."""
+
 
 class Clock:
     """Counts steps against a plan.
 
-    epochs × steps_per_epoch is the most there can be; `seconds` (0: no limit) is what is left for the loop from now on, its
-    last validation included. every: epochs between two validations; validation: seconds of one, as far as known beforehand.
+    epochs × steps_per_epoch is the most there can be; `seconds` (0: no limit) is what is left from now on.
+    every: epochs between two validations; validation: seconds of one, and after: seconds of what follows the loop, both as far
+    as known beforehand: where a validation then takes longer or shorter, so will what follows.
     dearer: from the share that is done to how many times the mean later step costs what the present one does.
 
     The share that is done drives the schedule: it never falls, and it ends at 1 however often the plan changes, because each
@@ -34,6 +38,7 @@ class Clock:
         seconds: float,
         every: int = 1,
         validation: float = 0.0,
+        after: float = 0.0,
         dearer: Callable[[float], float] = lambda _done: 1.0,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -42,7 +47,8 @@ class Clock:
         self._period = max(1, every * steps_per_epoch)
         self._began = now()
         self._seconds = seconds
-        self._validation = validation
+        self._expected = self._validation = validation
+        self._after = after
         self._dearer = dearer
         self._paused = 0.0
         self._first = 0
@@ -62,6 +68,11 @@ class Clock:
         self.done = done
 
     @property
+    def taken(self) -> int:
+        """Return the steps taken since the loop began, or went on."""
+        return self.step - self._first
+
+    @property
     def spent(self) -> float:
         """Return the seconds since the loop began, those before a resume included."""
         return self._now() - self._began
@@ -75,13 +86,19 @@ class Clock:
     @property
     def over(self) -> bool:
         """Return True when the planned steps are done, or only the last validation fits. One step is always taken."""
-        late = self._seconds > 0 and self.spent + self._validation >= self._seconds
+        late = self._seconds > 0 and self.spent + self._validation + self._closing >= self._seconds
         return self.step >= self.total or (late and self.step > self._first)
 
     @property
     def unused(self) -> float:
         """Return the seconds of the budget that the planned epochs did not need; 0 without a budget or where it ran out."""
-        return max(0.0, self._seconds - self.spent) if self._seconds > 0 and self.step >= self._most else 0.0
+        return max(0.0, self._seconds - self._closing - self.spent) if self._seconds > 0 and self.step >= self._most else 0.0
+
+    @property
+    def _closing(self) -> float:
+        """Return the seconds of what follows the loop, as the speed of validation has them be now."""
+        known = min(self._expected, self._validation) > _NOISE
+        return self._after * (min(4.0, max(0.5, self._validation / self._expected)) if known else 1.0)
 
     @contextmanager
     def pause(self, *, validating: bool = False) -> Iterator[None]:
@@ -126,7 +143,7 @@ class Clock:
 
     def _affordable(self) -> int:
         """Return the largest number of further steps that fits the budget together with their validations."""
-        left, step = self._seconds - self.spent, max(1e-9, self._step_seconds())
+        left, step = self._seconds - self._closing - self.spent, max(1e-9, self._step_seconds())
         about = self._validations(int(max(0.0, left) / (step + self._validation / self._period)))
         most = 0
         for validations in range(max(1, about - 1), about + 2):

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from beholder.nets.features import head, scale_free
+from beholder.learn import light
 
 Schedule = Callable[[float], float]
 
@@ -60,7 +60,7 @@ def orthogonalised(matrix: Tensor, *, steps: int = 5) -> Tensor:
     return found
 
 
-class Muon(torch.optim.Optimizer):
+class Muon(light.Base):
     """Momentum, then the nearest orthogonal matrix as the step: for weights of two or more dimensions.
 
     Convolution filters (out, in, h, w) are taken as matrices (out, in·h·w). The step has root-mean-square size
@@ -120,45 +120,59 @@ biases, of a head with outputs scaled by the root of its inputs, and the pull of
 
 
 def optimiser(
-    net: nn.Module, name: str, *, lr: float, momentum: float, weight_decay: float, batch: int = 1
+    net: nn.Module,
+    name: str,
+    *,
+    lr: float,
+    momentum: float,
+    weight_decay: float,
+    head: nn.Module | None = None,
+    batch: int = 0,
 ) -> list[torch.optim.Optimizer]:
-    """Return the optimisers of one net: one, or two with "muon", which takes the matrices but the head's.
+    """Return the optimisers of one net: one, or two with "muon" (which takes matrices; AdamW takes the head and vectors).
 
-    The rest is AdamW's, or Nesterov SGD's at rates of its own where the net is `scale_free`. batch: pictures in a step.
-    Biases, norms and other vectors are not decayed, but for those.
+    Biases, norms and other vectors are never decayed. batch: pictures in a step, given for a `scale_free` net: there Muon
+    keeps to the sphere, and Nesterov SGD takes head and vectors at rates of their own, which decay them too.
     """
-    last = head(net)
-    in_head = {id(p) for p in last.parameters()} if last is not None else set()
+    in_head = {id(p) for p in head.parameters()} if head is not None else set()
     trained = [p for p in net.parameters() if p.requires_grad]
-    heads = [p for p in trained if id(p) in in_head]
     matrices = [p for p in trained if p.ndim >= 2 and id(p) not in in_head]
     vectors = [p for p in trained if p.ndim < 2 and id(p) not in in_head]
-    fused = _fused(trained)
-    if name != "muon":
-        groups = _groups([*matrices, *heads], vectors, weight_decay)
-        if name == "sgd":
-            return [torch.optim.SGD(groups, lr=lr, momentum=momentum, nesterov=momentum > 0, fused=fused)]
-        return [{"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[name](groups, lr=lr, fused=fused)]
+    heads = [p for p in trained if id(p) in in_head]
+
+    def groups(*, matrices_too: bool) -> list[dict[str, Any]]:
+        decayed = [*(matrices if matrices_too else []), *(p for p in heads if p.ndim >= 2)]
+        plain = [*vectors, *(p for p in heads if p.ndim < 2)]
+        if weight_decay == 0:  # one group is one kernel
+            decayed, plain = [*decayed, *plain], []
+        found = [{"params": decayed, "weight_decay": weight_decay}, {"params": plain, "weight_decay": 0.0}]
+        return [group for group in found if group["params"]]
+
+    if name == "sgd":
+        return [light.SGD(groups(matrices_too=True), lr=lr, momentum=momentum, nesterov=momentum > 0, fused=_fused(trained))]
+    if name == "adam":
+        return [light.Adam(groups(matrices_too=True), lr=lr, fused=_fused(trained))]
+    if name == "adamw":
+        return [light.AdamW(groups(matrices_too=True), lr=lr, fused=_fused(trained))]
+    if batch:
+        apart = _apart(vectors, heads, lr=lr, weight_decay=weight_decay, batch=batch)
+        sphere = [Muon(matrices, lr=lr, momentum=0.6, sphere=True, steps=3)] if matrices else []
+        return [*sphere, light.SGD(apart, lr=lr, momentum=0.85, nesterov=True, fused=_fused(trained))]
+    rest = groups(matrices_too=False)
     made: list[torch.optim.Optimizer] = []
-    if scale_free(net):
-        if matrices:
-            made.append(Muon(matrices, lr=lr, momentum=0.6, sphere=True, steps=3))
-        rates = [(vectors, BIASES * batch * lr), (heads, HEAD * batch * lr)]
-        apart = [{"params": p, "lr": rate, "weight_decay": weight_decay * lr / rate} for p, rate in rates if p]
-        return [*made, torch.optim.SGD(apart, momentum=0.85, nesterov=True, fused=fused)] if apart else made
     if matrices:
         made.append(Muon(matrices, lr=lr, momentum=0.95, weight_decay=weight_decay))
-    rest = _groups(heads, vectors, weight_decay)
-    return [*made, torch.optim.AdamW(rest, lr=lr, fused=fused)] if rest else made
+    if rest:
+        made.append(light.AdamW(rest, lr=lr, fused=_fused(trained)))
+    return made
 
 
-def _groups(some: list[nn.Parameter], vectors: list[nn.Parameter], weight_decay: float) -> list[dict[str, Any]]:
-    """Return parameter groups of which only the matrices in `some` are decayed."""
-    decayed, plain = [p for p in some if p.ndim >= 2], [*vectors, *(p for p in some if p.ndim < 2)]
-    if weight_decay == 0:  # one group is one kernel
-        decayed, plain = [*decayed, *plain], []
-    found = [{"params": decayed, "weight_decay": weight_decay}, {"params": plain, "weight_decay": 0.0}]
-    return [group for group in found if group["params"]]
+def _apart(
+    vectors: list[nn.Parameter], heads: list[nn.Parameter], *, lr: float, weight_decay: float, batch: int
+) -> list[dict[str, Any]]:
+    """Return groups with decoupled rates. SGD multiplies decay by the rate, so the pull is divided by it."""
+    rates = [(vectors, BIASES * batch * lr), (heads, HEAD * batch * lr)]
+    return [{"params": p, "lr": rate, "weight_decay": weight_decay * lr / rate} for p, rate in rates if p]
 
 
 def _fused(params: list[nn.Parameter]) -> bool:

@@ -15,6 +15,7 @@ from beholder.base import events
 from beholder.base.errors import DataError
 from beholder.base.recipe import Recipe
 from beholder.base.records import Parts, Pictures, PixelPolicy
+from beholder.base.spans import span
 from beholder.data.cache import Pixels, cached
 from beholder.data.digest import digested
 from beholder.data.loader import Batches, plain, statistics
@@ -101,7 +102,8 @@ def prepare(parts: Parts, recipe: Recipe) -> Prepared:
     """
     said = Said()
     on = device()
-    looked = survey(parts.train)
+    with span("decode"):
+        looked = survey(parts.train)
     recipe, side = _with_net(recipe, looked, parts, on, said)
     want = wants(recipe.net)
     policy, why = choose_policy(looked, recipe.data, size=_size(want, recipe, on, said) or side, channels=want.channels)

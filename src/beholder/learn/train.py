@@ -15,9 +15,11 @@ from beholder.base.errors import Interrupted
 from beholder.base.files import sha256
 from beholder.base.recipe import Recipe, load
 from beholder.base.records import Parts
+from beholder.base.spans import current, span
 from beholder.bundle.bundle import Bundle
 from beholder.bundle.format import check_place, finished
 from beholder.data.digest import digested
+from beholder.learn.budget import Budget, budget, sampled
 from beholder.learn.checkpoint import RunFolder
 from beholder.learn.clock import Clock
 from beholder.learn.grow import dearer
@@ -25,13 +27,16 @@ from beholder.learn.loop import Run, Settings
 from beholder.learn.optim import SCHEDULES, optimiser
 from beholder.learn.prepare import Prepared, check_scales, prepare
 from beholder.learn.probe import fit_head
+from beholder.learn.profile import step_flop, summary
 from beholder.learn.tasks import TASKS
 from beholder.learn.validate import score, validate
 from beholder.learn.watch import Average, Best, Guard, NotFiniteError
+from beholder.machine.chip import settled
 from beholder.machine.device import scaler, telling_memory
 from beholder.machine.info import machine
+from beholder.machine.peak import peak
 from beholder.machine.stop import Stop, stopping
-from beholder.nets.features import head
+from beholder.nets.features import head, scale_free
 
 
 def train(
@@ -60,21 +65,26 @@ def train(
     if path is not None and folder is not None:
         check_place(path)
         folder.check()
-    prepared = prepare(parts, asked)
+    with span("prepare"):
+        prepared = prepare(parts, asked)
     going_on = folder.begin(_identity(prepared), resume=resume, machine=_machine(prepared)) if folder is not None else False
     with stopping() as stop:
         best, net = Best(), prepared.created.net
         if not going_on:
             check_scales(net, prepared)
+        limits = _budget(prepared, parts, began)
         if prepared.created.pretrained and prepared.recipe.train.probe and not going_on:
-            _probe(prepared, best, stop, seconds=_seconds(prepared, parts, began) / 4)
+            with span("probe"):
+                _probe(prepared, best, stop, seconds=limits.training() / 4)
         events.step(4, "training by backpropagation")
         for words in (*prepared.plan.reasons, f"precision: {prepared.precision.name}: {prepared.precision.reason}"):
             prepared.said(words)
-        run = _run(prepared, net, best, seconds=_seconds(prepared, parts, began), folder=folder, stop=stop)
+        run = _run(prepared, net, best, limits=limits, folder=folder, stop=stop)
         if going_on and folder is not None:
             run.resume(folder)
         diverged = _go(run, prepared.plan.batch)
+        if run.clock.unused > max(3.0, 0.03 * limits.seconds):
+            prepared.said(f"all planned epochs are done, {run.clock.unused:.0f} s before the time is up")
         events.step(5, "validation", _when(best))
         cut = bool(stop) or diverged is not None
         bundle = _bundle(prepared, parts, run, seconds=time.monotonic() - began, cut=cut)
@@ -86,6 +96,20 @@ def train(
     if folder is not None:
         folder.discard()
     return bundle
+
+
+def _profile(prepared: Prepared, run: Run) -> dict[str, Any]:
+    ledger = current()
+    if ledger is None:
+        return {}
+    found = summary(
+        ledger,
+        pictures=run.clock.taken * run.batches.batch,
+        flop=step_flop(run.net, prepared.train.pixels.shape),
+        peak=peak(prepared.normal.device, prepared.precision.dtype),
+        precision=prepared.precision.name,
+    )
+    return {"profile": found}
 
 
 def _when(best: Best) -> str:
@@ -121,7 +145,7 @@ def _given_up(error: NotFiniteError, path: Path | None, *, saved: bool) -> NotFi
     return said
 
 
-def _run(prepared: Prepared, net: nn.Module, best: Best, *, seconds: float, folder: RunFolder | None, stop: Stop) -> Run:
+def _run(prepared: Prepared, net: nn.Module, best: Best, *, limits: Budget, folder: RunFolder | None, stop: Stop) -> Run:
     recipe, chosen, batches = prepared.recipe.train, prepared.plan, prepared.batches()
     made = optimiser(
         net,
@@ -129,9 +153,12 @@ def _run(prepared: Prepared, net: nn.Module, best: Best, *, seconds: float, fold
         lr=chosen.lr,
         momentum=recipe.momentum,
         weight_decay=chosen.weight_decay,
-        batch=batches.batch,
+        head=head(net),
+        batch=batches.batch if scale_free(net) else 0,
     )
-    valid = prepared.valid
+    valid, limits = sampled(prepared.valid, limits)
+    if (ledger := current()) is not None:
+        ledger.settle = lambda: settled(prepared.normal.device)
     every = max(1, chosen.epochs // 40, round(len(valid.pixels) / max(1, len(prepared.train.pixels))))
     return Run(
         net=net,
@@ -146,8 +173,10 @@ def _run(prepared: Prepared, net: nn.Module, best: Best, *, seconds: float, fold
         clock=Clock(
             steps_per_epoch=len(batches),
             epochs=chosen.epochs,
-            seconds=seconds,
+            seconds=limits.left(),
             every=every,
+            validation=limits.validation,
+            after=limits.after,
             dearer=lambda done: dearer((prepared.policy.height, prepared.policy.width), chosen.grow, done),
         ),
         settings=Settings(
@@ -200,25 +229,9 @@ def _forget(last: nn.Linear | None) -> None:
             nn.init.zeros_(parameter)
 
 
-def _seconds(prepared: Prepared, parts: Parts, began: float) -> float:
-    """Return the seconds left for the loop: the budget less what is spent and what testing and saving take; 0 = no limit."""
-    budget = prepared.recipe.train.minutes * 60
-    if not budget:
-        return 0.0
-    bundle_like = Bundle({**_config(prepared), "mirror": prepared.plan.mirror}, prepared.created.net.eval(), prepared.recipe)
-    pixels = prepared.valid.pixels.take(torch.arange(min(64, len(prepared.valid.pixels))).numpy())
-    bundle_like.probabilities(pixels)
-    start = time.monotonic()
-    bundle_like.probabilities(pixels)
-    each = (time.monotonic() - start) / len(pixels)
-    after = (1.2 * each + prepared.decoding) * len(parts.test) + each * len(prepared.valid.pixels) + 4
-    left = budget - (time.monotonic() - began) - after
-    if left < 0.1 * budget:
-        events.warn(
-            f"only {max(0.0, left):.0f} s of the {budget:.0f} s budget are left for training",
-            hint="decoding is cached, so a second run has more; or give more --minutes",
-        )
-    return max(0.05 * budget, left)
+def _budget(prepared: Prepared, parts: Parts, began: float) -> Budget:
+    net = prepared.created.net.eval()
+    return budget(prepared, parts.test, Bundle(_config(prepared), net, prepared.recipe), began=began)
 
 
 def _identity(prepared: Prepared) -> dict[str, Any]:
@@ -292,6 +305,7 @@ def _bundle(prepared: Prepared, parts: Parts, run: Run, *, seconds: float, cut: 
         "valid_score": run.best.score if math.isfinite(run.best.score) else None,
         "interrupted": cut,
         "notes": [*parts.train.notes, *prepared.said.notes],
+        **_profile(prepared, run),
     }
     return Bundle(config, net.to("cpu").eval(), prepared.recipe, history=run.at.history, splits=splits_of(parts))
 

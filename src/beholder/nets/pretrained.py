@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from beholder.base import events
 from beholder.base.errors import BundleError, MachineError, UsageError, did_you_mean
 from beholder.nets import hub
+from beholder.nets.depthwise import subsampled
 from beholder.nets.spec import Wants
 
 
@@ -180,6 +181,7 @@ def _create(
             code="net-failed",
             hint="check that the weights are of this net, or try another size, data.size=224 say",
         ) from error
+    subsampled(net)
     return net
 
 

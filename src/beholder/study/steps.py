@@ -6,6 +6,7 @@ import dataclasses
 import shutil
 import sys
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,14 @@ from beholder.base import events
 from beholder.base.errors import DataError
 from beholder.base.recipe import Recipe
 from beholder.base.records import Parts, Pictures
+from beholder.base.spans import current, recorded, span
 from beholder.bundle.bundle import Bundle, load
 from beholder.bundle.format import check_place, finished
 from beholder.data.digest import digested
 from beholder.data.sources import scan
 from beholder.data.split import split
+from beholder.learn.profile import renewed
+from beholder.learn.profile import text as profile_text
 from beholder.learn.train import splits_of, train
 from beholder.machine.stop import terminating
 from beholder.use.evaluate import Evaluation, evaluate
@@ -29,7 +33,7 @@ from beholder.use.report import report as write_report
 class Outcome:
     """What one run made: the bundle (saved at `path` unless None), its evaluation on the test part, the seconds it took.
 
-    example: what a person might give `predict` next
+    example: what a person might give `predict` next; profile: where the time went, where that was asked for
     """
 
     bundle: Bundle
@@ -37,10 +41,12 @@ class Outcome:
     path: Path | None
     seconds: float
     example: str = "PICTURE…"
+    profile: dict[str, Any] | None = None
 
     def json(self) -> dict[str, Any]:
-        """Return {"bundle", "net", "seconds", "parts", "scores"} as plain JSON values."""
+        """Return {"bundle", "net", "seconds", "parts", "scores"} and, where there is one, "profile", as plain JSON values."""
         return {
+            **({"profile": self.profile} if self.profile else {}),
             "bundle": str(self.path) if self.path is not None else None,
             "net": self.bundle.config["net"]["name"],
             "seconds": round(self.seconds, 2),
@@ -77,16 +83,20 @@ def steps(
     recipe: Recipe,
     out: Path | None = None,
     resume: bool = False,
+    profile: bool = False,
+    began: float | None = None,
 ) -> Outcome:
     """Take `source` through the six steps: preprocess, build, initialise, train, validate, test.
 
     source: what `scan` takes, or Pictures. With `out` the bundle, its scores and report.html are saved there.
+    profile: measure where the time goes, say it, and show it in the report
+    began: `time.monotonic()` from which the time counts; default now
     The test part is read once, at the end. Raises what `scan`, `split`, `train` and `evaluate` raise.
     """
-    began = time.monotonic()
+    began = time.monotonic() if began is None else began
     if out is not None:
         check_place(out)
-    with terminating():
+    with terminating(), recorded(began=began) if profile else nullcontext():
         return train_and_test(preprocess(source, recipe), recipe, out=out, resume=resume, began=began)
 
 
@@ -99,12 +109,27 @@ def train_and_test(
     if bundle is None:
         bundle = train(parts, recipe=recipe, out=out, resume=resume, began=began)
     events.step(6, "test", f"{len(parts.test)} pictures that nothing so far has seen")
-    evaluation = evaluate(bundle, parts.test)
+    with span("evaluate"):
+        evaluation = evaluate(bundle, parts.test)
     bundle.scores = evaluation.json()
+    _renew_profile(bundle)
     if out is not None:
         bundle.save(out)
-        write_report(bundle, evaluation, out / "report.html")
-    return Outcome(bundle, evaluation, out, time.monotonic() - began)
+        with span("save"):
+            write_report(bundle, evaluation, out / "report.html")
+    profile = _renew_profile(bundle)
+    if profile is not None:
+        events.note(profile_text(profile), profile=profile)
+    return Outcome(bundle, evaluation, out, time.monotonic() - began, profile=profile)
+
+
+def _renew_profile(bundle: Bundle) -> dict[str, Any] | None:
+    """Bring the profile that a bundle carries up to now and return it; None where no time is recorded."""
+    ledger = current()
+    if ledger is None:
+        return None
+    found = bundle.config["profile"] = renewed(bundle.config.get("profile", {}), ledger)
+    return found
 
 
 def _untested(out: Path, parts: Parts, recipe: Recipe) -> Bundle | None:
@@ -123,10 +148,13 @@ def _untested(out: Path, parts: Parts, recipe: Recipe) -> Bundle | None:
 def preprocess(source: str | Path | tuple[Any, Any] | Pictures, recipe: Recipe) -> Parts:
     """Return the three parts of a source: read, fingerprinted and split."""
     events.step(1, "data preprocessing", str(source) if isinstance(source, (str, Path)) else "pictures in memory")
-    pictures = source if isinstance(source, Pictures) else scan(source)
+    with span("decode"):
+        pictures = source if isinstance(source, Pictures) else scan(source)
     for note in pictures.notes:
         events.note(note)
-    parts = split(digested(pictures), seed=recipe.seed, valid=recipe.data.valid, test=recipe.data.test)
+    with span("decode"):
+        pictures = digested(pictures)
+    parts = split(pictures, seed=recipe.seed, valid=recipe.data.valid, test=recipe.data.test)
     empty = [name for name, part in parts.items() if not len(part)]
     if empty:
         raise DataError(

@@ -96,6 +96,7 @@ def render(bundle: Bundle, evaluation: Evaluation) -> str:
         seconds=evaluation.seconds,
         parts=config.get("parts", {}),
         notes=[*evaluation.notes, *scores.notes, *config.get("notes", [])],
+        profile=config.get("profile"),
         facts=_facts(config),
         recipe=bundle.recipe.toml(),
         commands=_commands(bundle, evaluation.source),

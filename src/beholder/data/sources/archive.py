@@ -7,7 +7,7 @@ import stat
 import tarfile
 import zipfile
 import zlib
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from beholder.base.errors import DataError, PictureError
 from beholder.data.limits import LIMITS, Limits
@@ -159,7 +159,7 @@ def _decoded(info: zipfile.ZipInfo) -> str:
 def safe(name: str, path: Path) -> str:
     """Return a member's name as a posix path below the archive's root. Raises `DataError` (unsafe-archive) if it leads out."""
     plain = name.replace("\\", "/")
-    parts = PurePosixPath(plain).parts
+    parts = [part for part in plain.split("/") if part not in ("", ".")]
     if plain.startswith("/") or ".." in parts or "\0" in plain or (len(plain) > 1 and plain[1] == ":"):
         raise _unsafe(path, name, "leads out of the archive")
     return "/".join(parts)
