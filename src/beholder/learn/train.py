@@ -225,6 +225,11 @@ def _budget(prepared: Prepared, parts: Parts, began: float) -> Budget:
     return budget(prepared, parts.test, Bundle(_config(prepared), net, prepared.recipe), began=began)
 
 
+def comparable(recipe: Recipe) -> Recipe:
+    """Return a recipe without what may change when its run is resumed: what changes no bit, the budget, the precision."""
+    return recipe.essence().set(minutes=0.0, precision="auto")
+
+
 def _identity(prepared: Prepared) -> dict[str, Any]:
     labels = {"labels": sha256(prepared.train.targets.numpy().tobytes() + prepared.valid.targets.numpy().tobytes())}
     material = {
@@ -232,7 +237,7 @@ def _identity(prepared: Prepared) -> dict[str, Any]:
         for name, part in (("train", prepared.train), ("valid", prepared.valid))
     }
     return {
-        "recipe": prepared.recipe.essence().set(minutes=0.0, precision="auto").toml(),  # these two may change, see `_machine`
+        "recipe": comparable(prepared.recipe).toml(),
         "net": prepared.created.spec.json(),
         "pixels": prepared.policy.json(),
         **material,
