@@ -49,7 +49,7 @@ def write_atomic(path: Path, data: bytes) -> None:
     path = Path(path)
     with telling_disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        _sweep(path)
+        sweep(path)
         temporary = path.with_name(f"{_ours(path)}{uuid.uuid4().hex[:8]}.tmp")
         try:
             temporary.write_bytes(data)
@@ -70,7 +70,7 @@ def folder_atomic(path: Path) -> Iterator[Path]:
     path = Path(path)
     with telling_disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        _sweep(path)
+        sweep(path)
         temporary = Path(tempfile.mkdtemp(prefix=_ours(path), suffix=".tmp", dir=path.parent))
         try:
             temporary.chmod(0o755)
@@ -86,27 +86,33 @@ def folder_atomic(path: Path) -> Iterator[Path]:
 
 
 def _take_place(temporary: Path, path: Path) -> None:
-    if not path.exists():
-        temporary.replace(path)
-    else:
-        remove_folder(_aside(path))
-        try:
+    try:
+        if path.exists():
+            remove_folder(_aside(path), of=path)
             path.replace(_aside(path))
-            temporary.replace(path)
-        except BaseException:  # a signal may strike between the two renames
-            adopt(path)
-            raise
-    remove_folder(_aside(path))
+        temporary.replace(path)
+    except BaseException:  # a signal may strike between the two renames
+        adopt(path)
+        raise
+    finally:
+        if path.exists():  # else the older folder is all there is
+            remove_folder(_aside(path), of=path)
 
 
-def remove_folder(path: Path) -> None:
-    """Delete a folder, if there is one. It is renamed first, so that it is never seen half deleted."""
-    doomed = path.with_name(f"{_ours(path)}{uuid.uuid4().hex[:8]}.tmp")
+def remove_folder(path: Path, *, of: Path | None = None) -> None:
+    """Delete a folder, if there is one. It is renamed to a temporary sibling of `of` first: it is never seen half deleted."""
+    if not path.exists():
+        return
+    doomed = path.with_name(f"{_ours(of or path)}{uuid.uuid4().hex[:8]}.tmp")
     try:
         path.replace(doomed)
     except OSError:
         doomed = path
-    shutil.rmtree(doomed, ignore_errors=True)
+    try:
+        shutil.rmtree(doomed, ignore_errors=True)
+    except BaseException:  # a signal: what is half deleted is of no use to anybody
+        shutil.rmtree(doomed, ignore_errors=True)
+        raise
 
 
 def _ours(path: Path) -> str:
@@ -115,7 +121,7 @@ def _ours(path: Path) -> str:
     return f".{path.name}.{machine}.{os.getpid()}."
 
 
-def _sweep(path: Path) -> None:
+def sweep(path: Path) -> None:
     """Delete temporary siblings of `path` that a process left which was killed on this machine."""
     if os.name == "nt":  # there, asking for a process by signal 0 would end it
         return

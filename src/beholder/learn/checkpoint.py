@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from beholder.base import events
 from beholder.base.errors import UsageError
-from beholder.base.files import adopt, file_sha256, folder_atomic, remove_folder, sha256, write_atomic
+from beholder.base.files import adopt, file_sha256, folder_atomic, remove_folder, sha256, sweep, write_atomic
 from beholder.learn.watch import Average, Best
 
 Optimisers = dict[str, list[torch.optim.Optimizer]]
@@ -115,6 +115,7 @@ class RunFolder:
 
     def discard(self) -> None:
         """Delete the run folder, once its bundle is whole or the run starts anew; what is not ours stays."""
+        sweep(self.path)
         if (self.path / "run.json").is_file():
             remove_folder(self.path)
 
