@@ -31,7 +31,7 @@ from beholder.learn.tasks import TASKS
 from beholder.learn.validate import score, validate
 from beholder.learn.watch import Average, Best, Guard, NotFiniteError
 from beholder.machine.chip import settled
-from beholder.machine.device import scaler, telling_memory
+from beholder.machine.device import repeats, scaler, telling_memory
 from beholder.machine.info import machine
 from beholder.machine.peak import peak
 from beholder.machine.stop import Stop, stopping
@@ -76,7 +76,7 @@ def train(
             with span("probe"):
                 _probe(prepared, best, stop, seconds=limits.training() / 4)
         events.step(4, "training by backpropagation")
-        for words in (*prepared.plan.reasons, f"precision: {prepared.precision.name}: {prepared.precision.reason}"):
+        for words in _facts(prepared):
             prepared.said(words)
         run = _run(prepared, net, best, limits=limits, folder=folder, stop=stop)
         if going_on and folder is not None:
@@ -95,6 +95,13 @@ def train(
     if folder is not None:
         folder.discard()
     return bundle
+
+
+def _facts(prepared: Prepared) -> list[str]:
+    """Return what is to be known of a run before its first step."""
+    on, precision = prepared.normal.device, prepared.precision
+    unsteady = [repeats(on)] if on.type != "cpu" else []
+    return [*prepared.plan.reasons, f"precision: {precision.name}: {precision.reason}", *unsteady]
 
 
 def _profile(prepared: Prepared, run: Run) -> dict[str, Any]:
