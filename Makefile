@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench docs clean
+.PHONY: help demo test kill lint bench docs clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
@@ -14,6 +14,9 @@ demo: $(STAMP) ## the six steps on real handwritten digits, offline: a bundle an
 
 test: $(STAMP) ## every quick test
 	$(BIN)/python -m pytest -m "not shared and not browser and not slow"
+
+kill: $(STAMP) ## SIGKILL at every write and at 500 random moments, signals and failing disks: no run may be lost
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m tests.kill.program points random:500 signals disk
 
 lint: $(STAMP) ## ruff and mypy
 	$(BIN)/ruff check .

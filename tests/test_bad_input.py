@@ -243,7 +243,8 @@ def test_a_full_disk_while_saving_is_said_and_loses_nothing(
     assert beholder.load(copy).classes == ("healthy", "mildew", "rust")
 
 
-STAGES = ["[1/6]", "digests", "decode", "[2/6]", "[3/6]", "[4/6]", "training ", "epoch 2:", "[5/6]", "[6/6]", "testing"]
+STAGES = ["decode", "training ", "testing"]
+"""In whole processes; tests/kill/ does it at every stage, in processes that are forked."""
 
 
 @pytest.mark.slow
@@ -270,7 +271,7 @@ def test_an_interruption_at_each_stage(stage: str, number: int, tmp_path: Path, 
     asked = time.monotonic()
     said += process.communicate(timeout=60)[1]
     assert process.returncode in (128 + number, 0), said  # 0: it was done before the signal came
-    assert time.monotonic() - asked < 10
+    assert time.monotonic() - asked < 5
     assert "Traceback" not in said
     if process.returncode:
         assert "error: " in said

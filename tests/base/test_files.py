@@ -3,6 +3,8 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +15,17 @@ from hypothesis import strategies as st
 
 from beholder.base import files
 from beholder.base.errors import MachineError
-from beholder.base.files import cache_folder, file_sha256, folder_atomic, sha256, telling_disk_errors, write_atomic
+from beholder.base.files import (
+    adopt,
+    cache_folder,
+    file_sha256,
+    folder_atomic,
+    remove_folder,
+    sha256,
+    sweep,
+    telling_disk_errors,
+    write_atomic,
+)
 
 
 def fail_with(number: int) -> Callable[..., None]:
@@ -121,6 +133,50 @@ def test_a_failed_rename_puts_the_older_folder_back(tmp_path: Path, monkeypatch:
         (temporary / "new").write_text("new")
     assert names(path) == ["old"]
     assert names(tmp_path) == ["m.beholder"]
+
+
+def test_when_even_putting_back_fails_the_older_folder_is_not_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "m.beholder"
+    with folder_atomic(path) as temporary:
+        (temporary / "old").write_text("old")
+    replace, calls = os.replace, []
+
+    def only_first(source: Path, target: Path) -> None:
+        calls.append(target)
+        if len(calls) > 1:
+            raise OSError(errno.EIO, "broken")
+        replace(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files.os, "replace", only_first)
+        with pytest.raises(MachineError, match="cannot write"), folder_atomic(path) as temporary:
+            (temporary / "new").write_text("new")
+    adopt(path)
+    assert names(path) == ["old"]
+
+
+def test_what_a_killed_process_left_is_swept_and_what_a_living_one_writes_is_not(tmp_path: Path) -> None:
+    path = tmp_path / "m.beholder"
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    begin = files._ours(path).removesuffix(f"{os.getpid()}.")
+    left = {"folder": f"{begin}{dead.pid}.abc.tmp", "file": f"{begin}{dead.pid}.def.tmp"}
+    kept = {"living": f"{begin}{os.getpid()}.ghi.tmp", "elsewhere": f".m.beholder.another.{dead.pid}.jkl.tmp"}
+    (tmp_path / left["folder"]).mkdir()
+    (tmp_path / left["folder"] / "half").write_text("half")
+    for name in (left["file"], kept["living"], kept["elsewhere"], "n.beholder"):
+        (tmp_path / name).write_text("")
+    sweep(path)
+    assert names(tmp_path) == sorted([*kept.values(), "n.beholder"])
+
+
+def test_a_folder_is_removed_at_once_and_what_is_not_there_is_no_error(tmp_path: Path) -> None:
+    path = tmp_path / "m.run"
+    (path / "sub").mkdir(parents=True)
+    (path / "sub" / "a").write_text("a")
+    remove_folder(path)
+    remove_folder(path)
+    assert names(tmp_path) == []
 
 
 def test_a_place_that_cannot_be_written_is_said(tmp_path: Path) -> None:

@@ -55,6 +55,27 @@ def test_the_same_seed_gives_the_same_weights_and_another_does_not(parts: behold
     assert not _same(first, other)
 
 
+PAIRS = [
+    ("logistic", "sgd"),
+    ("mlp", "adam"),
+    ("cnn", "adamw"),
+    ("fastnet", "muon"),
+    ("resnet", "sgd"),
+    ("cnn", "muon"),
+    ("fastnet", "adamw"),
+]
+
+
+@pytest.mark.parametrize(("net", "optimiser"), PAIRS)
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_on_a_cpu_every_net_and_optimiser_gives_the_same_bits_twice(
+    parts: beholder.Parts, net: str, optimiser: str, precision: str
+) -> None:
+    fields = {"net": net, "optimiser": optimiser, "precision": precision, "epochs": 1, "batch": 8, "width": 0.25}
+    fields |= {"cutmix": 0.5, "augment": "strong", "clip": 1.0}
+    assert _same(beholder.train(parts, **fields), beholder.train(parts, **fields))
+
+
 def test_the_test_part_is_never_read(parts: beholder.Parts) -> None:
     class Sealed:
         name = "sealed"

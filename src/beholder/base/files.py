@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import errno
+import glob
 import hashlib
 import os
+import platform
+import re
 import shutil
 import sys
 import tempfile
+import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from beholder.base.errors import MachineError
@@ -43,14 +47,13 @@ def write_atomic(path: Path, data: bytes) -> None:
     Raises `MachineError` (disk-full, cannot-write) and leaves an older file of that name untouched.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with telling_disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        sweep(path)
+        temporary = path.with_name(f"{_ours(path)}{uuid.uuid4().hex[:8]}.tmp")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with temporary.open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
+            temporary.write_bytes(data)
+            _fsync(temporary)
             temporary.replace(path)
             fsync_folder(path.parent)
         finally:
@@ -67,7 +70,8 @@ def folder_atomic(path: Path) -> Iterator[Path]:
     path = Path(path)
     with telling_disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
+        sweep(path)
+        temporary = Path(tempfile.mkdtemp(prefix=_ours(path), suffix=".tmp", dir=path.parent))
         try:
             temporary.chmod(0o755)
             yield temporary
@@ -82,18 +86,61 @@ def folder_atomic(path: Path) -> Iterator[Path]:
 
 
 def _take_place(temporary: Path, path: Path) -> None:
-    if not path.exists():
-        temporary.replace(path)
-        return
-    aside = _aside(path)
-    shutil.rmtree(aside, ignore_errors=True)
     try:
-        path.replace(aside)
+        if path.exists():
+            remove_folder(_aside(path), of=path)
+            path.replace(_aside(path))
         temporary.replace(path)
     except BaseException:  # a signal may strike between the two renames
         adopt(path)
         raise
-    shutil.rmtree(aside, ignore_errors=True)
+    finally:
+        if path.exists():  # else the older folder is all there is
+            remove_folder(_aside(path), of=path)
+
+
+def remove_folder(path: Path, *, of: Path | None = None) -> None:
+    """Delete a folder, if there is one. It is renamed to a temporary sibling of `of` first: it is never seen half deleted."""
+    if not path.exists():
+        return
+    doomed = path.with_name(f"{_ours(of or path)}{uuid.uuid4().hex[:8]}.tmp")
+    try:
+        path.replace(doomed)
+    except OSError:
+        doomed = path
+    try:
+        shutil.rmtree(doomed, ignore_errors=True)
+    except BaseException:  # a signal: what is half deleted is of no use to anybody
+        shutil.rmtree(doomed, ignore_errors=True)
+        raise
+
+
+def _ours(path: Path) -> str:
+    """Return how the names of this process's temporary siblings of `path` begin: with its machine and its number."""
+    machine = re.sub(r"\W", "-", platform.node())[:32]
+    return f".{path.name}.{machine}.{os.getpid()}."
+
+
+def sweep(path: Path) -> None:
+    """Delete temporary siblings of `path` that a process left which was killed on this machine."""
+    if os.name == "nt":  # there, asking for a process by signal 0 would end it
+        return
+    for found in path.parent.glob(f"{glob.escape(_ours(path).removesuffix(f'{os.getpid()}.'))}*.tmp"):
+        number = found.name.split(".")[-3]
+        if number.isdecimal() and not _alive(int(number)):
+            shutil.rmtree(found, ignore_errors=True)
+            with suppress(OSError):
+                found.unlink()
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        pass
+    return True
 
 
 def _aside(path: Path) -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ from torch import Tensor, nn
 
 from beholder.base import events
 from beholder.base.errors import UsageError
-from beholder.base.files import adopt, file_sha256, folder_atomic, sha256, write_atomic
+from beholder.base.files import adopt, file_sha256, folder_atomic, remove_folder, sha256, sweep, write_atomic
 from beholder.learn.watch import Average, Best
 
 Optimisers = dict[str, list[torch.optim.Optimizer]]
@@ -57,7 +56,8 @@ class RunFolder:
 
     def check(self) -> None:
         """Raise `UsageError` if something that is not a run folder of ours lies at its place: it is never deleted."""
-        ours = (self.path / "run.json").is_file() or (self.path.is_dir() and not any(self.path.iterdir()))
+        names = [entry.name for entry in self.path.iterdir()] if self.path.is_dir() else ["a file"]
+        ours = "run.json" in names or all(name.startswith(".run.json.") for name in names)  # killed while it was made
         if self.path.exists() and not ours:
             raise UsageError(
                 f"{self.path} is in the way: the run is kept there until its bundle is whole",
@@ -102,7 +102,7 @@ class RunFolder:
         data = save({name: value.detach().cpu().contiguous() for name, value in tensors.items()})
         with folder_atomic(self.path / "checkpoint") as folder:
             (folder / "state.safetensors").write_bytes(data)
-            (folder / "state.json").write_text(json.dumps({**state, "sha256": sha256(data)}), "utf-8")
+            (folder / "state.json").write_bytes(json.dumps({**state, "sha256": sha256(data)}).encode())
 
     def load(self) -> tuple[State, dict[str, Tensor]]:
         """Return what `save` was given. Raises `UsageError` if it was damaged since."""
@@ -114,8 +114,10 @@ class RunFolder:
         return state, load_file(file)
 
     def discard(self) -> None:
-        """Delete the run folder, once its bundle is whole or the run starts anew."""
-        shutil.rmtree(self.path, ignore_errors=True)
+        """Delete the run folder, once its bundle is whole or the run starts anew; what is not ours stays."""
+        sweep(self.path)
+        if (self.path / "run.json").is_file():
+            remove_folder(self.path)
 
 
 def _tell_changes(before: object, now: dict[str, str]) -> None:

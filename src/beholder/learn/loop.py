@@ -55,11 +55,16 @@ class Settings:
 
 @dataclass
 class Progress:
-    """Where a run is. start: steps taken of this epoch; slowed: factor on every rate, below 1 after going back."""
+    """Where a run is.
+
+    start: steps taken of this epoch; stale: epochs without a better score; lr: rate of the last step;
+    slowed: factor on every rate, below 1 after going back
+    """
 
     epoch: int = 0
     start: int = 0
     stale: int = 0
+    lr: float = 0.0
     slowed: float = 1.0
     history: list[dict[str, Any]] = field(default_factory=list)
 
@@ -169,6 +174,7 @@ class Run:
         for optimiser in self._each_optimiser():
             for params, rate in zip(optimiser.param_groups, rates[id(optimiser)], strict=True):
                 params["lr"] = rate * factor
+        self.at.lr = next(self._each_optimiser()).param_groups[0]["lr"]
 
     def _tell(self, size: int) -> None:
         """Say how far it is; on a device that the host does not wait for twice a second, as looking makes it wait."""
@@ -229,7 +235,7 @@ class Run:
                 accuracy=right,
                 valid_loss=valid_loss,
                 valid_score=score,
-                lr=float(next(self._each_optimiser()).param_groups[0]["lr"]),
+                lr=self.at.lr,
                 validation_seconds=time.monotonic() - began,
             )
         )

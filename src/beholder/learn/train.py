@@ -32,7 +32,7 @@ from beholder.learn.tasks import TASKS
 from beholder.learn.validate import score, validate
 from beholder.learn.watch import Average, Best, Guard, NotFiniteError
 from beholder.machine.chip import settled
-from beholder.machine.device import scaler, telling_memory
+from beholder.machine.device import repeats, scaler, telling_memory
 from beholder.machine.info import machine
 from beholder.machine.peak import peak
 from beholder.machine.stop import Stop, stopping
@@ -77,7 +77,7 @@ def train(
             with span("probe"):
                 _probe(prepared, best, stop, seconds=limits.training() / 4)
         events.step(4, "training by backpropagation")
-        for words in (*prepared.plan.reasons, f"precision: {prepared.precision.name}: {prepared.precision.reason}"):
+        for words in _facts(prepared):
             prepared.said(words)
         run = _run(prepared, net, best, limits=limits, folder=folder, stop=stop)
         if going_on and folder is not None:
@@ -96,6 +96,13 @@ def train(
     if folder is not None:
         folder.discard()
     return bundle
+
+
+def _facts(prepared: Prepared) -> list[str]:
+    """Return what is to be known of a run before its first step."""
+    on, precision = prepared.normal.device, prepared.precision
+    unsteady = [repeats(on)] if on.type != "cpu" else []
+    return [*prepared.plan.reasons, f"precision: {precision.name}: {precision.reason}", *unsteady]
 
 
 def _profile(prepared: Prepared, run: Run) -> dict[str, Any]:
@@ -234,6 +241,11 @@ def _budget(prepared: Prepared, parts: Parts, began: float) -> Budget:
     return budget(prepared, parts.test, Bundle(_config(prepared), net, prepared.recipe), began=began)
 
 
+def comparable(recipe: Recipe) -> Recipe:
+    """Return a recipe without what may change when its run is resumed: what changes no bit, the budget, the precision."""
+    return recipe.essence().set(minutes=0.0, precision="auto")
+
+
 def _identity(prepared: Prepared) -> dict[str, Any]:
     labels = {"labels": sha256(prepared.train.targets.numpy().tobytes() + prepared.valid.targets.numpy().tobytes())}
     material = {
@@ -241,7 +253,7 @@ def _identity(prepared: Prepared) -> dict[str, Any]:
         for name, part in (("train", prepared.train), ("valid", prepared.valid))
     }
     return {
-        "recipe": prepared.recipe.essence().set(minutes=0.0, precision="auto").toml(),  # these two may change, see `_machine`
+        "recipe": comparable(prepared.recipe).toml(),
         "net": prepared.created.spec.json(),
         "pixels": prepared.policy.json(),
         **material,

@@ -119,6 +119,13 @@ def telling_memory(batch: int) -> Iterator[None]:
         ) from error
 
 
+def repeats(on: torch.device) -> str:
+    """Return, in words, what the same seed gives twice on a device."""
+    if on.type == "cpu":
+        return "the same seed gives the same weights, bit for bit, with the same number of threads"
+    return "the same seed gives nearly the same weights: some kernels of this device add in no fixed order"
+
+
 def free_memory(on: torch.device) -> int:
     """Return bytes that are free on the device; 1 GiB where the system does not tell."""
     if on.type == "cuda":

@@ -12,7 +12,7 @@ import torch
 
 from beholder.base.files import cache_folder
 from beholder.machine.chip import name
-from beholder.machine.device import device, free_memory, precision
+from beholder.machine.device import device, free_memory, precision, repeats
 
 
 def info() -> dict[str, object]:
@@ -31,6 +31,7 @@ def info() -> dict[str, object]:
         "precision": chosen.name,
         "precision_reason": chosen.reason,
         "precision_trial": dict(chosen.seconds),
+        "repeats": repeats(on),
     }
 
 

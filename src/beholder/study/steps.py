@@ -21,9 +21,10 @@ from beholder.bundle.format import check_place, finished
 from beholder.data.digest import digested
 from beholder.data.sources import scan
 from beholder.data.split import split
+from beholder.learn.checkpoint import RunFolder
 from beholder.learn.profile import renewed
 from beholder.learn.profile import text as profile_text
-from beholder.learn.train import splits_of, train
+from beholder.learn.train import comparable, splits_of, train
 from beholder.machine.stop import terminating
 from beholder.use.evaluate import Evaluation, evaluate
 from beholder.use.report import report as write_report
@@ -133,15 +134,16 @@ def _renew_profile(bundle: Bundle) -> dict[str, Any] | None:
 
 
 def _untested(out: Path, parts: Parts, recipe: Recipe) -> Bundle | None:
-    """Return the bundle at `out` if all that its run lacks is the test: it was interrupted after training."""
+    """Return the bundle at `out` if its run is over and only the test may be missing: it was interrupted after training."""
     if not finished(out):
         return None
     bundle = load(out, trust=True)
     net = bundle.recipe.net if recipe.net.name == "auto" else dataclasses.replace(recipe.net, width=bundle.recipe.net.width)
-    same = bundle.recipe.essence() == dataclasses.replace(recipe, net=net).essence() and bundle.splits == splits_of(parts)
-    if not same or bundle.scores:
+    same = comparable(bundle.recipe) == comparable(dataclasses.replace(recipe, net=net))
+    if not same or bundle.splits != splits_of(parts):
         return None
-    events.note(f"{out} is trained already; what it lacks is the test")
+    events.note(f"{out} is trained already; " + ("it is tested again" if bundle.scores else "what it lacks is the test"))
+    RunFolder.beside(out).discard()
     return bundle
 
 

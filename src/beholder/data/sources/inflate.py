@@ -85,7 +85,8 @@ def _spill(path: Path, head: bytes, file: gzip.GzipFile | lzma.LZMAFile | bz2.BZ
                     out.write(chunk)
                 chunk = file.read(_CHUNK)
                 written += len(chunk)
-        temporary.replace(copy)
+        with telling_disk_errors(copy):
+            temporary.replace(copy)
     finally:
         temporary.unlink(missing_ok=True)
 
