@@ -28,6 +28,8 @@ class Plan:
     augment: Augment
     mirror: bool
     averaging: float
+    freeze: float
+    layer_decay: float
     net: str
     reasons: tuple[str, ...]
 
@@ -37,7 +39,15 @@ class Plan:
 
 
 def plan(
-    recipe: Recipe, *, n: int, classes: tuple[str, ...], net: str, pretrained: bool, size: tuple[int, int], batch_norm: bool
+    recipe: Recipe,
+    *,
+    n: int,
+    classes: tuple[str, ...],
+    net: str,
+    pretrained: bool,
+    size: tuple[int, int],
+    batch_norm: bool,
+    device: str = "cpu",
 ) -> Plan:
     """Return the plan for `n` training pictures of `size` (height, width) and a net that is `pretrained` or not."""
     train = recipe.train
@@ -46,11 +56,14 @@ def plan(
     augment, mirror, words = _augment(recipe, n=n, classes=classes, size=size, pretrained=pretrained)
     batch = train.batch or _batch(n, net, size)
     epochs = train.epochs or max(1, round(_epochs(n, pretrained) * train.effort))
+    freeze = _freeze(train.freeze, pretrained, device)
     reasons = (
         words,
         f"training: up to {epochs} epochs of {n} pictures in batches of {min(batch, n)}; {optimiser} at a rate of {lr:g}"
         + (", low because the weights are pretrained" if pretrained else ""),
     )
+    if freeze:
+        reasons += (f"the lowest {freeze:.0%} of the layers stay as they are: what they see is general, and dear to train",)
     return Plan(
         epochs=epochs,
         batch=batch,
@@ -61,6 +74,8 @@ def plan(
         augment=augment,
         mirror=mirror,
         averaging=train.averaging,
+        freeze=freeze,
+        layer_decay=(train.layer_decay or 1.0) if pretrained else 1.0,
         net=net,
         reasons=reasons,
     )
@@ -72,6 +87,12 @@ _FINE_TUNING = {"sgd": 0.005, "adam": 0.0002, "adamw": 0.0003, "muon": 0.002}
 def _fine(optimiser: str, *, batch_norm: bool) -> float:
     """Return the rate for pretrained weights: nets with batch norm bear three times that of transformers (docs/LOG.md)."""
     return _FINE_TUNING[optimiser] * (10 / 3 if batch_norm else 1)
+
+
+def _freeze(asked: float, pretrained: bool, device: str) -> float:
+    if not pretrained or asked >= 0:
+        return asked if pretrained else 0.0
+    return 0.4 if device == "cpu" else 0.0
 
 
 def uses_batch_norm(net: nn.Module) -> bool:

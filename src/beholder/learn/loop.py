@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,7 +38,7 @@ class Settings:
     """What the loop needs to know of a recipe.
 
     patience: epochs without a better validation score before stopping, 0 = never; every: epochs between two validations;
-    clip: largest norm of the gradient, 0 = off
+    clip: largest norm of the gradient, 0 = off; frozen: modules that stay in evaluation mode
     """
 
     schedule: Schedule
@@ -49,6 +49,7 @@ class Settings:
     patience: int
     every: int
     seed: int
+    frozen: Sequence[nn.Module] = ()
 
 
 @dataclass
@@ -138,6 +139,8 @@ class Run:
 
     def _turns(self, images: Tensor, targets: Tensor) -> Iterator[Turn]:
         self.net.train()
+        for module in self.settings.frozen:
+            module.eval()
         images = images.contiguous(memory_format=torch.channels_last)
         precision = self.settings.precision
         turns = self.task(self.model, images, targets, smoothing=self.settings.smoothing, weights=self.settings.weights)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -101,24 +101,25 @@ def optimiser(
     momentum: float,
     weight_decay: float,
     head: nn.Module | None = None,
+    factors: Mapping[str, float] | None = None,
 ) -> list[torch.optim.Optimizer]:
     """Return the optimisers of one net: one, or two with "muon" (which takes matrices; AdamW takes the head and vectors).
 
-    Biases, norms and other vectors are never decayed.
+    Biases, norms and other vectors are never decayed. factors: on the rate, by the name of a parameter; 1 where absent.
     """
     in_head = {id(p) for p in head.parameters()} if head is not None else set()
     trained = [p for p in net.parameters() if p.requires_grad]
     matrices = [p for p in trained if p.ndim >= 2 and id(p) not in in_head]
     vectors = [p for p in trained if p.ndim < 2 and id(p) not in in_head]
     heads = [p for p in trained if id(p) in in_head]
+    rates = {id(p): lr * (factors or {}).get(name, 1.0) for name, p in net.named_parameters()}
 
     def groups(*, matrices_too: bool) -> list[dict[str, Any]]:
         decayed = [*(matrices if matrices_too else []), *(p for p in heads if p.ndim >= 2)]
         plain = [*vectors, *(p for p in heads if p.ndim < 2)]
         if weight_decay == 0:  # one group is one kernel
             decayed, plain = [*decayed, *plain], []
-        found = [{"params": decayed, "weight_decay": weight_decay}, {"params": plain, "weight_decay": 0.0}]
-        return [group for group in found if group["params"]]
+        return [*_by_rate(decayed, rates, weight_decay=weight_decay), *_by_rate(plain, rates, weight_decay=0.0)]
 
     if name == "sgd":
         return [light.SGD(groups(matrices_too=True), lr=lr, momentum=momentum, nesterov=momentum > 0, fused=_fused(trained))]
@@ -129,10 +130,16 @@ def optimiser(
     rest = groups(matrices_too=False)
     made: list[torch.optim.Optimizer] = []
     if matrices:
-        made.append(Muon(matrices, lr=lr, momentum=0.95, weight_decay=weight_decay))
+        made.append(Muon(_by_rate(matrices, rates), lr=lr, momentum=0.95, weight_decay=weight_decay))
     if rest:
         made.append(light.AdamW(rest, lr=lr, fused=_fused(trained)))
     return made
+
+
+def _by_rate(params: list[nn.Parameter], rates: Mapping[int, float], **fields: float) -> list[dict[str, Any]]:
+    """Return one group of parameters for each rate; `rates`: by id."""
+    each = sorted({rates[id(p)] for p in params})
+    return [{"params": [p for p in params if rates[id(p)] == rate], "lr": rate, **fields} for rate in each]
 
 
 def _fused(params: list[nn.Parameter]) -> bool:

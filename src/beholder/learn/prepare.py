@@ -130,6 +130,7 @@ def prepare(parts: Parts, recipe: Recipe) -> Prepared:
         pretrained=created.pretrained,
         size=size,
         batch_norm=uses_batch_norm(created.net),
+        device=on.type,
     )
     exact = precision(on, recipe.train.precision)
     weights = None
