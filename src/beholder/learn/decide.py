@@ -57,7 +57,7 @@ def plan(
     batch = train.batch or _batch(n, net, size)
     epochs = train.epochs or max(1, round(_epochs(n, pretrained) * train.effort))
     freeze = _freeze(train.freeze, pretrained, device)
-    reasons = (
+    reasons: tuple[str, ...] = (
         words,
         f"training: up to {epochs} epochs of {n} pictures in batches of {min(batch, n)}; {optimiser} at a rate of {lr:g}"
         + (", low because the weights are pretrained" if pretrained else ""),

@@ -1,8 +1,10 @@
-"""Batch norms whose statistics were folded into their weights: exact in use, ruinous in training, and mended here."""
+"""Batch norms and where their statistics are: got back for training where they were folded away, folded away for use."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -65,3 +67,49 @@ def _set(norm: BatchNorm, mean: Tensor, variance: Tensor) -> None:
     factor = norm.weight / (1 + norm.eps) ** 0.5
     norm.bias.add_(factor * norm.running_mean)
     norm.weight.copy_(factor * (norm.running_var + norm.eps).sqrt())
+
+
+@torch.no_grad()
+def without_norms(net: nn.Module, images: Tensor) -> nn.Module:
+    """Return a copy of `net`, for use only, in which batch norms that follow a convolution are folded into it.
+
+    Which follows which is seen on `images`, float32 (B, C, H, W): the norm is given the very tensor that the convolution made.
+    """
+    net = copy.deepcopy(net).eval()
+    made: dict[int, tuple[nn.Conv2d, Tensor]] = {}
+    pairs: list[tuple[nn.Conv2d, BatchNorm]] = []
+
+    def after(module: nn.Module, _given: tuple[Tensor, ...], out: Tensor) -> None:
+        made[id(out)] = (cast(nn.Conv2d, module), out)  # held, so that its id stays its own
+
+    def before(module: nn.Module, given: tuple[Tensor, ...]) -> None:
+        if id(given[0]) in made:
+            pairs.append((made[id(given[0])][0], cast(BatchNorm, module)))
+
+    hooks = [m.register_forward_hook(after) for m in net.modules() if isinstance(m, nn.Conv2d)]
+    hooks += [m.register_forward_pre_hook(before) for m in net.modules() if _foldable(m)]
+    net(images)
+    for hook in hooks:
+        hook.remove()
+    once = {id(m) for pair in pairs for m in pair if sum(m in other for other in pairs) == 1}
+    for conv, norm in pairs:
+        if id(conv) in once and id(norm) in once:
+            _fold(net, conv, norm)
+    return net
+
+
+def _foldable(module: nn.Module) -> bool:
+    return isinstance(module, BatchNorm) and module.affine and module.running_mean is not None
+
+
+def _fold(net: nn.Module, conv: nn.Conv2d, norm: BatchNorm) -> None:
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    factor = norm.weight / (norm.running_var + norm.eps).sqrt()
+    offset = -norm.running_mean if conv.bias is None else conv.bias - norm.running_mean
+    conv.weight = nn.Parameter(conv.weight * factor.view(-1, 1, 1, 1))
+    conv.bias = nn.Parameter(norm.bias + offset * factor)
+    name = next(name for name, module in net.named_modules() if module is norm)
+    rest = list(norm.children())  # timm's norms hold their activation
+    parent, _, last = name.rpartition(".")
+    setattr(net.get_submodule(parent), last, nn.Sequential(*rest))
