@@ -81,6 +81,14 @@ def test_every_trainable_parameter_is_in_exactly_one_group_and_vectors_do_not_de
 
 
 @pytest.mark.parametrize("name", sorted(RATES))
+def test_a_factor_by_name_is_one_on_the_rate(name: str) -> None:
+    net = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 2))
+    made = optimiser(net, name, lr=0.1, momentum=0.9, weight_decay=0.3, head=net[2], factors={"0.weight": 0.25, "0.bias": 0.5})
+    rates = {id(p): group["lr"] for one in made for group in one.param_groups for p in group["params"]}
+    assert [rates[id(p)] for p in net.parameters()] == [0.025, 0.05, 0.1, 0.1, 0.1, 0.1]
+
+
+@pytest.mark.parametrize("name", sorted(RATES))
 def test_every_optimiser_brings_the_loss_of_a_small_net_down(name: str) -> None:
     torch.manual_seed(0)
     net = nn.Sequential(nn.Flatten(), nn.Linear(16, 32), nn.ReLU(), nn.Linear(32, 3))

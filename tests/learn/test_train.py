@@ -22,6 +22,7 @@ from beholder.learn import loop, tasks
 from beholder.learn.checkpoint import RunFolder
 from beholder.learn.tasks import Turn
 from beholder.learn.watch import Guard, NotFiniteError
+from beholder.nets.depth import layers
 
 train_module = importlib.import_module("beholder.learn.train")  # the package's `train` is the verb
 
@@ -314,3 +315,19 @@ def test_a_training_part_of_one_class_is_not_learnt_from(parts: beholder.Parts) 
     with pytest.raises(DataError) as caught:
         beholder.train(single, net="logistic", epochs=1)
     assert caught.value.code == "one-class"
+
+
+def test_frozen_layers_keep_their_weights_and_their_statistics(parts: beholder.Parts, tmp_path: Path) -> None:
+    first = beholder.train(parts, net="resnet", epochs=1, batch=8, width=0.25)
+    first.save(tmp_path / "first.beholder")
+    weights = str(tmp_path / "first.beholder" / "model.safetensors")
+    tuned = beholder.train(parts, net="resnet", weights=weights, epochs=2, batch=8, width=0.25, freeze=0.5, averaging=0.0)
+    before, after = _weights(first), _weights(tuned)
+    where = layers(first.net)
+    fixed = {name.rpartition(".")[0] for name in where if where[name] < int(0.5 * (max(where.values()) + 1))}
+    assert fixed
+    for name, value in before.items():
+        if name.rpartition(".")[0] in fixed:
+            assert torch.equal(after[name], value), name
+    assert not torch.equal(after["head.weight"], before["head.weight"])
+    assert all(p.requires_grad for p in tuned.net.parameters())

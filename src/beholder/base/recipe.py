@@ -75,6 +75,8 @@ class TrainRecipe:
     class_weights: none | balanced                               clip: largest norm of the gradient (0: off)
     patience: epochs without a better validation score before stopping early (0: never)
     effort: factor on the number of epochs that is chosen
+    freeze: with pretrained weights, share of the layers, from the pixels on, that stay as they are (below 0: chosen)
+    layer_decay: with pretrained weights, factor on the rate from each layer to the one below it (0: chosen)
     probe: with pretrained weights, first fit a linear head on frozen features, which fine-tuning then has to beat
     """
 
@@ -93,6 +95,8 @@ class TrainRecipe:
     averaging: float = field(default=0.999, metadata={"range": (0.0, 0.99999)})
     patience: int = field(default=0, metadata={"range": (0, 100_000)})
     precision: str = field(default="auto", metadata={"choices": ("auto", "fp32", "bf16", "fp16")})
+    freeze: float = field(default=-1.0, metadata={"range": (-1.0, 1.0)})
+    layer_decay: float = field(default=0.0, metadata={"range": (0.0, 1.0)})
     probe: bool = True
     mirror: bool = True
 

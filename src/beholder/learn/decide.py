@@ -32,6 +32,8 @@ class Plan:
     mirror: bool
     averaging: float
     grow: float
+    freeze: float
+    layer_decay: float
     net: str
     reasons: tuple[str, ...]
 
@@ -41,7 +43,15 @@ class Plan:
 
 
 def plan(
-    recipe: Recipe, *, n: int, classes: tuple[str, ...], net: str, built: nn.Module, pretrained: bool, size: tuple[int, int]
+    recipe: Recipe,
+    *,
+    n: int,
+    classes: tuple[str, ...],
+    net: str,
+    built: nn.Module,
+    pretrained: bool,
+    size: tuple[int, int],
+    device: str = "cpu",
 ) -> Plan:
     """Return the plan for `n` training pictures of `size` (height, width) and the net `built`, which is `pretrained` or not."""
     train = recipe.train
@@ -54,13 +64,16 @@ def plan(
     augment, mirror, words = _augment(recipe, n=n, classes=classes, size=size, pretrained=pretrained)
     grow, grows = _grow(recipe, built, size)
     epochs = train.epochs or max(1, round(_epochs(n, pretrained) * train.effort))
-    reasons = (
+    freeze = _freeze(train.freeze, pretrained, device)
+    reasons: tuple[str, ...] = (
         words,
         *grows,
         f"training: up to {epochs} epochs of {n} pictures in batches of {batch}; {optimiser} at a rate of {lr:.3g}"
         + (", low because the weights are pretrained" if pretrained else ""),
     )
     pull = PULL * batch if sphere else DECAYS[optimiser]
+    if freeze:
+        reasons += (f"the lowest {freeze:.0%} of the layers stay as they are: what they see is general, and dear to train",)
     return Plan(
         epochs=epochs,
         batch=batch,
@@ -72,6 +85,8 @@ def plan(
         mirror=mirror,
         averaging=train.averaging,
         grow=grow,
+        freeze=freeze,
+        layer_decay=(train.layer_decay or 1.0) if pretrained else 1.0,
         net=net,
         reasons=reasons,
     )
@@ -99,6 +114,12 @@ def _grow(recipe: Recipe, built: nn.Module, size: tuple[int, int]) -> tuple[floa
         return 1.0, ("pictures keep their size throughout: this net takes one size only, so data.grow does nothing",)
     height, width = size_at(size, asked, 0.0)
     return asked, (f"progressive resizing: training begins with pictures of {width} × {height} and ends at full size",)
+
+
+def _freeze(asked: float, pretrained: bool, device: str) -> float:
+    if not pretrained or asked >= 0:
+        return asked if pretrained else 0.0
+    return 0.4 if device == "cpu" else 0.0
 
 
 def uses_batch_norm(net: nn.Module) -> bool:

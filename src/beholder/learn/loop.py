@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,7 +39,8 @@ class Settings:
     """What the loop needs to know of a recipe.
 
     patience: epochs without a better validation score before stopping, 0 = never; every: epochs between two validations;
-    clip: largest norm of the gradient, 0 = off; grow: the side at which pictures begin, as a share of the full one
+    clip: largest norm of the gradient, 0 = off; grow: the side at which pictures begin, as a share of the full one;
+    frozen: modules that stay in evaluation mode
     """
 
     schedule: Schedule
@@ -51,6 +52,7 @@ class Settings:
     every: int
     seed: int
     grow: float = 1.0
+    frozen: Sequence[nn.Module] = ()
 
 
 @dataclass
@@ -142,6 +144,8 @@ class Run:
         self.net.train()
         height, width = images.shape[-2:]
         images = resized(images, size_at((height, width), self.settings.grow, self.clock.done))
+        for module in self.settings.frozen:
+            module.eval()
         images = images.contiguous(memory_format=torch.channels_last)
         precision = self.settings.precision
         turns = self.task(self.model, images, targets, smoothing=self.settings.smoothing, weights=self.settings.weights)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -128,25 +128,27 @@ def optimiser(
     weight_decay: float,
     head: nn.Module | None = None,
     batch: int = 0,
+    factors: Mapping[str, float] | None = None,
 ) -> list[torch.optim.Optimizer]:
     """Return the optimisers of one net: one, or two with "muon" (which takes matrices; AdamW takes the head and vectors).
 
-    Biases, norms and other vectors are never decayed. batch: pictures in a step, given for a `scale_free` net: there Muon
-    keeps to the sphere, and Nesterov SGD takes head and vectors at rates of their own, which decay them too.
+    Biases, norms and other vectors are never decayed. factors: on the rate, by the name of a parameter; 1 where absent.
+    batch: pictures in a step, given for a `scale_free` net: there Muon keeps to the sphere, and Nesterov SGD takes head and
+    vectors at rates of their own, which decay them too.
     """
     in_head = {id(p) for p in head.parameters()} if head is not None else set()
     trained = [p for p in net.parameters() if p.requires_grad]
     matrices = [p for p in trained if p.ndim >= 2 and id(p) not in in_head]
     vectors = [p for p in trained if p.ndim < 2 and id(p) not in in_head]
     heads = [p for p in trained if id(p) in in_head]
+    rates = {id(p): lr * (factors or {}).get(name, 1.0) for name, p in net.named_parameters()}
 
     def groups(*, matrices_too: bool) -> list[dict[str, Any]]:
         decayed = [*(matrices if matrices_too else []), *(p for p in heads if p.ndim >= 2)]
         plain = [*vectors, *(p for p in heads if p.ndim < 2)]
         if weight_decay == 0:  # one group is one kernel
             decayed, plain = [*decayed, *plain], []
-        found = [{"params": decayed, "weight_decay": weight_decay}, {"params": plain, "weight_decay": 0.0}]
-        return [group for group in found if group["params"]]
+        return [*_by_rate(decayed, rates, weight_decay=weight_decay), *_by_rate(plain, rates, weight_decay=0.0)]
 
     if name == "sgd":
         return [light.SGD(groups(matrices_too=True), lr=lr, momentum=momentum, nesterov=momentum > 0, fused=_fused(trained))]
@@ -161,7 +163,7 @@ def optimiser(
     rest = groups(matrices_too=False)
     made: list[torch.optim.Optimizer] = []
     if matrices:
-        made.append(Muon(matrices, lr=lr, momentum=0.95, weight_decay=weight_decay))
+        made.append(Muon(_by_rate(matrices, rates), lr=lr, momentum=0.95, weight_decay=weight_decay))
     if rest:
         made.append(light.AdamW(rest, lr=lr, fused=_fused(trained)))
     return made
@@ -173,6 +175,12 @@ def _apart(
     """Return groups with decoupled rates. SGD multiplies decay by the rate, so the pull is divided by it."""
     rates = [(vectors, BIASES * batch * lr), (heads, HEAD * batch * lr)]
     return [{"params": p, "lr": rate, "weight_decay": weight_decay * lr / rate} for p, rate in rates if p]
+
+
+def _by_rate(params: list[nn.Parameter], rates: Mapping[int, float], **fields: float) -> list[dict[str, Any]]:
+    """Return one group of parameters for each rate; `rates`: by id."""
+    each = sorted({rates[id(p)] for p in params})
+    return [{"params": [p for p in params if rates[id(p)] == rate], "lr": rate, **fields} for rate in each]
 
 
 def _fused(params: list[nn.Parameter]) -> bool:

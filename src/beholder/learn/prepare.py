@@ -130,6 +130,7 @@ def prepare(parts: Parts, recipe: Recipe) -> Prepared:
         built=created.net,
         pretrained=created.pretrained,
         size=size,
+        device=on.type,
     )
     exact = precision(on, recipe.train.precision)
     weights = None

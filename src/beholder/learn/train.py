@@ -36,6 +36,7 @@ from beholder.machine.device import repeats, scaler, telling_memory
 from beholder.machine.info import machine
 from beholder.machine.peak import peak
 from beholder.machine.stop import Stop, stopping
+from beholder.nets.depth import decayed, freeze
 from beholder.nets.features import head, scale_free
 
 
@@ -154,6 +155,7 @@ def _given_up(error: NotFiniteError, path: Path | None, *, saved: bool) -> NotFi
 
 def _run(prepared: Prepared, net: nn.Module, best: Best, *, limits: Budget, folder: RunFolder | None, stop: Stop) -> Run:
     recipe, chosen, batches = prepared.recipe.train, prepared.plan, prepared.batches()
+    frozen = freeze(net, chosen.freeze)
     made = optimiser(
         net,
         chosen.optimiser,
@@ -162,6 +164,7 @@ def _run(prepared: Prepared, net: nn.Module, best: Best, *, limits: Budget, fold
         weight_decay=chosen.weight_decay,
         head=head(net),
         batch=batches.batch if scale_free(net) else 0,
+        factors=decayed(net, chosen.layer_decay),
     )
     valid, limits = sampled(prepared.valid, limits)
     if (ledger := current()) is not None:
@@ -196,6 +199,7 @@ def _run(prepared: Prepared, net: nn.Module, best: Best, *, limits: Budget, fold
             every=every,
             seed=prepared.recipe.seed,
             grow=chosen.grow,
+            frozen=frozen,
         ),
         average=Average(net, chosen.averaging) if chosen.averaging > 0 else None,
         folder=folder,
@@ -319,7 +323,9 @@ def _bundle(prepared: Prepared, parts: Parts, run: Run, *, seconds: float, cut: 
         "notes": [*parts.train.notes, *prepared.said.notes],
         **_profile(prepared, run),
     }
-    return Bundle(config, net.to("cpu").eval(), prepared.recipe, history=run.at.history, splits=splits_of(parts))
+    return Bundle(
+        config, net.to("cpu").eval().requires_grad_(True), prepared.recipe, history=run.at.history, splits=splits_of(parts)
+    )
 
 
 def splits_of(parts: Parts) -> list[tuple[str, str]]:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from beholder.base.errors import BundleError, UsageError, did_you_mean
 from beholder.base.recipe import NetRecipe
 from beholder.base.registry import Registry
-from beholder.nets import custom, init, pretrained
+from beholder.nets import custom, init, norms, pretrained
 from beholder.nets.features import head
 from beholder.nets.spec import NetSpec, Wants
 
@@ -111,7 +111,10 @@ def _timm(recipe: NetRecipe, spec: NetSpec, seed: int) -> tuple[nn.Module, NetSp
 def _initialised(net: nn.Module, recipe: NetRecipe, *, loaded: bool, sample: Tensor | None, seed: int) -> tuple[str, ...]:
     if loaded:
         kept = "" if recipe.init in ("auto", "default") else f"; net.init={recipe.init} is not applied to them"
-        return (f"{recipe.name} starts from pretrained weights with a head of its own for these classes{kept}",)
+        mended = norms.unfold(net, sample) if sample is not None else 0
+        words = f"{mended} batch norms whose statistics were folded into their weights got them back from training pictures"
+        start = f"{recipe.name} starts from pretrained weights with a head of its own for these classes{kept}"
+        return (start, words) if mended else (start,)
     scheme = init.scheme_of(net, recipe.init, sample=sample)
     init.initialise(net, scheme, sample=sample, seed=seed)
     return (f"{recipe.name} starts from random weights, scheme '{scheme}'",)
