@@ -2,8 +2,8 @@
 
     .venv/bin/python bench/peak.py [ROUNDS]
 
-Each round measures the peak and then a step of each net; a line gives the medians. FLOP are those of convolutions and matrix
-products, forward and backward; the seconds are those of the whole step with its optimiser. Goals: 0.45 on a CPU, 0.5 on an H100.
+Each round measures the peak and then a step of each net; a line gives medians. FLOP are those of convolutions and matrix
+products, forward and backward; the seconds are those of the whole step with its optimiser. Goals: 0.45 on a CPU, 0.5 on H100.
 """
 
 from __future__ import annotations
