@@ -139,7 +139,7 @@ class Clock:
         return (self.step - 1) % self._period + 1
 
     def _validations(self, steps: int) -> int:
-        """Return how many validations come with the next `steps` steps: one that is due now, and the one at the end, included."""
+        """Return how many validations come with the next `steps` steps: one due now and the one at the end too."""
         return math.ceil((self._place + steps) / self._period)
 
     def _affordable(self) -> int:
