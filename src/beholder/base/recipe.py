@@ -77,6 +77,7 @@ class TrainRecipe:
     effort: factor on the number of epochs that is chosen
     freeze: with pretrained weights, share of the layers, from the pixels on, that stay as they are (below 0: chosen)
     layer_decay: with pretrained weights, factor on the rate from each layer to the one below it (0: chosen)
+    compile: auto | yes | no, by torch.compile; auto: on a GPU
     probe: with pretrained weights, first fit a linear head on frozen features, which fine-tuning then has to beat
     """
 
@@ -97,6 +98,7 @@ class TrainRecipe:
     precision: str = field(default="auto", metadata={"choices": ("auto", "fp32", "bf16", "fp16")})
     freeze: float = field(default=-1.0, metadata={"range": (-1.0, 1.0)})
     layer_decay: float = field(default=0.0, metadata={"range": (0.0, 1.0)})
+    compile: str = field(default="auto", metadata={"choices": ("auto", "yes", "no")})
     probe: bool = True
     mirror: bool = True
 

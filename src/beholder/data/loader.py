@@ -97,6 +97,10 @@ class Batches:
         """Return True where all pixels stay on the device."""
         return self._resident is not None
 
+    def example(self) -> Tensor:
+        """Return zeros of the shape and kind that the images of every batch have."""
+        return torch.zeros((self.batch, *self.pixels.shape), device=self.device)
+
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """Yield the batches of an epoch from step `start` on; the pixels of earlier steps are not read."""
         order = permutation(self.seed, epoch, len(self.pixels))

@@ -137,16 +137,24 @@ class Clock:
         (first, began), (last, ended) = self._ticks[0], self._ticks[-1]
         return (ended - began) / (last - first) * self._dearer(self.done)
 
+    @property
+    def _place(self) -> int:
+        """Return how many steps of the present period between two validations are done, 1 to all; at all one is due."""
+        return (self.step - 1) % self._period + 1
+
     def _validations(self, steps: int) -> int:
-        """Return how many validations the next `steps` steps bring, the one at the end included."""
-        return math.ceil((self.step % self._period + steps) / self._period)
+        """Return how many validations come with the next `steps` steps: one due now and the one at the end too."""
+        return math.ceil((self._place + steps) / self._period)
 
     def _affordable(self) -> int:
-        """Return the largest number of further steps that fits the budget together with their validations."""
+        """Return the largest number of further steps that fits the budget together with their validations.
+
+        With m validations it is the smaller of what the time allows, falling in m, and of m periods: best where the two meet.
+        """
         left, step = self._seconds - self._closing - self.spent, max(1e-9, self._step_seconds())
-        about = self._validations(int(max(0.0, left) / (step + self._validation / self._period)))
+        meet = (left + self._place * step) / (self._period * step + self._validation)
         most = 0
-        for validations in range(max(1, about - 1), about + 2):
+        for validations in {max(1, math.floor(meet)), max(1, math.ceil(meet))}:
             timed = int((left - validations * self._validation) / step)
-            most = max(most, min(timed, validations * self._period - self.step % self._period))
+            most = max(most, min(timed, validations * self._period - self._place))
         return most

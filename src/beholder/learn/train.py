@@ -32,6 +32,7 @@ from beholder.learn.tasks import TASKS
 from beholder.learn.validate import score, validate
 from beholder.learn.watch import Average, Best, Guard, NotFiniteError
 from beholder.machine.chip import settled
+from beholder.machine.compile import compiled
 from beholder.machine.device import repeats, scaler, telling_memory
 from beholder.machine.info import machine
 from beholder.machine.peak import peak
@@ -169,10 +170,13 @@ def _run(prepared: Prepared, net: nn.Module, best: Best, *, limits: Budget, fold
     valid, limits = sampled(prepared.valid, limits)
     if (ledger := current()) is not None:
         ledger.settle = lambda: settled(prepared.normal.device)
+    model = compiled(net, batches.example(), prepared.precision, asked=recipe.compile)
+    if model.reason:
+        prepared.said(model.reason)
     every = max(1, chosen.epochs // 40, round(len(valid.pixels) / max(1, len(prepared.train.pixels))))
     return Run(
         net=net,
-        model=net,
+        model=model.model,
         scaler=scaler(prepared.normal.device, prepared.precision),
         task=TASKS.load("multi" if prepared.multi else "single"),
         optimisers={"net": made},
