@@ -131,3 +131,12 @@ def test_a_scale_free_net_gets_decoupled_rates() -> None:
     assert [group["lr"] for group in groups] == pytest.approx([0.2, BIASES * 100 * 0.2, HEAD * 100 * 0.2])
     for group in rest.param_groups:  # SGD couples decay to its rate: what is pulled off is the same share a step
         assert group["lr"] * group["weight_decay"] == pytest.approx(0.2 * 0.01)
+
+
+def test_muon_takes_no_gradient_that_it_was_told_is_not_finite() -> None:
+    weight = nn.Parameter(torch.ones(3, 4))
+    weight.grad = torch.full((3, 4), float("nan"))
+    muon = Muon([weight], lr=0.1)
+    muon.found_inf = torch.ones(())
+    muon.step()
+    assert torch.isfinite(weight).all()

@@ -21,6 +21,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_trial_measures_each_precision_once_and_remembers(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "ROUNDS", 0)
     state = torch.get_rng_state()
     found = trial(CPU, ("fp32", "bf16"))
     assert torch.equal(torch.get_rng_state(), state)
@@ -33,7 +34,7 @@ def test_the_trial_measures_each_precision_once_and_remembers(folder: Path, monk
 
 
 def test_another_number_of_threads_is_another_machine(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(room, "_measured", lambda on, names: {name: float(torch.get_num_threads()) for name in names})
+    monkeypatch.setattr(room, "_measured", lambda on, names: ({name: float(torch.get_num_threads()) for name in names}, 9))
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(1)
@@ -45,9 +46,15 @@ def test_another_number_of_threads_is_another_machine(folder: Path, monkeypatch:
     assert len(list(folder.iterdir())) == 2
 
 
+def test_a_busy_machine_is_asked_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "_measured", lambda on, names: (dict.fromkeys(names, 1.5), room.ROUNDS))
+    assert trial(CPU, ("fp32",)) == {"fp32": 1.5}
+    assert not folder.exists()
+
+
 @pytest.mark.parametrize("text", ["", "{}", '{"seconds": [1]}', '{"seconds": {"fp32": "soon"}}'])
 def test_a_damaged_memory_is_measured_anew(folder: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
-    monkeypatch.setattr(room, "_measured", lambda on, names: dict.fromkeys(names, 1.5))
+    monkeypatch.setattr(room, "_measured", lambda on, names: (dict.fromkeys(names, 1.5), 9))
     trial(CPU, ("fp32",))
     (file,) = folder.iterdir()
     file.write_text(text)
@@ -58,7 +65,7 @@ def test_the_slower_precision_is_seen_to_be_slower(monkeypatch: pytest.MonkeyPat
     """With an injected wait, what is returned is the time of the step and not of something else."""
     monkeypatch.setattr(room, "trains", lambda on, name: True)
     monkeypatch.setattr(room, "_step", lambda on, name, small: lambda: time.sleep(0.02 if name == "fp32" else 0.005))
-    found = room._measured(CPU, ("fp32", "bf16"))
+    found, _ = room._measured(CPU, ("fp32", "bf16"))
     assert 0.02 <= found["fp32"] < 0.04
     assert 0.005 <= found["bf16"] < 0.02
 
@@ -74,4 +81,4 @@ def test_what_raises_cannot_train(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(room, "_step", refuse)
     assert not trains(CPU, "fp16")
-    assert room._measured(CPU, ()) == {}
+    assert room._measured(CPU, ())[0] == {}

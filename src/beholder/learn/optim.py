@@ -87,14 +87,16 @@ class Muon(light.Base):
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
         """Take one step with the gradients that the parameters hold."""
+        flag: Tensor | None = getattr(self, "found_inf", None)  # what fused optimisers are told by, see `watch.Guard`
         for group in self.param_groups:
             for p in group["params"]:
                 if p.grad is None:
                     continue
+                gradient = p.grad if flag is None else torch.where(flag > 0, 0.0, p.grad)
                 state = self.state[p]
                 buffer = state.setdefault("momentum_buffer", torch.zeros_like(p))
-                buffer.mul_(group["momentum"]).add_(p.grad)
-                nesterov = p.grad.add(buffer, alpha=group["momentum"])
+                buffer.mul_(group["momentum"]).add_(gradient)
+                nesterov = gradient.add(buffer, alpha=group["momentum"])
                 matrix = nesterov.reshape(p.size(0), -1).to(torch.bfloat16 if p.is_cuda else torch.float32)
                 update = orthogonalised(matrix, steps=group["steps"])
                 if group["sphere"]:
