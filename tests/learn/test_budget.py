@@ -43,7 +43,7 @@ def test_without_minutes_nothing_is_measured(parts: beholder.Parts, monkeypatch:
 
 
 def test_costs_are_those_measured_here(parts: beholder.Parts, prepared: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(room, "_each", lambda work, most: 0.5)
+    monkeypatch.setattr(room, "_each", lambda work, **_: 0.5)
     cached(parts.test, prepared.policy)
     found = _budget(prepared, parts, time.monotonic())
     assert found.validation == 0.5 * len(prepared.valid.pixels) == 3.0
@@ -53,7 +53,7 @@ def test_costs_are_those_measured_here(parts: beholder.Parts, prepared: Prepared
 def test_decoding_the_test_part_is_planned_for_where_only_the_others_are_in_the_cache(
     parts: beholder.Parts, prepared: Prepared, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(room, "_each", lambda work, most: 0.0)
+    monkeypatch.setattr(room, "_each", lambda work, **_: 0.0)
     again = prepare(parts, prepared.recipe)
     assert again.decoding == 0.0, "they came from the cache"
     unread = replace(parts.test, digests=np.roll(parts.test.digests, 1, axis=1))  # pictures that no run has seen
@@ -89,7 +89,8 @@ def test_a_picture_costs_what_more_and_more_of_them_take() -> None:
     assert calls == [8, 8, 32]
     calls.clear()
     room._each(work, most=5, enough=0.05)
-    assert calls == [5, 5]
+    assert set(calls) == {5}
+    assert 3 <= len(calls) <= 7
 
 
 def test_the_test_part_is_not_read_for_its_budget(prepared: Prepared, parts: beholder.Parts) -> None:

@@ -24,6 +24,9 @@ from beholder.learn.validate import validate
 CLOSING = 1.5
 """Seconds that saving, scores with their intervals, the report and the end of the process take, beside the test itself."""
 
+SAMPLING = 0.005
+"""Share of the time in which the speed of validation is measured beforehand, and again that of testing."""
+
 PROFILING = 1.0
 """Seconds that --profile takes for the peak of matrix products."""
 
@@ -66,8 +69,9 @@ def budget(prepared: Prepared, test: Pictures, trained: Bundle, *, began: float)
         some = pixels.subset(np.arange(n))
         validate(trained.net, some, targets[:n], prepared.normal, prepared.precision, multi=prepared.multi)
 
-    testing = _each(lambda n: trained.probabilities(pixels.take(np.arange(n))), most=len(pixels))
-    validation = _each(validated, most=len(pixels)) * len(pixels)
+    enough = max(0.25, SAMPLING * seconds)
+    testing = _each(lambda n: trained.probabilities(pixels.take(np.arange(n))), most=len(pixels), enough=enough)
+    validation = _each(validated, most=len(pixels), enough=enough) * len(pixels)
     after = CLOSING + (PROFILING if current() else 0) + testing * len(test) + _decoding(prepared, test)
     found = Budget(seconds, began, validation, after)
     left = found.training()
@@ -91,18 +95,20 @@ def sampled(valid: Material, limits: Budget) -> tuple[Material, Budget]:
     return some, replace(limits, validation=limits.validation * count / n)
 
 
-def _each(work: Callable[[int], object], *, most: int, enough: float = 0.25) -> float:
-    """Return the seconds that `work` takes per picture: of more and more pictures, until they take `enough` seconds.
+def _each(work: Callable[[int], object], *, most: int, enough: float) -> float:
+    """Return the seconds that `work` takes per picture: of more and more pictures at a time, for about `enough` seconds.
 
     The first call, in which kernels are chosen, does not count.
     """
     n = min(8, most)
     work(n)
+    spent = 0.0
     while True:
         began = time.monotonic()
         work(n)
         seconds = time.monotonic() - began
-        if seconds >= enough or n >= min(256, most):
+        spent += seconds
+        if spent >= enough:
             return seconds / n
         n = min(4 * n, 256, most)
 
