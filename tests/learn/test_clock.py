@@ -100,7 +100,8 @@ def test_the_budget_holds_with_validations_noise_and_a_machine_that_slows(
     assert clock.spent <= budget + 1.3 * step * slowing + (slowing - 1) * validation + 1e-6
     if clock.step > 30:
         assert clock.spent >= budget - 3 * step * slowing - 2 * slowing * validation
-        assert clock.done > (0.85 if clock.step > 100 else 0.65)
+    if clock.step > 100 and slowing * validation < budget / 30:  # where one more or less matters little
+        assert clock.done > 0.9
 
 
 def test_a_stall_costs_its_own_time_and_not_the_schedule() -> None:
