@@ -34,7 +34,7 @@ from beholder.base.spans import span
 from beholder.data.digest import digested
 from beholder.data.image import load
 
-CONVERSION = 1
+CONVERSION = 2
 """Counts the versions of `data.image`'s conversion: raise it when the same file would give other pixels."""
 
 SHARD = 256 << 20
