@@ -114,9 +114,9 @@ def cached(
     keys, first, which = np.unique(_keys(pictures.digests), return_index=True, return_inverse=True)
     top = cache_folder(root) / "pixels"
     shelf = _Shelf(top / _name(policy), (policy.channels, policy.height, policy.width), keys)
-    missing = np.sort(first[shelf.shard < 0])
+    todo = np.sort(first[shelf.shard < 0])
     with span("decode"):
-        failed = _fill(shelf, pictures, missing, policy, workers=workers, stop=on_bad == "stop") if len(missing) else {}
+        failed = _fill(shelf, pictures, todo, policy, workers=workers, stop=on_bad == "stop") if len(todo) else {}
     shard = shelf.shard[which]
     bad = tuple(
         Bad(pictures.keys[row], error.code, error.message)
@@ -126,7 +126,7 @@ def cached(
         _judge(bad, pictures, on_bad)
     rows = np.flatnonzero(shard >= 0)
     _tidy(top, limit, using=shelf.paths)
-    decoded = len(missing) - len(failed)
+    decoded = len(todo) - len(failed)
     return Pixels(rows, shelf.shape, bad, decoded, tuple(shelf.shards), shard=shard[rows], place=shelf.place[which[rows]])
 
 
@@ -134,9 +134,9 @@ def missing(pictures: Pictures, policy: PixelPolicy, *, root: str | Path | None 
     """Return how many files `cached` would have to decode; no picture is read if the digests are known."""
     digests = digested(pictures, root=root).digests
     assert digests is not None
-    wanted = set(_keys(digests))
-    shelf = _Shelf(cache_folder(root) / "pixels" / _name(policy), (policy.channels, policy.height, policy.width), wanted=wanted)
-    return len(wanted - shelf.where.keys())
+    shape = (policy.channels, policy.height, policy.width)
+    shelf = _Shelf(cache_folder(root) / "pixels" / _name(policy), shape, np.unique(_keys(digests)))
+    return int((shelf.shard < 0).sum())
 
 
 class _Shelf:
