@@ -163,9 +163,15 @@ class _Shelf:
     def write(self, pixels: U8, digests: U8) -> None:
         """Add a new shard, whole or not at all. Raises `MachineError`."""
         path = self.folder / uuid.uuid4().hex[:16]
-        with folder_atomic(path) as folder:
-            np.save(folder / "pixels.npy", pixels, allow_pickle=False)
-            np.save(folder / "digests.npy", digests, allow_pickle=False)
+        for again in (True, True, False):
+            try:
+                with folder_atomic(path) as folder:
+                    np.save(folder / "pixels.npy", pixels, allow_pickle=False)
+                    np.save(folder / "digests.npy", digests, allow_pickle=False)
+                break
+            except MachineError as error:  # somebody may delete the whole cache at any moment, this one included
+                if not again or not isinstance(error.__cause__, (FileNotFoundError, FileExistsError)):
+                    raise
         # Another process that is short of room may have deleted it already: then this one goes on with a copy in memory.
         self._hold(path, *(_mapped(path, self.shape) or (pixels.copy(), digests)))
 
