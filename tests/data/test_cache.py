@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -413,6 +414,46 @@ def test_a_shard_that_another_process_deletes_at_once_is_not_missed(tmp_path: Pa
     monkeypatch.setattr(cache, "SHARD", 4 * 90)
     pictures = table(some(10))
     assert np.array_equal(everything(cached(pictures, POLICY, root=tmp_path)), expected(pictures))
+
+
+def test_a_cache_that_is_deleted_while_a_shard_is_written_is_written_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved, calls = np.save, []
+
+    def deleting(path: Path, *args: object, **kwargs: object) -> None:
+        calls.append(path)
+        if len(calls) == 2:
+            shutil.rmtree(tmp_path / "cache")
+        saved(path, *args, **kwargs)
+
+    monkeypatch.setattr(np, "save", deleting)
+    pictures = table(some())
+    assert np.array_equal(everything(cached(pictures, POLICY, root=tmp_path / "cache")), expected(pictures))
+    assert len(calls) == 4
+    assert cached(pictures, POLICY, root=tmp_path / "cache").decoded == 0
+
+
+def test_a_shard_is_written_while_the_next_is_filled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache, "SHARD", 4 * 90)
+    saved, threads = np.save, set()
+
+    def watched(path: Path, *args: object, **kwargs: object) -> None:
+        threads.add(threading.current_thread().name)
+        saved(path, *args, **kwargs)
+
+    monkeypatch.setattr(np, "save", watched)
+    pictures = table(some(23))
+    assert np.array_equal(everything(cached(pictures, POLICY, root=tmp_path)), expected(pictures))
+    assert threads == {"beholder-write_0"}
+    assert len(shards(tmp_path)) == 6
+
+
+def test_a_large_set_has_no_more_shards_than_files_may_be_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache, "SHARD", 2 * 90)
+    monkeypatch.setattr(cache, "SHARDS", 5)
+    cached(table(some(50)), POLICY, root=tmp_path)
+    assert len(shards(tmp_path)) == 5
 
 
 def test_progress_ends_at_the_total_and_tells_the_rate(tmp_path: Path) -> None:

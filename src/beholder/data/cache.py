@@ -18,10 +18,11 @@ import threading
 import time
 import uuid
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import TracebackType
 
 import numpy as np
 import numpy.typing as npt
@@ -34,17 +35,21 @@ from beholder.base.spans import span
 from beholder.data.digest import digested
 from beholder.data.image import load
 
-CONVERSION = 1
+CONVERSION = 2
 """Counts the versions of `data.image`'s conversion: raise it when the same file would give other pixels."""
 
-SHARD = 256 << 20
-"""Most bytes of pixels in one shard, and in memory while it is filled."""
+SHARD = 64 << 20
+"""Most bytes of pixels in one shard; two are in memory while they are filled and written."""
+
+SHARDS = 512
+"""Sets that would need more shards get larger ones: each is an open file, of which a system allows about a thousand."""
 
 ON_BAD = ("report", "skip", "stop")
 """What to do with pictures that cannot be read: say so and go on, go on, or raise at the first."""
 
 U8 = npt.NDArray[np.uint8]
 I64 = npt.NDArray[np.int64]
+Keys = npt.NDArray[np.bytes_]
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,64 +111,78 @@ def cached(
     if pictures.digests is None:
         pictures = digested(pictures, root=root)
     assert pictures.digests is not None
-    keys = _keys(pictures.digests)
-    first: dict[bytes, int] = {}
-    for row, key in enumerate(keys):
-        first.setdefault(key, row)
+    keys, first, which = np.unique(_keys(pictures.digests), return_index=True, return_inverse=True)
     top = cache_folder(root) / "pixels"
-    shelf = _Shelf(top / _name(policy), (policy.channels, policy.height, policy.width), wanted=set(first))
-    missing = [row for key, row in first.items() if key not in shelf.where]
+    shelf = _Shelf(top / _name(policy), (policy.channels, policy.height, policy.width), keys)
+    todo = np.sort(first[shelf.shard < 0])
     with span("decode"):
-        failed = _fill(shelf, pictures, missing, policy, workers=workers, stop=on_bad == "stop") if missing else {}
-    bad = tuple(Bad(pictures.keys[row], failed[key].code, failed[key].message) for row, key in enumerate(keys) if key in failed)
+        failed = _fill(shelf, pictures, todo, policy, workers=workers, stop=on_bad == "stop") if len(todo) else {}
+    shard = shelf.shard[which]
+    bad = tuple(
+        Bad(pictures.keys[row], error.code, error.message)
+        for row, error in ((row, failed[int(first[which[row]])]) for row in np.flatnonzero(shard < 0).tolist())
+    )
     if bad:
         _judge(bad, pictures, on_bad)
-    rows = np.array([row for row, key in enumerate(keys) if key not in failed], np.int64)
-    found = np.array([shelf.where[keys[row]] for row in rows], np.int64).reshape(-1, 2)
+    rows = np.flatnonzero(shard >= 0)
     _tidy(top, limit, using=shelf.paths)
-    decoded = len(missing) - len(failed)
-    return Pixels(rows, shelf.shape, bad, decoded, tuple(shelf.shards), shard=found[:, 0], place=found[:, 1])
+    decoded = len(todo) - len(failed)
+    return Pixels(rows, shelf.shape, bad, decoded, tuple(shelf.shards), shard=shard[rows], place=shelf.place[which[rows]])
 
 
 def missing(pictures: Pictures, policy: PixelPolicy, *, root: str | Path | None = None) -> int:
     """Return how many files `cached` would have to decode; no picture is read if the digests are known."""
     digests = digested(pictures, root=root).digests
     assert digests is not None
-    wanted = set(_keys(digests))
-    shelf = _Shelf(cache_folder(root) / "pixels" / _name(policy), (policy.channels, policy.height, policy.width), wanted=wanted)
-    return len(wanted - shelf.where.keys())
+    shape = (policy.channels, policy.height, policy.width)
+    shelf = _Shelf(cache_folder(root) / "pixels" / _name(policy), shape, np.unique(_keys(digests)))
+    return int((shelf.shard < 0).sum())
 
 
 class _Shelf:
-    """The shards of one policy that hold any of `wanted`, mapped; `where`: digest → (number of the shard, place in it)."""
+    """The shards of one policy that hold any of `keys`, S32 (U,) sorted and unique, mapped into memory.
 
-    def __init__(self, folder: Path, shape: tuple[int, int, int], *, wanted: set[bytes]) -> None:
+    shard, place: int64 (U,), in which shard a key lies and where in it; -1 where in none
+    """
+
+    def __init__(self, folder: Path, shape: tuple[int, int, int], keys: Keys) -> None:
         self.folder = folder
         self.shape = shape
-        self.wanted = wanted
+        self.keys = keys
+        self.shard = np.full(len(keys), -1, np.int64)
+        self.place = np.full(len(keys), -1, np.int64)
         self.paths: list[Path] = []
         self.shards: list[U8] = []
-        self.where: dict[bytes, tuple[int, int]] = {}
         for path in sorted(folder.glob("[!.]*")):
             found = _mapped(path, shape)
             if found is None:
                 shutil.rmtree(path, ignore_errors=True)
-            elif found is not None:
+            else:
                 self._hold(path, *found)
 
     def write(self, pixels: U8, digests: U8) -> None:
         """Add a new shard, whole or not at all. Raises `MachineError`."""
         path = self.folder / uuid.uuid4().hex[:16]
-        with folder_atomic(path) as folder:
-            np.save(folder / "pixels.npy", pixels, allow_pickle=False)
-            np.save(folder / "digests.npy", digests, allow_pickle=False)
+        for again in (True, True, False):
+            try:
+                with folder_atomic(path) as folder:
+                    np.save(folder / "pixels.npy", pixels, allow_pickle=False)
+                    np.save(folder / "digests.npy", digests, allow_pickle=False)
+                break
+            except MachineError as error:  # somebody may delete the whole cache at any moment, this one included
+                if not again or not isinstance(error.__cause__, (FileNotFoundError, FileExistsError)):
+                    raise
         # Another process that is short of room may have deleted it already: then this one goes on with a copy in memory.
         self._hold(path, *(_mapped(path, self.shape) or (pixels.copy(), digests)))
 
     def _hold(self, path: Path, pixels: U8, digests: U8) -> None:
-        here = {key: (len(self.shards), place) for place, key in enumerate(_keys(digests)) if key in self.wanted}
-        if here:  # A mapping holds a file open, and a system allows about a thousand: keep what is needed only.
-            self.where |= here
+        theirs = _keys(digests)
+        at = np.searchsorted(self.keys, theirs)
+        at[at == len(self.keys)] = 0
+        places = np.flatnonzero(self.keys[at] == theirs) if len(self.keys) else at[:0]
+        if len(places):  # A mapping holds a file open: keep what is needed only.
+            self.shard[at[places]] = len(self.shards)
+            self.place[at[places]] = places
             self.shards.append(pixels)
             self.paths.append(path)
 
@@ -186,47 +205,82 @@ def _mapped(path: Path, shape: tuple[int, int, int]) -> tuple[U8, U8] | None:
 
 
 def _fill(
-    shelf: _Shelf, pictures: Pictures, missing: Sequence[int], policy: PixelPolicy, *, workers: int, stop: bool
-) -> dict[bytes, PictureError]:
-    """Decode the rows `missing` into new shards; return what could not be read, by digest.
+    shelf: _Shelf, pictures: Pictures, missing: I64, policy: PixelPolicy, *, workers: int, stop: bool
+) -> dict[int, PictureError]:
+    """Decode the rows `missing` into new shards; return what could not be read, by row.
 
     However it ends, finished shards stay; at Ctrl-C the shard at hand is kept as well.
     """
     assert pictures.digests is not None
     _check_writable(shelf.folder)
     size = max(1, int(np.prod(shelf.shape)))
-    pixels = np.empty((min(len(missing), max(1, SHARD // size)), *shelf.shape), np.uint8)
-    held: list[int] = []
-    failed: dict[bytes, PictureError] = {}
+    room = max(1, max(SHARD, len(missing) * size // SHARDS) // size)
+    failed: dict[int, PictureError] = {}
     telling = _Telling(len(missing))
     step = max(1, min(32, (8 << 20) // size))
-    chunks = [missing[k : k + step] for k in range(0, len(missing), step)]
-    try:
-        with _decoded(chunks, pictures, policy, workers=workers) as results:
-            for row, picture in results:
-                if isinstance(picture, PictureError):
-                    if stop:
-                        raise DataError(f"{pictures.keys[row]}: {picture.message}", code="bad-picture", hint=picture.hint)
-                    failed[pictures.digests[row].tobytes()] = picture
-                else:
-                    pixels[len(held)] = picture
-                    held.append(row)
-                telling.one()
-                if len(held) == len(pixels):
-                    shelf.write(pixels, pictures.digests[held])
-                    held = []
-    except KeyboardInterrupt:
-        if held:
-            shelf.write(pixels[: len(held)], pictures.digests[held])
-        raise
-    if held:
-        shelf.write(pixels[: len(held)], pictures.digests[held])
+    chunks = (missing[k : k + step].tolist() for k in range(0, len(missing), step))
+    with (
+        _Filling(shelf, pictures.digests, min(room, len(missing))) as filling,
+        _decoded(chunks, pictures, policy, workers=workers) as results,
+    ):
+        for row, picture in results:
+            if not isinstance(picture, PictureError):
+                filling.add(row, picture)
+            elif stop:
+                raise DataError(f"{pictures.keys[row]}: {picture.message}", code="bad-picture", hint=picture.hint)
+            else:
+                failed[row] = picture
+            telling.one()
     return failed
+
+
+class _Filling:
+    """Gathers pictures into shards of `room` each; a thread writes one while the next is filled, for disks are slow to sync."""
+
+    def __init__(self, shelf: _Shelf, digests: U8, room: int) -> None:
+        self._shelf = shelf
+        self._digests = digests
+        self._room = room
+        self._pixels: U8 | None = None
+        self._rows: list[int] = []
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="beholder-write")
+        self._written: Future[U8] | None = None
+
+    def __enter__(self) -> _Filling:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        with self._pool:
+            if self._rows and (kind is None or issubclass(kind, KeyboardInterrupt)):
+                self._write()
+            if self._written is not None:
+                self._written.result()
+
+    def add(self, row: int, picture: U8) -> None:
+        """Take one picture in. Raises `MachineError` where an earlier shard could not be written."""
+        if self._pixels is None:
+            self._pixels = np.empty((self._room, *self._shelf.shape), np.uint8)
+        self._pixels[len(self._rows)] = picture
+        self._rows.append(row)
+        if len(self._rows) == self._room:
+            self._write()
+
+    def _write(self) -> None:
+        assert self._pixels is not None
+        full, digests = self._pixels, self._digests[self._rows]
+        count, self._rows = len(self._rows), []
+        self._pixels = self._written.result() if self._written is not None else None
+
+        def work() -> U8:
+            self._shelf.write(full[:count], digests)
+            return full
+
+        self._written = self._pool.submit(work)
 
 
 @contextlib.contextmanager
 def _decoded(
-    chunks: Sequence[Sequence[int]], pictures: Pictures, policy: PixelPolicy, *, workers: int
+    chunks: Iterable[Sequence[int]], pictures: Pictures, policy: PixelPolicy, *, workers: int
 ) -> Iterator[Iterator[tuple[int, U8 | PictureError]]]:
     """Yield an iterator over (row, pixels or the error) in order; leaving the block ends the threads at their next picture."""
     stopping = threading.Event()
@@ -329,9 +383,9 @@ def _name(policy: PixelPolicy) -> str:
     return sha256(json.dumps([CONVERSION, policy.json()], sort_keys=True).encode())[:16]
 
 
-def _keys(digests: U8) -> list[bytes]:
-    flat = np.ascontiguousarray(digests).tobytes()
-    return [flat[k : k + 32] for k in range(0, len(flat), 32)]
+def _keys(digests: U8) -> Keys:
+    """Return digests, uint8 (N, 32), as N values that can be sorted and compared: S32 (N,)."""
+    return np.ascontiguousarray(digests).view("S32").reshape(len(digests))
 
 
 def _rows(pixels: U8, places: I64) -> U8:

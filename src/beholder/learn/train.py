@@ -85,6 +85,7 @@ def train(
         if going_on and folder is not None:
             run.resume(folder)
         diverged = _go(run, prepared.plan.batch)
+        _tell_stall(run)
         if run.clock.unused > max(3.0, 0.03 * limits.seconds):
             prepared.said(f"all planned epochs are done, {run.clock.unused:.0f} s before the time is up")
         events.step(5, "validation", _when(best))
@@ -144,6 +145,19 @@ def _go(run: Run, batch: int) -> NotFiniteError | None:
     except NotFiniteError as error:
         return error
     return None
+
+
+def _tell_stall(run: Run) -> None:
+    """Say how long a run whose pixels were streamed waited for them."""
+    if not run.batches.resident and run.clock.spent > 0:
+        stall = run.batches.stall
+        share = stall / run.clock.spent
+        events.note(
+            f"the pixels were streamed, for they take more than data.memory allows: training waited {stall:.1f} s for them, "
+            f"{share:.1%} of its time",
+            stall=stall,
+            share=share,
+        )
 
 
 def _given_up(error: NotFiniteError, path: Path | None, *, saved: bool) -> NotFiniteError:
