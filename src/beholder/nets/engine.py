@@ -51,10 +51,10 @@ def engine(net: nn.Module, sample: Tensor, *, dtype: torch.dtype, machine: str, 
     net.eval()
     ways = _ways(net, sample, dtype, pictures)
     path = cache_folder() / "engine" / f"{_key(net, sample, dtype, machine, sorted(ways))}.json"
-    known = _remembered(path)
-    if known in ways and (found := _verified(ways[known], net, sample)) is not None:
+    known, wanted = _remembered(path), _torch(net, torch.float32)(sample)
+    if known in ways and (found := _verified(ways[known], sample, wanted)) is not None:
         return Engine(known, found)
-    sound = {name: run for name, way in ways.items() if (run := _verified(way, net, sample)) is not None}
+    sound = {name: run for name, way in ways.items() if (run := _verified(way, sample, wanted)) is not None}
     sound.setdefault("torch", _torch(net, dtype))
     rates = _timed(sound, sample)
     best = max(rates, key=lambda name: rates[name])
@@ -118,12 +118,11 @@ def _openvino(net: nn.Module, sample: Tensor, dtype: torch.dtype) -> Run:
 _FAILURES = (RuntimeError, TypeError, ValueError, AttributeError, LookupError, ImportError, NotImplementedError)
 
 
-def _verified(way: Callable[[], Run], net: nn.Module, sample: Tensor) -> Run | None:
-    """Return the way, made, if it gives about what the net gives in float32; None where it does not or cannot be made."""
-    few = sample[:16]
+def _verified(way: Callable[[], Run], sample: Tensor, wanted: Tensor) -> Run | None:
+    """Return the way, made and run once, if it gives about what is wanted; None where it does not or cannot be made."""
     try:
         run = way()
-        found, wanted = run(few), _torch(net, torch.float32)(few)
+        found = run(sample)
     except _FAILURES as error:  # the net as it is remains
         events.note(f"a faster way to run the net failed: {type(error).__name__}: {str(error)[:200]}")
         return None
@@ -131,15 +130,14 @@ def _verified(way: Callable[[], Run], net: nn.Module, sample: Tensor) -> Run | N
     return run if near else None
 
 
-def _timed(ways: Mapping[str, Run], sample: Tensor, *, rounds: int = 3) -> dict[str, float]:
+def _timed(ways: Mapping[str, Run], sample: Tensor, *, rounds: int = 2) -> dict[str, float]:
     """Return pictures/s of each way: the fastest of some rounds in which they take turns."""
     seconds = dict.fromkeys(ways, float("inf"))
-    for k in range(rounds if len(ways) > 1 else 0):
+    for _ in range(rounds if len(ways) > 1 else 0):
         for name, run in ways.items():
             began = time.perf_counter()
             run(sample)
-            if k:  # in the first round kernels are chosen
-                seconds[name] = min(seconds[name], time.perf_counter() - began)
+            seconds[name] = min(seconds[name], time.perf_counter() - began)
     return {name: round(len(sample) / value, 1) for name, value in seconds.items()}
 
 
