@@ -131,7 +131,7 @@ def test_the_tutorial_is_the_classic_program() -> None:
 
 
 def test_recipes_that_come_along_bear_their_own_names() -> None:
-    assert named() == ["careful", "quick", "sprint", "tutorial"]
+    assert named() == ["careful", "photo", "quick", "sprint", "tutorial"]
     assert [load(name).name for name in named()] == named()
     assert load("quick") == Recipe()
 
