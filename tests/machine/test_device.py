@@ -40,6 +40,14 @@ def test_a_precision_that_gains_nothing_here_is_not_taken(monkeypatch: pytest.Mo
     assert "bf16 gains nothing" in found.reason
 
 
+def test_on_a_busy_machine_the_units_decide(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "flags", lambda: frozenset({"avx512_bf16"}))
+    monkeypatch.setattr(room, "trial", lambda on, names: None)
+    found = room.precision(CPU)
+    assert found.name == "bf16"
+    assert "busy" in found.reason
+
+
 def test_what_is_asked_for_is_taken_unless_it_cannot_train(monkeypatch: pytest.MonkeyPatch) -> None:
     assert room.precision(CPU, "bf16").dtype is torch.bfloat16
     assert room.precision(CPU, "fp32").reason == "asked for"

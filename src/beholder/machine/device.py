@@ -48,7 +48,8 @@ def device() -> torch.device:
 def precision(on: torch.device, asked: str = "auto") -> Precision:
     """Return the precision to train in: `asked` (fp32 | bf16 | fp16), or for "auto" the one that the chip trains faster in.
 
-    A lower precision is tried only where the chip has units for it, and taken only where a trial step is faster.
+    A lower precision is tried only where the chip has units for it, and taken only where a trial step is faster; on a machine
+    too busy for a trial the units decide, so that equal runs get the same precision.
     Raises `UsageError` for one that torch cannot train in on this device.
     """
     if asked != "auto":
@@ -57,6 +58,8 @@ def precision(on: torch.device, asked: str = "auto") -> Precision:
     if name == "fp32":
         return Precision(name, DTYPES[name], units)
     seconds = trial(on, ("fp32", name))
+    if seconds is None:
+        return Precision(name, DTYPES[name], f"{units}; the machine is too busy to try how much faster it is; {MASTER}")
     ratio = seconds["fp32"] / seconds.get(name, float("inf"))
     found = ", ".join(f"{1000 * value:.1f} ms in {key}" for key, value in seconds.items())
     words = f"{units}; a trial step took {found}"

@@ -24,14 +24,15 @@ LONGEST = 0.4
 """Seconds after which no further round is begun; the first steps, in which kernels are chosen, come on top."""
 
 ROUNDS = 3
-"""The fewest rounds, however long they take; and the fewest that are remembered: a machine at other work is asked again."""
+"""The fewest rounds, however long they take. A machine that manages no more is at other work: its figures mean nothing."""
 
 
-def trial(on: torch.device, names: Sequence[str]) -> dict[str, float]:
+def trial(on: torch.device, names: Sequence[str]) -> dict[str, float] | None:
     """Return the shortest seconds of one training step (forward, backward) in each precision of `names`.
 
     The precisions take turns, so that other work on the machine meets all of them. What was measured is kept in the cache
     folder under the chip, the threads and the version of torch; a precision that cannot train here is not in the result.
+    None where the machine is busy: it is asked again the next time.
     """
     path = cache_folder() / "machine" / f"{sha256(json.dumps([VERSION, chip(on), sorted(names)]).encode())[:16]}.json"
     try:
@@ -40,7 +41,7 @@ def trial(on: torch.device, names: Sequence[str]) -> dict[str, float]:
     except (OSError, ValueError, KeyError, TypeError):
         found, rounds = _measured(on, names)
     if rounds <= ROUNDS:
-        return found
+        return None
     try:
         write_atomic(path, json.dumps({"chip": chip(on), "seconds": found}, indent=1).encode())
     except MachineError:
