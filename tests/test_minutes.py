@@ -17,9 +17,9 @@ import pytest
 def test_minutes_are_kept_from_the_outside(
     minutes: float, tmp_path: Path, draw: Callable[..., Path], record_property: Callable[[str, object], None]
 ) -> None:
-    """Within 3 s, both ways: the epochs asked for could fill any time. The first run decodes, the second finds a cache.
+    """Within 3 s, both ways, with a net that learnt and a schedule that came to its end: the epochs could fill any time.
 
-    Other work on the machine may come and go shortly before the end, when nothing can be planned anew: a third
+    The first run decodes, the second finds a cache. Other work on the machine may come when nothing can be planned anew: a third
     run settles it where one of two misses.
     """
     source = draw(tmp_path / "leaves", each=150, size=(32, 32))
@@ -39,9 +39,9 @@ def test_minutes_are_kept_from_the_outside(
         )
         wall = time.monotonic() - began
         record_property("wall_seconds", round(wall, 2))
-        if abs(wall - 60 * minutes) > max(3.0, 0.03 * 60 * minutes):
-            missed.append((wall, done.stderr))
-        assert json.loads(done.stdout)["scores"]["accuracy"]["value"] > 0.9
-        history = json.loads((out / "history.json").read_text())
-        assert history[-1]["lr"] < 0.1 * json.loads((out / "config.json").read_text())["plan"]["lr"], "the schedule ends too"
+        score = json.loads(done.stdout)["scores"]["accuracy"]["value"]
+        ended = json.loads((out / "history.json").read_text())[-1]["lr"]
+        height = json.loads((out / "config.json").read_text())["plan"]["lr"]
+        if abs(wall - 60 * minutes) > max(3.0, 0.03 * 60 * minutes) or score <= 0.9 or ended >= 0.1 * height:
+            missed.append((wall, score, ended, done.stderr))
     assert len(missed) <= 1, missed
