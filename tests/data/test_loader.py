@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -12,9 +13,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from beholder.base.records import PixelPolicy
 from beholder.data.augment import Augment, augment, mix, preset
+from beholder.data.cache import cached
 from beholder.data.draws import Draws
 from beholder.data.loader import READY, Batch, Batches, plain, statistics
+from beholder.data.sources import scan
+from beholder.nets.build import build
+from beholder.nets.spec import NetSpec
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.3, 0.25)
 
@@ -166,6 +172,23 @@ def test_the_number_of_workers_changes_no_batch_and_reads_no_further_ahead(worke
     for a, b in zip([first, *epoch], expected, strict=True):
         assert same(a, b)
         assert torch.equal(a.targets, b.targets)
+
+
+@pytest.mark.slow
+def test_streaming_four_times_the_memory_stalls_for_less_than_a_twentieth_of_the_time(tmp_path: Path) -> None:
+    """Pictures of CIFAR's size from the cache on disk, and a step of fastnet at a quarter of its width."""
+    x = np.random.default_rng(0).integers(0, 256, (4096, 32, 32, 3), dtype=np.uint8)
+    pixels = cached(scan((x, np.arange(4096) % 10)), PixelPolicy(32, 32), root=tmp_path)
+    net = build(NetSpec("fastnet", channels=3, height=32, width_px=32, classes=10, width=0.25)).train()
+    targets = torch.nn.functional.one_hot(torch.arange(4096) % 10, 10).float()
+    these = Batches(
+        pixels, targets, batch=512, seed=0, device="cpu", mean=MEAN, std=STD, plan=preset("light"), memory=x.nbytes // 4
+    )
+    assert not these.resident
+    began = time.perf_counter()
+    for batch in these.epoch(0):
+        torch.nn.functional.cross_entropy(net(batch.images), batch.targets).backward()
+    assert these.stall < 0.05 * (time.perf_counter() - began)
 
 
 def test_waiting_for_pixels_is_counted() -> None:

@@ -106,6 +106,20 @@ def test_what_was_decided_is_said_and_kept(parts: beholder.Parts) -> None:
     assert [event.fields["number"] for event in heard if event.kind == "step"] == [2, 3, 4, 5]
 
 
+def test_a_streamed_run_says_how_long_it_waited(parts: beholder.Parts) -> None:
+    heard: list[events.Event] = []
+    fields = {"net": "logistic", "epochs": 2, "batch": 8, "augment": "none", "precision": "fp32"}
+    with events.listen(heard.append, alone=True):
+        beholder.train(parts, **fields)
+        assert not [event for event in heard if "stall" in event.fields], "these pixels stay in memory"
+        streamed = beholder.train(parts, size=256, memory=1, **fields)
+    (said,) = [event for event in heard if "stall" in event.fields]
+    assert "waited" in said.message
+    assert said.fields["stall"] >= 0
+    assert 0 <= said.fields["share"] < 1
+    assert _same(streamed, beholder.train(parts, size=256, **fields))
+
+
 @pytest.mark.parametrize("name", ["sgd", "adam", "adamw", "muon"])
 @pytest.mark.parametrize("schedule", ["onecycle", "cosine", "trapezoid", "constant"])
 def test_every_optimiser_goes_with_every_schedule(parts: beholder.Parts, name: str, schedule: str) -> None:
