@@ -162,5 +162,5 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["--one"]:
         print((cache if sys.argv[2] == "cache" else lambda path: loop(sys.argv[2], path))(Path(sys.argv[3])))
     else:
-        rounds, copies = ([int(word) for word in sys.argv[1:3]] + [3, 5][len(sys.argv) - 1 :])[:2]
+        rounds, copies = ([int(word) for word in sys.argv[1:3]] + [3, 15][len(sys.argv) - 1 :])[:2]
         main(rounds, copies)

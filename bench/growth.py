@@ -2,7 +2,7 @@
 
     .venv/bin/python bench/growth.py [PICTURES] [ROUNDS]
 
-Each run is a process of its own over 1, 2, 4 … times PICTURES generated files of 96 × 96 pixels (1,000 by default) and may keep
+Each run is a process of its own over 1, 2, 4 … times PICTURES generated files of 64 × 64 pixels (2,000 by default) and may keep
 16 MiB of pixels in memory. Memory is the most that was ever resident of the process's own (RssAnon, every 10 ms; pages of the
 cache that the system keeps mapped are not it, for they can be dropped at any moment). Linear in time means that the last
 doubling costs no more than twice; constant in memory, that it costs less than a tenth of the pixels that it adds; until then
@@ -26,7 +26,7 @@ import numpy as np
 from PIL import Image
 
 FIGURE = Path(__file__).parent.parent / "docs" / "figures" / "growth.png"
-TIMES, SIDE, CLASSES, MEMORY = (1, 2, 4, 8, 16), 96, 10, 16
+TIMES, SIDE, CLASSES, MEMORY = (1, 2, 4, 8, 16), 64, 10, 16
 
 
 def pictures(folder: Path, number: int) -> list[tuple[str, str]]:
@@ -148,4 +148,4 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["--one"]:
         print(json.dumps(one(Path(sys.argv[2]))))
     else:
-        main(*([int(word) for word in sys.argv[1:3]] + [1000, 3][len(sys.argv) - 1 :])[:2])
+        main(*([int(word) for word in sys.argv[1:3]] + [2000, 3][len(sys.argv) - 1 :])[:2])

@@ -40,14 +40,15 @@ def validate(
     `enough` is asked before each batch; None is returned once it says so.
     """
     net.eval()
-    rows = []
+    # One tensor from the start: small ones kept between large ones that come and go scatter the heap, which then grows.
+    logits, at = torch.empty(targets.shape), 0
     for images in plain(
         pixels, batch=256 if pixels.shape[-1] <= 96 else 64, device=normal.device, mean=normal.mean, std=normal.std
     ):
         if enough():
             return None
         with torch.autocast(images.device.type, dtype=precision.dtype, enabled=precision.mixed):
-            rows.append(net(images.contiguous(memory_format=torch.channels_last)).float().cpu())
-    logits = torch.cat(rows)
+            logits[at : at + len(images)] = net(images.contiguous(memory_format=torch.channels_last))
+        at += len(images)
     loss = F.binary_cross_entropy_with_logits(logits, targets) if multi else F.cross_entropy(logits, targets)
     return float(loss), score(logits, targets, multi=multi)
