@@ -19,8 +19,8 @@ def test_minutes_are_kept_from_the_outside(
 ) -> None:
     """Within 3 s, both ways, with a net that learnt and a schedule that came to its end: the epochs could fill any time.
 
-    The first run decodes, the second finds a cache. Other work on the machine may come when nothing can be planned anew: a third
-    run settles it where one of two misses.
+    The first run decodes, the second finds a cache. Other work on the machine may come when nothing can be planned anew: a
+    third run settles it where one of two misses.
     """
     source = draw(tmp_path / "leaves", each=150, size=(32, 32))
     out = tmp_path / "m.beholder"

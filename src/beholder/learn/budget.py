@@ -96,20 +96,20 @@ def sampled(valid: Material, limits: Budget) -> tuple[Material, Budget]:
 
 
 def _each(work: Callable[[int], object], *, most: int, enough: float) -> float:
-    """Return the seconds that `work` takes per picture: of more and more pictures at a time, for about `enough` seconds.
+    """Return the least seconds that `work` took per picture: of more and more pictures at a time, for about `enough` seconds.
 
-    The first call, in which kernels are chosen, does not count.
+    The first call, in which kernels are chosen, does not count, and other work on the machine only ever makes a call slower.
     """
     n = min(8, most)
     work(n)
-    spent = 0.0
+    spent, least = 0.0, float("inf")
     while True:
         began = time.monotonic()
         work(n)
         seconds = time.monotonic() - began
-        spent += seconds
+        spent, least = spent + seconds, min(least, seconds / n)
         if spent >= enough:
-            return seconds / n
+            return least
         n = min(4 * n, 256, most)
 
 
