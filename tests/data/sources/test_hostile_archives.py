@@ -238,10 +238,15 @@ def tree(folder: Path) -> dict[str, tuple[int, int]]:
 
 
 @pytest.fixture
-def tight(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Bounds that small bombs break, and a place in memory too small for any packed tar."""
+def tight(monkeypatch: pytest.MonkeyPatch, home: Path) -> Iterator[None]:
+    """Bounds that small bombs break, and a place in memory too small for any packed tar; what is unpacked goes in the end."""
     monkeypatch.setattr(inflate, "RATIO_FLOOR", 1 << 16)
     monkeypatch.setattr(inflate, "SMALL", 1 << 10)
+    cache = home / ".cache" / "beholder" / "archives"
+    before = set(cache.glob("*.tar"))
+    yield
+    for copy in set(cache.glob("*.tar")) - before:
+        copy.unlink()
 
 
 def test_there_are_enough() -> None:

@@ -256,11 +256,11 @@ def _tar(path: Path, limits: Limits) -> Listing:
 
 def _ended(tar: tarfile.TarFile, length: int) -> bool:
     """Return True where a tar has its end mark, False where it just stops; `tarfile` takes either, and damage, for the end."""
-    if tar.offset >= length:  # type: ignore[attr-defined]
+    if tar.offset >= length:
         return False
-    tar.fileobj.seek(tar.offset)  # type: ignore[attr-defined, union-attr]
-    if any(tar.fileobj.read(tarfile.BLOCKSIZE)):  # type: ignore[union-attr]
-        raise tarfile.ReadError(f"what follows byte {tar.offset:,} is no header")  # type: ignore[attr-defined]
+    tar.fileobj.seek(tar.offset)
+    if any(tar.fileobj.read(tarfile.BLOCKSIZE)):
+        raise tarfile.ReadError(f"what follows byte {tar.offset:,} is no header")
     return True
 
 
