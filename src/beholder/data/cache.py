@@ -34,6 +34,7 @@ from beholder.base.records import Bad, Pictures, PixelPolicy
 from beholder.base.spans import span
 from beholder.data.digest import digested
 from beholder.data.image import load
+from beholder.data.image.apart import give_up, stoppable
 
 CONVERSION = 2
 """Counts the versions of `data.image`'s conversion: raise it when the same file would give other pixels."""
@@ -291,7 +292,8 @@ def _decoded(
             if stopping.is_set():
                 break
             try:
-                done.append((row, _decode(pictures, row, policy)))
+                with stoppable(stopping):
+                    done.append((row, _decode(pictures, row, policy)))
             except PictureError as error:
                 done.append((row, error.with_traceback(None)))
         return done
@@ -311,6 +313,7 @@ def _decoded(
         yield results(pool, 2 * workers)
     finally:
         stopping.set()
+        give_up(stopping)
         pool.shutdown(cancel_futures=True)
 
 
