@@ -14,7 +14,6 @@ import json
 import os
 import shutil
 import tempfile
-import threading
 import time
 import uuid
 from collections import Counter, deque
@@ -34,7 +33,7 @@ from beholder.base.records import Bad, Pictures, PixelPolicy
 from beholder.base.spans import span
 from beholder.data.digest import digested
 from beholder.data.image import load
-from beholder.data.image.apart import give_up, stoppable
+from beholder.data.image.apart import decoders
 
 CONVERSION = 2
 """Counts the versions of `data.image`'s conversion: raise it when the same file would give other pixels."""
@@ -284,7 +283,6 @@ def _decoded(
     chunks: Iterable[Sequence[int]], pictures: Pictures, policy: PixelPolicy, *, workers: int
 ) -> Iterator[Iterator[tuple[int, U8 | PictureError]]]:
     """Yield an iterator over (row, pixels or the error) in order; leaving the block ends the threads at their next picture."""
-    stopping = threading.Event()
 
     def decode(rows: Sequence[int]) -> list[tuple[int, U8 | PictureError]]:
         done: list[tuple[int, U8 | PictureError]] = []
@@ -292,8 +290,7 @@ def _decoded(
             if stopping.is_set():
                 break
             try:
-                with stoppable(stopping):
-                    done.append((row, _decode(pictures, row, policy)))
+                done.append((row, _decode(pictures, row, policy)))
             except PictureError as error:
                 done.append((row, error.with_traceback(None)))
         return done
@@ -308,13 +305,8 @@ def _decoded(
             yield from flying.popleft().result()
 
     workers = workers or os.cpu_count() or 1
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="beholder-decode")
-    try:
+    with decoders(workers) as (pool, stopping):
         yield results(pool, 2 * workers)
-    finally:
-        stopping.set()
-        give_up(stopping)
-        pool.shutdown(cancel_futures=True)
 
 
 def _decode(pictures: Pictures, row: int, policy: PixelPolicy) -> U8:

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from importlib.util import find_spec
@@ -69,18 +70,23 @@ def _installed(module: str) -> bool:
 
 
 @contextmanager
-def stoppable(stop: threading.Event) -> Iterator[None]:
-    """Inside the block what this thread decodes apart is given up when somebody sets `stop` and calls `give_up`."""
-    _CHILDREN.local.stop = stop
+def decoders(workers: int = 0) -> Iterator[tuple[ThreadPoolExecutor, threading.Event]]:
+    """A pool of threads that decode (0: one per core), and an event that is set once the block is left.
+
+    However it is left, what was not begun is dropped, and what is decoded apart is given up at once, so it never takes long.
+    """
+    stop = threading.Event()
+
+    def begin() -> None:
+        _CHILDREN.local.stop = stop
+
+    pool = ThreadPoolExecutor(workers or os.cpu_count() or 1, thread_name_prefix="beholder-decode", initializer=begin)
     try:
-        yield
+        yield pool, stop
     finally:
-        _CHILDREN.local.stop = None
-
-
-def give_up(stop: threading.Event) -> None:
-    """End the children that decode under `stop`; their callers get a `PictureError` (interrupted)."""
-    _CHILDREN.give_up(stop)
+        stop.set()
+        _CHILDREN.give_up(stop)
+        pool.shutdown(cancel_futures=True)
 
 
 def running() -> int:
