@@ -9,6 +9,8 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from beholder.base.names import Names
+
 PARTS = ("train", "valid", "test")
 """Names of the parts; `Pictures.parts` holds their indices, -1 where the source gives none."""
 
@@ -61,7 +63,7 @@ class Pictures:
         """Return the rows at `indices` (int (M,)), in that order."""
         return replace(
             self,
-            keys=[self.keys[i] for i in indices.tolist()],
+            keys=self.keys.take(indices) if isinstance(self.keys, Names) else [self.keys[i] for i in indices.tolist()],
             targets=self.targets[indices],
             parts=self.parts[indices],
             groups=self.groups[indices],

@@ -52,7 +52,9 @@ def _stamps(pictures: Pictures) -> list[bytes]:
     stamps = []
     for key in pictures.keys:
         stamp = pictures.store.stamp(key)
-        stamps.append(hashlib.blake2b(f"{key}\0{stamp}".encode(), digest_size=_ID).digest() if stamp else b"")
+        stamps.append(
+            hashlib.blake2b(f"{key}\0{stamp}".encode("utf-8", "surrogateescape"), digest_size=_ID).digest() if stamp else b""
+        )
     return stamps
 
 
@@ -63,7 +65,7 @@ def _computed(store: Store, keys: list[str]) -> Iterable[tuple[bytes, bool]]:
         try:
             data = store.read(key)
         except PictureError:
-            return hashlib.sha256(b"unreadable\0" + key.encode()).digest(), False
+            return hashlib.sha256(b"unreadable\0" + key.encode("utf-8", "surrogateescape")).digest(), False
         if isinstance(data, bytes):
             return hashlib.sha256(data).digest(), True
         shape = f"{data.dtype.str} {data.shape} ".encode()  # arrays of equal bytes and other shapes are other pictures

@@ -1,12 +1,20 @@
 from __future__ import annotations
 
+import contextlib
 import os
+import random
+import socket
+import time
+import tracemalloc
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from beholder.base import events
 from beholder.base.errors import DataError, PictureError, UsageError
+from beholder.data.digest import digested
 from beholder.data.limits import Limits
 from beholder.data.sources import scan
 
@@ -96,6 +104,156 @@ def test_a_pipe_is_not_opened(tmp_path: Path) -> None:
     put(tmp_path, "a/1.png", "b/1.png")
     os.mkfifo(tmp_path / "b/2.png")
     assert len(scan(tmp_path)) == 2
+
+
+def test_links_in_a_circle_and_sockets_are_left_out(tmp_path: Path) -> None:
+    put(tmp_path, "a/1.png", "b/1.png")
+    (tmp_path / "a/self.png").symlink_to("self.png")
+    (tmp_path / "b/ping").symlink_to("pong")
+    (tmp_path / "b/pong").symlink_to("ping")
+    with contextlib.chdir(tmp_path), socket.socket(socket.AF_UNIX) as listener:
+        listener.bind("b/2.png")
+        pictures = scan(tmp_path)
+    assert list(pictures.keys) == ["a/1.png", "b/1.png"]
+    assert "4 entries left out" in pictures.notes[0]
+
+
+def test_a_folder_that_may_not_be_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Root may list any folder, so the refusal is made."""
+    put(tmp_path, "a/1.png", "b/1.png", "lost+found/2.png")
+    closed = {str(tmp_path / "lost+found") + "/"}
+    real = os.scandir
+
+    def scandir(path: Path) -> object:
+        if str(path) in {c.rstrip("/") for c in closed}:
+            raise PermissionError(13, "Permission denied")
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    said: list[events.Event] = []
+    with events.listen(said.append, alone=True):
+        pictures = scan(tmp_path)
+    assert pictures.classes == ("a", "b")
+    assert [event.fields["code"] for event in said] == ["unreadable"]
+    assert said[0].message == "1 folders could not be listed and were left out: lost+found/"
+    assert said[0].message in pictures.notes
+    closed.add(str(tmp_path))
+    with pytest.raises(DataError, match="Permission denied") as caught:
+        scan(tmp_path)
+    assert caught.value.code == "unreadable"
+
+
+def test_names_in_any_encoding(tmp_path: Path) -> None:
+    put(
+        tmp_path,
+        "a/1.png",
+        os.fsdecode(b"caf\xe9/gr\xf6\xdfe.png"),
+        os.fsdecode(b"a/\x81\x8d.png"),
+        "a/new\nline \U0001f340.png",
+    )
+    pictures = scan(tmp_path)
+    assert pictures.classes == ("a", "café")
+    assert os.fsencode(pictures.keys[-1]) == b"caf\xe9/gr\xf6\xdfe.png"
+    assert all(pictures.store.read(key)[:4] == b"\x89PNG" for key in pictures.keys)
+    assert all(pictures.store.stamp(key) for key in pictures.keys)
+    digests = digested(pictures).digests
+    assert digests is not None
+    assert digests.shape == (4, 32)
+
+
+def test_names_that_differ_by_case_alone(tmp_path: Path) -> None:
+    put(tmp_path, "Cat/1.png", "cat/1.png", "dog/a.PNG", "dog/A.png", "dog/e\u0301.png", "dog/\xe9.png", "dog/b.png")
+    said: list[events.Event] = []
+    with events.listen(said.append, alone=True):
+        pictures = scan(tmp_path)
+    assert pictures.classes == ("Cat", "cat", "dog")
+    assert len(pictures) == 7
+    assert "6 names differ from another in nothing but case" in pictures.notes[0]
+    assert [event.fields["code"] for event in said] == ["case-classes"]
+    assert "'Cat' and 'cat'" in said[0].message
+
+
+class Entry:
+    """What `os.scandir` yields, without a disk."""
+
+    def __init__(self, name: str, folder: bool) -> None:
+        self.name = name
+        self._folder = folder
+
+    def is_dir(self) -> bool:
+        return self._folder
+
+    def is_file(self) -> bool:
+        return not self._folder
+
+    def is_symlink(self) -> bool:
+        return False
+
+
+@pytest.fixture
+def many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """A function that makes `tmp_path` look as if it held n pictures in ten classes."""
+    size = 0
+
+    @contextlib.contextmanager
+    def scandir(path: Path) -> Iterator[Iterator[Entry]]:
+        if Path(path) == tmp_path:
+            yield (Entry(f"class {k}", True) for k in range(10))
+        else:
+            order = random.Random(str(path)).sample(range(size // 10), size // 10)
+            yield (Entry(f"picture-{i:012}.jpg", False) for i in order)
+
+    def resize(n: int) -> None:
+        nonlocal size
+        size = n
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    return resize
+
+
+def bytes_a_picture(root: Path, n: int) -> tuple[float, float]:
+    """The most that scanning held at any time, and what stays, in bytes a picture."""
+    tracemalloc.start()
+    try:
+        pictures = scan(root)
+        stays, most = tracemalloc.get_traced_memory()
+        assert len(pictures) == n
+        return most / n, stays / n
+    finally:
+        tracemalloc.stop()
+
+
+def seconds(root: Path) -> float:
+    """Processor time of a scan, the least of three."""
+    found = []
+    for _ in range(3):
+        began = time.process_time()
+        scan(root)
+        found.append(time.process_time() - began)
+    return min(found)
+
+
+def test_scanning_takes_little_memory_and_time_in_proportion(tmp_path: Path, many: Callable[[int], None]) -> None:
+    many(20_000)
+    most, stays = bytes_a_picture(tmp_path, 20_000)
+    assert most < 300
+    assert stays < 80
+    many(5_000)
+    small = seconds(tmp_path)
+    many(40_000)
+    assert seconds(tmp_path) < 8 * small * 2, "eight times the pictures: eight times the time, and no square"
+
+
+@pytest.mark.slow
+def test_a_million_entries(tmp_path: Path, many: Callable[[int], None]) -> None:
+    many(1_000_000)
+    said: list[events.Event] = []
+    with events.listen(said.append, alone=True):
+        most, stays = bytes_a_picture(tmp_path, 1_000_000)
+    assert most < 300
+    assert stays < 80
+    assert [event.fields["done"] for event in said[:2]] == [20_000, 40_000]
+    assert said[-1].fields["done"] == said[-1].fields["total"] == 1_000_000
 
 
 def test_stamps_change_with_the_file(leaves: Path) -> None:

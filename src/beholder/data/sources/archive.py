@@ -12,7 +12,7 @@ from pathlib import Path
 from beholder.base.errors import DataError, PictureError
 from beholder.data.limits import LIMITS, Limits
 from beholder.data.sources import inflate
-from beholder.data.sources.folder import too_many_bytes, too_many_members, writable
+from beholder.data.sources.folder import too_many_bytes, too_many_members
 from beholder.data.sources.listing import Listing, is_junk
 
 ZIP = (".zip",)
@@ -190,6 +190,6 @@ def _tar(path: Path, limits: Limits) -> Listing:
                 raise _unsafe(path, name, "is a link, a device or a sparse file")
             if member.offset_data + member.size > length:
                 raise EOFError(f"it ends inside {name}")
-            if not any(is_junk(part) for part in name.split("/")) and writable(name):
+            if not any(is_junk(part) for part in name.split("/")):
                 spans[name] = (member.offset_data, member.size)
     return Listing(TarStore(path, body, spans, limits), sorted(spans))

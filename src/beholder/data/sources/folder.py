@@ -5,11 +5,17 @@ from __future__ import annotations
 import os
 import stat
 from collections import deque
+from collections.abc import Iterator
 from pathlib import Path
 
+from beholder.base import events
 from beholder.base.errors import DataError, PictureError
+from beholder.base.names import Names
 from beholder.data.limits import LIMITS, Limits
-from beholder.data.sources.listing import Listing, is_junk
+from beholder.data.sources.listing import Listing, case_notes, is_junk, some
+
+STRIDE = 20_000
+"""Files between two reports of progress."""
 
 
 class FolderStore:
@@ -75,52 +81,81 @@ def too_many_bytes(key: str, size: int, limit: int) -> PictureError:
 def listing(root: Path, *, limits: Limits = LIMITS) -> Listing:
     """Return every file below `root`, hidden ones left out; links to folders are followed once, so loops end.
 
-    Raises `DataError` (too-many-members, unreadable).
+    Names are kept byte for byte, whatever their encoding. Folders that may not be listed are left out with a warning.
+    Raises `DataError` (too-many-members; unreadable: `root` itself).
     """
-    names: list[str] = []
-    seen: set[str] = set()
-    odd = 0
-    # Real folders first: where a link leads to a folder that is listed anyway, the real name is the one that stays.
-    real, linked = deque([""]), deque[str]()
-    while real or linked:
-        below = (real or linked).popleft()
-        path = os.path.realpath(root / below)
-        if path in seen:
-            continue
-        seen.add(path)
-        for entry in _entries(root / below):
-            name = f"{below}{entry.name}"
-            if is_junk(entry.name):
-                continue
-            if entry.is_dir():
-                (linked if entry.is_symlink() else real).append(name + "/")
-            elif entry.is_file() and writable(name):
-                names.append(name)
-            else:
-                odd += 1
-        if len(names) > limits.members:
-            raise too_many_members(str(root), limits.members)
-    left = f"{odd:,} entries left out: broken links, devices, or names that are not UTF-8"
-    return Listing(FolderStore(root, limits=limits), sorted(names), (left,) if odd else ())
+    walk = _Walk(root, limits)
+    walk.run()
+    walk.names.sort()
+    names = Names.of(walk.names)
+    del walk.names
+    return Listing(FolderStore(root, limits=limits), names, (*walk.notes(), *case_notes(names)))
 
 
-def _entries(folder: Path) -> list[os.DirEntry[str]]:
-    try:
-        with os.scandir(folder) as entries:
-            return list(entries)
-    except OSError as error:
-        raise DataError(
-            f"cannot list {folder}: {error.strerror or error}", code="unreadable", hint="check that you may read this folder"
-        ) from error
+class _Walk:
+    """One walk. names: files found; odd: entries that are neither files nor folders; closed: folders that may not be listed."""
 
+    def __init__(self, root: Path, limits: Limits) -> None:
+        self.root = root
+        self.names: list[str] = []
+        self.odd = 0
+        self.closed: list[str] = []
+        self._limits = limits
+        # Real folders first: where a link leads to a folder that is listed anyway, the real name is the one that stays.
+        self._real, self._linked = deque([""]), deque[str]()
 
-def writable(name: str) -> bool:
-    """Return False for a name that could not be written into a report: bytes that are not UTF-8."""
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+    def run(self) -> None:
+        """Visit every folder once."""
+        seen: set[str] = set()
+        while self._real or self._linked:
+            below = (self._real or self._linked).popleft()
+            path = os.path.realpath(self.root / below)
+            if path not in seen:
+                seen.add(path)
+                self._visit(below)
+        if len(self.names) >= STRIDE:
+            events.progress("scanning", len(self.names), len(self.names))
+
+    def _visit(self, below: str) -> None:
+        try:
+            with os.scandir(self.root / below) as entries:
+                for entry in entries:
+                    self._add(below, entry)
+        except OSError as error:
+            if not below:
+                raise DataError(
+                    f"cannot list {self.root}: {error.strerror or error}",
+                    code="unreadable",
+                    hint="check that you may read this folder",
+                ) from error
+            self.closed.append(below)
+
+    def _add(self, below: str, entry: os.DirEntry[str]) -> None:
+        if is_junk(entry.name):
+            return
+        try:
+            folder, file = entry.is_dir(), entry.is_file()
+        except OSError:  # a link to itself, or to a place that may not be looked at
+            folder = file = False
+        if folder:
+            (self._linked if entry.is_symlink() else self._real).append(f"{below}{entry.name}/")
+        elif not file:
+            self.odd += 1
+        else:
+            self.names.append(below + entry.name)
+            if len(self.names) > self._limits.members:
+                raise too_many_members(str(self.root), self._limits.members)
+            if len(self.names) % STRIDE == 0:
+                events.progress("scanning", len(self.names), 0)
+
+    def notes(self) -> Iterator[str]:
+        """Yield what was left out, in sentences; warn of folders that could not be listed."""
+        if self.odd:
+            yield f"{self.odd:,} entries left out: broken links, links in a circle, sockets, pipes or devices"
+        if self.closed:
+            text = f"{len(self.closed):,} folders could not be listed and were left out: {some(self.closed)}"
+            events.warn(text, hint="check that you may read them", code="unreadable")
+            yield text
 
 
 def too_many_members(where: str, limit: int) -> DataError:

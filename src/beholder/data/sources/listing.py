@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
+from beholder.base import events
 from beholder.base.errors import DataError
+from beholder.base.names import Names
 from beholder.base.records import Pictures, Store
 
 PICTURES = frozenset(
@@ -30,7 +34,7 @@ _JUNK = {"__macosx", "thumbs.db", "desktop.ini", "@eadir", "__pycache__"}
 
 @dataclass(frozen=True)
 class Listing:
-    """The files of a folder or an archive. `names`: posix paths below its root, sorted; `notes`: what was left out."""
+    """The files of a folder or an archive. `names`: posix paths below its root, sorted; `notes`: what is odd."""
 
     store: Store
     names: Sequence[str]
@@ -68,7 +72,40 @@ def in_order(labels: Iterable[str]) -> tuple[str, ...]:
 def some(items: Sequence[str]) -> str:
     """Return the first three items as text, and how many more there are."""
     more = len(items) - 3
-    return ", ".join(items[:3]) + (f" and {more:,} more" if more > 0 else "")
+    return ", ".join(readable(item) for item in items[:3]) + (f" and {more:,} more" if more > 0 else "")
+
+
+def readable(name: str) -> str:
+    r"""Return a name as text that can be written: one that is no UTF-8 is taken for Windows-1252, else for Latin-1.
+
+    >>> readable("caf\udce9")
+    'café'
+    """
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raw = name.encode("utf-8", "surrogateescape")
+        try:
+            return raw.decode("cp1252")
+        except UnicodeDecodeError:
+            return raw.decode("latin-1")
+    return name
+
+
+def case_notes(names: Sequence[str]) -> list[str]:
+    """Return a note where names differ in nothing but case or Unicode form: some systems would keep only one of them."""
+    folded = np.fromiter((hash(_folded(name)) for name in names), np.int64, len(names))
+    order = np.sort(folded)
+    twice = order[1:][order[1:] == order[:-1]]
+    if not len(twice):
+        return []
+    n = int(np.isin(folded, twice).sum())
+    pair = [names[i] for i in np.flatnonzero(folded == twice[0])[:2].tolist()]
+    return [f"{n:,} names differ from another in nothing but case or Unicode form, such as {some(pair)}"]
+
+
+def _folded(name: str) -> str:
+    return name.lower() if name.isascii() else unicodedata.normalize("NFC", name).casefold()
 
 
 def assemble(
@@ -86,26 +123,65 @@ def assemble(
     labels: one class name each, or any number where `multi`; parts: index into `PARTS` or -1; groups: "" = none.
     Raises `DataError` (no-pictures, one-class).
     """
-    if not keys:
-        raise no_pictures(store.name)
-    classes = in_order(label for row in labels for label in row)
-    if len(classes) < (1 if multi else 2):
-        raise one_class(store.name, classes)
-    index = {label: k for k, label in enumerate(classes)}
+    found: dict[str, int] = {}
+    for row in labels:
+        for label in row:
+            found.setdefault(label, len(found))
+    targets: npt.NDArray[np.integer]
     if multi:
-        targets = np.zeros((len(keys), len(classes)), np.uint8)
+        targets = np.zeros((len(keys), len(found)), np.uint8)
         for i, row in enumerate(labels):
-            targets[i, [index[label] for label in row]] = 1
+            targets[i, [found[label] for label in row]] = 1
+    else:
+        targets = np.fromiter((found[row[0]] for row in labels), np.int64, len(keys))
+    return tabled(store, Names.of(keys), targets, list(found), parts=parts, groups=groups, notes=notes)
+
+
+def tabled(
+    store: Store,
+    keys: Names,
+    targets: npt.NDArray[np.integer],
+    labels: Sequence[str],
+    *,
+    parts: Sequence[int] | npt.NDArray[np.int8] | None = None,
+    groups: Sequence[str] | None = None,
+    notes: Sequence[str] = (),
+) -> Pictures:
+    """Return the table of pictures whose labels are numbers already.
+
+    targets: (N,) index into `labels`, or (N, K) multi-hot in their order; labels: distinct, in any order. Else as `assemble`.
+    """
+    if not len(keys):
+        raise no_pictures(store.name)
+    classes = in_order(labels)
+    if len(classes) < (1 if targets.ndim == 2 else 2):
+        raise one_class(store.name, classes)
+    _warn_of_case(classes, store.name)
     n = len(keys)
+    place = {label: k for k, label in enumerate(labels)}
+    order = np.array([place[label] for label in classes])
     return Pictures(
         store=store,
-        keys=list(keys),
-        targets=targets if multi else np.fromiter((index[row[0]] for row in labels), np.int64, n),
+        keys=keys,
+        targets=targets[:, order].astype(np.uint8) if targets.ndim == 2 else np.argsort(order)[targets].astype(np.int64),
         classes=classes,
         parts=np.full(n, -1, np.int8) if parts is None else np.asarray(parts, np.int8),
-        groups=_numbers(groups or [""] * n),
+        groups=np.full(n, -1, np.int64) if groups is None else _numbers(groups),
         notes=tuple(notes),
     )
+
+
+def _warn_of_case(classes: Sequence[str], where: str) -> None:
+    several: dict[str, list[str]] = {}
+    for label in classes:
+        several.setdefault(_folded(label), []).append(label)
+    alike = [names for names in several.values() if len(names) > 1]
+    if alike:
+        events.warn(
+            f"{where} has classes that differ in nothing but case or Unicode form: {' and '.join(map(repr, alike[0]))}",
+            hint="if they are one class, give them one name",
+            code="case-classes",
+        )
 
 
 def _numbers(groups: Sequence[str]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
