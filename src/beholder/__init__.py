@@ -28,9 +28,11 @@ if TYPE_CHECKING:
     from beholder.bundle.bundle import Bundle as Bundle
     from beholder.bundle.bundle import load as load
     from beholder.data.arrays import arrays as arrays
+    from beholder.data.audit import Findings as Findings
     from beholder.data.sources import scan as scan
     from beholder.data.split import split as split
     from beholder.learn.train import train as train
+    from beholder.study.examine import audit as audit
     from beholder.study.steps import steps as steps
     from beholder.study.tune import tune as tune
     from beholder.use.evaluate import evaluate as evaluate
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
 
 _WHERE = {
     "scan": "beholder.data.sources:scan",
+    "audit": "beholder.study.examine:audit",
     "split": "beholder.data.split:split",
     "arrays": "beholder.data.arrays:arrays",
     "train": "beholder.learn.train:train",
@@ -53,6 +56,7 @@ _WHERE = {
     "Recipe": "beholder.base.recipe:Recipe",
     "Pictures": "beholder.base.records:Pictures",
     "Parts": "beholder.base.records:Parts",
+    "Findings": "beholder.data.audit:Findings",
     "Guess": "beholder.base.records:Guess",
     "Score": "beholder.base.records:Score",
     "Bundle": "beholder.bundle.bundle:Bundle",
@@ -67,6 +71,7 @@ _WHERE = {
 
 __all__ = [  # noqa: RUF022  (verbs in the order of the steps, then nouns, then errors)
     "scan",
+    "audit",
     "split",
     "arrays",
     "train",
@@ -79,6 +84,7 @@ __all__ = [  # noqa: RUF022  (verbs in the order of the steps, then nouns, then 
     "Recipe",
     "Pictures",
     "Parts",
+    "Findings",
     "Guess",
     "Score",
     "Bundle",

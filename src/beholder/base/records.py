@@ -126,6 +126,26 @@ class Bad:
 
 
 @dataclass(frozen=True)
+class Finding:
+    """What one check of the audit found at one picture, or at the whole set.
+
+    picture:    its key; "" where the finding is about a class or the set
+    check:      the name of the check, such as "dark"
+    score:      in [0, 1], 1 = surely at fault; at or above the check's limit, or it would be no finding
+    verdict:    a sentence for a person
+    suggestion: keep | drop | relabel:CLASS
+    other:      the key of the picture that it is a twin of, or ""
+    """
+
+    picture: str
+    check: str
+    score: float
+    verdict: str
+    suggestion: str = "keep"
+    other: str = ""
+
+
+@dataclass(frozen=True)
 class Score:
     """A measured value with its 95 % interval [low, high] and the number of pictures behind it."""
 

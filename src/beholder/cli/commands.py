@@ -55,6 +55,31 @@ def demo(
 
 
 @app.command()
+def audit(
+    source: Source,
+    *,
+    out: Annotated[Path, typer.Option(help="The table of findings to write.")] = Path("audit.csv"),
+    check: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Only this check; repeatable. Default: all.", show_default=False)
+    ] = None,
+    seed: Seed = None,
+    json: Json = False,
+) -> None:
+    """Look for what is wrong with the pictures and labels of SOURCE, and write audit.csv."""
+    from beholder.study.examine import audit
+
+    findings = audit(source, checks=check, seed=seed or 0)
+    findings.save(out)
+    if json:
+        say(json_line({**findings.json(), "audit": str(out)}))
+    else:
+        table(findings.summary())
+        for note in findings.notes:
+            say(note)
+        say(f"{len(findings)} findings in {out}")
+
+
+@app.command()
 def train(
     context: typer.Context,
     source: Source,

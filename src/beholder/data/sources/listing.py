@@ -18,7 +18,7 @@ from beholder.base.records import Pictures, Store
 PICTURES = frozenset(
     {
         "jpg", "jpeg", "jpe", "jfif", "png", "bmp", "dib", "gif", "webp", "tif", "tiff", "ppm", "pgm", "pbm", "pnm", "pfm",
-        "avif", "avifs", "jp2", "j2k", "jpf", "jpx", "j2c",
+        "avif", "avifs", "jp2", "j2k", "jpf", "jpx", "j2c", "heic", "heif", "dcm",
     }
 )  # fmt: skip
 """Endings of the files that are taken for pictures; what a file truly is, its first bytes say when it is opened."""

@@ -1,0 +1,62 @@
+"""Pictures of an odd size or shape among the others, and pictures that were enlarged."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from beholder.data.checks import F64, Check, Evidence, Marks
+
+DECADE = 8.0
+"""A picture this many times as wide or narrow, or with so many times the side, as the median is surely odd."""
+
+
+def _oddness(values: F64, readable: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> F64:
+    """Return how far each positive value lies from the median, as a share of `DECADE`, beyond the spread of the others."""
+    if not readable.any():
+        return np.full(len(values), np.nan)
+    logs = np.log(np.where(readable, np.maximum(values, 1e-9), 1.0))
+    away = np.abs(logs - np.median(logs[readable]))
+    usual = np.quantile(away[readable], 0.9)
+    return np.where(readable, np.clip((away - usual) / np.log(DECADE), 0.0, 1.0), np.nan)
+
+
+def size(evidence: Evidence) -> Marks:
+    """Score how many times larger or smaller its side is than usual here, on a logarithmic scale."""
+    facts = evidence.facts
+    side = np.sqrt(facts["height"].astype(np.float64) * facts["width"])
+    return Marks(_oddness(side, evidence.readable))
+
+
+def aspect(evidence: Evidence) -> Marks:
+    """Score how many times wider or narrower its shape is than usual here, on a logarithmic scale."""
+    facts = evidence.facts
+    return Marks(_oddness(facts["width"] / np.maximum(facts["height"], 1).astype(np.float64), evidence.readable))
+
+
+def upscaled(evidence: Evidence) -> Marks:
+    """Score how little of its detail is finer than twice a pixel: 1 where half its size would hold all of it."""
+    facts = evidence.facts
+    scores = 1 - np.clip(facts["fine"].astype(np.float64) / FINE, 0.0, 1.0)
+    plain = np.minimum(facts["height"], facts["width"]) >= SMALLEST
+    return Marks(np.where(evidence.readable & plain & (facts["spread"] > 0.01), scores, np.nan))
+
+
+FINE = 0.25
+"""Share of fine detail from which a picture counts as having its full size."""
+
+SMALLEST = 64
+"""Short side in pixels below which enlargement cannot be told from smoothness."""
+
+SIZE = Check(
+    size, limit=0.5, sentence="its size is far from that of the others", hint="look whether it belongs here", group="shape"
+)
+ASPECT = Check(
+    aspect, limit=0.4, sentence="its shape is far from that of the others", hint="crop it, or set data.fit=pad", group="shape"
+)
+UPSCALED = Check(
+    upscaled,
+    limit=0.95,
+    sentence="it was enlarged: half its size would hold all it shows",
+    hint="find the original",
+    group="shape",
+)
