@@ -148,7 +148,8 @@ def _findings(name: str, check: Check, marks: Marks, limit: float, pictures: Pic
         suggestion, verdict = check.suggestion, marks.words.get(row, check.sentence)
         if suggestion == "relabel":
             better = -1 if marks.relabel is None else int(marks.relabel[row])
-            suggestion = f"relabel:{pictures.classes[better]}" if better >= 0 else "keep"
+            worse = marks.drop is not None and bool(marks.drop[row])
+            suggestion = f"relabel:{pictures.classes[better]}" if better >= 0 else "drop" if worse else "keep"
         other = -1 if marks.other is None else int(marks.other[row])
         key = pictures.keys[other] if other >= 0 else ""
         found.append(Finding(pictures.keys[row], name, float(marks.scores[row]), verdict, suggestion, key))

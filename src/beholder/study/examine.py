@@ -6,20 +6,44 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from beholder.base.recipe import Recipe, load
 from beholder.base.records import Pictures
 from beholder.data.audit import Findings
 from beholder.data.audit import audit as run_checks
-from beholder.data.checks import Evidence
+from beholder.data.checks import CHECKS
 from beholder.data.digest import digested
 from beholder.data.facts import facts
 from beholder.data.sources import scan
+from beholder.study.evidence import gathered
+
+MINUTES = 10.0
+"""About what the nets of an audit may take, where nobody says otherwise."""
 
 
-def audit(source: str | Path | tuple[Any, Any] | Pictures, *, checks: Sequence[str] | None = None, seed: int = 0) -> Findings:
+def audit(
+    source: str | Path | tuple[Any, Any] | Pictures,
+    *,
+    checks: Sequence[str] | None = None,
+    recipe: Recipe | str = "quick",
+    minutes: float = MINUTES,
+    seed: int = 0,
+    **fields: Any,
+) -> Findings:
     """Return what is wrong with the pictures and labels of a source.
 
-    source: what `scan` takes, or Pictures; checks: their names, all by default; seed: of the folds and the nets trained in them
+    source:  what `scan` takes, or Pictures; checks: their names, all by default
+    recipe:  of which the net, its weights and the pixels count; `fields` change it by name: weights="…", net="timm:…"
+    minutes: about what the nets may take that judge the labels (0: as long as they need)
+    seed:    of the folds and the nets trained in them
+
     Nothing of the source is changed. Raises what `scan` raises, and `UsageError` for a check that there is none of.
     """
     pictures = digested(source if isinstance(source, Pictures) else scan(source))
-    return run_checks(Evidence(pictures, facts(pictures)), names=checks)
+    asked = (recipe if isinstance(recipe, Recipe) else load(recipe)).set(**fields, seed=seed)
+    return examined(pictures, asked, checks=checks, minutes=minutes)
+
+
+def examined(pictures: Pictures, recipe: Recipe, *, checks: Sequence[str] | None = None, minutes: float = MINUTES) -> Findings:
+    """Return what the checks find in pictures with digests, with the net, the weights and the seed of `recipe`."""
+    names = CHECKS.names() if checks is None else list(checks)
+    return run_checks(gathered(pictures, facts(pictures), recipe, names=names, minutes=minutes), names=names)

@@ -47,12 +47,14 @@ class Marks:
     scores:  float64 (N,) in [0, 1], 1 = surely at fault, NaN = cannot be said
     other:   int64 (N,), the row of the picture that each is a twin of; -1 = none
     relabel: int64 (N,), the class that each should rather have; -1 = none
+    drop:    bool (N,), which are better left out than kept; for checks that suggest "relabel" and found no better class
     words:   row → sentence, where the check has more to say than its own sentence
     """
 
     scores: F64
     other: I64 | None = None
     relabel: I64 | None = None
+    drop: npt.NDArray[np.bool_] | None = None
     words: dict[int, str] = field(default_factory=dict)
 
 
@@ -101,6 +103,11 @@ CHECKS = Registry(
         "upscaled": "beholder.data.checks.shape:UPSCALED",
         "grey": "beholder.data.checks.colour:GREY",
         "mode": "beholder.data.checks.colour:MODE",
+        "label": "beholder.data.checks.labels:LABEL",
+        "outlier": "beholder.data.checks.outliers:OUTLIER",
+        "imbalance": "beholder.data.checks.sets:IMBALANCE",
+        "few": "beholder.data.checks.sets:FEW",
+        "shortcut": "beholder.data.checks.shortcuts:SHORTCUT",
     },
 )
 """Every check, in the order in which they are shown."""
