@@ -13,6 +13,7 @@ from beholder.base.errors import PictureError
 from beholder.data.image.depth import in_bytes, scaled
 from beholder.data.image.kinds import Header, kind
 from beholder.data.image.refusal import check_bytes, check_pixels, hush, not_a_picture
+from beholder.data.image.whole import check_jpeg2000, check_png
 from beholder.data.limits import Limits
 
 Pixels = npt.NDArray[np.uint8]
@@ -21,6 +22,8 @@ Colour = tuple[int, int, int]
 _ORIENTED = ("exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif")
 _ORIENTATION = 0x0112
 _BITS_PER_SAMPLE = 258
+
+_WHOLE = {"PNG": check_png, "JPEG2000": check_jpeg2000}
 
 _BAND = 4_000_000
 """Pixels that are converted at a time, so that a large picture is in memory twice at most."""
@@ -39,6 +42,8 @@ def header(data: bytes, limits: Limits) -> Header:
 def pixels(data: bytes, channels: int, background: Colour, limits: Limits) -> Pixels:
     """Return an upright picture (H, W) or (H, W, 3); (H, W) only where `channels` is 1 or the picture is grey."""
     with opened(data, limits) as image:
+        if image.format in _WHOLE:
+            _WHOLE[image.format](data)
         image.load()
         check_pixels(image.height, image.width, limits)  # a GIF's first frame may be larger than its screen
         # Pillow turns a TIFF upright as it loads it, and only that.
@@ -53,7 +58,7 @@ def opened(data: bytes, limits: Limits) -> Image.Image:
         raise not_a_picture()
     hush()
     try:
-        image = Image.open(io.BytesIO(data), formats=("JPEG", "MPO") if name == "JPEG" else (name,))
+        image = Image.open(io.BytesIO(data), formats=(name,))
     except UnidentifiedImageError as error:
         if name in ("BMP", "PPM"):  # two letters are weak evidence
             raise not_a_picture() from error
