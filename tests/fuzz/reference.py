@@ -13,7 +13,7 @@ FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "TIFF", "BMP", "PPM", "AVIF", "JPEG2000
 
 
 def reference(data: bytes) -> tuple[int, Any] | None:
-    """Return a tolerance and the pixels int (H, W, 3) on white; None for what Pillow refuses.
+    """Return a tolerance and the pixels int16 (H, W, 3) on white; None for what Pillow refuses.
 
     Exact where Pillow itself makes RGB; one level where depth is scaled or transparency composed.
     """
@@ -37,16 +37,19 @@ def _pillow(data: bytes) -> tuple[int, Any] | None:
 
 def _rgb(image: Image.Image) -> tuple[int, Any]:
     if image.mode in ("I", "F") or image.mode.startswith("I;"):
-        return 1, np.repeat(np.rint(_unit(image) * 255)[:, :, None], 3, axis=2).astype(int)
+        made = np.rint(_unit(image) * 255)
+        if isinstance(image.info.get("transparency"), int):
+            made[np.asarray(image) == image.info["transparency"]] = 255
+        return 1, np.repeat(made[:, :, None], 3, axis=2).astype(np.int16)
     if image.mode in ("RGBa", "La"):
         image = image.convert(image.mode[:-1].upper() + "A")
     if image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info:
-        pixels = np.asarray(image.convert("RGBA")).astype(np.float64)
+        pixels = np.asarray(image.convert("RGBA")).astype(np.float32)
         share = pixels[:, :, 3:] / 255
-        return 1, np.rint(pixels[:, :, :3] * share + 255 * (1 - share)).astype(int)
+        return 1, np.rint(pixels[:, :, :3] * share + 255 * (1 - share)).astype(np.int16)
     if image.mode == "LAB":
-        return 255, np.asarray(Image.new("RGB", image.size)).astype(int)
-    return 0, np.asarray(image.convert("RGB")).astype(int)
+        return 255, np.asarray(Image.new("RGB", image.size)).astype(np.int16)
+    return 0, np.asarray(image.convert("RGB")).astype(np.int16)
 
 
 def _unit(image: Image.Image) -> Any:
@@ -89,6 +92,6 @@ def _dicom(data: bytes) -> tuple[int, Any] | None:
             warnings.simplefilter("ignore")
             file = pydicom.dcmread(io.BytesIO(data))
             values = pixel_array(file, index=0)
-        return 255, np.zeros((*values.shape[:2], 3), int)
+        return 255, np.zeros((*values.shape[:2], 3), np.int16)
     except Exception:  # noqa: BLE001
         return None

@@ -70,7 +70,7 @@ def opened(data: bytes, limits: Limits) -> Image.Image:
 def converted(image: Image.Image, channels: int, background: Colour) -> Pixels:
     """Return a loaded picture as stored, (H, W) or (H, W, 3); (H, W) only where `channels` is 1 or it is grey."""
     if image.mode in ("I", "F") or image.mode.startswith("I;"):
-        return _scaled(image)
+        return _scaled(image, channels, background)
     step = max(1, _BAND // max(1, image.width))
     if image.height <= step:
         return np.asarray(_plain(image, channels, background))
@@ -108,9 +108,23 @@ def _from_lab(image: Image.Image) -> Image.Image:
     return converted
 
 
-def _scaled(image: Image.Image) -> Pixels:
-    """Return deep pixels as bytes, (H, W)."""
+def _scaled(image: Image.Image, channels: int, background: Colour) -> Pixels:
+    """Return deep pixels as bytes, (H, W); (H, W, 3) where a transparent value meets a coloured background."""
     values: npt.NDArray[Any] = np.asarray(image)
+    made = _deep(values, image)
+    clear = image.info.get("transparency")
+    if not isinstance(clear, int):
+        return made
+    if channels == 1 or len(set(background)) == 1:
+        made[values == clear] = np.asarray(Image.new("RGB", (1, 1), background).convert("L"))[0, 0]
+        return made
+    made = np.repeat(made[:, :, None], 3, axis=2)
+    made[values == clear] = background
+    return made
+
+
+def _deep(values: npt.NDArray[Any], image: Image.Image) -> Pixels:
+    """Return the values of a picture of more than 8 bits as bytes."""
     tags = getattr(image, "tag_v2", {})
     bits = max(tags.get(_BITS_PER_SAMPLE, (16,)))
     if 8 < bits < 16:  # a TIFF of 10, 12 or 14 bits
