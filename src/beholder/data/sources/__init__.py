@@ -9,19 +9,23 @@ from typing import Any
 from beholder.base.errors import UsageError, did_you_mean
 from beholder.base.records import Pictures
 from beholder.data.limits import LIMITS, Limits
-from beholder.data.sources import archive, arrays, folder, layout, marked, parquet, shards, table
+from beholder.data.sources import archive, arrays, folder, huggingface, layout, marked, parquet, remote, shards, table, vision
 from beholder.data.sources.listing import Listing, is_picture
 
 __all__ = ["Limits", "scan"]
 
+_SCHEMES = ("hf:", "torchvision:")
 
-def scan(source: str | Path | tuple[Any, Any], *, limits: Limits = LIMITS) -> Pictures:
+
+def scan(source: str | Path | tuple[Any, Any], *, limits: Limits = LIMITS, allow_download: bool = False) -> Pictures:
     """Return what a source holds, without decoding a pixel.
 
     source: a folder of class folders; a folder with train, valid, test of them; a CSV, TSV or Parquet with
     path,label[,split,group]; a zip or tar of any of these; Parquet with pictures inside; WebDataset shards
-    (set-{0000..0012}.tar); an .npz with x and y; or arrays (x, y). docs/SOURCES.md describes each; none is ever written to.
-    Raises `UsageError` (path-missing, unknown-source), `DataError` (no-pictures, one-class, …).
+    (set-{0000..0012}.tar); COCO or Pascal VOC; torchvision:NAME; hf:NAME; https://… of a zip or tar; an .npz with x and y; or
+    arrays (x, y). boxes:SOURCE makes a picture of each box. docs/SOURCES.md describes each; none is ever written to.
+    allow_download: fetch what is not on this machine; without it nothing is asked of any network
+    Raises `UsageError` (path-missing, unknown-source, download-not-allowed), `DataError` (no-pictures, one-class, …).
     """
     if not isinstance(source, (str, Path)):
         return arrays.from_arrays(source)
@@ -29,6 +33,10 @@ def scan(source: str | Path | tuple[Any, Any], *, limits: Limits = LIMITS) -> Pi
     if text.startswith("boxes:") and not Path(text).exists():
         text, boxes = text.removeprefix("boxes:"), True
     path = Path(text).expanduser()
+    if remote.is_url(text):
+        path = remote.fetched(text, limits=limits, allow_download=allow_download)
+    elif text.startswith(_SCHEMES) and not path.exists() and not boxes:
+        return _named(text, limits, allow_download)
     if path.is_dir():
         return _in_folder(path.absolute(), limits, boxes)
     if path.exists():
@@ -37,6 +45,15 @@ def scan(source: str | Path | tuple[Any, Any], *, limits: Limits = LIMITS) -> Pi
         paths = shards.expanded(str(path))
         return shards.from_paths(paths, name=str(path.absolute()), root=path.absolute().parent, limits=limits)
     raise _missing(text, path)
+
+
+def _named(text: str, limits: Limits, allow_download: bool) -> Pictures:
+    kind, _, name = text.partition(":")
+    if kind == "torchvision":
+        return vision.pictures(name, limits=limits, allow_download=allow_download)
+    path = huggingface.fetched(name, limits=limits, allow_download=allow_download)
+    found = huggingface.pictures(name, path, limits=limits)
+    return _in_folder(path, limits, boxes=False) if found is None else found
 
 
 def _in_folder(path: Path, limits: Limits, boxes: bool) -> Pictures:
@@ -91,9 +108,9 @@ def _missing(source: str | Path, path: Path) -> UsageError:
     scheme = re.match(r"([a-z][a-z0-9+]+):", str(source))
     if scheme:
         return UsageError(
-            f"sources of the kind '{scheme[1]}:' are not yet supported: {source}",
+            f"there are no sources of the kind '{scheme[1]}:': {source}",
             code="unknown-source",
-            hint="export the pictures to a folder of class folders, or to a CSV with path,label",
+            hint="of named sources there are hf:, torchvision:, boxes: and https:",
         )
     parent = path.absolute().parent
     siblings = [entry.name for entry in parent.iterdir() if not entry.name.startswith(".")] if parent.is_dir() else []
