@@ -70,7 +70,7 @@ class TrainRecipe:
     """How it learns.
 
     epochs, batch, lr: 0 = chosen                                minutes: wall-clock budget (0: none)
-    optimiser: auto | sgd | adam | adamw | muon                  schedule: auto | constant | cosine | onecycle | trapezoid
+    optimiser: auto | sgd | adam | adamw | muon | sphere         schedule: auto | constant | cosine | onecycle | trapezoid
     precision: auto | fp32 | bf16 | fp16                         averaging: decay of the weights' moving average (0: off)
     class_weights: none | balanced                               clip: largest norm of the gradient (0: off)
     patience: epochs without a better validation score before stopping early (0: never)
@@ -86,7 +86,7 @@ class TrainRecipe:
     minutes: float = field(default=0.0, metadata={"range": (0.0, 1e6)})
     batch: int = field(default=0, metadata={"range": (0, 1 << 16)})
     lr: float = field(default=0.0, metadata={"range": (0.0, 100.0)})
-    optimiser: str = field(default="auto", metadata={"choices": ("auto", "sgd", "adam", "adamw", "muon")})
+    optimiser: str = field(default="auto", metadata={"choices": ("auto", "sgd", "adam", "adamw", "muon", "sphere")})
     schedule: str = field(default="auto", metadata={"choices": ("auto", "constant", "cosine", "onecycle", "trapezoid")})
     momentum: float = field(default=0.9, metadata={"range": (0.0, 0.9999)})
     weight_decay: float = field(default=-1.0, metadata={"range": (-1.0, 10.0)})
