@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import io
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -100,13 +100,14 @@ class Findings:
             "notes": list(self.notes),
         }
 
-    def csv(self) -> str:
-        """Return audit.csv as text."""
+    def csv(self, *, done: Mapping[str, str] | None = None) -> str:
+        """Return audit.csv as text; with `done` (picture → what was done), a last column says so."""
         buffer = io.StringIO()
         writer = csv.writer(buffer, lineterminator="\n")
-        writer.writerow(COLUMNS)
+        writer.writerow([*COLUMNS, *(["done"] if done is not None else [])])
         for row in self.rows:
-            writer.writerow([row.picture, row.check, f"{row.score:.4f}", row.verdict, row.suggestion, row.other])
+            cells = [row.picture, row.check, f"{row.score:.4f}", row.verdict, row.suggestion, row.other]
+            writer.writerow([*cells, *([done.get(row.picture, "")] if done is not None else [])])
         return buffer.getvalue()
 
     def save(self, path: str | Path) -> Path:
