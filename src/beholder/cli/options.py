@@ -23,7 +23,8 @@ Source = Annotated[
     typer.Argument(
         metavar="SOURCE",
         help="Pictures with labels: a folder of class folders, a folder with train/valid/test inside, "
-        "a CSV or TSV with path,label, a zip or tar of these, or an .npz with x and y.",
+        "a CSV, TSV or Parquet with path,label, a zip or tar of these, Parquet with pictures inside, "
+        "WebDataset shards, or an .npz with x and y. docs/SOURCES.md describes each.",
         show_default=False,
     ),
 ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from beholder.base.errors import PictureError
 from beholder.base.recipe import DataRecipe
 from beholder.base.records import PARTS, Pictures, PixelPolicy
 from beholder.data import image
+from beholder.data.image.apart import decoders
 from beholder.data.sources import scan
 from beholder.data.split import split
 from beholder.data.survey import choose_policy, survey
@@ -55,7 +55,7 @@ def _decoded(pictures: Pictures, policy: PixelPolicy, part: str) -> Set:
             except PictureError:
                 bad.append(i)
 
-    with ThreadPoolExecutor() as pool:
+    with decoders() as (pool, _):
         for done, _ in enumerate(pool.map(fill, range(0, len(pictures), _CHUNK)), start=1):
             events.progress(f"decoding {part}", min(done * _CHUNK, len(pictures)), len(pictures))
     y: npt.NDArray[Any] = pictures.targets

@@ -14,7 +14,6 @@ import json
 import os
 import shutil
 import tempfile
-import threading
 import time
 import uuid
 from collections import Counter, deque
@@ -34,6 +33,7 @@ from beholder.base.records import Bad, Pictures, PixelPolicy
 from beholder.base.spans import span
 from beholder.data.digest import digested
 from beholder.data.image import load
+from beholder.data.image.apart import decoders
 
 CONVERSION = 2
 """Counts the versions of `data.image`'s conversion: raise it when the same file would give other pixels."""
@@ -283,7 +283,6 @@ def _decoded(
     chunks: Iterable[Sequence[int]], pictures: Pictures, policy: PixelPolicy, *, workers: int
 ) -> Iterator[Iterator[tuple[int, U8 | PictureError]]]:
     """Yield an iterator over (row, pixels or the error) in order; leaving the block ends the threads at their next picture."""
-    stopping = threading.Event()
 
     def decode(rows: Sequence[int]) -> list[tuple[int, U8 | PictureError]]:
         done: list[tuple[int, U8 | PictureError]] = []
@@ -306,12 +305,8 @@ def _decoded(
             yield from flying.popleft().result()
 
     workers = workers or os.cpu_count() or 1
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="beholder-decode")
-    try:
+    with decoders(workers) as (pool, stopping):
         yield results(pool, 2 * workers)
-    finally:
-        stopping.set()
-        pool.shutdown(cancel_futures=True)
 
 
 def _decode(pictures: Pictures, row: int, policy: PixelPolicy) -> U8:

@@ -11,6 +11,8 @@ class Limits:
 
     pixels:  of one picture, height × width; checked before decoding (Pillow itself refuses more than 178,956,970)
     bytes:   of one picture's file
+    memory:  bytes that decoding one picture may take, where it is decoded apart, in a process of its own (on Linux)
+    seconds: that decoding one picture may take there
     members: files in one archive or folder
     total:   bytes of an archive once unpacked
     ratio:   unpacked over packed bytes of an archive that unpacks to more than 256 MiB
@@ -18,6 +20,8 @@ class Limits:
 
     pixels: int = 100_000_000
     bytes: int = 256 << 20
+    memory: int = 1 << 30
+    seconds: float = 10.0
     members: int = 2_000_000
     total: int = 128 << 30
     ratio: float = 200.0

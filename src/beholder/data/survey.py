@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +13,7 @@ from beholder.base.errors import DataError, PictureError, UsageError
 from beholder.base.recipe import DataRecipe
 from beholder.base.records import Pictures, PixelPolicy
 from beholder.data import image
+from beholder.data.image.apart import decoders
 from beholder.data.limits import LIMITS, Limits
 
 SMALL = 96
@@ -56,7 +56,7 @@ def survey(pictures: Pictures, *, sample: int = 512, seed: int = 0, limits: Limi
     """
     chosen = np.random.default_rng(seed).permutation(len(pictures))[:sample]
     keys = [pictures.keys[i] for i in chosen.tolist()]
-    with ThreadPoolExecutor() as pool:
+    with decoders() as (pool, _):
         rows = list(pool.map(lambda key: _header(pictures, key, limits), keys))
         found = [(key, row) for key, row in zip(keys, rows, strict=True) if isinstance(row, image.Header)]
         if not found:

@@ -7,21 +7,31 @@ import gzip
 import io
 import lzma
 import os
+import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING, Any
 
 from beholder.base import events
 from beholder.base.errors import DataError
 from beholder.base.files import cache_folder, sha256, telling_disk_errors
 from beholder.data.limits import RATIO_FLOOR, Limits
 
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
 SMALL = 64 << 20
 """Bytes up to which a decompressed tar stays in memory."""
 
 KEPT = 20 << 30
 """Bytes of decompressed tars that the cache folder keeps; the oldest go first."""
+
+XZ_MEMORY = 256 << 20
+"""Bytes that decompressing an .xz may take; the highest preset of `xz` takes 65 MiB."""
+
+HEADER = 8 << 20
+"""Bytes that one header of a tar may have, long names and all."""
 
 _CHUNK = 1 << 20
 
@@ -63,14 +73,52 @@ def inflated(path: Path, limits: Limits, *, root: Path | None = None) -> Path | 
     return copy
 
 
-def _decompressor(path: Path) -> gzip.GzipFile | lzma.LZMAFile | bz2.BZ2File:
+def _decompressor(path: Path) -> gzip.GzipFile | io.BufferedReader | bz2.BZ2File:
     name = path.name.lower()
     if name.endswith("gz"):
         return gzip.open(path)
-    return lzma.open(path) if name.endswith("xz") else bz2.open(path)
+    return io.BufferedReader(_Xz(path), _CHUNK) if name.endswith("xz") else bz2.open(path)
 
 
-def _spill(path: Path, head: bytes, file: gzip.GzipFile | lzma.LZMAFile | bz2.BZ2File, copy: Path, limits: Limits) -> None:
+class _Xz(io.RawIOBase):
+    """An .xz read from front to back. `lzma.open` would take as much memory as the file asks for."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("rb")
+        self._new()
+
+    def _new(self) -> None:
+        self._stream = lzma.LZMADecompressor(memlimit=XZ_MEMORY)
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def readinto(self, buffer: Buffer) -> int:
+        """Fill `buffer` from the front; return how many bytes there were, 0 at the end. Raises `EOFError`, `LZMAError`."""
+        view = memoryview(buffer)
+        while True:
+            if self._stream.eof:  # another stream may follow, after zeros
+                rest = (self._stream.unused_data or self._file.read(_CHUNK)).lstrip(b"\0")
+                if not rest and not (rest := self._file.read(_CHUNK).lstrip(b"\0")):
+                    return 0
+                self._new()
+            else:
+                rest = self._file.read(_CHUNK) if self._stream.needs_input else b""
+                if not rest and self._stream.needs_input:
+                    raise EOFError("it ends before its end was marked")
+            data = self._stream.decompress(rest, len(view))
+            if data:
+                view[: len(data)] = data
+                return len(data)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+        super().close()
+
+
+def _spill(path: Path, head: bytes, file: IO[bytes] | io.BufferedIOBase, copy: Path, limits: Limits) -> None:
     packed, written = path.stat().st_size, len(head)
     temporary = copy.with_name(f".{copy.name}.{os.getpid()}.tmp")
     try:
@@ -101,10 +149,31 @@ def _evict(newest: Path) -> None:
 
 
 @contextmanager
-def opened(body: Path | bytes) -> Iterator[tuple[IO[bytes], int]]:
-    """Yield a tar as an open file, and its length in bytes."""
+def opened(body: Path | bytes) -> Iterator[tuple[Any, int]]:
+    """Yield a tar as an open file from which headers are read, and its length in bytes."""
     if isinstance(body, bytes):
-        yield io.BytesIO(body), len(body)
+        yield _Headers(io.BytesIO(body)), len(body)
         return
     with body.open("rb") as file:
-        yield file, body.stat().st_size
+        yield _Headers(file), body.stat().st_size
+
+
+class _Headers(io.RawIOBase):
+    """The file that `tarfile` reads headers from: one that says it has gigabytes is refused before they are read."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+
+    def read(self, size: int | None = -1) -> bytes:
+        """Return so many bytes. Raises `ReadError` where they are too many for a header."""
+        if size is None or not 0 <= size <= HEADER:
+            raise tarfile.ReadError(f"a header of {size} bytes")
+        return self._file.read(size)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """Go to a place."""
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        """Return the place."""
+        return self._file.tell()

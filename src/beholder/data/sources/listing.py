@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from beholder.base.records import Pictures, Store
 PICTURES = frozenset(
     {
         "jpg", "jpeg", "jpe", "jfif", "png", "bmp", "dib", "gif", "webp", "tif", "tiff", "ppm", "pgm", "pbm", "pnm", "pfm",
-        "avif", "avifs", "jp2", "j2k", "jpf", "jpx", "j2c",
+        "avif", "avifs", "jp2", "j2k", "jpf", "jpx", "j2c", "heic", "heif", "dcm",
     }
 )  # fmt: skip
 """Endings of the files that are taken for pictures; what a file truly is, its first bytes say when it is opened."""
@@ -192,6 +193,16 @@ def _numbers(groups: Sequence[str]) -> np.ndarray[tuple[int], np.dtype[np.int64]
 def part_of(name: str) -> int | None:
     """Return the index into `PARTS` that a folder's or a cell's name stands for, or None."""
     return PART_NAMES.get(name.strip().lower())
+
+
+def in_part(path: str) -> int:
+    """Return the index into `PARTS` that a word of a path stands for, the last one that does; else -1.
+
+    >>> in_part("data/train-00000-of-00002.parquet"), in_part("val2017/1.jpg"), in_part("trainer.tar")
+    (0, 1, -1)
+    """
+    found = [part for word in re.split(r"[^a-z]+", path.lower()) if (part := part_of(word)) is not None]
+    return found[-1] if found else -1
 
 
 def no_pictures(where: str, seen: int = 0) -> DataError:

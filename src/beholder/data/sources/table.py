@@ -48,6 +48,11 @@ def from_file(path: Path, *, limits: Limits = LIMITS) -> Pictures:
         rows = parse(path.read_bytes(), path.name, where=str(path))
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror or error}", code="unreadable", hint="check the file") from error
+    return from_rows(rows, path, limits=limits)
+
+
+def from_rows(rows: Sequence[Row], path: Path, *, limits: Limits = LIMITS) -> Pictures:
+    """Return the pictures that the rows of the table at `path` name. Raises as `from_file` does."""
     store: Store = folder.FolderStore(path.parent, limits=limits)
     base = os.path.abspath(path.parent)  # noqa: PTH100 (links in the path stay as they are)
     keys: list[str | None] = [
@@ -97,6 +102,11 @@ def parse(data: bytes, name: str, *, where: str) -> list[Row]:
         lines = [cells for cells in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=False) if any(cells)]
     except csv.Error as error:
         raise DataError(f"{where} is not a table: {error}", code="bad-table", hint="see the line that it names") from error
+    return parsed(lines, where=where)
+
+
+def parsed(lines: Sequence[Sequence[str]], *, where: str) -> list[Row]:
+    """Return the rows of a table that is divided into cells already, the columns' names first. Raises as `parse` does."""
     columns = _columns(lines[0] if lines else [], where)
     return [_row(cells, columns, where) for cells in lines[1:]]
 

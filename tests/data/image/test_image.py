@@ -18,6 +18,7 @@ from PIL import Image
 from beholder.base.errors import PictureError
 from beholder.base.records import PixelPolicy
 from beholder.data import image
+from beholder.data.image import pillow
 from beholder.data.limits import LIMITS, Limits
 
 RNG = np.random.default_rng(0)
@@ -180,7 +181,7 @@ def test_other_modes_become_rgb(mode: str, colour: Any, kind: str | None, expect
     if kind:
         found = image.decode(encoded(picture, kind), channels=3)
     else:
-        found = np.asarray(image._converted(picture, 3, (255, 255, 255)).convert("RGB"))
+        found = np.asarray(Image.fromarray(pillow.converted(picture, 3, (255, 255, 255))).convert("RGB"))
     assert found.shape == (2, 3, 3)
     assert np.abs(found.astype(int) - expected).max() <= 2
 

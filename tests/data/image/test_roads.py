@@ -19,6 +19,9 @@ from PIL import Image
 from beholder.base.errors import PictureError
 from beholder.base.records import PixelPolicy
 from beholder.data import image
+from beholder.data.image import pillow
+from beholder.data.image.fit import resized
+from beholder.data.image.refusal import refusing
 from beholder.data.limits import LIMITS, Limits
 
 WHITE = (255, 255, 255)
@@ -41,15 +44,15 @@ def oriented(number: int) -> bytes:
 def reference(data: bytes, channels: int = 3) -> Any:
     """What Pillow alone makes of a file: pixels, or the code of the refusal."""
     try:
-        with image._refusing():
-            return np.asarray(image._picture(data, channels, WHITE, LIMITS))
+        with refusing():
+            return np.ascontiguousarray(pillow.pixels(data, channels, WHITE, LIMITS))
     except PictureError as error:
         return error.code
 
 
 def found(data: bytes, channels: int = 3) -> Any:
     try:
-        with image._refusing():
+        with refusing():
             return image._upright(data, channels, WHITE, LIMITS)
     except PictureError as error:
         return error.code
@@ -148,7 +151,7 @@ def test_resizing_differs_from_pillow_by_two_levels_at_most(seed: int, size: tup
     pixels = (pixels > 127).astype(np.uint8) * 255 if hard else pixels
     pixels = pixels if depth == 3 else pixels[:, :, 0]
     expected = np.asarray(Image.fromarray(pixels).resize((wide, tall), Image.Resampling.BILINEAR))
-    assert np.abs(image._resized(pixels, tall, wide).astype(int) - expected).max() <= 2
+    assert np.abs(resized(pixels, tall, wide).astype(int) - expected).max() <= 2
 
 
 def real(shared: Path) -> Iterator[bytes]:

@@ -1,0 +1,262 @@
+"""Decoding in child processes: a picture that kills its decoder, fills the memory or never ends costs that picture only.
+
+A child is started when the first picture needs one, and kept: a thread that decodes has one to itself meanwhile. Children only
+decode; pixels are resized by the caller, so they are the same wherever they were decoded.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from beholder.base.errors import MachineError, PictureError
+from beholder.data.image.child import HEAD
+from beholder.data.image.kinds import Header
+from beholder.data.image.refusal import out_of_memory
+from beholder.data.limits import Limits
+
+Pixels = npt.NDArray[np.uint8]
+
+PROGRAM = "from beholder.data.image.child import main; main()"
+_START = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
+
+
+def header(data: bytes, limits: Limits) -> Header:
+    """Return size and kind of a picture. Raises `PictureError` with the codes of `decode`."""
+    said, _ = _CHILDREN.ask({"wants": "header", "limits": asdict(limits)}, data)
+    return Header(**said["header"])
+
+
+def decode(data: bytes, channels: int, background: tuple[int, int, int], limits: Limits) -> Pixels:
+    """Return an upright picture (H, W) or (H, W, 3); (H, W) only where `channels` is 1 or the picture is grey.
+
+    Raises `PictureError`: crashed, too-slow, out-of-memory, interrupted, and what the decoders refuse.
+    """
+    question = {"wants": "pixels", "channels": channels, "background": background, "limits": asdict(limits)}
+    said, payload = _CHILDREN.ask(question, data)
+    return np.frombuffer(payload, np.uint8).reshape(said["shape"])
+
+
+def needs(kind: str) -> None:
+    """Refuse a format whose library is not installed (needs-extra)."""
+    for name, module, extra in (("HEIF", "pillow_heif", "heif"), ("DICOM", "pydicom", "dicom")):
+        if kind == name and not _installed(module):
+            raise PictureError(
+                f"{name} pictures need the library {module.replace('_', '-')}",
+                code="needs-extra",
+                hint=f"pip install 'beholder[{extra}]'",
+            )
+
+
+def _installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ValueError:  # the name is blocked
+        return False
+
+
+@contextmanager
+def decoders(workers: int = 0) -> Iterator[tuple[ThreadPoolExecutor, threading.Event]]:
+    """A pool of threads that decode (0: one per core), and an event that is set once the block is left.
+
+    However it is left, what was not begun is dropped, and what is decoded apart is given up at once, so it never takes long.
+    """
+    stop = threading.Event()
+
+    def begin() -> None:
+        _CHILDREN.local.stop = stop
+
+    pool = ThreadPoolExecutor(workers or os.cpu_count() or 1, thread_name_prefix="beholder-decode", initializer=begin)
+    try:
+        yield pool, stop
+    finally:
+        stop.set()
+        _CHILDREN.give_up(stop)
+        pool.shutdown(cancel_futures=True)
+
+
+def running() -> int:
+    """Return how many children of this process there are."""
+    return len(_CHILDREN.idle) + len(_CHILDREN.busy)
+
+
+class _Child:
+    """One child process and why it was ended, if it was: too-slow or interrupted."""
+
+    def __init__(self, stop: threading.Event | None) -> None:
+        path = [str(Path(__file__).parents[3]), *sys.path]
+        command = [sys.executable, "-I", "-c", _START + PROGRAM, json.dumps(path)]
+        self.ended = ""
+        self.stop = stop
+        try:
+            self.process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
+            )
+        except OSError as error:
+            raise MachineError(
+                f"cannot start a process to decode pictures in: {error.strerror}",
+                code="cannot-start",
+                hint="close other programs, or raise the limit on processes",
+            ) from error
+
+    def end(self, why: str) -> None:
+        self.ended = self.ended or why
+        self.process.kill()
+
+    def close(self) -> int:
+        """End the process, take its exit status, close its pipes."""
+        self.process.kill()
+        status = self.process.wait()
+        for pipe in (self.process.stdin, self.process.stdout):
+            with suppress(OSError):
+                assert pipe is not None
+                pipe.close()
+        return status
+
+    def ask(self, question: dict[str, Any], data: bytes, seconds: float) -> tuple[dict[str, Any], bytearray]:
+        """Return the answer. Raises `EOFError` or `OSError` when the child dies of it."""
+        timer = threading.Timer(seconds, self.end, ["too-slow"])
+        timer.daemon = True
+        timer.start()
+        try:
+            assert self.process.stdin is not None
+            text = json.dumps(question).encode()
+            self.process.stdin.write(HEAD.pack(len(text), len(data)) + text)
+            self.process.stdin.write(data)
+            self.process.stdin.flush()
+            length, size = HEAD.unpack(self._read(HEAD.size))
+            return json.loads(self._read(length)), self._read(size)
+        finally:
+            timer.cancel()
+            timer.join()  # it may be striking at this moment
+
+    def _read(self, size: int) -> bytearray:
+        assert self.process.stdout is not None
+        out = bytearray(size)
+        view, at = memoryview(out), 0
+        while at < size:
+            got = self.process.stdout.readinto(view[at:])  # type: ignore[attr-defined]
+            if not got:
+                raise EOFError
+            at += got
+        return out
+
+
+class _Children:
+    """The children of this process, idle or busy. A forked process begins anew: pipes cannot be shared."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.local = threading.local()
+        self.idle: list[_Child] = []
+        self.busy: set[_Child] = set()
+        self.owner = 0
+
+    def ask(self, question: dict[str, Any], data: bytes) -> tuple[dict[str, Any], bytearray]:
+        """Return a child's answer; a second one is asked where the first dies, which may not have been the picture's fault."""
+        seconds, status = question["limits"]["seconds"], 0
+        for _ in range(2):
+            child = self._taken()
+            try:
+                said, payload = child.ask(question, data, seconds)
+            except (OSError, EOFError):
+                status = self._lost(child)
+                if child.ended:
+                    break
+            except BaseException:
+                self._lost(child)
+                raise
+            else:
+                self._back(child)
+                if "error" in said:
+                    raise PictureError(said["error"].pop("message"), **said["error"])
+                return said, payload
+        raise _dead(child.ended, status, seconds)
+
+    def give_up(self, stop: threading.Event) -> None:
+        with self.lock:
+            for child in self.busy:
+                if child.stop is stop:
+                    child.end("interrupted")
+
+    def close(self) -> None:
+        """End all children of this process."""
+        if self.owner == os.getpid():
+            with self.lock:
+                children = [*self.idle, *self.busy]
+                self.idle.clear()
+            for child in children:
+                child.close()
+
+    def _taken(self) -> _Child:
+        stop = getattr(self.local, "stop", None)
+        if stop is not None and stop.is_set():
+            raise _dead("interrupted", 0, 0)
+        with self.lock:
+            self._begin()
+            while self.idle:
+                child = self.idle.pop()
+                if child.process.poll() is None:
+                    child.stop = stop
+                    self.busy.add(child)
+                    return child
+                child.close()
+            child = _Child(stop)
+            self.busy.add(child)
+            return child
+
+    def _begin(self) -> None:
+        if self.owner != os.getpid():
+            if self.owner == 0:
+                atexit.register(self.close)
+            self.owner = os.getpid()
+            self.idle, self.busy = [], set()
+
+    def _back(self, child: _Child) -> None:
+        with self.lock:
+            self.busy.discard(child)
+            if not child.ended:
+                self.idle.append(child)
+                return
+        child.close()
+
+    def _lost(self, child: _Child) -> int:
+        with self.lock:
+            self.busy.discard(child)
+        return child.close()
+
+
+_CHILDREN = _Children()
+
+
+def _dead(ended: str, status: int, seconds: float) -> PictureError:
+    """Return the error for a picture whose child was ended, or died with `status`."""
+    if ended == "interrupted":
+        return PictureError("decoding was interrupted", code="interrupted", hint="run again")
+    if ended == "too-slow":
+        return PictureError(
+            f"decoding the picture took more than {seconds:g} s",
+            code="too-slow",
+            hint="save it anew with another program, or raise Limits.seconds",
+        )
+    if status == -9:  # by the system, which does so where memory is short
+        return out_of_memory()
+    return PictureError(
+        f"the picture crashed its decoder (signal {-status})" if status < 0 else f"the decoder ended with status {status}",
+        code="crashed",
+        hint="leave it out, or save it anew with another program",
+    )

@@ -1,0 +1,112 @@
+"""The program of a child process: decodes one picture after the other for `apart`, until its input ends.
+
+A question is two lengths, uint32 and uint64, then JSON and the file's bytes; an answer is the same, with pixels for bytes.
+What decoders print is thrown away, Ctrl-C is the parent's affair, and a clock ends a child whose parent is gone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import struct
+import sys
+from dataclasses import asdict
+from importlib import import_module
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+from beholder.base.errors import PictureError
+from beholder.data.image.kinds import kind
+from beholder.data.image.refusal import out_of_memory, refusing
+from beholder.data.limits import Limits
+
+HEAD = struct.Struct("<IQ")
+IDLE = 60
+"""Seconds without a question after which a child ends by itself."""
+
+_ROADS = {"HEIF": "beholder.data.image.heif", "DICOM": "beholder.data.image.dicom"}
+
+
+def answer(question: dict[str, Any], data: bytes) -> tuple[dict[str, Any], npt.NDArray[np.uint8] | None]:
+    """Return what is said, and the pixels (H, W) or (H, W, 3) where they were asked for and could be had."""
+    limits = Limits(**question["limits"])
+    try:
+        with refusing():
+            road = import_module(_ROADS.get(kind(data), "beholder.data.image.pillow"))
+            if question["wants"] == "header":
+                return {"header": asdict(road.header(data, limits))}, None
+            pixels = np.ascontiguousarray(road.pixels(data, question["channels"], tuple(question["background"]), limits))
+            return {"shape": pixels.shape}, pixels
+    except PictureError as error:
+        return {"error": {"message": error.message, "code": error.code, "hint": error.hint}}, None
+
+
+def serve(questions: BinaryIO, answers: BinaryIO) -> None:
+    """Answer until the questions end."""
+    base = _address_space()
+    while True:
+        _clock(IDLE)
+        head = questions.read(HEAD.size)
+        if len(head) < HEAD.size:
+            return
+        sizes = HEAD.unpack(head)
+        question = json.loads(questions.read(sizes[0]))
+        _clock(question["limits"]["seconds"] + 5)
+        _bound(base + question["limits"]["memory"])
+        try:
+            said, pixels = answer(question, questions.read(sizes[1]))
+        except MemoryError:
+            error = out_of_memory()
+            said, pixels = {"error": {"message": error.message, "code": error.code, "hint": error.hint}}, None
+        text = json.dumps(said).encode()
+        answers.write(HEAD.pack(len(text), 0 if pixels is None else pixels.nbytes) + text)
+        if pixels is not None:
+            answers.write(pixels.data)
+        answers.flush()
+        del pixels
+
+
+def _clock(seconds: float) -> None:
+    if hasattr(signal, "setitimer"):
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+
+
+def _address_space() -> int:
+    """Return the bytes of address space in use beyond those resident; 0 where the system does not tell."""
+    try:
+        size, resident = Path("/proc/self/statm").read_text("ascii").split()[:2]
+    except OSError:
+        return 0
+    return (int(size) - int(resident)) * os.sysconf("SC_PAGE_SIZE")
+
+
+def _bound(size: int) -> None:
+    """Let the address space grow to `size` bytes at most; more raises MemoryError, or ends the process."""
+    if sys.platform == "linux":
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_AS, (size, resource.getrlimit(resource.RLIMIT_AS)[1]))
+
+
+def _calm() -> None:
+    """Keep decoders to one thread each: children run side by side, and every thread takes address space."""
+    from PIL import AvifImagePlugin
+
+    AvifImagePlugin.DEFAULT_MAX_THREADS = 1
+
+
+def main() -> None:
+    """Serve on standard input and output."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    _calm()
+    if sys.platform == "linux":
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a crash is expected, not to be looked into
+    serve(sys.stdin.buffer, answers)

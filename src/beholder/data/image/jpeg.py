@@ -1,0 +1,68 @@
+"""The quick road: an ordinary JPEG by simplejpeg (libjpeg-turbo), to the pixels that Pillow makes of it."""
+
+from __future__ import annotations
+
+import struct
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+Pixels = npt.NDArray[np.uint8]
+
+
+class Frame(NamedTuple):
+    """A JPEG's frame. height, width: as stored; plain: only tables, JFIF and comments stand beside it."""
+
+    height: int
+    width: int
+    components: int
+    plain: bool
+
+
+def pixels_of(data: bytes, components: int) -> Pixels | None:
+    """Return the pixels of an ordinary JPEG as stored, (H, W) or (H, W, 3); None where simplejpeg refuses it."""
+    from simplejpeg import decode_jpeg
+
+    try:
+        pixels: Pixels = decode_jpeg(data, "RGB" if components == 3 else "GRAY")
+    except ValueError:
+        return None
+    return pixels if components == 3 else pixels[:, :, 0]
+
+
+_TABLES = frozenset({0xC4, 0xDB, 0xDD, 0xE0, 0xFE})
+"""Segments of a JPEG that say nothing of how its pixels are meant: tables, restart interval, JFIF, comment."""
+
+_SEGMENTS = 4096
+"""Most segments before the first scan; a profile of 16 MiB has 256."""
+
+
+def frame(data: bytes) -> Frame | None:
+    """Return the frame of an ordinary JPEG, None for what is not ordinary.
+
+    Ordinary is a baseline, extended or progressive JPEG of 8 bits in one or three components, its segments end to end.
+    """
+    found: tuple[int, int, int] | None = None
+    plain, at = True, 2
+    if not data.startswith(b"\xff\xd8"):
+        return None
+    for _ in range(_SEGMENTS):
+        if at + 10 >= len(data):
+            return None
+        mark, kind, length = struct.unpack_from(">BBH", data, at)
+        if mark != 0xFF or length < 2:
+            return None
+        if kind == 0xDA:
+            return Frame(*found, plain) if found else None
+        if kind in (0xC0, 0xC1, 0xC2):
+            depth, height, width, components = struct.unpack_from(">BHHB", data, at + 4)
+            if found or depth != 8 or components not in (1, 3):
+                return None
+            found = (height, width, components)
+        elif kind not in _TABLES:
+            if not 0xE1 <= kind <= 0xEF:
+                return None
+            plain = False
+        at += 2 + length
+    return None

@@ -1,0 +1,270 @@
+"""Parquet: pictures inside a column, as the Hugging Face Hub stores them, or a table with path,label.
+
+A picture is a struct {bytes, path} or plain bytes. Class names come from the features that `datasets` writes into the schema.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from beholder.base import events
+from beholder.base.errors import DataError, MachineError, PictureError
+from beholder.base.records import Pictures
+from beholder.data.limits import LIMITS, Limits
+from beholder.data.sources import inflate
+from beholder.data.sources.folder import too_many_bytes
+from beholder.data.sources.joined import JoinedStore
+from beholder.data.sources.listing import assemble, in_part, no_pictures
+
+LABELS = (
+    "label", "labels", "class", "classes", "class_name", "category", "target", "fine_label", "tag", "tags", "y",
+)  # fmt: skip
+"""What a column of labels may be called, best first."""
+
+HELD = 128 << 20
+"""Bytes of row groups that a file keeps in memory, beside the one that is read."""
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Where a file has its pictures and labels. names: of the classes, "" for a column of text or plain numbers."""
+
+    image: str
+    nested: bool
+    label: str
+    names: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass
+class ParquetStore:
+    """Pictures of one file; the key is the row as text. Reads a row group at a time and keeps the last few."""
+
+    path: Path
+    columns: Columns
+    limits: Limits
+    _file: Any
+    _starts: Any
+    _held: OrderedDict[int, Any] = field(default_factory=OrderedDict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def name(self) -> str:
+        """Return the file's absolute path."""
+        return str(self.path)
+
+    def read(self, key: str) -> bytes:
+        """Return a picture's bytes. Raises `PictureError` (unreadable, too-many-bytes)."""
+        row = int(key) if key.isdecimal() else -1
+        if not 0 <= row < self._starts[-1]:
+            raise PictureError(f"there is no row {key} in {self.path}", code="unreadable", hint="check the file")
+        group = int(np.searchsorted(self._starts, row, side="right")) - 1
+        value = self._column(group)[row - int(self._starts[group])].as_py()
+        if not isinstance(value, bytes):
+            raise PictureError(f"row {key} of {self.path} holds no bytes", code="empty", hint="leave the row out")
+        if len(value) > self.limits.bytes:
+            raise too_many_bytes(f"row {key} of {self.path}", len(value), self.limits.bytes)
+        return value
+
+    def stamp(self, key: str) -> str:
+        """Return size and time of last change of the file, and the row."""
+        return f"{inflate.version(self.path)}-{key}"
+
+    def _column(self, group: int) -> Any:
+        with self._lock:
+            if group not in self._held:
+                import pyarrow as pa
+
+                name = self.columns.image + (".bytes" if self.columns.nested else "")
+                try:
+                    column = self._file.read_row_group(group, columns=[name], use_threads=False).column(0)
+                except (pa.ArrowException, OSError) as error:
+                    raise PictureError(f"cannot read {self.path}: {error}", code="unreadable", hint="fetch it again") from error
+                column = column.combine_chunks()
+                self._held[group] = column.field("bytes") if self.columns.nested else column
+                while len(self._held) > 1 and sum(held.nbytes for held in self._held.values()) > HELD:
+                    self._held.popitem(last=False)
+            self._held.move_to_end(group)
+            return self._held[group]
+
+
+def pictures_of(paths: Sequence[Path], *, name: str, root: Path, limits: Limits = LIMITS) -> Pictures:
+    """Return the pictures of one or more files below `root`, all with the same columns; `name`: what the whole is called.
+
+    The parts are those that the files' names say, such as train-00000-of-00002.parquet. Rows without a label are left out.
+    Raises `MachineError` (missing-library), `DataError` (not-parquet, no-image-column, no-label-column, no-pictures, …).
+    """
+    opened = {path.relative_to(root).as_posix(): _opened(path, limits) for path in paths}
+    labels: list[tuple[str, ...]] = []
+    keys: list[str] = []
+    parts: list[int] = []
+    bare = 0
+    multi = False
+    for file, store in opened.items():
+        rows, several = _labels(store)
+        multi |= several
+        part = in_part(file)
+        width = len(str(len(rows)))
+        for i, row in enumerate(rows):
+            if row or several:
+                keys.append(f"{file}/{i:0{width}}")
+                labels.append(row)
+                parts.append(part)
+            else:
+                bare += 1
+        events.progress("reading labels", len(keys), 0) if len(keys) > 100_000 else None
+    if not keys and not bare:
+        raise no_pictures(name)
+    notes = list(dict.fromkeys(note for store in opened.values() for note in store.columns.notes))
+    if bare:
+        notes.append(f"{bare:,} rows of {name} have no label and were left out")
+        events.warn(notes[-1], hint="fill the label column", code="no-labels")
+    return assemble(JoinedStore(name, opened), keys, labels, multi=multi, parts=parts, notes=notes)
+
+
+def rows_of(path: Path, *, limits: Limits = LIMITS) -> list[list[str]] | None:
+    """Return a table with path,label as lines of text cells, the columns' names first; None where the pictures are inside."""
+    file = _file(path, limits)
+    if _image(file.schema_arrow, {}):
+        return None
+    table = file.read()
+    rows = [list(table.column_names)]
+    columns = [[_cell(value) for value in column.to_pylist()] for column in table.columns]
+    return rows + [list(row) for row in zip(*columns, strict=True)]
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, (list, tuple)):
+        return ";".join(map(_cell, value))
+    return "" if value is None else str(value)
+
+
+def _file(path: Path, limits: Limits) -> Any:
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ImportError as error:
+        raise MachineError(
+            f"reading {path.name} takes pyarrow, which is not installed",
+            code="missing-library",
+            hint="pip install 'beholder[hf]'",
+        ) from error
+    try:
+        file = pq.ParquetFile(path)  # not mapped: a mapped file that shrinks would kill the process
+        groups = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise DataError(
+            f"{path} is not a Parquet file, or is damaged: {error}", code="not-parquet", hint="fetch or write it again"
+        ) from error
+    inflate.check(path, sum(group.total_byte_size for group in groups), path.stat().st_size, limits)
+    if file.metadata.num_rows > limits.members:
+        raise DataError(f"{path} holds more than {limits.members:,} rows", code="too-many-members", hint="raise Limits.members")
+    return file
+
+
+def _opened(path: Path, limits: Limits) -> ParquetStore:
+    file = _file(path, limits)
+    sizes = [file.metadata.row_group(i).num_rows for i in range(file.metadata.num_row_groups)]
+    return ParquetStore(path.absolute(), _columns(file.schema_arrow, path), limits, file, np.cumsum([0, *sizes]))
+
+
+def _columns(schema: Any, path: Path) -> Columns:
+    features = _features(schema)
+    image = _image(schema, features)
+    if not image:
+        raise _no_column(path, schema, "image", "a picture is a struct of bytes and path, or bytes, in a column named image")
+    known = [name for name in LABELS if name in schema.names]
+    known += [name for name, what in features.items() if name not in known and _class_names(what) and name in schema.names]
+    if not known:
+        raise _no_column(path, schema, "label", "name the column of the labels 'label'")
+    notes = (f"labels are those of the column {known[0]}; not used: {', '.join(known[1:])}",) if known[1:] else ()
+    nested = not _is_bytes(schema.field(image).type)
+    return Columns(image, nested, known[0], _class_names(features.get(known[0])), notes)
+
+
+def _features(schema: Any) -> dict[str, Any]:
+    """Return what `datasets` wrote about the columns, {} if nothing."""
+    try:
+        found = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))["info"]["features"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _class_names(feature: Any) -> tuple[str, ...]:
+    """Return the names of a ClassLabel, or of a sequence of them, which `datasets` has written in several ways."""
+    if isinstance(feature, list) and feature:
+        return _class_names(feature[0])
+    if not isinstance(feature, dict):
+        return ()
+    names = feature.get("names")
+    if feature.get("_type") == "ClassLabel" and isinstance(names, list) and all(isinstance(name, str) for name in names):
+        return tuple(names)
+    return _class_names(feature.get("feature"))
+
+
+def _image(schema: Any, features: dict[str, Any]) -> str:
+    """Return the column that holds pictures: what the features call one, else the first of bytes, or of a struct with bytes."""
+    features = features or _features(schema)
+    for name in schema.names:
+        what = features.get(name)
+        if isinstance(what, dict) and what.get("_type") == "Image" and _holds_bytes(schema.field(name).type):
+            return str(name)
+    return next((str(name) for name in schema.names if _holds_bytes(schema.field(name).type)), "")
+
+
+def _holds_bytes(kind: Any) -> bool:
+    import pyarrow as pa
+
+    if pa.types.is_struct(kind):
+        return kind.get_field_index("bytes") >= 0 and _is_bytes(kind.field("bytes").type)
+    return _is_bytes(kind)
+
+
+def _is_bytes(kind: Any) -> bool:
+    import pyarrow as pa
+
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+
+
+def _no_column(path: Path, schema: Any, what: str, hint: str) -> DataError:
+    listed = ", ".join(schema.names) or "none"
+    return DataError(f"{path} has no column of {what}s; its columns are: {listed}", code=f"no-{what}-column", hint=hint)
+
+
+def _labels(store: ParquetStore) -> tuple[list[tuple[str, ...]], bool]:
+    """Return the labels of each row, () for none, and whether a row may have several."""
+    import pyarrow as pa
+
+    try:
+        column = store._file.read(columns=[store.columns.label]).column(store.columns.label)
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{store.path} is damaged: {error}", code="not-parquet", hint="fetch or write it again") from error
+    several = bool(pa.types.is_list(column.type) or pa.types.is_large_list(column.type))
+    names = store.columns.names
+    if several:
+        return [tuple(_name(v, names, store.path) for v in row or () if not _none(v)) for row in column.to_pylist()], True
+    return [() if _none(v) else (_name(v, names, store.path),) for v in column.to_pylist()], False
+
+
+def _none(value: object) -> bool:
+    """Return True for no label; the Hub writes -1 where a test part keeps its labels secret."""
+    return value is None or value == "" or value == -1
+
+
+def _name(value: object, names: Sequence[str], path: Path) -> str:
+    if not names or not isinstance(value, int):
+        return str(value)
+    if not 0 <= value < len(names):
+        raise DataError(
+            f"{path} has the label {value}, but its features name {len(names):,} classes", code="bad-labels", hint="check it"
+        )
+    return names[value]

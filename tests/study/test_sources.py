@@ -1,0 +1,51 @@
+"""Every kind of source that is no folder or table, through the six steps."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import beholder
+from beholder.base import events
+from beholder.base.recipe import load
+from beholder.study.steps import steps
+
+
+def to_parquet(leaves: Path, out: Path) -> str:
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    files = sorted(leaves.rglob("*.png"))
+    out.mkdir()
+    for k in range(2):
+        rows = [{"bytes": file.read_bytes(), "path": file.name} for file in files[k::2]]
+        table = pa.table({"image": rows, "label": [file.parent.name for file in files[k::2]]})
+        pq.write_table(table, out / f"train-{k:05}-of-00002.parquet", row_group_size=5)
+    return str(out)
+
+
+def to_shards(leaves: Path, out: Path) -> str:
+    out.mkdir()
+    for k in range(3):
+        with tarfile.open(out / f"set-{k}.tar", "w") as tar:
+            for i, file in enumerate(sorted(leaves.rglob("*.png"))[k::3]):
+                for ending, data in (("png", file.read_bytes()), ("cls", file.parent.name.encode())):
+                    info = tarfile.TarInfo(f"{i:03}.{ending}")
+                    info.size = len(data)
+                    tar.addfile(info, io.BytesIO(data))
+    return str(out / "set-{0..2}.tar")
+
+
+@pytest.mark.parametrize("pack", [to_parquet, to_shards])
+def test_a_source_goes_through_the_six_steps(leaves: Path, tmp_path: Path, pack: Callable[[Path, Path], str]) -> None:
+    source = pack(leaves, tmp_path / "packed")
+    before = {file: file.stat().st_mtime_ns for file in (tmp_path / "packed").rglob("*")}
+    recipe = load("tutorial").set(net="logistic").override(["train.epochs=2", "data.size=8"])
+    with events.listen(alone=True):
+        outcome = steps(source, recipe=recipe, out=tmp_path / "m.beholder")
+    bundle = beholder.load(tmp_path / "m.beholder")
+    assert bundle.classes == ("healthy", "mildew", "rust")
+    assert sum(outcome.bundle.config["parts"].values()) == 36
+    assert {file: file.stat().st_mtime_ns for file in (tmp_path / "packed").rglob("*")} == before
