@@ -12,12 +12,16 @@ Pixels = npt.NDArray[np.uint8]
 
 
 class Frame(NamedTuple):
-    """A JPEG's frame. height, width: as stored; plain: only tables, JFIF and comments stand beside it."""
+    """A JPEG's frame. height, width: as stored; plain: only tables, JFIF and comments stand beside it.
+
+    several: its pixels come in several scans, as those of every progressive JPEG do.
+    """
 
     height: int
     width: int
     components: int
     plain: bool
+    several: bool
 
 
 def pixels_of(data: bytes, components: int) -> Pixels | None:
@@ -44,7 +48,7 @@ def frame(data: bytes) -> Frame | None:
     Ordinary is a baseline, extended or progressive JPEG of 8 bits in one or three components, its segments end to end.
     """
     found: tuple[int, int, int] | None = None
-    plain, at = True, 2
+    plain, progressive, at = True, False, 2
     if not data.startswith(b"\xff\xd8"):
         return None
     for _ in range(_SEGMENTS):
@@ -54,12 +58,12 @@ def frame(data: bytes) -> Frame | None:
         if mark != 0xFF or length < 2:
             return None
         if kind == 0xDA:
-            return Frame(*found, plain) if found else None
+            return Frame(*found, plain, progressive or data[at + 4] < found[2]) if found else None
         if kind in (0xC0, 0xC1, 0xC2):
             depth, height, width, components = struct.unpack_from(">BHHB", data, at + 4)
             if found or depth != 8 or components not in (1, 3):
                 return None
-            found = (height, width, components)
+            found, progressive = (height, width, components), kind == 0xC2
         elif kind not in _TABLES:
             if not 0xE1 <= kind <= 0xEF:
                 return None
