@@ -159,14 +159,13 @@ def test_names_of_any_kind_survive(tmp_path: Path) -> None:
     for label in ("a", "b"):
         (tmp_path / "in" / label).mkdir(parents=True)
         for name in odd:
-            with open(os.path.join(os.fsencode(tmp_path / "in" / label), name), "wb") as file:
-                file.write(png())
+            (tmp_path / "in" / label / os.fsdecode(name)).write_bytes(png())
     pictures = scan(tmp_path / "in")
-    audit = findings(pictures, {key: "keep" for key in pictures.keys} | {pictures.keys[0]: "drop"})
+    audit = findings(pictures, dict.fromkeys(pictures.keys, "keep") | {pictures.keys[0]: "drop"})
     audit.save(tmp_path / "audit.csv")
     done = clean(tmp_path / "in", apply=tmp_path / "audit.csv", out=tmp_path / "out")
     assert (done.pictures, done.dropped, done.missing) == (11, 1, ())
-    kept = set(os.listdir(os.fsencode(tmp_path / "out" / "b")))
+    kept = {os.fsencode(path.name) for path in (tmp_path / "out" / "b").iterdir()}
     assert len(kept) == 6
     assert {b"\xff\xfe.png", b"-rf.png", b" lead.png"} <= kept
     assert max(map(len, kept)) <= 200

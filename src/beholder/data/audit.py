@@ -112,8 +112,8 @@ def line(row: Finding) -> str:
     """Return the line of audit.csv that a finding is, with its end."""
     buffer = io.StringIO()
     cells = [row.picture, row.check, f"{row.score:.4f}", row.verdict, row.suggestion, row.other, row.decided]
-    quoting = csv.QUOTE_ALL if any("\r" in cell for cell in cells) else csv.QUOTE_MINIMAL
-    csv.writer(buffer, lineterminator="\n", quoting=quoting).writerow(cells)
+    odd = any("\r" in cell for cell in cells)
+    csv.writer(buffer, lineterminator="\n", quoting=csv.QUOTE_ALL if odd else csv.QUOTE_MINIMAL).writerow(cells)
     return buffer.getvalue()
 
 

@@ -141,7 +141,7 @@ def _told(
 
 
 def _copy(pictures: Pictures, out: Path, moved: set[str]) -> tuple[list[Bad], list[str]]:
-    """Write the folder whole or not at all; where names collide, `moved` ones give way. Return what was unreadable, and notes."""
+    """Write the folder whole or not at all; where names collide, `moved` ones give way. Return what was bad, and notes."""
     folders = _fits_folders(pictures)
     unreadable: list[Bad] = []
     rows: list[table.Row] = []
@@ -221,7 +221,7 @@ def _paths(pictures: Pictures, out: Path) -> Iterator[str]:
     if isinstance(store, FolderStore):
         base, root = os.path.abspath(out.parent), os.path.abspath(store.name)  # noqa: PTH100 (links stay as they are)
         below = os.path.relpath(root, base) if os.path.splitdrive(base)[0] == os.path.splitdrive(root)[0] else root
-        start = root if below.split(os.sep)[0] == os.pardir else below
+        start = root if Path(below).parts[:1] == (os.pardir,) else below
         return (Path(start, key).as_posix() for key in pictures.keys)
     beside = Path(store.name)
     if isinstance(store, (ZipStore, TarStore)) and beside.stem == out.stem and beside.parent == out.absolute().parent:

@@ -17,7 +17,7 @@ from beholder.use.review import review as serve
 def audited(source: str, out: Path, *, checks: Sequence[str] | None = None, seed: int = 0) -> Findings:
     """Audit a source and write audit.csv to `out`; decisions that a person took in an older one there are kept.
 
-    Raises what `audit` raises, and `DataError` (bad-audit, other-audit) rather than overwrite what is not an audit of the source.
+    Raises what `audit` raises, and `DataError` (bad-audit, other-audit) before it overwrites what is not an audit of it.
     """
     if out.exists():
         continued(Findings(scan(source), (), {}), out)

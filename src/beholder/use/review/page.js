@@ -49,8 +49,8 @@ function draw(card, row) {
     shot.replaceChildren(picture(row.picture, "small", ""), ...(row.other ? [picture(row.other.picture, "small", "")] : []));
   }
   shot.querySelector(".badge")?.remove();
-  shot.append(...badge(row.decided));
-  card.classList.toggle("dropped", row.decided === "drop");
+  shot.append(...badge(row.decided || (row.other && row.other.decided === "drop" ? "keep" : "")));
+  [row, row.other].forEach((side, i) => side && shot.children[i].classList.toggle("out", side.decided === "drop"));
   cap.replaceChildren(
     make("div", {}, make("b", { textContent: row.label || "no label" })),
     make("div", { className: "row" }, make("span", { textContent: row.check }), make("span", { textContent: row.score.toFixed(2) })),
@@ -105,7 +105,7 @@ function learn(progress) {
   Object.assign(state.summary, progress);
   const s = state.summary;
   $("count").textContent = number(s.decided);
-  $("of").textContent = `of ${number(s.suspects)} suspects decided`;
+  $("of").textContent = `of ${number(s.suspects)}`;
   $("told").title = `${number(s.kept)} kept, ${number(s.dropped)} dropped, ${number(s.relabelled)} relabelled`;
   $("bar").max = Math.max(1, s.suspects); $("bar").value = s.decided;
   $("bar").setAttribute("aria-valuetext", `${s.decided} of ${s.suspects} decided: ${s.kept} kept, ${s.dropped} dropped, ${s.relabelled} relabelled`);
