@@ -14,7 +14,7 @@ import typer
 
 from beholder.base import recipe as recipes
 from beholder.base.errors import DataError, UsageError
-from beholder.cli.options import Json, Model, Out, Part, RecipeName, Seed, Set, Source, Trust
+from beholder.cli.options import Json, Model, Out, Part, Policy, RecipeName, Seed, Set, Source, Trust
 from beholder.cli.show import json_line, pairs, say, table
 
 app = typer.Typer(
@@ -115,12 +115,16 @@ def train(
     minutes: Annotated[float | None, typer.Option(help="Wall-clock budget of the whole run.", show_default=False)] = None,
     seed: Seed = None,
     set_: Set = None,
+    audit: Annotated[
+        Policy | None,
+        typer.Option(help="What to do about findings of the audit: say them, follow every suggestion, or not look."),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run that --out left unfinished.")] = False,
     profile: Annotated[bool, typer.Option("--profile", help="Say where the time went, and show it in the report.")] = False,
     json: Json = False,
 ) -> None:
     """Train on SOURCE, test once, and write a bundle with a report."""
-    asked = _recipe(recipe, set_, net=net, minutes=minutes, seed=seed)
+    asked = _recipe(recipe, set_, net=net, minutes=minutes, seed=seed, audit=audit.value if audit else None)
     target = _target(source, out)
     from beholder.study.steps import steps
 

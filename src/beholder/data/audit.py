@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import io
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -98,9 +98,13 @@ class Findings:
             "notes": list(self.notes),
         }
 
-    def csv(self) -> str:
-        """Return audit.csv as text."""
-        return ",".join(COLUMNS) + "\n" + "".join(line(row) for row in self.rows)
+    def csv(self, *, done: Mapping[str, str] | None = None) -> str:
+        """Return audit.csv as text; with `done` (picture → what was done), a last column says so."""
+        if done is None:
+            return ",".join(COLUMNS) + "
+" + "".join(line(row) for row in self.rows)
+        return ",".join((*COLUMNS, "done")) + "
+" + "".join(line(row, done.get(row.picture, "")) for row in self.rows)
 
     def save(self, path: str | Path) -> Path:
         """Write audit.csv, whole or not at all. Raises `MachineError`."""
@@ -108,10 +112,10 @@ class Findings:
         return Path(path)
 
 
-def line(row: Finding) -> str:
-    """Return the line of audit.csv that a finding is, with its end."""
+def line(row: Finding, *more: str) -> str:
+    """Return the line of audit.csv that a finding is, with its end; more: cells of further columns."""
     buffer = io.StringIO()
-    cells = [row.picture, row.check, f"{row.score:.4f}", row.verdict, row.suggestion, row.other, row.decided]
+    cells = [row.picture, row.check, f"{row.score:.4f}", row.verdict, row.suggestion, row.other, row.decided, *more]
     odd = any("\r" in cell for cell in cells)
     csv.writer(buffer, lineterminator="\n", quoting=csv.QUOTE_ALL if odd else csv.QUOTE_MINIMAL).writerow(cells)
     return buffer.getvalue()

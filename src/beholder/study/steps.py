@@ -20,12 +20,12 @@ from beholder.bundle.bundle import Bundle, load
 from beholder.bundle.format import check_place, finished
 from beholder.data.digest import digested
 from beholder.data.sources import scan
-from beholder.data.split import split
 from beholder.learn.checkpoint import RunFolder
 from beholder.learn.profile import renewed
 from beholder.learn.profile import text as profile_text
 from beholder.learn.train import comparable, splits_of, train
 from beholder.machine.stop import terminating
+from beholder.study.mend import Mended, mended
 from beholder.use.evaluate import Evaluation, evaluate
 from beholder.use.report import report as write_report
 
@@ -102,10 +102,11 @@ def steps(
 
 
 def train_and_test(
-    parts: Parts, recipe: Recipe, *, out: Path | None = None, resume: bool = False, began: float | None = None
+    mended: Mended, recipe: Recipe, *, out: Path | None = None, resume: bool = False, began: float | None = None
 ) -> Outcome:
     """Train on the parts, then read the test part once; steps 2 to 6. `began`: when the budget of minutes started."""
     began = time.monotonic() if began is None else began
+    parts, findings = mended.parts, mended.findings
     bundle = _untested(out, parts, recipe) if resume and out is not None else None
     if bundle is None:
         bundle = train(parts, recipe=recipe, out=out, resume=resume, began=began)
@@ -113,11 +114,13 @@ def train_and_test(
     with span("evaluate"):
         evaluation = evaluate(bundle, parts.test)
     bundle.scores = evaluation.json()
+    bundle.config["audit"] = mended.json(recipe.data.audit)
+    bundle.audit = findings.csv(done=mended.done) if findings is not None else ""
     _renew_profile(bundle)
     if out is not None:
         bundle.save(out)
         with span("save"):
-            write_report(bundle, evaluation, out / "report.html")
+            write_report(bundle, evaluation, out / "report.html", findings=findings)
     profile = _renew_profile(bundle)
     if profile is not None:
         events.note(profile_text(profile), profile=profile)
@@ -147,8 +150,8 @@ def _untested(out: Path, parts: Parts, recipe: Recipe) -> Bundle | None:
     return bundle
 
 
-def preprocess(source: str | Path | tuple[Any, Any] | Pictures, recipe: Recipe) -> Parts:
-    """Return the three parts of a source: read, fingerprinted and split."""
+def preprocess(source: str | Path | tuple[Any, Any] | Pictures, recipe: Recipe) -> Mended:
+    """Return the three parts of a source: read, fingerprinted, examined and split."""
     events.step(1, "data preprocessing", str(source) if isinstance(source, (str, Path)) else "pictures in memory")
     with span("decode"):
         pictures = source if isinstance(source, Pictures) else scan(source)
@@ -156,7 +159,9 @@ def preprocess(source: str | Path | tuple[Any, Any] | Pictures, recipe: Recipe) 
         events.note(note)
     with span("decode"):
         pictures = digested(pictures)
-    parts = split(pictures, seed=recipe.seed, valid=recipe.data.valid, test=recipe.data.test)
+    with span("audit"):
+        found = mended(pictures, recipe)
+    parts = found.parts
     empty = [name for name, part in parts.items() if not len(part)]
     if empty:
         raise DataError(
@@ -167,4 +172,4 @@ def preprocess(source: str | Path | tuple[Any, Any] | Pictures, recipe: Recipe) 
     shares = ", ".join(f"{name} {len(part)}" for name, part in parts.items())
     labels = "several labels a picture" if pictures.multi else "one label a picture"
     events.note(f"{len(pictures)} pictures in {len(pictures.classes)} classes ({labels}): {shares}")
-    return parts
+    return found
