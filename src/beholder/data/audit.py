@@ -101,10 +101,8 @@ class Findings:
     def csv(self, *, done: Mapping[str, str] | None = None) -> str:
         """Return audit.csv as text; with `done` (picture → what was done), a last column says so."""
         if done is None:
-            return ",".join(COLUMNS) + "
-" + "".join(line(row) for row in self.rows)
-        return ",".join((*COLUMNS, "done")) + "
-" + "".join(line(row, done.get(row.picture, "")) for row in self.rows)
+            return ",".join(COLUMNS) + "\n" + "".join(line(row) for row in self.rows)
+        return ",".join((*COLUMNS, "done")) + "\n" + "".join(line(row, done.get(row.picture, "")) for row in self.rows)
 
     def save(self, path: str | Path) -> Path:
         """Write audit.csv, whole or not at all. Raises `MachineError`."""
@@ -222,12 +220,12 @@ def read(path: str | Path) -> list[Finding]:
 
 def _row(line: dict[str, str | None], path: Path, number: int) -> Finding:
     suggestion, said = (line.get("suggestion") or "").strip(), (line.get("decided") or "").strip()
-    for column, what in (("suggestion", suggestion), ("decided", said or "keep")):
+    for column, what in (("suggestion", suggestion), ("decision", said or "keep")):
         if what not in ("keep", "drop") and not (what.startswith("relabel:") and len(what) > 8):
             raise DataError(
-                f"{path}, line {number}: the column {column} says '{what}'",
+                f"{path}, line {number}: the {column} is '{what}'",
                 code="bad-audit",
-                hint="it is keep, drop or relabel:CLASS" + (", or empty" if column == "decided" else ""),
+                hint="it is keep, drop or relabel:CLASS" + (", or empty" if column == "decision" else ""),
             )
     try:
         score = float(line.get("score") or 1.0)

@@ -144,7 +144,7 @@ def _copy(pictures: Pictures, out: Path, moved: set[str]) -> tuple[list[Bad], li
     """Write the folder whole or not at all; where names collide, `moved` ones give way. Return what was bad, and notes."""
     folders = _fits_folders(pictures)
     unreadable: list[Bad] = []
-    rows: list[table.Row] = []
+    rows: dict[int, table.Row] = {}
     titles = Titles()
     shallow = 0
     with folder_atomic(out) as made:
@@ -163,12 +163,12 @@ def _copy(pictures: Pictures, out: Path, moved: set[str]) -> tuple[list[Bad], li
             name = titles.give(below, key if folders else readable(key), suffix)
             (made / below).mkdir(parents=True, exist_ok=True)
             (made / below / name).write_bytes(data)
-            rows.append(_row(pictures, row, f"{below}/{name}"))
+            rows[row] = _row(pictures, row, f"{below}/{name}")
         events.progress("copying", len(keys), len(keys))
         if not rows:
             raise DataError("not one picture can be read", code="all-unreadable", hint="check the source")
         if not folders:
-            (made / LABELS).write_bytes(_text(rows, LABELS))
+            (made / LABELS).write_bytes(_text([rows[row] for row in sorted(rows)], LABELS))
     notes = (
         [f"{titles.changed:,} pictures got another name, for theirs was taken or no name for a file"] if titles.changed else []
     )
