@@ -69,7 +69,7 @@ def audit(
     seed: Seed = None,
     json: Json = False,
 ) -> None:
-    """Look for what is wrong with the pictures and labels of SOURCE, and write audit.csv."""
+    """Find what is wrong with pictures and labels; write audit.csv."""
     from beholder.study import review
 
     if web:
@@ -95,7 +95,7 @@ def clean(
     out: Annotated[Path, typer.Option(help="The new folder to write, or a table of what stays: NAME.csv.", show_default=False)],
     json: Json = False,
 ) -> None:
-    """Write a copy of SOURCE, or a table of it, without what was dropped and with the new labels."""
+    """Write a copy of SOURCE, or a table of it, as was decided."""
     from beholder.data.clean import clean
 
     cleaned = clean(source, apply=apply, out=out)
