@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import os
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,7 @@ import typer
 
 from beholder.base import recipe as recipes
 from beholder.base.errors import DataError, UsageError
-from beholder.cli.options import Json, Model, Out, Part, Policy, RecipeName, Seed, Set, Source, Trust
+from beholder.cli.options import AllowDownload, Json, Model, Out, Part, Policy, RecipeName, Seed, Set, Source, Trust
 from beholder.cli.show import json_line, pairs, say, table
 
 app = typer.Typer(
@@ -67,6 +68,7 @@ def audit(
     port: Annotated[int, typer.Option(help="With --web: the port on this machine; 0: any that is free.", min=0, max=65535)] = 0,
     browser: Annotated[bool, typer.Option("--open/--no-open", help="With --web: open it in the browser.")] = True,
     seed: Seed = None,
+    allow_download: AllowDownload = False,
     json: Json = False,
 ) -> None:
     """Find what is wrong with pictures and labels; write audit.csv."""
@@ -74,10 +76,12 @@ def audit(
 
     if web:
         opening = _open if browser and _has_screen() else None
-        reviewed = review.review(source, out, checks=check, seed=seed or 0, port=port, ready=opening)
+        reviewed = review.review(
+            source, out, checks=check, seed=seed or 0, port=port, allow_download=allow_download, ready=opening
+        )
         say(json_line(reviewed.json()) if json else reviewed)
         return
-    findings = review.audited(source, out, checks=check, seed=seed or 0)
+    findings = review.audited(source, out, checks=check, seed=seed or 0, allow_download=allow_download)
     if json:
         say(json_line({**findings.json(), "audit": str(out)}))
     else:
@@ -93,12 +97,13 @@ def clean(
     *,
     apply: Annotated[Path, typer.Option(help="The audit.csv whose decisions are followed.")] = Path("audit.csv"),
     out: Annotated[Path, typer.Option(help="The new folder to write, or a table of what stays: NAME.csv.", show_default=False)],
+    allow_download: AllowDownload = False,
     json: Json = False,
 ) -> None:
     """Write a copy of SOURCE, or a table of it, as was decided."""
     from beholder.data.clean import clean
 
-    cleaned = clean(source, apply=apply, out=out)
+    cleaned = clean(source, apply=apply, out=out, allow_download=allow_download)
     say(json_line(cleaned.json()) if json else cleaned)
 
 
@@ -121,6 +126,7 @@ def train(
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run that --out left unfinished.")] = False,
     profile: Annotated[bool, typer.Option("--profile", help="Say where the time went, and show it in the report.")] = False,
+    allow_download: AllowDownload = False,
     json: Json = False,
 ) -> None:
     """Train on SOURCE, test once, and write a bundle with a report."""
@@ -128,7 +134,9 @@ def train(
     target = _target(source, out)
     from beholder.study.steps import steps
 
-    outcome = steps(source, recipe=asked, out=target, resume=resume, profile=profile, began=context.obj)
+    outcome = steps(
+        source, recipe=asked, out=target, resume=resume, profile=profile, began=context.obj, allow_download=allow_download
+    )
     say(json_line(outcome.json()) if json else outcome)
 
 
@@ -145,6 +153,7 @@ def tune(
     seed: Seed = None,
     set_: Set = None,
     resume: Annotated[bool, typer.Option(help="Continue an earlier search of the same source.")] = True,
+    allow_download: AllowDownload = False,
     json: Json = False,
 ) -> None:
     """Search for a better recipe, then train and test the winner."""
@@ -152,7 +161,9 @@ def tune(
     target = _target(source, out)
     from beholder.study.tune import tune
 
-    tuning = tune(source, recipe=asked, minutes=minutes, trials=trials, out=target, resume=resume)
+    tuning = tune(
+        source, recipe=asked, minutes=minutes, trials=trials, out=target, resume=resume, allow_download=allow_download
+    )
     if json:
         say(json_line(tuning.json()))
     else:
@@ -168,6 +179,7 @@ def evaluate(
     part: Annotated[Part, typer.Option(help="Which pictures of the source.")] = Part.TEST,
     report: Annotated[Path | None, typer.Option(help="Write an HTML report here.", show_default=False)] = None,
     trust: Trust = False,
+    allow_download: AllowDownload = False,
     json: Json = False,
 ) -> None:
     """Score a bundle on SOURCE, each figure with its interval and n."""
@@ -175,7 +187,7 @@ def evaluate(
     from beholder.use.evaluate import evaluate
 
     bundle = load(model, trust=trust)
-    evaluation = evaluate(bundle, source, part=part.value)
+    evaluation = evaluate(bundle, source, part=part.value, allow_download=allow_download)
     say(json_line(evaluation.json()) if json else evaluation)
     if report is not None:
         from beholder.use.report import report as write_report
@@ -265,15 +277,30 @@ def _target(source: str, out: Path | None) -> Path:
             hint="name a folder, a table or an archive of pictures; . is the current folder",
         )
     if out is None:
-        name = source.rpartition(":")[2] if source.startswith(("hf:", "torchvision:")) else Path(source).resolve().name
-        stem = name
-        for suffix in (".zip", ".gz", ".xz", ".bz2", ".tar", ".tgz", ".csv", ".tsv", ".npz", ".parquet"):
-            stem = stem.removesuffix(suffix)
-        out = Path(f"{stem or 'model'}.beholder")
+        out = Path(f"{_stem(source) or 'model'}.beholder")
+    source = source if Path(source).exists() else source.removeprefix("boxes:")
     if Path(source).is_dir() and Path(source).resolve() in out.resolve().parents:
         hint = "choose a place outside with --out"
         raise UsageError(f"{out} would lie inside the source folder {source}", code="inside-source", hint=hint)
     return out
+
+
+def _stem(source: str) -> str:
+    """Return what a bundle of a source is called: the last name in it, without its ending, a query, or what stands for several.
+
+    >>> _stem("hf:someone/pets"), _stem("https://x.org/set.tar.gz?a=1"), _stem("boxes:cells.csv"), _stem("s/set-{00..12}.tar")
+    ('pets', 'set', 'cells', 'set')
+    """
+    path = Path(source)
+    if path.exists():
+        name = path.resolve().name
+    else:
+        plain = re.sub(r"^(boxes:)?(hf:|torchvision:)?", "", source).partition("?")[0].partition("@")[0]
+        name = re.sub(r"[-_.]?[{*].*", "", Path(plain).resolve().name)
+        name = name.replace(":", "-")
+    for suffix in (".zip", ".gz", ".xz", ".bz2", ".tar", ".tgz", ".csv", ".tsv", ".npz", ".parquet", ".json"):
+        name = name.removesuffix(suffix)
+    return name
 
 
 def _each(paths: list[str]) -> Iterator[str]:

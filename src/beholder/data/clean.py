@@ -70,18 +70,25 @@ class Cleaned:
         return "\n".join([first, *self.notes])
 
 
-def clean(source: str | Path | tuple[Any, Any] | Pictures, *, apply: str | Path | Findings, out: str | Path) -> Cleaned:
+def clean(
+    source: str | Path | tuple[Any, Any] | Pictures,
+    *,
+    apply: str | Path | Findings,
+    out: str | Path,
+    allow_download: bool = False,
+) -> Cleaned:
     """Write a cleaned copy of a source into the new folder `out`, or its table to `out` where that ends in .csv.
 
     source: what `scan` takes, or Pictures; apply: an audit.csv, or findings
+    allow_download: whether a source on the net may be fetched
     Decisions of a person win over suggestions. The copy has a folder for each class (inside train, valid and test, if the
     source gives parts), bytes and names as they are; where folders cannot say it all (several labels, groups, class names
     that no folder can have), a labels.csv and one folder of pictures. The source is only read.
     Raises `UsageError` (inside-source, exists, no-files), `DataError` (nothing-left, bad-audit, bad-names), `MachineError`.
     """
     out = Path(out)
-    pictures = source if isinstance(source, Pictures) else scan(source)
-    _refuse_place(out, None if isinstance(source, (tuple, Pictures)) else Path(source), pictures)
+    pictures = source if isinstance(source, Pictures) else scan(source, allow_download=allow_download)
+    _refuse_place(out, Path(source).expanduser() if isinstance(source, (str, Path)) else None)
     decisions = followed(apply.rows if isinstance(apply, Findings) else read(apply))
     after = applied(pictures, decisions)
     if not len(after):
@@ -95,9 +102,10 @@ def clean(source: str | Path | tuple[Any, Any] | Pictures, *, apply: str | Path 
     return _told(pictures, after, decisions, out, *copied)
 
 
-def _refuse_place(out: Path, source: Path | None, pictures: Pictures) -> None:
-    inside = source is not None and source.is_dir() and source.resolve() in (out.resolve(), *out.resolve().parents)
-    if inside:
+def _refuse_place(out: Path, source: Path | None) -> None:
+    if source is not None and not source.is_dir() and ":" in str(source):  # boxes:FOLDER and the like
+        source = Path(str(source).partition(":")[2])
+    if source is not None and source.is_dir() and source.resolve() in (out.resolve(), *out.resolve().parents):
         raise UsageError(
             f"{out} would lie inside the source {source}", code="inside-source", hint="choose a place outside of it"
         )

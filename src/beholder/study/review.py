@@ -14,14 +14,16 @@ from beholder.use.review import Reviewed
 from beholder.use.review import review as serve
 
 
-def audited(source: str, out: Path, *, checks: Sequence[str] | None = None, seed: int = 0) -> Findings:
+def audited(
+    source: str, out: Path, *, checks: Sequence[str] | None = None, seed: int = 0, allow_download: bool = False
+) -> Findings:
     """Audit a source and write audit.csv to `out`; decisions that a person took in an older one there are kept.
 
     Raises what `audit` raises, and `DataError` (bad-audit, other-audit) before it overwrites what is not an audit of it.
     """
     if out.exists():
-        continued(Findings(scan(source), (), {}), out)
-    findings = continued(audit(source, checks=checks, seed=seed), out)
+        continued(Findings(scan(source, allow_download=allow_download), (), {}), out)
+    findings = continued(audit(source, checks=checks, seed=seed, allow_download=allow_download), out)
     findings.save(out)
     return findings
 
@@ -33,6 +35,7 @@ def review(
     checks: Sequence[str] | None = None,
     seed: int = 0,
     port: int = 0,
+    allow_download: bool = False,
     ready: Callable[[str], None] | None = None,
 ) -> Reviewed:
     """Serve the review page of a source; an audit.csv at `out` is gone on with, unless `checks` asks for a new audit.
@@ -40,8 +43,8 @@ def review(
     ready: called with the page's address. Raises what `audited` and `beholder.use.review.review` raise.
     """
     if out.exists() and not checks:
-        findings = reopened(scan(source), out)
+        findings = reopened(scan(source, allow_download=allow_download), out)
         events.note(f"going on with {out}; without --web, or after it is moved away, the source is audited anew")
     else:
-        findings = audited(source, out, checks=checks, seed=seed)
+        findings = audited(source, out, checks=checks, seed=seed, allow_download=allow_download)
     return serve(findings, out, source=source, port=port, ready=ready)
