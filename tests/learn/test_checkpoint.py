@@ -31,7 +31,7 @@ def _steps(net: nn.Module, made: dict, average: Average, best: Best, first: int,
         best.offer(average.net, score=float(step), loss=0.0, epoch=step)
 
 
-@pytest.mark.parametrize("name", ["sgd", "adam", "adamw", "muon"])
+@pytest.mark.parametrize("name", ["sgd", "adam", "adamw", "muon", "sphere"])
 def test_going_on_from_a_checkpoint_is_bit_identical(name: str, tmp_path: Path) -> None:
     whole = _run(name)
     _steps(*whole, 0, 10)

@@ -73,7 +73,13 @@ def test_progressive_resizing_is_said_and_left_out_for_a_net_of_one_size() -> No
 
 
 def test_the_rate_on_the_sphere_follows_the_root_of_the_batch() -> None:
-    small, large = (_plan(Recipe().set(batch=batch), n=5000) for batch in (500, 2000))
+    small, large = (_plan(Recipe().set(batch=batch, optimiser="sphere"), n=5000) for batch in (500, 2000))
     assert large.lr == pytest.approx(0.24)
     assert small.lr == pytest.approx(0.12)
-    assert _plan(Recipe().set(batch=500, lr=0.3), n=5000).lr == 0.3
+    assert _plan(Recipe().set(batch=500, lr=0.3, optimiser="sphere"), n=5000).lr == 0.3
+
+
+def test_the_sphere_is_for_nets_whose_weights_length_makes_no_difference() -> None:
+    asked = Recipe().set(optimiser="sphere")
+    assert _plan(asked).optimiser == "sphere"
+    assert _plan(asked, built=cnn(channels=3, size=(32, 32), classes=2), net="cnn").optimiser == "muon"

@@ -61,6 +61,7 @@ PAIRS = [
     ("mlp", "adam"),
     ("cnn", "adamw"),
     ("fastnet", "muon"),
+    ("fastnet", "sphere"),
     ("resnet", "sgd"),
     ("cnn", "muon"),
     ("fastnet", "adamw"),

@@ -69,7 +69,7 @@ def test_a_second_run_decodes_nothing(leaves: Path, recipe: beholder.Recipe) -> 
 
 
 def test_parts_of_a_split_share_no_picture(leaves: Path, recipe: beholder.Recipe) -> None:
-    parts = preprocess(leaves, recipe)
+    parts = preprocess(leaves, recipe).parts
     keys = [set(part.keys) for _, part in parts.items()]
     assert not keys[0] & keys[1] | keys[0] & keys[2] | keys[1] & keys[2]
     assert len(set.union(*keys)) == 36

@@ -26,6 +26,7 @@ class DataRecipe:
     channels: 0 (chosen) | 1 | 3                                 augment: auto | none | light | standard | strong
     strength: factor on every range of the augmentation          on_bad: report | skip | stop
     background: colour under transparent and letter-boxed pixels valid, test: their shares, where the source has no split
+    audit: report (say what is found, mend contradictions and leaks) | fix (follow every suggestion) | off
     grow: side at which training pictures begin, as a share of the full one (0: chosen; 1: full size throughout)
     memory: MiB of decoded pixels that may stay in memory (0: a third of what is free)
     workers: threads that decode and that read batches ahead (0: one per core); like memory, it changes no batch
@@ -40,6 +41,7 @@ class DataRecipe:
     mixup: float = field(default=0.0, metadata={"range": (0.0, 10.0)})
     cutmix: float = field(default=0.0, metadata={"range": (0.0, 10.0)})
     grow: float = field(default=0.0, metadata={"range": (0.0, 1.0)})
+    audit: str = field(default="report", metadata={"choices": ("report", "fix", "off")})
     on_bad: str = field(default="report", metadata={"choices": ("report", "skip", "stop")})
     background: str = "#ffffff"
     valid: float = field(default=0.15, metadata={"range": (0.01, 0.9)})
@@ -70,7 +72,7 @@ class TrainRecipe:
     """How it learns.
 
     epochs, batch, lr: 0 = chosen                                minutes: wall-clock budget (0: none)
-    optimiser: auto | sgd | adam | adamw | muon                  schedule: auto | constant | cosine | onecycle | trapezoid
+    optimiser: auto | sgd | adam | adamw | muon | sphere         schedule: auto | constant | cosine | onecycle | trapezoid
     precision: auto | fp32 | bf16 | fp16                         averaging: decay of the weights' moving average (0: off)
     class_weights: none | balanced                               clip: largest norm of the gradient (0: off)
     patience: epochs without a better validation score before stopping early (0: never)
@@ -86,7 +88,7 @@ class TrainRecipe:
     minutes: float = field(default=0.0, metadata={"range": (0.0, 1e6)})
     batch: int = field(default=0, metadata={"range": (0, 1 << 16)})
     lr: float = field(default=0.0, metadata={"range": (0.0, 100.0)})
-    optimiser: str = field(default="auto", metadata={"choices": ("auto", "sgd", "adam", "adamw", "muon")})
+    optimiser: str = field(default="auto", metadata={"choices": ("auto", "sgd", "adam", "adamw", "muon", "sphere")})
     schedule: str = field(default="auto", metadata={"choices": ("auto", "constant", "cosine", "onecycle", "trapezoid")})
     momentum: float = field(default=0.9, metadata={"range": (0.0, 0.9999)})
     weight_decay: float = field(default=-1.0, metadata={"range": (-1.0, 10.0)})

@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from types import TracebackType
 
-NAMES = ("start", "decode", "augment", "forward", "backward", "optimiser", "evaluate", "save", "stall")
+NAMES = ("start", "decode", "audit", "augment", "forward", "backward", "optimiser", "evaluate", "save", "stall")
 """The spans of a run, in the order in which a table shows them; what lies in none of them is "other"."""
 
 

@@ -41,6 +41,7 @@ class Bundle:
     history: one dict per validation: epoch, step, seconds, loss, valid_loss, valid_score, lr
     splits:  (SHA-256 of the file as 64 hexadecimal digits, part name) of every picture of the three parts
     path:    where it is saved; None before that
+    audit:   what the audit found and what was done about it, as audit.csv; "" where there was none
     """
 
     config: dict[str, Any]
@@ -51,6 +52,7 @@ class Bundle:
     splits: list[tuple[str, str]] = field(default_factory=list)
     path: Path | None = None
     readings: list[dict[str, Any]] = field(default_factory=list)
+    audit: str = ""
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -142,6 +144,7 @@ class Bundle:
                 "splits.csv": _csv(self.splits),
                 "readings.json": _json(self.readings),
                 "README.md": card.text(self.config, self.scores, self.recipe).encode(),
+                **({"audit.csv": self.audit.encode("utf-8", "surrogateescape")} if self.audit else {}),
             },
         )
 
@@ -189,6 +192,7 @@ def load(path: str | Path, *, trust: bool = False) -> Bundle:
             splits=[(row[0], row[1]) for row in rows][1:],
             path=path,
             readings=_readings(path),
+            audit=_audit(path),
         )
     except UsageError as error:
         raise BundleError(f"{path} cannot be used here: {error.message}", code="unusable", hint=error.hint) from error
@@ -207,6 +211,11 @@ def _readings(path: Path) -> list[dict[str, Any]]:
     except ValueError:
         rows = []
     return rows if isinstance(rows, list) else []
+
+
+def _audit(path: Path) -> str:
+    file = path / "audit.csv"
+    return file.read_bytes().decode("utf-8", "surrogateescape") if file.is_file() else ""
 
 
 def _json(value: object) -> bytes:

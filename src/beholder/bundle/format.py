@@ -8,6 +8,7 @@ history.json        one row per epoch
 splits.csv          digest, part of every picture
 README.md           model card
 readings.json       how often the test part was read (not hashed: evaluation adds to it)
+audit.csv           what the audit found, and what was done about it (not hashed; absent where it was off)
 report.html         for people (not hashed)
 """
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import os
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +15,7 @@ import typer
 
 from beholder.base import recipe as recipes
 from beholder.base.errors import DataError, UsageError
-from beholder.cli.options import Json, Model, Out, Part, RecipeName, Seed, Set, Source, Trust
+from beholder.cli.options import AllowDownload, Json, Model, Out, Part, Policy, RecipeName, Seed, Set, Source, Trust
 from beholder.cli.show import json_line, pairs, say, table
 
 app = typer.Typer(
@@ -62,14 +64,24 @@ def audit(
     check: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="Only this check; repeatable. Default: all.", show_default=False)
     ] = None,
+    web: Annotated[bool, typer.Option("--web", help="Open a page to decide about the findings; goes on with --out.")] = False,
+    port: Annotated[int, typer.Option(help="With --web: the port on this machine; 0: any that is free.", min=0, max=65535)] = 0,
+    browser: Annotated[bool, typer.Option("--open/--no-open", help="With --web: open it in the browser.")] = True,
     seed: Seed = None,
+    allow_download: AllowDownload = False,
     json: Json = False,
 ) -> None:
-    """Look for what is wrong with the pictures and labels of SOURCE, and write audit.csv."""
-    from beholder.study.examine import audit
+    """Find what is wrong with pictures and labels; write audit.csv."""
+    from beholder.study import review
 
-    findings = audit(source, checks=check, seed=seed or 0)
-    findings.save(out)
+    if web:
+        opening = _open if browser and _has_screen() else None
+        reviewed = review.review(
+            source, out, checks=check, seed=seed or 0, port=port, allow_download=allow_download, ready=opening
+        )
+        say(json_line(reviewed.json()) if json else reviewed)
+        return
+    findings = review.audited(source, out, checks=check, seed=seed or 0, allow_download=allow_download)
     if json:
         say(json_line({**findings.json(), "audit": str(out)}))
     else:
@@ -77,6 +89,22 @@ def audit(
         for note in findings.notes:
             say(note)
         say(f"{len(findings)} findings in {out}")
+
+
+@app.command()
+def clean(
+    source: Source,
+    *,
+    apply: Annotated[Path, typer.Option(help="The audit.csv whose decisions are followed.")] = Path("audit.csv"),
+    out: Annotated[Path, typer.Option(help="The new folder to write, or a table of what stays: NAME.csv.", show_default=False)],
+    allow_download: AllowDownload = False,
+    json: Json = False,
+) -> None:
+    """Write a copy of SOURCE, or a table of it, as was decided."""
+    from beholder.data.clean import clean
+
+    cleaned = clean(source, apply=apply, out=out, allow_download=allow_download)
+    say(json_line(cleaned.json()) if json else cleaned)
 
 
 @app.command()
@@ -92,16 +120,23 @@ def train(
     minutes: Annotated[float | None, typer.Option(help="Wall-clock budget of the whole run.", show_default=False)] = None,
     seed: Seed = None,
     set_: Set = None,
+    audit: Annotated[
+        Policy | None,
+        typer.Option(help="What to do about findings of the audit: say them, follow every suggestion, or not look."),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run that --out left unfinished.")] = False,
     profile: Annotated[bool, typer.Option("--profile", help="Say where the time went, and show it in the report.")] = False,
+    allow_download: AllowDownload = False,
     json: Json = False,
 ) -> None:
     """Train on SOURCE, test once, and write a bundle with a report."""
-    asked = _recipe(recipe, set_, net=net, minutes=minutes, seed=seed)
+    asked = _recipe(recipe, set_, net=net, minutes=minutes, seed=seed, audit=audit.value if audit else None)
     target = _target(source, out)
     from beholder.study.steps import steps
 
-    outcome = steps(source, recipe=asked, out=target, resume=resume, profile=profile, began=context.obj)
+    outcome = steps(
+        source, recipe=asked, out=target, resume=resume, profile=profile, began=context.obj, allow_download=allow_download
+    )
     say(json_line(outcome.json()) if json else outcome)
 
 
@@ -118,6 +153,7 @@ def tune(
     seed: Seed = None,
     set_: Set = None,
     resume: Annotated[bool, typer.Option(help="Continue an earlier search of the same source.")] = True,
+    allow_download: AllowDownload = False,
     json: Json = False,
 ) -> None:
     """Search for a better recipe, then train and test the winner."""
@@ -125,7 +161,9 @@ def tune(
     target = _target(source, out)
     from beholder.study.tune import tune
 
-    tuning = tune(source, recipe=asked, minutes=minutes, trials=trials, out=target, resume=resume)
+    tuning = tune(
+        source, recipe=asked, minutes=minutes, trials=trials, out=target, resume=resume, allow_download=allow_download
+    )
     if json:
         say(json_line(tuning.json()))
     else:
@@ -141,6 +179,7 @@ def evaluate(
     part: Annotated[Part, typer.Option(help="Which pictures of the source.")] = Part.TEST,
     report: Annotated[Path | None, typer.Option(help="Write an HTML report here.", show_default=False)] = None,
     trust: Trust = False,
+    allow_download: AllowDownload = False,
     json: Json = False,
 ) -> None:
     """Score a bundle on SOURCE, each figure with its interval and n."""
@@ -148,7 +187,7 @@ def evaluate(
     from beholder.use.evaluate import evaluate
 
     bundle = load(model, trust=trust)
-    evaluation = evaluate(bundle, source, part=part.value)
+    evaluation = evaluate(bundle, source, part=part.value, allow_download=allow_download)
     say(json_line(evaluation.json()) if json else evaluation)
     if report is not None:
         from beholder.use.report import report as write_report
@@ -211,6 +250,19 @@ def info(*, json: Json = False) -> None:
         pairs(facts)
 
 
+def _has_screen() -> bool:
+    """Return True where a browser that is opened here would be seen: at a terminal of a machine with a display."""
+    if not sys.stderr.isatty():
+        return False
+    return not sys.platform.startswith("linux") or any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))
+
+
+def _open(address: str) -> None:
+    import webbrowser
+
+    webbrowser.open(address)
+
+
 def _recipe(name: str, assignments: list[str] | None, **changes: object) -> recipes.Recipe:
     given = {key: value for key, value in changes.items() if value is not None}
     return recipes.load(name).set(**given).override(assignments or [])
@@ -225,15 +277,30 @@ def _target(source: str, out: Path | None) -> Path:
             hint="name a folder, a table or an archive of pictures; . is the current folder",
         )
     if out is None:
-        name = source.rpartition(":")[2] if source.startswith(("hf:", "torchvision:")) else Path(source).resolve().name
-        stem = name
-        for suffix in (".zip", ".gz", ".xz", ".bz2", ".tar", ".tgz", ".csv", ".tsv", ".npz", ".parquet"):
-            stem = stem.removesuffix(suffix)
-        out = Path(f"{stem or 'model'}.beholder")
+        out = Path(f"{_stem(source) or 'model'}.beholder")
+    source = source if Path(source).exists() else source.removeprefix("boxes:")
     if Path(source).is_dir() and Path(source).resolve() in out.resolve().parents:
         hint = "choose a place outside with --out"
         raise UsageError(f"{out} would lie inside the source folder {source}", code="inside-source", hint=hint)
     return out
+
+
+def _stem(source: str) -> str:
+    """Return what a bundle of a source is called: the last name in it, without its ending, a query, or what stands for several.
+
+    >>> _stem("hf:someone/pets"), _stem("https://x.org/set.tar.gz?a=1"), _stem("boxes:cells.csv"), _stem("s/set-{00..12}.tar")
+    ('pets', 'set', 'cells', 'set')
+    """
+    path = Path(source)
+    if path.exists():
+        name = path.resolve().name
+    else:
+        plain = re.sub(r"^(boxes:)?(hf:|torchvision:)?", "", source).partition("?")[0].partition("@")[0]
+        name = re.sub(r"[-_.]?[{*].*", "", Path(plain).resolve().name)
+        name = name.replace(":", "-")
+    for suffix in (".zip", ".gz", ".xz", ".bz2", ".tar", ".tgz", ".csv", ".tsv", ".npz", ".parquet", ".json"):
+        name = name.removesuffix(suffix)
+    return name
 
 
 def _each(paths: list[str]) -> Iterator[str]:

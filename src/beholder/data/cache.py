@@ -35,7 +35,7 @@ from beholder.data.digest import digested
 from beholder.data.image import load
 from beholder.data.image.apart import decoders
 
-CONVERSION = 2
+CONVERSION = 3
 """Counts the versions of `data.image`'s conversion: raise it when the same file would give other pixels."""
 
 SHARD = 64 << 20

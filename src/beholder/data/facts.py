@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -21,10 +20,21 @@ from beholder.base.errors import MachineError, PictureError
 from beholder.base.files import cache_folder, sha256, write_atomic
 from beholder.base.records import Pictures
 from beholder.data import image
+from beholder.data.image.apart import decoders
+from beholder.data.image.refusal import PASSING
 from beholder.data.limits import LIMITS, Limits
 
 SIDE = 512
 """Longer side in pixels up to which a picture is measured as it is."""
+
+CHUNK = 64
+"""Pictures that a thread takes at a time."""
+
+STACK = 4 << 20
+"""Bytes of pixels from which pictures of one size are no longer collected, but measured."""
+
+LINES = 64
+"""Sharpness is measured on so many rows and columns, evenly spread: more would change it little."""
 
 VERSION = 1
 """Counts the versions of what is measured: raise it when the same picture would get another row."""
@@ -54,7 +64,8 @@ FACTS = np.dtype(
 """One picture. What was not measured, as the picture is unreadable, is 0."""
 
 Facts = npt.NDArray[np.void]
-Grey = npt.NDArray[np.uint8]
+Bytes = npt.NDArray[np.uint8]
+F64 = npt.NDArray[np.float64]
 
 
 def facts(pictures: Pictures, *, root: str | Path | None = None, limits: Limits = LIMITS) -> Facts:
@@ -76,7 +87,7 @@ def facts(pictures: Pictures, *, root: str | Path | None = None, limits: Limits 
         rows[i] = row
         rows[i]["digest"] = pictures.digests[i]
     if todo:
-        _remember(path, rows)
+        _remember(path, rows[~np.isin(rows["error"], [code.encode() for code in PASSING])])
     return rows
 
 
@@ -90,84 +101,125 @@ def suffix_of(key: str) -> str:
 
 
 def _measured(pictures: Pictures, rows: list[int], limits: Limits) -> Iterator[Facts]:
-    step = 64
-    chunks = [rows[at : at + step] for at in range(0, len(rows), step)]
+    chunks = [rows[at : at + CHUNK] for at in range(0, len(rows), CHUNK)]
     done = 0
-    with ThreadPoolExecutor() as pool:
-        for found in pool.map(lambda chunk: [measure(pictures, i, limits) for i in chunk], chunks):
+    with decoders() as (pool, _):
+        for found in pool.map(lambda chunk: measure(pictures, chunk, limits), chunks):
             done += len(found)
             events.progress("looking at the pictures", done, len(rows))
             yield from found
 
 
-def measure(pictures: Pictures, index: int, limits: Limits = LIMITS) -> Facts:
-    """Return the row of one picture, () of dtype `FACTS`; `error` is set where it cannot be read."""
-    row = np.zeros((), FACTS)
-    try:
-        data = pictures.store.read(pictures.keys[index])
-        row["bytes"] = len(data) if isinstance(data, bytes) else data.nbytes
-        head = image.header(data, limits=limits) if isinstance(data, bytes) else image.header_of_array(data)
-        row["format"], row["height"], row["width"], row["channels"] = head.format, head.height, head.width, head.channels
-        describe(image.decode(data, channels=3, limits=limits), row)
-    except PictureError as error:
-        row["error"] = error.code
-    return row
+def measure(pictures: Pictures, rows: Sequence[int], limits: Limits = LIMITS) -> Facts:
+    """Return (len(rows),) of dtype `FACTS`, `digest` not filled; `error` is set where a picture cannot be read.
+
+    Pictures of one size are described together, for small ones cost less to measure than to call for.
+    """
+    table = np.zeros(len(rows), FACTS)
+    waiting: dict[tuple[int, int], list[tuple[int, Bytes]]] = {}
+    for at, index in enumerate(rows):
+        try:
+            pixels = _looked_at(pictures, index, table[at : at + 1], limits)
+        except PictureError as error:
+            table["error"][at] = error.code.encode()
+            continue
+        same = waiting.setdefault((pixels.shape[0], pixels.shape[1]), [])
+        same.append((at, pixels))
+        if len(same) * pixels.size >= STACK:
+            _describe(same, table)
+            same.clear()
+    for same in waiting.values():
+        _describe(same, table)
+    return table
 
 
-def describe(pixels: Grey, row: Facts) -> None:
-    """Fill the fields of `row` that follow from the pixels, uint8 (H, W, 3)."""
+def _looked_at(pictures: Pictures, index: int, row: Facts, limits: Limits) -> Bytes:
+    """Fill what the file says into `row` (1,) and return the pixels to be measured, uint8 (H, W, 3)."""
+    data = pictures.store.read(pictures.keys[index])
+    row["bytes"] = len(data) if isinstance(data, bytes) else data.nbytes
+    head = image.header(data, limits=limits) if isinstance(data, bytes) else image.header_of_array(data)
+    row["format"], row["height"], row["width"], row["channels"] = head.format, head.height, head.width, head.channels
+    pixels = image.decode(data, channels=3, limits=limits)
     code = hashlib.blake2b(str(pixels.shape).encode(), digest_size=16)
-    code.update(pixels.tobytes())
+    code.update(np.ascontiguousarray(pixels).data)
     row["pixels"] = np.frombuffer(code.digest(), np.uint8)
     factor = -(-max(pixels.shape[:2]) // SIDE)
-    picture = Image.fromarray(pixels)
-    picture = picture.reduce(factor) if factor > 1 else picture
-    luma = np.asarray(picture.convert("L"))
-    counts = np.bincount(luma.ravel(), minlength=256)
-    total = np.cumsum(counts)
-    row["light"] = np.searchsorted(total, np.asarray(QUANTILES) * total[-1]) / 255
-    levels = np.arange(256)
-    mean = float(counts @ levels) / total[-1]
-    row["spread"] = (float(counts @ (levels - mean) ** 2) / total[-1]) ** 0.5 / 255
-    common = int(counts.argmax())
-    row["mode"] = counts[max(common - 4, 0) : common + 5].sum() / total[-1]
-    row["blur"], row["fine"] = sharpness(luma)
-    row["tint"] = _tint(np.asarray(picture))
-    ring = np.concatenate([luma[0], luma[-1], luma[1:-1, 0], luma[1:-1, -1]])
-    row["border"] = ring.mean() / 255, ring.std() / 255
+    return np.asarray(Image.fromarray(pixels).reduce(factor)) if factor > 1 else pixels
 
 
-def sharpness(luma: Grey) -> tuple[float, float]:
-    """Return (blur, fine) of uint8 (H, W), each in [0, 1].
+def _describe(some: Sequence[tuple[int, Bytes]], table: Facts) -> None:
+    if some:
+        rows = np.array([at for at, _ in some])
+        for name, values in describe(np.stack([pixels for _, pixels in some])).items():
+            table[name][rows] = values
 
-    blur: how little is lost when the picture is blurred again; 1 = nothing, so it was blurred, or has no detail at all. The
-    larger of both directions. Source: Crété-Roffet et al., The blur effect, SPIE 2007, with its filter of 11 pixels.
-    fine: share of the gradient's energy that averaging pairs of neighbours takes away, beyond half of the highest frequency.
+
+def describe(pixels: Bytes) -> dict[str, npt.NDArray[np.floating]]:
+    """Return the fields of `FACTS` that follow from the pixels uint8 (B, H, W, 3) of B pictures: name → (B,) or (B, n)."""
+    count, height, width, _ = pixels.shape
+    luma = np.asarray(Image.fromarray(pixels.reshape(count * height, width, 3)).convert("L")).reshape(count, height, width)
+    counts = _histogram(luma)
+    total = np.cumsum(counts, axis=1)
+    levels, n = np.arange(256), height * width
+    mean = counts @ levels / n
+    near = np.clip(counts.argmax(axis=1)[:, None] + np.array([4, -5]), -1, 255)
+    padded = np.concatenate([total, np.zeros((count, 1), total.dtype)], axis=1)  # [-1] is 0
+    commonest = np.take_along_axis(padded, near, axis=1)
+    ring = np.concatenate([luma[:, 0], luma[:, -1], luma[:, 1:-1, 0], luma[:, 1:-1, -1]], axis=1) / 255
+    red, green, blue = (pixels[..., k] for k in range(3))
+    tints = np.maximum(np.maximum(red, green), blue) - np.minimum(np.minimum(red, green), blue)
+    colours = np.cumsum(_histogram(tints), axis=1)
+    blur, fine = sharpness(luma)
+    return {
+        "light": np.stack([(total >= q * n).argmax(axis=1) / 255 for q in QUANTILES], axis=1),
+        "spread": np.sqrt(np.maximum(counts @ levels**2 / n - mean**2, 0)) / 255,
+        "mode": (commonest[:, 0] - commonest[:, 1]) / n,
+        "blur": blur,
+        "fine": fine,
+        "tint": (colours >= 0.99 * n).argmax(axis=1) / 255,
+        "border": np.stack([ring.mean(axis=1), ring.std(axis=1)], axis=1),
+    }
+
+
+def _histogram(values: Bytes) -> npt.NDArray[np.int64]:
+    """Return how often each of 256 values occurs in each of B pictures: values uint8 (B, H, W) → int64 (B, 256)."""
+    count = len(values)
+    shifted = values.reshape(count, -1) + 256 * np.arange(count)[:, None] if count > 1 else values
+    return np.bincount(shifted.ravel(), minlength=256 * count).reshape(count, 256).astype(np.int64)
+
+
+def sharpness(luma: Bytes) -> tuple[F64, F64]:
+    """Return (blur, fine) of uint8 (B, H, W), each (B,) in [0, 1]: the larger one of both directions, on `LINES` lines in each.
+
+    blur: how little of the gradient is lost when the picture is blurred again; 1 = nothing, so it was blurred, or has no detail
+    at all. Source: Crété-Roffet et al., The blur effect, SPIE 2007, with its box filter of 11 pixels.
+    fine: share of the gradient's energy that averaging neighbouring slopes takes away: what is finer than two pixels.
     """
-    blurs, fines = [], []
-    values = luma.astype(np.float32)
-    for plane in (values, values.T):
-        length = plane.shape[1]
-        if length < 4:
-            return 1.0, 0.0
-        slope = np.abs(np.diff(plane, axis=1))
-        width = min(11, length - 2) | 1
-        total = np.cumsum(np.pad(plane, ((0, 0), (width // 2 + 1, width // 2)), mode="edge"), axis=1)
-        smooth = np.abs(np.diff((total[:, width:] - total[:, :-width]) / width, axis=1))
-        energy = float(slope.sum())
-        kept = float(np.maximum(slope - smooth, 0).sum())
-        blurs.append(1 - kept / energy if energy else 1.0)
-        step = np.diff(plane, axis=1)
-        bend = np.diff(step, axis=1) / 2
-        power = float(np.square(step).sum())
-        fines.append(float(np.square(bend).sum()) / power if power else 0.0)
-    return max(blurs), min(1.0, max(fines))
+    _, height, width = luma.shape
+    rows, columns = luma[:, :: -(-height // LINES)], luma[:, :, :: -(-width // LINES)].swapaxes(1, 2)
+    pairs = [_sharpness(np.ascontiguousarray(lines, np.int32)) for lines in (rows, columns)]
+    return np.maximum(pairs[0][0], pairs[1][0]), np.maximum(pairs[0][1], pairs[1][1])
 
 
-def _tint(pixels: npt.NDArray[np.uint8]) -> float:
-    flat = pixels.reshape(-1, 3)
-    flat = flat[:: max(1, len(flat) // 4096)]
-    return float(np.quantile(flat.max(axis=1) - flat.min(axis=1), 0.99)) / 255
+def _sharpness(plane: npt.NDArray[np.int32]) -> tuple[F64, F64]:
+    """Return (blur, fine) along the last axis of int32 (B, H, W)."""
+    count, _, length = plane.shape
+    if length < 4:
+        return np.ones(count), np.zeros(count)
+    width = min(11, length - 2) | 1
+    edges = ((0, 0), (0, 0), (width // 2 + 1, width // 2))
+    total = np.cumsum(np.pad(plane, edges, mode="edge"), axis=2, dtype=np.int32)
+    slope = np.diff(plane, axis=2)
+    steep = np.abs(slope)
+    # Sums of `width` pixels instead of their means, so that everything stays in whole numbers.
+    kept = steep * width - np.abs(np.diff(total[:, :, width:] - total[:, :, :-width], axis=2))
+    energy = steep.sum(axis=(1, 2), dtype=np.float64)
+    lost = np.maximum(kept, 0).sum(axis=(1, 2), dtype=np.float64) / width
+    bend = np.diff(slope, axis=2)
+    power = np.square(slope).sum(axis=(1, 2), dtype=np.float64)
+    finer = np.square(bend).sum(axis=(1, 2), dtype=np.float64) / 4
+    blur = 1 - np.divide(lost, energy, out=np.zeros(count), where=energy > 0)
+    return blur, np.minimum(np.divide(finer, power, out=np.zeros(count), where=power > 0), 1.0)
 
 
 def _remembered(path: Path) -> dict[bytes, Facts]:

@@ -14,7 +14,7 @@ from torch import nn
 from beholder.base.recipe import Recipe
 from beholder.data.augment import Augment, preset
 from beholder.learn.grow import size_at
-from beholder.learn.optim import DECAYS, PULL, RATES, SPHERE_RATE
+from beholder.learn.optim import DECAYS, PULL, RATES
 from beholder.nets.features import resizable, scale_free
 
 
@@ -57,10 +57,9 @@ def plan(
     train = recipe.train
     optimiser = train.optimiser if train.optimiser != "auto" else _optimiser(net, pretrained)
     batch = min(n, train.batch or _batch(n, net, size))
-    sphere = optimiser == "muon" and scale_free(built)
-    lr = train.lr or (
-        _fine(optimiser, batch_norm=uses_batch_norm(built)) if pretrained else _rate(optimiser, batch, sphere=sphere)
-    )
+    if optimiser == "sphere" and not scale_free(built):
+        optimiser = "muon"
+    lr = train.lr or (_fine(optimiser, batch_norm=uses_batch_norm(built)) if pretrained else _rate(optimiser, batch))
     augment, mirror, words = _augment(recipe, n=n, classes=classes, size=size, pretrained=pretrained)
     grow, grows = _grow(recipe, built, size)
     epochs = train.epochs or max(1, round(_epochs(n, pretrained) * train.effort))
@@ -71,7 +70,7 @@ def plan(
         f"training: up to {epochs} epochs of {n} pictures in batches of {batch}; {optimiser} at a rate of {lr:.3g}"
         + (", low because the weights are pretrained" if pretrained else ""),
     )
-    pull = PULL * batch if sphere else DECAYS[optimiser]
+    pull = PULL * batch if optimiser == "sphere" else DECAYS[optimiser]
     if freeze:
         reasons += (f"the lowest {freeze:.0%} of the layers stay as they are: what they see is general, and dear to train",)
     return Plan(
@@ -80,7 +79,7 @@ def plan(
         optimiser=optimiser,
         lr=lr,
         weight_decay=train.weight_decay if train.weight_decay >= 0 else pull,
-        schedule=train.schedule if train.schedule != "auto" else "trapezoid" if optimiser == "muon" else "cosine",
+        schedule=train.schedule if train.schedule != "auto" else "trapezoid" if optimiser in ("muon", "sphere") else "cosine",
         augment=augment,
         mirror=mirror,
         averaging=train.averaging,
@@ -92,7 +91,7 @@ def plan(
     )
 
 
-_FINE_TUNING = {"sgd": 0.005, "adam": 0.0002, "adamw": 0.0003, "muon": 0.002}
+_FINE_TUNING = {"sgd": 0.005, "adam": 0.0002, "adamw": 0.0003, "muon": 0.002, "sphere": 0.02}
 
 
 def _fine(optimiser: str, *, batch_norm: bool) -> float:
@@ -100,9 +99,9 @@ def _fine(optimiser: str, *, batch_norm: bool) -> float:
     return _FINE_TUNING[optimiser] * (10 / 3 if batch_norm else 1)
 
 
-def _rate(optimiser: str, batch: int, *, sphere: bool) -> float:
+def _rate(optimiser: str, batch: int) -> float:
     """Return the rate for random weights; on the sphere it falls with the root of the batch, as the noise of a step rises."""
-    return SPHERE_RATE * math.sqrt(batch / 2000) if sphere else RATES[optimiser]
+    return RATES[optimiser] * (math.sqrt(batch / 2000) if optimiser == "sphere" else 1.0)
 
 
 def _grow(recipe: Recipe, built: nn.Module, size: tuple[int, int]) -> tuple[float, tuple[str, ...]]:

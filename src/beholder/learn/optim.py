@@ -108,13 +108,10 @@ class Muon(light.Base):
                 p.add_(update.view_as(p).to(p.dtype), alpha=-group["lr"] * size)
 
 
-RATES = {"sgd": 0.05, "adam": 0.001, "adamw": 0.001, "muon": 0.03}
-"""Learning rate at the height of the schedule for a net that starts from random weights."""
+RATES = {"sgd": 0.05, "adam": 0.001, "adamw": 0.001, "muon": 0.03, "sphere": 0.24}
+"""Learning rate at the height of the schedule for a net that starts from random weights; sphere: in batches of 2,000."""
 
 DECAYS = {"sgd": 5e-4, "adam": 0.0, "adamw": 0.02, "muon": 0.03}
-
-SPHERE_RATE = 0.24
-"""The same for Muon on a `scale_free` net: the share of each matrix that a step replaces."""
 
 BIASES, HEAD, PULL = 0.22, 0.0108, 8e-6
 """Decoupled rates of what Muon leaves over in such a net, as multiples of its rate and of the pictures in a batch: those of
@@ -129,14 +126,14 @@ def optimiser(
     momentum: float,
     weight_decay: float,
     head: nn.Module | None = None,
-    batch: int = 0,
+    batch: int = 1,
     factors: Mapping[str, float] | None = None,
 ) -> list[torch.optim.Optimizer]:
     """Return the optimisers of one net: one, or two with "muon" (which takes matrices; AdamW takes the head and vectors).
 
     Biases, norms and other vectors are never decayed. factors: on the rate, by the name of a parameter; 1 where absent.
-    batch: pictures in a step, given for a `scale_free` net: there Muon keeps to the sphere, and Nesterov SGD takes head and
-    vectors at rates of their own, which decay them too.
+    "sphere", for `scale_free` nets and short runs: Muon keeps to the sphere, and Nesterov SGD takes head and vectors at rates
+    of their own, in proportion to `batch`, the pictures in a step, and decays them too.
     """
     in_head = {id(p) for p in head.parameters()} if head is not None else set()
     trained = [p for p in net.parameters() if p.requires_grad]
@@ -158,7 +155,7 @@ def optimiser(
         return [light.Adam(groups(matrices_too=True), lr=lr, fused=_fused(trained))]
     if name == "adamw":
         return [light.AdamW(groups(matrices_too=True), lr=lr, fused=_fused(trained))]
-    if batch:
+    if name == "sphere":
         apart = _apart(vectors, heads, lr=lr, weight_decay=weight_decay, batch=batch)
         sphere = [Muon(matrices, lr=lr, momentum=0.6, sphere=True, steps=3)] if matrices else []
         return [*sphere, light.SGD(apart, lr=lr, momentum=0.85, nesterov=True, fused=_fused(trained))]

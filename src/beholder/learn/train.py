@@ -38,7 +38,7 @@ from beholder.machine.info import machine
 from beholder.machine.peak import peak
 from beholder.machine.stop import Stop, stopping
 from beholder.nets.depth import decayed, freeze
-from beholder.nets.features import head, scale_free
+from beholder.nets.features import head
 
 
 def train(
@@ -178,7 +178,7 @@ def _run(prepared: Prepared, net: nn.Module, best: Best, *, limits: Budget, fold
         momentum=recipe.momentum,
         weight_decay=chosen.weight_decay,
         head=head(net),
-        batch=batches.batch if scale_free(net) else 0,
+        batch=batches.batch,
         factors=decayed(net, chosen.layer_decay),
     )
     valid, limits = sampled(prepared.valid, limits)

@@ -43,7 +43,7 @@ def _convolution(inputs: int, outputs: int) -> nn.Conv2d:
 
 def _norm(channels: int) -> nn.BatchNorm2d:
     # A short training moves the weights fast, so the running statistics forget faster than with PyTorch's 0.1.
-    layer = nn.BatchNorm2d(channels, momentum=0.4)
+    layer = nn.BatchNorm2d(channels, momentum=0.2)
     layer.weight.requires_grad_(False)
     return layer
 

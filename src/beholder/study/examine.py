@@ -27,6 +27,7 @@ def audit(
     recipe: Recipe | str = "quick",
     minutes: float = MINUTES,
     seed: int = 0,
+    allow_download: bool = False,
     **fields: Any,
 ) -> Findings:
     """Return what is wrong with the pictures and labels of a source.
@@ -34,11 +35,11 @@ def audit(
     source:  what `scan` takes, or Pictures; checks: their names, all by default
     recipe:  of which the net, its weights and the pixels count; `fields` change it by name: weights="…", net="timm:…"
     minutes: about what the nets may take that judge the labels (0: as long as they need)
-    seed:    of the folds and the nets trained in them
+    seed:    of the folds and the nets trained in them; allow_download: fetch a source that is not on this machine
 
     Nothing of the source is changed. Raises what `scan` raises, and `UsageError` for a check that there is none of.
     """
-    pictures = digested(source if isinstance(source, Pictures) else scan(source))
+    pictures = digested(source if isinstance(source, Pictures) else scan(source, allow_download=allow_download))
     asked = (recipe if isinstance(recipe, Recipe) else load(recipe)).set(**fields, seed=seed)
     return examined(pictures, asked, checks=checks, minutes=minutes)
 

@@ -20,12 +20,12 @@ from beholder.bundle.bundle import Bundle, load
 from beholder.bundle.format import check_place, finished
 from beholder.data.digest import digested
 from beholder.data.sources import scan
-from beholder.data.split import split
 from beholder.learn.checkpoint import RunFolder
 from beholder.learn.profile import renewed
 from beholder.learn.profile import text as profile_text
 from beholder.learn.train import comparable, splits_of, train
 from beholder.machine.stop import terminating
+from beholder.study.mend import Mended, mended
 from beholder.use.evaluate import Evaluation, evaluate
 from beholder.use.report import report as write_report
 
@@ -86,26 +86,30 @@ def steps(
     resume: bool = False,
     profile: bool = False,
     began: float | None = None,
+    allow_download: bool = False,
 ) -> Outcome:
     """Take `source` through the six steps: preprocess, build, initialise, train, validate, test.
 
     source: what `scan` takes, or Pictures. With `out` the bundle, its scores and report.html are saved there.
     profile: measure where the time goes, say it, and show it in the report
     began: `time.monotonic()` from which the time counts; default now
+    allow_download: fetch a source that is not on this machine
     The test part is read once, at the end. Raises what `scan`, `split`, `train` and `evaluate` raise.
     """
     began = time.monotonic() if began is None else began
     if out is not None:
         check_place(out)
     with terminating(), recorded(began=began) if profile else nullcontext():
-        return train_and_test(preprocess(source, recipe), recipe, out=out, resume=resume, began=began)
+        parts = preprocess(source, recipe, allow_download=allow_download)
+        return train_and_test(parts, recipe, out=out, resume=resume, began=began)
 
 
 def train_and_test(
-    parts: Parts, recipe: Recipe, *, out: Path | None = None, resume: bool = False, began: float | None = None
+    mended: Mended, recipe: Recipe, *, out: Path | None = None, resume: bool = False, began: float | None = None
 ) -> Outcome:
     """Train on the parts, then read the test part once; steps 2 to 6. `began`: when the budget of minutes started."""
     began = time.monotonic() if began is None else began
+    parts, findings = mended.parts, mended.findings
     bundle = _untested(out, parts, recipe) if resume and out is not None else None
     if bundle is None:
         bundle = train(parts, recipe=recipe, out=out, resume=resume, began=began)
@@ -113,11 +117,13 @@ def train_and_test(
     with span("evaluate"):
         evaluation = evaluate(bundle, parts.test)
     bundle.scores = evaluation.json()
+    bundle.config["audit"] = mended.json(recipe.data.audit)
+    bundle.audit = findings.csv(done=mended.done) if findings is not None else ""
     _renew_profile(bundle)
     if out is not None:
         bundle.save(out)
         with span("save"):
-            write_report(bundle, evaluation, out / "report.html")
+            write_report(bundle, evaluation, out / "report.html", findings=findings)
     profile = _renew_profile(bundle)
     if profile is not None:
         events.note(profile_text(profile), profile=profile)
@@ -147,16 +153,18 @@ def _untested(out: Path, parts: Parts, recipe: Recipe) -> Bundle | None:
     return bundle
 
 
-def preprocess(source: str | Path | tuple[Any, Any] | Pictures, recipe: Recipe) -> Parts:
-    """Return the three parts of a source: read, fingerprinted and split."""
+def preprocess(source: str | Path | tuple[Any, Any] | Pictures, recipe: Recipe, *, allow_download: bool = False) -> Mended:
+    """Return the three parts of a source: read, fingerprinted, examined and split."""
     events.step(1, "data preprocessing", str(source) if isinstance(source, (str, Path)) else "pictures in memory")
     with span("decode"):
-        pictures = source if isinstance(source, Pictures) else scan(source)
+        pictures = source if isinstance(source, Pictures) else scan(source, allow_download=allow_download)
     for note in pictures.notes:
         events.note(note)
     with span("decode"):
         pictures = digested(pictures)
-    parts = split(pictures, seed=recipe.seed, valid=recipe.data.valid, test=recipe.data.test)
+    with span("audit"):
+        found = mended(pictures, recipe)
+    parts = found.parts
     empty = [name for name, part in parts.items() if not len(part)]
     if empty:
         raise DataError(
@@ -167,4 +175,4 @@ def preprocess(source: str | Path | tuple[Any, Any] | Pictures, recipe: Recipe) 
     shares = ", ".join(f"{name} {len(part)}" for name, part in parts.items())
     labels = "several labels a picture" if pictures.multi else "one label a picture"
     events.note(f"{len(pictures)} pictures in {len(pictures.classes)} classes ({labels}): {shares}")
-    return parts
+    return found

@@ -60,10 +60,12 @@ def tune(
     trials: int = 0,
     out: Path | None = None,
     resume: bool = True,
+    allow_download: bool = False,
 ) -> Tuning:
     """Search learning rate, weight decay, augmentation strength and width for `minutes`, then train and test the winner.
 
     source: what `scan` takes, or Pictures; trials: stop the search after so many (0: as many as the minutes allow).
+    allow_download: fetch a source that is not on this machine
     With `out` = M.beholder the trials are kept in M.tune.sqlite, from which a later call goes on unless `resume` is False.
     Raises `UsageError` for minutes that are not above 0, and what `train` raises.
     """
@@ -73,7 +75,8 @@ def tune(
     asked = recipe if isinstance(recipe, Recipe) else load(recipe)
     if out is not None:
         check_place(out)
-    parts = preprocess(source, asked)
+    found = preprocess(source, asked, allow_download=allow_download)
+    parts = found.parts
     prepared = prepare(parts, asked)
     around = {**prepared.plan.json(), "width": prepared.recipe.net.width}
     database = out.with_suffix(".tune.sqlite") if out is not None else None
@@ -81,13 +84,13 @@ def tune(
     each = minutes * SEARCH_SHARE / (trials or PLANNED_TRIALS)
     while not _enough(study, trials, spent=(time.monotonic() - began) / 60, each=each, most=minutes * SEARCH_SHARE):
         _try(study, parts, asked, around, minutes=each)
-    found = [trial for trial in study.get_trials() if trial.value is not None]
-    if not found:
+    scored = [trial for trial in study.get_trials() if trial.value is not None]
+    if not scored:
         raise BeholderError("no trial came to a score", code="no-trial", hint="give more --minutes, or a lower --set train.lr")
     best = suggest(study.best_trial, asked, around)
-    events.note(f"best of {len(found)} trials, number {study.best_trial.number + 1}: {_words(study.best_trial.params)}")
+    events.note(f"best of {len(scored)} trials, number {study.best_trial.number + 1}: {_words(study.best_trial.params)}")
     left = max(0.2 * minutes, minutes - (time.monotonic() - began) / 60)
-    outcome = train_and_test(parts, best.set(minutes=left), out=out)
+    outcome = train_and_test(found, best.set(minutes=left), out=out)
     return Tuning([_row(trial) for trial in study.get_trials()], best, outcome, database)
 
 

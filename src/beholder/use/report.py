@@ -15,8 +15,9 @@ import numpy.typing as npt
 from beholder.base.errors import BeholderError
 from beholder.base.files import write_atomic
 from beholder.base.records import Score
+from beholder.data.audit import Findings
 from beholder.measure.scores import Scores
-from beholder.use import plots, verdict
+from beholder.use import audited, plots, verdict
 
 if TYPE_CHECKING:
     from beholder.bundle.bundle import Bundle
@@ -57,18 +58,18 @@ class Mistake:
     p: float
 
 
-def report(bundle: Bundle, evaluation: Evaluation, path: str | Path) -> Path:
+def report(bundle: Bundle, evaluation: Evaluation, path: str | Path, *, findings: Findings | None = None) -> Path:
     """Write the report as one HTML file of at most a few MB that needs no network; return its path.
 
-    Raises `MachineError` where it cannot be written.
+    findings: what the audit found, to be shown with its pictures. Raises `MachineError` where it cannot be written.
     """
     path = Path(path)
     # A file name that is not Unicode must not cost the report: such characters become question marks.
-    write_atomic(path, render(bundle, evaluation).encode("utf-8", "replace"))
+    write_atomic(path, render(bundle, evaluation, findings).encode("utf-8", "replace"))
     return path
 
 
-def render(bundle: Bundle, evaluation: Evaluation) -> str:
+def render(bundle: Bundle, evaluation: Evaluation, findings: Findings | None = None) -> str:
     """Return the report as HTML text. Every name in it is escaped: class and file names come from strangers."""
     from jinja2 import Environment, StrictUndefined
 
@@ -96,6 +97,7 @@ def render(bundle: Bundle, evaluation: Evaluation) -> str:
         seconds=evaluation.seconds,
         parts=config.get("parts", {}),
         notes=[*evaluation.notes, *scores.notes, *config.get("notes", [])],
+        audit=audited.section(findings, config.get("audit")),
         profile=config.get("profile"),
         facts=_facts(config),
         recipe=bundle.recipe.toml(),

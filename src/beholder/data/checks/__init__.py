@@ -47,15 +47,15 @@ class Marks:
     scores:  float64 (N,) in [0, 1], 1 = surely at fault, NaN = cannot be said
     other:   int64 (N,), the row of the picture that each is a twin of; -1 = none
     relabel: int64 (N,), the class that each should rather have; -1 = none
-    drop:    bool (N,), which are better left out than kept; for checks that suggest "relabel" and found no better class
     words:   row → sentence, where the check has more to say than its own sentence
+    suggest: row → keep | drop | relabel, where it is not what the check suggests elsewhere
     """
 
     scores: F64
     other: I64 | None = None
     relabel: I64 | None = None
-    drop: npt.NDArray[np.bool_] | None = None
     words: dict[int, str] = field(default_factory=dict)
+    suggest: dict[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ CONTRAST = Check(
     group="exposure",
 )
 BLURRED = Check(
-    blurred, limit=0.75, sentence="it is out of focus or moved", hint="drop it where its label cannot be seen", group="exposure"
+    blurred, limit=0.55, sentence="it is out of focus or moved", hint="drop it where its label cannot be seen", group="exposure"
 )
 UNIFORM = Check(
     uniform,

@@ -133,7 +133,7 @@ def label(evidence: Evidence) -> Marks:
     common = known[counts[pictures.targets[known]] >= LEAST]
     scores = np.full(len(pictures), np.nan)
     relabel = np.full(len(pictures), -1, np.int64)
-    drop = np.zeros(len(pictures), bool)
+    suggest: dict[int, str] = {}
     words: dict[int, str] = {}
     if len(common) and np.count_nonzero(counts >= LEAST) > 1:
         given = pictures.targets[common].astype(np.int64)
@@ -143,11 +143,11 @@ def label(evidence: Evidence) -> Marks:
         other = best != given
         sure = other & (said.classes.max(axis=1) >= SURE)
         relabel[common[sure]] = best[sure]
-        drop[common[(said.wrong >= SURE) & ~sure]] = True
+        suggest = dict.fromkeys(common[(said.wrong >= SURE) & ~sure].tolist(), "drop")
         for at in np.flatnonzero(other & (said.wrong >= LABEL.limit)).tolist():
             name, share = pictures.classes[best[at]], said.classes[at, best[at]]
             words[int(common[at])] = f"given '{pictures.classes[given[at]]}', looks like '{name}' ({share:.0%})"
-    return Marks(scores, relabel=relabel, drop=drop, words=words)
+    return Marks(scores, relabel=relabel, words=words, suggest=suggest)
 
 
 def _multi(evidence: Evidence, known: I64) -> Marks:

@@ -34,15 +34,15 @@ def aspect(evidence: Evidence) -> Marks:
 
 
 def upscaled(evidence: Evidence) -> Marks:
-    """Score how little of its detail is finer than twice a pixel: 1 where half its size would hold all of it."""
+    """Score how little of its detail is finer than two pixels: above 0.5 half its size would hold all of it (docs/LOG.md)."""
     facts = evidence.facts
     scores = 1 - np.clip(facts["fine"].astype(np.float64) / FINE, 0.0, 1.0)
-    plain = np.minimum(facts["height"], facts["width"]) >= SMALLEST
-    return Marks(np.where(evidence.readable & plain & (facts["spread"] > 0.01), scores, np.nan))
+    told = (np.minimum(facts["height"], facts["width"]) >= SMALLEST) & (facts["spread"] > 0.01)
+    return Marks(np.where(evidence.readable & told, scores, np.nan))
 
 
-FINE = 0.25
-"""Share of fine detail from which a picture counts as having its full size."""
+FINE = 0.5
+"""Share of fine detail that a photograph in its full size has."""
 
 SMALLEST = 64
 """Short side in pixels below which enlargement cannot be told from smoothness."""
@@ -55,8 +55,8 @@ ASPECT = Check(
 )
 UPSCALED = Check(
     upscaled,
-    limit=0.95,
-    sentence="it was enlarged: half its size would hold all it shows",
+    limit=0.5,
+    sentence="half its size would hold all it shows: it was enlarged, or is out of focus",
     hint="find the original",
     group="shape",
 )

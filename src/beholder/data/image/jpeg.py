@@ -2,34 +2,50 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from beholder.data.image.refusal import bad
+
 Pixels = npt.NDArray[np.uint8]
 
 
 class Frame(NamedTuple):
-    """A JPEG's frame. height, width: as stored; plain: only tables, JFIF and comments stand beside it."""
+    """A JPEG's frame. height, width: as stored; plain: only tables, JFIF and comments stand beside it.
+
+    several: its pixels come in several scans, as those of every progressive JPEG do.
+    """
 
     height: int
     width: int
     components: int
     plain: bool
+    several: bool
 
 
 def pixels_of(data: bytes, components: int) -> Pixels | None:
-    """Return the pixels of an ordinary JPEG as stored, (H, W) or (H, W, 3); None where simplejpeg refuses it."""
+    """Return the pixels of an ordinary JPEG as stored, (H, W) or (H, W, 3); None where simplejpeg refuses it.
+
+    Raises `PictureError` (damaged) where the decoder met bits that mean nothing: what follows them is noise or grey, which
+    Pillow passes on without a word.
+    """
     from simplejpeg import decode_jpeg
 
     try:
         pixels: Pixels = decode_jpeg(data, "RGB" if components == 3 else "GRAY")
-    except ValueError:
+    except ValueError as error:
+        if _LOST.search(str(error)):
+            raise bad("damaged", str(error)) from error
         return None
     return pixels if components == 3 else pixels[:, :, 0]
 
+
+_LOST = re.compile(r"bad Huffman code|premature end of data segment|found marker 0x\w+ instead of RST")
+"""Warnings of libjpeg after which pixels are wrong; others, of odd metadata or bytes too many, leave them as they were."""
 
 _TABLES = frozenset({0xC4, 0xDB, 0xDD, 0xE0, 0xFE})
 """Segments of a JPEG that say nothing of how its pixels are meant: tables, restart interval, JFIF, comment."""
@@ -44,7 +60,7 @@ def frame(data: bytes) -> Frame | None:
     Ordinary is a baseline, extended or progressive JPEG of 8 bits in one or three components, its segments end to end.
     """
     found: tuple[int, int, int] | None = None
-    plain, at = True, 2
+    plain, progressive, at = True, False, 2
     if not data.startswith(b"\xff\xd8"):
         return None
     for _ in range(_SEGMENTS):
@@ -54,12 +70,12 @@ def frame(data: bytes) -> Frame | None:
         if mark != 0xFF or length < 2:
             return None
         if kind == 0xDA:
-            return Frame(*found, plain) if found else None
+            return Frame(*found, plain, progressive or data[at + 4] < found[2]) if found else None
         if kind in (0xC0, 0xC1, 0xC2):
             depth, height, width, components = struct.unpack_from(">BHHB", data, at + 4)
             if found or depth != 8 or components not in (1, 3):
                 return None
-            found = (height, width, components)
+            found, progressive = (height, width, components), kind == 0xC2
         elif kind not in _TABLES:
             if not 0xE1 <= kind <= 0xEF:
                 return None

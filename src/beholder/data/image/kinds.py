@@ -62,7 +62,9 @@ def ordinary(data: bytes, name: str) -> bool:
     """
     if name == "JPEG":
         found = frame(data) if len(data) <= _HERE_JPEG_BYTES else None
-        return found is not None and found.height * found.width <= _HERE_PIXELS and data.count(b"\xff\xda") <= _HERE_SCANS
+        if found is None or found.height * found.width > _HERE_PIXELS:
+            return False
+        return not found.several or data.count(b"\xff\xda") <= _HERE_SCANS
     if len(data) > _HERE_BYTES or len(data) < 54:
         return False
     height, width = _size(data, name)

@@ -13,6 +13,7 @@ from beholder.base.errors import PictureError
 from beholder.data.image.depth import in_bytes, scaled
 from beholder.data.image.kinds import Header, kind
 from beholder.data.image.refusal import check_bytes, check_pixels, hush, not_a_picture
+from beholder.data.image.whole import check_jpeg2000, check_png
 from beholder.data.limits import Limits
 
 Pixels = npt.NDArray[np.uint8]
@@ -21,6 +22,8 @@ Colour = tuple[int, int, int]
 _ORIENTED = ("exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif")
 _ORIENTATION = 0x0112
 _BITS_PER_SAMPLE = 258
+
+_WHOLE = {"PNG": check_png, "JPEG2000": check_jpeg2000}
 
 _BAND = 4_000_000
 """Pixels that are converted at a time, so that a large picture is in memory twice at most."""
@@ -39,6 +42,8 @@ def header(data: bytes, limits: Limits) -> Header:
 def pixels(data: bytes, channels: int, background: Colour, limits: Limits) -> Pixels:
     """Return an upright picture (H, W) or (H, W, 3); (H, W) only where `channels` is 1 or the picture is grey."""
     with opened(data, limits) as image:
+        if image.format in _WHOLE:
+            _WHOLE[image.format](data)
         image.load()
         check_pixels(image.height, image.width, limits)  # a GIF's first frame may be larger than its screen
         # Pillow turns a TIFF upright as it loads it, and only that.
@@ -53,7 +58,7 @@ def opened(data: bytes, limits: Limits) -> Image.Image:
         raise not_a_picture()
     hush()
     try:
-        image = Image.open(io.BytesIO(data), formats=("JPEG", "MPO") if name == "JPEG" else (name,))
+        image = Image.open(io.BytesIO(data), formats=(name,))
     except UnidentifiedImageError as error:
         if name in ("BMP", "PPM"):  # two letters are weak evidence
             raise not_a_picture() from error
@@ -65,7 +70,7 @@ def opened(data: bytes, limits: Limits) -> Image.Image:
 def converted(image: Image.Image, channels: int, background: Colour) -> Pixels:
     """Return a loaded picture as stored, (H, W) or (H, W, 3); (H, W) only where `channels` is 1 or it is grey."""
     if image.mode in ("I", "F") or image.mode.startswith("I;"):
-        return _scaled(image)
+        return _scaled(image, channels, background)
     step = max(1, _BAND // max(1, image.width))
     if image.height <= step:
         return np.asarray(_plain(image, channels, background))
@@ -103,9 +108,23 @@ def _from_lab(image: Image.Image) -> Image.Image:
     return converted
 
 
-def _scaled(image: Image.Image) -> Pixels:
-    """Return deep pixels as bytes, (H, W)."""
+def _scaled(image: Image.Image, channels: int, background: Colour) -> Pixels:
+    """Return deep pixels as bytes, (H, W); (H, W, 3) where a transparent value meets a coloured background."""
     values: npt.NDArray[Any] = np.asarray(image)
+    made = _deep(values, image)
+    clear = image.info.get("transparency")
+    if not isinstance(clear, int):
+        return made
+    if channels == 1 or len(set(background)) == 1:
+        made[values == clear] = np.asarray(Image.new("RGB", (1, 1), background).convert("L"))[0, 0]
+        return made
+    made = np.repeat(made[:, :, None], 3, axis=2)
+    made[values == clear] = background
+    return made
+
+
+def _deep(values: npt.NDArray[Any], image: Image.Image) -> Pixels:
+    """Return the values of a picture of more than 8 bits as bytes."""
     tags = getattr(image, "tag_v2", {})
     bits = max(tags.get(_BITS_PER_SAMPLE, (16,)))
     if 8 < bits < 16:  # a TIFF of 10, 12 or 14 bits

@@ -1,0 +1,87 @@
+"""What is done about the audit's findings before training, by the policy of `data.audit`.
+
+off     nothing is looked at
+report  contradictions among exact twins and leaks between given parts are mended; all else is said
+fix     every suggestion is followed; in the test part, whose labels are not ours to choose, only what `report` follows too
+
+Unreadable pictures are left out in any case, by `data.on_bad`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field, replace
+
+from beholder.base import events
+from beholder.base.recipe import Recipe
+from beholder.base.records import Finding, Parts, Pictures
+from beholder.data.audit import Findings, applied
+from beholder.data.split import split
+from beholder.study.examine import audit
+
+ALWAYS = ("conflict", "leak")
+"""Checks whose suggestions are followed in every part and under every policy but off."""
+
+ELSEWHERE = ("unreadable",)
+"""Checks whose suggestion is followed by others: `data.cache` leaves out what cannot be read, as `data.on_bad` says."""
+
+
+@dataclass(frozen=True, eq=False)
+class Mended:
+    """The parts to train and test on.
+
+    findings: what the audit found; None where it is off
+    done:     picture → drop | relabel:CLASS, as it was done
+    """
+
+    parts: Parts
+    findings: Findings | None = None
+    done: dict[str, str] = field(default_factory=dict)
+
+    def json(self, policy: str) -> dict[str, object]:
+        """Return what a bundle keeps of it: {"policy", "found", "dropped", "relabelled"}."""
+        if self.findings is None:
+            return {"policy": policy}
+        found = {str(row["check"]): row["found"] for row in self.findings.summary()}
+        kinds = Counter(what.partition(":")[0] for what in self.done.values())
+        return {"policy": policy, "found": found, "dropped": kinds["drop"], "relabelled": kinds["relabel"]}
+
+
+def mended(pictures: Pictures, recipe: Recipe) -> Mended:
+    """Return the three parts of `pictures`, examined and mended as the recipe asks. Raises what `split` and `audit` raise."""
+    policy = recipe.data.audit
+    if policy == "off":
+        return Mended(_split(pictures, recipe))
+    findings = audit(pictures, seed=recipe.seed)
+    first = _decisions(findings.rows, ALWAYS)
+    parts = _split(applied(pictures, first), recipe)
+    done = dict(first)
+    if policy == "fix":
+        others = {key: what for key, what in findings.decisions.items() if key not in first}
+        unread = {row.picture for row in findings.rows if row.check in ELSEWHERE}
+        ours = {key for part in (parts.train, parts.valid) for key in part.keys}
+        second = {key: what for key, what in others.items() if key in ours and key not in unread}
+        parts = replace(parts, train=applied(parts.train, second), valid=applied(parts.valid, second))
+        done |= second
+    _tell(findings, done, policy)
+    return Mended(parts, findings, done)
+
+
+def _split(pictures: Pictures, recipe: Recipe) -> Parts:
+    return split(pictures, seed=recipe.seed, valid=recipe.data.valid, test=recipe.data.test)
+
+
+def _decisions(rows: tuple[Finding, ...], checks: tuple[str, ...]) -> dict[str, str]:
+    return {row.picture: row.suggestion for row in rows if row.check in checks and row.suggestion != "keep"}
+
+
+def _tell(findings: Findings, done: dict[str, str], policy: str) -> None:
+    """Say in a line what was found, and in another what was done."""
+    counts = ", ".join(f"{row['check']} {row['found']}" for row in findings.summary() if row["found"])
+    events.note(f"audit: {counts or 'nothing found'}")
+    kinds = Counter(what.partition(":")[0] for what in done.values())
+    if done:
+        events.note(f"audit: {kinds['drop']} pictures left out, {kinds['relabel']} given another label")
+    left = sum(key not in done for key in findings.decisions)
+    if left and policy == "report":
+        events.note(f"audit: {left} suggestions are not followed (--audit fix follows them; beholder audit --web shows them)")

@@ -1,0 +1,84 @@
+"""The report's section on the audit: counts by check, and the surest findings as pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+from beholder.base.errors import BeholderError
+from beholder.base.records import PixelPolicy
+from beholder.data.audit import Findings
+from beholder.data.checks import CHECKS
+from beholder.data.image import load
+from beholder.use import plots
+
+EACH, MOST = 6, 60
+"""Pictures shown of one check, and in all: the file stays small whatever was found."""
+
+_POLICY = PixelPolicy(160, 160, 3, "pad", (127, 127, 127))
+
+
+@dataclass(frozen=True)
+class Suspect:
+    """One finding as it is shown: a data URI (None where there is no picture), its label, what is said of it, its key."""
+
+    image: str | None
+    label: str
+    verdict: str
+    suggestion: str
+    key: str
+
+
+def section(findings: Findings | None, kept: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Return what the template shows: summary, rows of the table, and per check its remarks and suspects.
+
+    kept: what the bundle keeps of the audit, all that is left of it where `findings` is None. None: there was no audit.
+    """
+    if not kept or kept.get("policy") == "off":
+        return None
+    found = {check: int(n) for check, n in kept.get("found", {}).items() if n}
+    known = set(CHECKS.names())
+    rows = [
+        {"check": name, "found": n, "meaning": CHECKS.load(name).sentence, "hint": CHECKS.load(name).hint}
+        for name, n in found.items()
+        if name in known
+    ]
+    return {"summary": _summary(kept, sum(found.values())), "rows": rows, "groups": _groups(findings) if findings else []}
+
+
+def _summary(kept: Mapping[str, Any], total: int) -> str:
+    if not total:
+        return "Nothing was found that a person should look at."
+    dropped, relabelled = kept.get("dropped", 0), kept.get("relabelled", 0)
+    done = (
+        f"{dropped} pictures were left out and {relabelled} given another label"
+        if dropped or relabelled
+        else "none was acted on"
+    )
+    return f"{total} findings; {done} (--audit {kept.get('policy')}). Every one is in the bundle's audit.csv."
+
+
+def _groups(findings: Findings) -> list[tuple[str, list[str], list[Suspect]]]:
+    """Return check, sentences about the set or a class, and suspects."""
+    index = {key: row for row, key in enumerate(findings.pictures.keys)}
+    groups, left = [], MOST
+    for name, some in groupby(findings.rows, key=lambda row: row.check):
+        rows = list(some)
+        remarks = [row.verdict for row in rows if not row.picture][:EACH]
+        shown = [row for row in rows if row.picture in index][: min(EACH, left)]
+        left -= len(shown)
+        suspects = [_suspect(findings, index[r.picture], r.verdict, r.suggestion) for r in shown]
+        if remarks or suspects:
+            groups.append((name, remarks, suspects))
+    return groups
+
+
+def _suspect(findings: Findings, row: int, verdict: str, suggestion: str) -> Suspect:
+    pictures = findings.pictures
+    try:
+        image = plots.thumbnail(load(pictures.store.read(pictures.keys[row]), _POLICY))
+    except BeholderError:
+        image = None
+    return Suspect(image, "; ".join(pictures.labels(row)), verdict, suggestion, pictures.keys[row])

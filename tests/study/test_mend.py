@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+
+import pytest
+
+import beholder
+from beholder.base import events
+from beholder.base.recipe import load
+from beholder.base.records import Finding, Pictures
+from beholder.data.audit import Findings
+from beholder.data.digest import digested
+from beholder.data.sources import scan
+from beholder.study.mend import mended
+from beholder.study.steps import steps
+
+RECIPE = load("quick").set(net="cnn", epochs=2, batch=8)
+
+
+@pytest.fixture
+def pictures(leaves: Path) -> Pictures:
+    return digested(scan(leaves))
+
+
+@pytest.fixture
+def planted(monkeypatch: pytest.MonkeyPatch, pictures: Pictures) -> Findings:
+    """Suggestions for every rust picture: relabel; and one contradiction."""
+    rows = [Finding(f"rust/{k:02}.png", "blurred", 0.9, "w", "relabel:mildew") for k in range(12)]
+    rows += [Finding("healthy/00.png", "conflict", 1.0, "w", "drop")]
+    found = Findings(pictures, tuple(rows), {"blurred": 36})
+    monkeypatch.setattr("beholder.study.mend.audit", lambda *_, **__: found)
+    return found
+
+
+def labels(pictures: Pictures) -> dict[str, str]:
+    return {key: pictures.labels(row)[0] for row, key in enumerate(pictures.keys)}
+
+
+@pytest.mark.usefixtures("planted")
+def test_report_only_mends_contradictions(pictures: Pictures) -> None:
+    found = mended(pictures, RECIPE)
+    assert found.done == {"healthy/00.png": "drop"}
+    every = {key: label for _, part in found.parts.items() for key, label in labels(part).items()}
+    assert "healthy/00.png" not in every
+    assert len(every) == 35
+    assert all(label == key.split("/")[0] for key, label in every.items())
+
+
+@pytest.mark.usefixtures("planted")
+def test_fix_follows_suggestions_but_leaves_the_labels_of_the_test_part(pictures: Pictures) -> None:
+    found = mended(pictures, RECIPE.set(audit="fix"))
+    for name, part in found.parts.items():
+        rust = {label for key, label in labels(part).items() if key.startswith("rust")}
+        assert rust == ({"rust"} if name == "test" else {"mildew"})
+    assert all(not key.startswith("rust") or what == "relabel:mildew" for key, what in found.done.items())
+
+
+@pytest.mark.usefixtures("planted")
+def test_off_looks_at_nothing(pictures: Pictures) -> None:
+    found = mended(pictures, RECIPE.set(audit="off"))
+    assert found.findings is None
+    assert found.json("off") == {"policy": "off"}
+    assert sum(len(part) for _, part in found.parts.items()) == 36
+
+
+def test_unreadable_pictures_stay_the_caches_business(leaves: Path) -> None:
+    (leaves / "rust" / "00.png").write_bytes(b"")
+    found = mended(digested(scan(leaves)), RECIPE.set(audit="fix"))
+    assert "rust/00.png" in {key for _, part in found.parts.items() for key in part.keys}
+    with pytest.raises(beholder.DataError):
+        steps(leaves, recipe=RECIPE.set(audit="fix", on_bad="stop"))
+
+
+@pytest.mark.usefixtures("planted")
+def test_a_run_says_keeps_and_shows_what_was_found_and_done(leaves: Path, tmp_path: Path) -> None:
+    heard: list[events.Event] = []
+    out = tmp_path / "m.beholder"
+    with events.listen(heard.append, alone=True):
+        outcome = steps(leaves, recipe=RECIPE, out=out)
+    said = " ".join(event.message for event in heard)
+    assert "1 pictures left out" in said
+    assert "--audit fix" in said
+    assert outcome.bundle.config["audit"] == {"policy": "report", "found": {"blurred": 12}, "dropped": 1, "relabelled": 0}
+    again = beholder.load(out)
+    assert again.audit == outcome.bundle.audit
+    rows = {row["picture"]: row for row in csv.DictReader(io.StringIO(again.audit))}
+    assert rows["healthy/00.png"]["done"] == "drop"
+    assert rows["rust/00.png"]["done"] == ""
+    report = (out / "report.html").read_text("utf-8")
+    assert "What the audit found" in report
+    assert "rust/00.png" in report
