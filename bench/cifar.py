@@ -127,7 +127,7 @@ def main() -> None:
     peer = {key: statistics.mean(run[key] for run in theirs) for key in ("seconds", "accuracy")}
     mean = {key: statistics.mean(run[key] for run in mine) for key in ("seconds", "wall", "accuracy")}
     print(f"mean of {len(theirs)}: airbench ({mode}) {peer['seconds']:.1f} s, accuracy {peer['accuracy']:.4f}")
-    print(f"mean of {len(mine)}: beholder loop {mean['seconds']:.1f} s, whole command {mean['wall']:.1f} s, accuracy {mean['accuracy']:.4f}")
+    print(f"mean of {len(mine)}: our loop {mean['seconds']:.1f} s, accuracy {mean['accuracy']:.4f}, whole {mean['wall']:.1f} s")
     loop, whole = mean["seconds"] / peer["seconds"], mean["wall"] / peer["seconds"]
     print(f"  our loop takes {loop:.2f} of its time, our whole command {whole:.2f}")
 
