@@ -81,7 +81,26 @@ def test_train_prints_the_summary_on_stdout(stand_in: Any, capsys: Any, tmp_path
     out, err = capsys.readouterr()
     assert (out, err) == ("in words\n", "")
     assert calls[0][0] == ("pictures/my set.tar.gz",)
-    assert calls[0][1] == {"recipe": Recipe(), "out": Path("my set.beholder"), "resume": False, "profile": False, "began": None}
+    fixed = {"resume": False, "profile": False, "began": None, "allow_download": False}
+    assert calls[0][1] == {"recipe": Recipe(), "out": Path("my set.beholder"), **fixed}
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        ("hf:someone/pets", "pets"),
+        ("hf:someone/pets@v2:large", "pets"),
+        ("torchvision:CIFAR10", "CIFAR10"),
+        ("https://example.org/a/set.tar.gz?key=1", "set"),
+        ("boxes:cells/labels.csv", "labels"),
+        ("shards/set-{0000..0012}.tar", "set"),
+        ("data/*.tar", "model"),
+    ],
+)
+def test_a_bundle_is_named_after_its_source(stand_in: Any, source: str, name: str) -> None:
+    calls = stand_in(STEPS, Stub({}))
+    assert run(["train", source, "--allow-download"]) == 0
+    assert (calls[0][1]["out"], calls[0][1]["allow_download"]) == (Path(f"{name}.beholder"), True)
 
 
 def test_train_passes_every_option_on(stand_in: Any, capsys: Any, tmp_path: Path) -> None:
@@ -143,7 +162,7 @@ def test_evaluate_scores_the_part_and_writes_the_report(stand_in: Any, capsys: A
     page = tmp_path / "r.html"
     assert run(["evaluate", "m.beholder", "x", "--part", "all", "--report", str(page), "--trust", "--json"]) == 0
     assert loads == [((Path("m.beholder"),), {"trust": True})]
-    assert evaluations == [(("the bundle", "x"), {"part": "all"})]
+    assert evaluations == [(("the bundle", "x"), {"part": "all", "allow_download": False})]
     assert reports == [(("the bundle", evaluation, page), {})]
     assert json.loads(capsys.readouterr().out) == {"n": 3}
 

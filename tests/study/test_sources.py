@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import json
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 import beholder
 from beholder.base import events
@@ -38,7 +40,23 @@ def to_shards(leaves: Path, out: Path) -> str:
     return str(out / "set-{0..2}.tar")
 
 
-@pytest.mark.parametrize("pack", [to_parquet, to_shards])
+def to_boxes(leaves: Path, out: Path) -> str:
+    """One annotated picture per three leaves, a leaf of each class side by side."""
+    out.mkdir()
+    whole: dict[str, list[dict[str, object]]] = {"images": [], "annotations": [], "categories": []}
+    whole["categories"] = [{"id": k, "name": name} for k, name in enumerate(("healthy", "mildew", "rust"))]
+    for i in range(12):
+        picture = Image.new("RGB", (72, 20))
+        for k, name in enumerate(("healthy", "mildew", "rust")):
+            picture.paste(Image.open(leaves / name / f"{i:02}.png"), (24 * k, 0))
+            whole["annotations"].append({"image_id": i, "category_id": k, "bbox": [24 * k, 0, 24, 20]})
+        picture.save(out / f"{i}.png")
+        whole["images"].append({"id": i, "file_name": f"{i}.png", "width": 72, "height": 20})
+    (out / "instances.json").write_text(json.dumps(whole))
+    return f"boxes:{out}"
+
+
+@pytest.mark.parametrize("pack", [to_parquet, *(pytest.param(pack, marks=pytest.mark.slow) for pack in (to_shards, to_boxes))])
 def test_a_source_goes_through_the_six_steps(leaves: Path, tmp_path: Path, pack: Callable[[Path, Path], str]) -> None:
     source = pack(leaves, tmp_path / "packed")
     before = {file: file.stat().st_mtime_ns for file in (tmp_path / "packed").rglob("*")}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ import typer
 
 from beholder.base import recipe as recipes
 from beholder.base.errors import DataError, UsageError
-from beholder.cli.options import Json, Model, Out, Part, Policy, RecipeName, Seed, Set, Source, Trust
+from beholder.cli.options import AllowDownload, Json, Model, Out, Part, Policy, RecipeName, Seed, Set, Source, Trust
 from beholder.cli.show import json_line, pairs, say, table
 
 app = typer.Typer(
@@ -63,12 +64,13 @@ def audit(
         list[str] | None, typer.Option(metavar="NAME", help="Only this check; repeatable. Default: all.", show_default=False)
     ] = None,
     seed: Seed = None,
+    allow_download: AllowDownload = False,
     json: Json = False,
 ) -> None:
     """Look for what is wrong with the pictures and labels of SOURCE, and write audit.csv."""
     from beholder.study.examine import audit
 
-    findings = audit(source, checks=check, seed=seed or 0)
+    findings = audit(source, checks=check, seed=seed or 0, allow_download=allow_download)
     findings.save(out)
     if json:
         say(json_line({**findings.json(), "audit": str(out)}))
@@ -98,6 +100,7 @@ def train(
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run that --out left unfinished.")] = False,
     profile: Annotated[bool, typer.Option("--profile", help="Say where the time went, and show it in the report.")] = False,
+    allow_download: AllowDownload = False,
     json: Json = False,
 ) -> None:
     """Train on SOURCE, test once, and write a bundle with a report."""
@@ -105,7 +108,9 @@ def train(
     target = _target(source, out)
     from beholder.study.steps import steps
 
-    outcome = steps(source, recipe=asked, out=target, resume=resume, profile=profile, began=context.obj)
+    outcome = steps(
+        source, recipe=asked, out=target, resume=resume, profile=profile, began=context.obj, allow_download=allow_download
+    )
     say(json_line(outcome.json()) if json else outcome)
 
 
@@ -122,6 +127,7 @@ def tune(
     seed: Seed = None,
     set_: Set = None,
     resume: Annotated[bool, typer.Option(help="Continue an earlier search of the same source.")] = True,
+    allow_download: AllowDownload = False,
     json: Json = False,
 ) -> None:
     """Search for a better recipe, then train and test the winner."""
@@ -129,7 +135,9 @@ def tune(
     target = _target(source, out)
     from beholder.study.tune import tune
 
-    tuning = tune(source, recipe=asked, minutes=minutes, trials=trials, out=target, resume=resume)
+    tuning = tune(
+        source, recipe=asked, minutes=minutes, trials=trials, out=target, resume=resume, allow_download=allow_download
+    )
     if json:
         say(json_line(tuning.json()))
     else:
@@ -145,6 +153,7 @@ def evaluate(
     part: Annotated[Part, typer.Option(help="Which pictures of the source.")] = Part.TEST,
     report: Annotated[Path | None, typer.Option(help="Write an HTML report here.", show_default=False)] = None,
     trust: Trust = False,
+    allow_download: AllowDownload = False,
     json: Json = False,
 ) -> None:
     """Score a bundle on SOURCE, each figure with its interval and n."""
@@ -152,7 +161,7 @@ def evaluate(
     from beholder.use.evaluate import evaluate
 
     bundle = load(model, trust=trust)
-    evaluation = evaluate(bundle, source, part=part.value)
+    evaluation = evaluate(bundle, source, part=part.value, allow_download=allow_download)
     say(json_line(evaluation.json()) if json else evaluation)
     if report is not None:
         from beholder.use.report import report as write_report
@@ -229,15 +238,30 @@ def _target(source: str, out: Path | None) -> Path:
             hint="name a folder, a table or an archive of pictures; . is the current folder",
         )
     if out is None:
-        name = source.rpartition(":")[2] if source.startswith(("hf:", "torchvision:")) else Path(source).resolve().name
-        stem = name
-        for suffix in (".zip", ".gz", ".xz", ".bz2", ".tar", ".tgz", ".csv", ".tsv", ".npz", ".parquet"):
-            stem = stem.removesuffix(suffix)
-        out = Path(f"{stem or 'model'}.beholder")
+        out = Path(f"{_stem(source) or 'model'}.beholder")
+    source = source if Path(source).exists() else source.removeprefix("boxes:")
     if Path(source).is_dir() and Path(source).resolve() in out.resolve().parents:
         hint = "choose a place outside with --out"
         raise UsageError(f"{out} would lie inside the source folder {source}", code="inside-source", hint=hint)
     return out
+
+
+def _stem(source: str) -> str:
+    """Return what a bundle of a source is called: the last name in it, without its ending, a query, or what stands for several.
+
+    >>> _stem("hf:someone/pets"), _stem("https://x.org/set.tar.gz?a=1"), _stem("boxes:cells.csv"), _stem("s/set-{00..12}.tar")
+    ('pets', 'set', 'cells', 'set')
+    """
+    path = Path(source)
+    if path.exists():
+        name = path.resolve().name
+    else:
+        plain = re.sub(r"^(boxes:)?(hf:|torchvision:)?", "", source).partition("?")[0].partition("@")[0]
+        name = re.sub(r"[-_.]?[{*].*", "", Path(plain).resolve().name)
+        name = name.replace(":", "-")
+    for suffix in (".zip", ".gz", ".xz", ".bz2", ".tar", ".tgz", ".csv", ".tsv", ".npz", ".parquet", ".json"):
+        name = name.removesuffix(suffix)
+    return name
 
 
 def _each(paths: list[str]) -> Iterator[str]:

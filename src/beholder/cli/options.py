@@ -32,7 +32,8 @@ Source = Annotated[
         metavar="SOURCE",
         help="Pictures with labels: a folder of class folders, a folder with train/valid/test inside, "
         "a CSV, TSV or Parquet with path,label, a zip or tar of these, Parquet with pictures inside, "
-        "WebDataset shards, or an .npz with x and y. docs/SOURCES.md describes each.",
+        "WebDataset shards, COCO or Pascal VOC (boxes:SOURCE for a picture a box), an .npz with x and y, torchvision:NAME, "
+        "hf:NAME, or https://… of a zip or tar. docs/SOURCES.md describes each.",
         show_default=False,
     ),
 ]
@@ -42,6 +43,9 @@ Out = Annotated[
     typer.Option(
         help="Where to write the bundle. Default: the source's name + .beholder, in the current folder.", show_default=False
     ),
+]
+AllowDownload = Annotated[
+    bool, typer.Option("--allow-download", help="Fetch SOURCE if it is not on this machine: https:, hf: and torchvision:.")
 ]
 Seed = Annotated[int | None, typer.Option(help="Seed of the split, the weights and the augmentation.", show_default=False)]
 RecipeName = Annotated[str, typer.Option("--recipe", help="quick, careful, tutorial, or the path of a TOML file.")]

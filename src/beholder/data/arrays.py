@@ -23,16 +23,19 @@ Set = tuple[npt.NDArray[np.uint8], npt.NDArray[Any]]
 _CHUNK = 256
 
 
-def arrays(source: str | Path | tuple[Any, Any], *, size: int = 0, seed: int = 0) -> tuple[Set, Set]:
+def arrays(
+    source: str | Path | tuple[Any, Any], *, size: int = 0, seed: int = 0, allow_download: bool = False
+) -> tuple[Set, Set]:
     """Return ((x_train, y_train), (x_test, y_test)), decoded.
 
     x: uint8 (N, H, W) where the pictures are grey, else (N, H, W, 3); y: int64 (N,), or uint8 (N, K) for a multi-label source
     size: pixels of both sides; 0: chosen from the pictures. The source's own test part is used if it has one (train is then all
     the rest), else 15 % of each class. Pictures that cannot be read are left out with a warning.
+    allow_download: fetch a source that is not on this machine
 
     >>> ((x_train, y_train), (x_test, y_test)) = arrays("fashion-mnist.zip")  # doctest: +SKIP
     """
-    pictures = scan(source)
+    pictures = scan(source, allow_download=allow_download)
     policy, reason = choose_policy(survey(pictures, seed=seed), DataRecipe(size=size))
     events.note(reason)
     held = pictures.parts == PARTS.index("test")

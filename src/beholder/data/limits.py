@@ -16,6 +16,7 @@ class Limits:
     members: files in one archive or folder
     total:   bytes of an archive once unpacked
     ratio:   unpacked over packed bytes of an archive that unpacks to more than 256 MiB
+    download: bytes of a source that is fetched from the network
     """
 
     pixels: int = 100_000_000
@@ -25,6 +26,7 @@ class Limits:
     members: int = 2_000_000
     total: int = 128 << 30
     ratio: float = 200.0
+    download: int = 32 << 30
 
 
 LIMITS = Limits()

@@ -15,11 +15,18 @@ from beholder.data.facts import facts
 from beholder.data.sources import scan
 
 
-def audit(source: str | Path | tuple[Any, Any] | Pictures, *, checks: Sequence[str] | None = None, seed: int = 0) -> Findings:
+def audit(
+    source: str | Path | tuple[Any, Any] | Pictures,
+    *,
+    checks: Sequence[str] | None = None,
+    seed: int = 0,
+    allow_download: bool = False,
+) -> Findings:
     """Return what is wrong with the pictures and labels of a source.
 
     source: what `scan` takes, or Pictures; checks: their names, all by default; seed: of the folds and the nets trained in them
+    allow_download: fetch a source that is not on this machine
     Nothing of the source is changed. Raises what `scan` raises, and `UsageError` for a check that there is none of.
     """
-    pictures = digested(source if isinstance(source, Pictures) else scan(source))
+    pictures = digested(source if isinstance(source, Pictures) else scan(source, allow_download=allow_download))
     return run_checks(Evidence(pictures, facts(pictures)), names=checks)

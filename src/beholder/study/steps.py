@@ -86,19 +86,22 @@ def steps(
     resume: bool = False,
     profile: bool = False,
     began: float | None = None,
+    allow_download: bool = False,
 ) -> Outcome:
     """Take `source` through the six steps: preprocess, build, initialise, train, validate, test.
 
     source: what `scan` takes, or Pictures. With `out` the bundle, its scores and report.html are saved there.
     profile: measure where the time goes, say it, and show it in the report
     began: `time.monotonic()` from which the time counts; default now
+    allow_download: fetch a source that is not on this machine
     The test part is read once, at the end. Raises what `scan`, `split`, `train` and `evaluate` raise.
     """
     began = time.monotonic() if began is None else began
     if out is not None:
         check_place(out)
     with terminating(), recorded(began=began) if profile else nullcontext():
-        return train_and_test(preprocess(source, recipe), recipe, out=out, resume=resume, began=began)
+        parts = preprocess(source, recipe, allow_download=allow_download)
+        return train_and_test(parts, recipe, out=out, resume=resume, began=began)
 
 
 def train_and_test(
@@ -150,11 +153,11 @@ def _untested(out: Path, parts: Parts, recipe: Recipe) -> Bundle | None:
     return bundle
 
 
-def preprocess(source: str | Path | tuple[Any, Any] | Pictures, recipe: Recipe) -> Mended:
+def preprocess(source: str | Path | tuple[Any, Any] | Pictures, recipe: Recipe, *, allow_download: bool = False) -> Mended:
     """Return the three parts of a source: read, fingerprinted, examined and split."""
     events.step(1, "data preprocessing", str(source) if isinstance(source, (str, Path)) else "pictures in memory")
     with span("decode"):
-        pictures = source if isinstance(source, Pictures) else scan(source)
+        pictures = source if isinstance(source, Pictures) else scan(source, allow_download=allow_download)
     for note in pictures.notes:
         events.note(note)
     with span("decode"):

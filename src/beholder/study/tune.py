@@ -60,10 +60,12 @@ def tune(
     trials: int = 0,
     out: Path | None = None,
     resume: bool = True,
+    allow_download: bool = False,
 ) -> Tuning:
     """Search learning rate, weight decay, augmentation strength and width for `minutes`, then train and test the winner.
 
     source: what `scan` takes, or Pictures; trials: stop the search after so many (0: as many as the minutes allow).
+    allow_download: fetch a source that is not on this machine
     With `out` = M.beholder the trials are kept in M.tune.sqlite, from which a later call goes on unless `resume` is False.
     Raises `UsageError` for minutes that are not above 0, and what `train` raises.
     """
@@ -73,7 +75,7 @@ def tune(
     asked = recipe if isinstance(recipe, Recipe) else load(recipe)
     if out is not None:
         check_place(out)
-    found = preprocess(source, asked)
+    found = preprocess(source, asked, allow_download=allow_download)
     parts = found.parts
     prepared = prepare(parts, asked)
     around = {**prepared.plan.json(), "width": prepared.recipe.net.width}

@@ -64,10 +64,13 @@ class Evaluation:
         return "\n".join([str(self.scores), *self.notes])
 
 
-def evaluate(bundle: Bundle, source: str | Path | tuple[Any, Any] | Pictures, *, part: str = "test") -> Evaluation:
+def evaluate(
+    bundle: Bundle, source: str | Path | tuple[Any, Any] | Pictures, *, part: str = "test", allow_download: bool = False
+) -> Evaluation:
     """Score `bundle` on `source`, and count the reading if it is of the test part.
 
     source: Pictures (all of them are scored), or what `scan` takes: there `part` says which (train | valid | test | all).
+    allow_download: fetch a source that is not on this machine
     Which part a picture is in, the bundle's own split says, then the source's; pictures that neither knows count as test.
     Raises `UsageError` for an unknown part, `DataError` when nothing is left to score or the classes do not fit.
     """
@@ -75,7 +78,7 @@ def evaluate(bundle: Bundle, source: str | Path | tuple[Any, Any] | Pictures, *,
     if part not in (*PARTS, "all"):
         raise UsageError(f"there is no part '{part}'", code="unknown-part", hint=did_you_mean(part, (*PARTS, "all")))
     given = isinstance(source, Pictures)
-    pictures = digested(source if isinstance(source, Pictures) else scan(source))
+    pictures = digested(source if isinstance(source, Pictures) else scan(source, allow_download=allow_download))
     notes: list[str] = []
     known = _parts_of(bundle, pictures)
     if not given:

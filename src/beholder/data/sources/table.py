@@ -92,6 +92,11 @@ def parse(data: bytes, name: str, *, where: str) -> list[Row]:
 
     Raises `DataError` (bad-encoding, bad-table, no-path-column, no-label-column, bad-split).
     """
+    return parsed(cells(data, name, where=where), where=where)
+
+
+def cells(data: bytes, name: str, *, where: str) -> list[list[str]]:
+    """Return the lines of a CSV or TSV as cells, empty lines left out. Raises `DataError` (bad-encoding, bad-table)."""
     try:
         text = data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
     except UnicodeDecodeError as error:
@@ -99,10 +104,9 @@ def parse(data: bytes, name: str, *, where: str) -> list[Row]:
     head = text.partition("\n")[0]
     delimiter = "\t" if ending(name) == "tsv" or ("\t" in head and "," not in head) else ","
     try:
-        lines = [cells for cells in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=False) if any(cells)]
+        return [line for line in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=False) if any(line)]
     except csv.Error as error:
         raise DataError(f"{where} is not a table: {error}", code="bad-table", hint="see the line that it names") from error
-    return parsed(lines, where=where)
 
 
 def parsed(lines: Sequence[Sequence[str]], *, where: str) -> list[Row]:
