@@ -21,6 +21,7 @@ from beholder.base.files import cache_folder, sha256, write_atomic
 from beholder.base.records import Pictures
 from beholder.data import image
 from beholder.data.image.apart import decoders
+from beholder.data.image.refusal import PASSING
 from beholder.data.limits import LIMITS, Limits
 
 SIDE = 512
@@ -86,7 +87,7 @@ def facts(pictures: Pictures, *, root: str | Path | None = None, limits: Limits 
         rows[i] = row
         rows[i]["digest"] = pictures.digests[i]
     if todo:
-        _remember(path, rows)
+        _remember(path, rows[~np.isin(rows["error"], [code.encode() for code in PASSING])])
     return rows
 
 
