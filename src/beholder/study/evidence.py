@@ -62,17 +62,24 @@ class Backbone:
 
 
 def gathered(
-    pictures: Pictures, facts: npt.NDArray[np.void], recipe: Recipe, *, names: Sequence[str], minutes: float
+    pictures: Pictures,
+    facts: npt.NDArray[np.void],
+    recipe: Recipe,
+    *,
+    names: Sequence[str],
+    minutes: float,
+    from_scratch: bool = True,
 ) -> Evidence:
     """Return the evidence for the checks `names`, with features and probabilities where any of them needs a net.
 
     pictures: with digests; facts: (N,); minutes: about what the nets may take (0: as long as they need)
+    from_scratch: train nets in folds where no pretrained one is at hand
     """
     evidence = Evidence(pictures, facts)
-    needed = {need for name in names for need in CHECKS.load(name).needs}
+    needed = {need for name in names for need in CHECKS.load(name).needs} & {"features", "probabilities"}
     rows = np.flatnonzero(evidence.readable)
     backbone = at_hand(recipe.net) if needed else None
-    if not needed or len(rows) < (LEAST if backbone else MANY):
+    if not needed or len(rows) < (LEAST if backbone else MANY) or not (backbone or from_scratch):
         return evidence
     some, bare = pictures.take(rows), facts[rows]
     looked = survey(some)

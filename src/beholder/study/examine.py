@@ -44,7 +44,23 @@ def audit(
     return examined(pictures, asked, checks=checks, minutes=minutes)
 
 
-def examined(pictures: Pictures, recipe: Recipe, *, checks: Sequence[str] | None = None, minutes: float = MINUTES) -> Findings:
-    """Return what the checks find in pictures with digests, with the net, the weights and the seed of `recipe`."""
+def examined(
+    pictures: Pictures,
+    recipe: Recipe,
+    *,
+    checks: Sequence[str] | None = None,
+    minutes: float = MINUTES,
+    from_scratch: bool = True,
+) -> Findings:
+    """Return what the checks find in pictures with digests, with the net, the weights and the seed of `recipe`.
+
+    from_scratch: train nets in folds where no pretrained one is at hand, rather than leave those checks out, with a note
+    """
     names = CHECKS.names() if checks is None else list(checks)
-    return run_checks(gathered(pictures, facts(pictures), recipe, names=names, minutes=minutes), names=names)
+    evidence = gathered(pictures, facts(pictures), recipe, names=names, minutes=minutes, from_scratch=from_scratch)
+    return run_checks(evidence, names=names)
+
+
+def with_nets() -> tuple[str, ...]:
+    """Return the names of the checks that need what a net says of the pictures."""
+    return tuple(name for name in CHECKS.names() if {"features", "probabilities"} & set(CHECKS.load(name).needs))

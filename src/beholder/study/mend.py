@@ -12,12 +12,15 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+
 from beholder.base import events
 from beholder.base.recipe import Recipe
 from beholder.base.records import Finding, Parts, Pictures
 from beholder.data.audit import Findings, applied
+from beholder.data.checks import CHECKS
 from beholder.data.split import split
-from beholder.study.examine import audit
+from beholder.study.examine import MINUTES, examined, with_nets
 
 ALWAYS = ("conflict", "leak")
 """Checks whose suggestions are followed in every part and under every policy but off."""
@@ -52,9 +55,10 @@ def mended(pictures: Pictures, recipe: Recipe) -> Mended:
     policy = recipe.data.audit
     if policy == "off":
         return Mended(_split(pictures, recipe))
-    findings = audit(pictures, seed=recipe.seed)
+    findings = examined(pictures, recipe, checks=[name for name in CHECKS.names() if name not in with_nets()])
     first = _decisions(findings.rows, ALWAYS)
     parts = _split(applied(pictures, first), recipe)
+    findings = _joined(findings, _judged(pictures, parts, recipe))
     done = dict(first)
     if policy == "fix":
         others = {key: what for key, what in findings.decisions.items() if key not in first}
@@ -65,6 +69,22 @@ def mended(pictures: Pictures, recipe: Recipe) -> Mended:
         done |= second
     _tell(findings, done, policy)
     return Mended(parts, findings, done)
+
+
+def _judged(pictures: Pictures, parts: Parts, recipe: Recipe) -> Findings:
+    """Return what nets find among the pictures outside the test part, which they must not learn from.
+
+    Nets are trained for it only where the findings are acted on; in at most a quarter of the minutes of the whole run.
+    """
+    held = set(parts.test.keys)
+    rest = pictures.take(np.array([row for row, key in enumerate(pictures.keys) if key not in held], np.int64))
+    minutes = min(MINUTES, recipe.train.minutes / 4) if recipe.train.minutes else MINUTES
+    return examined(rest, recipe, checks=with_nets(), minutes=minutes, from_scratch=recipe.data.audit == "fix")
+
+
+def _joined(findings: Findings, others: Findings) -> Findings:
+    looked = findings.looked | others.looked
+    return replace(findings, rows=findings.rows + others.rows, looked=looked, notes=findings.notes + others.notes)
 
 
 def _split(pictures: Pictures, recipe: Recipe) -> Parts:
