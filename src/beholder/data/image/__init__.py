@@ -9,8 +9,9 @@ Resizing is bilinear with antialiasing (the filter's support grows with the redu
 The reference is Pillow. Two things are done by others, faster: an ordinary JPEG is decoded by simplejpeg (libjpeg-turbo), to
 the same pixels, and colour is resized by torch, to pixels that differ from Pillow's by two levels of 255 at most (one for each
 of the two passes that round) and by 0.02 on average. Which road a file takes depends on nothing but the file, and what
-simplejpeg refuses, be it a mere warning, Pillow judges. No picture is decoded at reduced size (libjpeg's scaling): that would
-be another filter, and other pixels. HEIF and DICOM are read through the extras `heif` and `dicom` (`heif.py`, `dicom.py`).
+simplejpeg refuses, be it a mere warning, Pillow judges, except a warning that pixels are wrong. No picture is decoded at
+reduced size (libjpeg's scaling): that would be another filter, and other pixels. HEIF and DICOM are read by extras, `heif` and
+`dicom` (`heif.py`, `dicom.py`).
 
 What could harm the run is decoded apart, in a child process (`apart.py`), to the same pixels: all but plain JPEG, PNG, GIF, BMP
 and PPM of sensible size (`kinds.ordinary`). There a crash, more than `Limits.memory` or more than `Limits.seconds` costs one

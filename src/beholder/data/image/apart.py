@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import atexit
 import json
+import math
 import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -95,13 +97,17 @@ def running() -> int:
 
 
 class _Child:
-    """One child process and why it was ended, if it was: too-slow or interrupted."""
+    """One child process.
 
-    def __init__(self, stop: threading.Event | None) -> None:
+    ended: why it was ended, if it was: too-slow or interrupted; due: when it is to be, monotonic; stop: whose event gives it up
+    """
+
+    def __init__(self) -> None:
         path = [str(Path(__file__).parents[3]), *sys.path]
         command = [sys.executable, "-I", "-c", _START + PROGRAM, json.dumps(path)]
         self.ended = ""
-        self.stop = stop
+        self.due = 0.0
+        self.stop: threading.Event | None = None
         try:
             self.process = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
@@ -127,22 +133,15 @@ class _Child:
                 pipe.close()
         return status
 
-    def ask(self, question: dict[str, Any], data: bytes, seconds: float) -> tuple[dict[str, Any], bytearray]:
+    def ask(self, question: dict[str, Any], data: bytes) -> tuple[dict[str, Any], bytearray]:
         """Return the answer. Raises `EOFError` or `OSError` when the child dies of it."""
-        timer = threading.Timer(seconds, self.end, ["too-slow"])
-        timer.daemon = True
-        timer.start()
-        try:
-            assert self.process.stdin is not None
-            text = json.dumps(question).encode()
-            self.process.stdin.write(HEAD.pack(len(text), len(data)) + text)
-            self.process.stdin.write(data)
-            self.process.stdin.flush()
-            length, size = HEAD.unpack(self._read(HEAD.size))
-            return json.loads(self._read(length)), self._read(size)
-        finally:
-            timer.cancel()
-            timer.join()  # it may be striking at this moment
+        assert self.process.stdin is not None
+        text = json.dumps(question).encode()
+        self.process.stdin.write(HEAD.pack(len(text), len(data)) + text)
+        self.process.stdin.write(data)
+        self.process.stdin.flush()
+        length, size = HEAD.unpack(self._read(HEAD.size))
+        return json.loads(self._read(length)), self._read(size)
 
     def _read(self, size: int) -> bytearray:
         assert self.process.stdout is not None
@@ -157,22 +156,30 @@ class _Child:
 
 
 class _Children:
-    """The children of this process, idle or busy. A forked process begins anew: pipes cannot be shared."""
+    """The children of this process, idle or busy, and a thread that ends those that take too long."""
 
     def __init__(self) -> None:
-        self.lock = threading.Lock()
         self.local = threading.local()
+        self.known = False
+        self._anew()
+
+    def _anew(self) -> None:
+        """Begin without children. A forked process does: pipes and threads cannot be shared."""
+        self.lock = threading.Lock()
+        self.changed = threading.Condition(self.lock)
+        self.wakes = math.inf
+        self.watcher: threading.Thread | None = None
+        self.parents = getattr(self, "idle", [])  # kept, or Popen would complain that they still run
         self.idle: list[_Child] = []
         self.busy: set[_Child] = set()
-        self.owner = 0
 
     def ask(self, question: dict[str, Any], data: bytes) -> tuple[dict[str, Any], bytearray]:
         """Return a child's answer; a second one is asked where the first dies, which may not have been the picture's fault."""
         seconds, status = question["limits"]["seconds"], 0
         for _ in range(2):
-            child = self._taken()
+            child = self._taken(seconds)
             try:
-                said, payload = child.ask(question, data, seconds)
+                said, payload = child.ask(question, data)
             except (OSError, EOFError):
                 status = self._lost(child)
                 if child.ended:
@@ -195,36 +202,51 @@ class _Children:
 
     def close(self) -> None:
         """End all children of this process."""
-        if self.owner == os.getpid():
-            with self.lock:
-                children = [*self.idle, *self.busy]
-                self.idle.clear()
-            for child in children:
-                child.close()
+        with self.lock:
+            children = [*self.idle, *self.busy]
+            self.idle.clear()
+        for child in children:
+            child.close()
 
-    def _taken(self) -> _Child:
+    def _taken(self, seconds: float) -> _Child:
         stop = getattr(self.local, "stop", None)
         if stop is not None and stop.is_set():
             raise _dead("interrupted", 0, 0)
         with self.lock:
-            self._begin()
-            while self.idle:
-                child = self.idle.pop()
-                if child.process.poll() is None:
-                    child.stop = stop
-                    self.busy.add(child)
-                    return child
-                child.close()
-            child = _Child(stop)
+            child = self._living()
+            child.stop, child.due = stop, time.monotonic() + seconds
             self.busy.add(child)
+            if self.watcher is None:
+                self.watcher = threading.Thread(target=self._watch, name="beholder-watch", daemon=True)
+                self.watcher.start()
+            elif child.due < self.wakes:
+                self.changed.notify()
             return child
 
-    def _begin(self) -> None:
-        if self.owner != os.getpid():
-            if self.owner == 0:
-                atexit.register(self.close)
-            self.owner = os.getpid()
-            self.idle, self.busy = [], set()
+    def _living(self) -> _Child:
+        """Return an idle child that lives, or a new one."""
+        while self.idle:
+            child = self.idle.pop()
+            if child.process.poll() is None:
+                return child
+            child.close()
+        if not self.known:
+            self.known = True
+            atexit.register(self.close)
+            if hasattr(os, "register_at_fork"):
+                os.register_at_fork(after_in_child=self._anew)
+        return _Child()
+
+    def _watch(self) -> None:
+        """End children that are overdue; asleep until the first of them may be."""
+        with self.lock:
+            while True:
+                now = time.monotonic()
+                for child in self.busy:
+                    if child.due <= now:
+                        child.end("too-slow")
+                self.wakes = min((child.due for child in self.busy if not child.ended), default=math.inf)
+                self.changed.wait(None if self.wakes == math.inf else self.wakes - now)
 
     def _back(self, child: _Child) -> None:
         with self.lock:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+
+from beholder.data.image.refusal import bad
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -25,15 +28,24 @@ class Frame(NamedTuple):
 
 
 def pixels_of(data: bytes, components: int) -> Pixels | None:
-    """Return the pixels of an ordinary JPEG as stored, (H, W) or (H, W, 3); None where simplejpeg refuses it."""
+    """Return the pixels of an ordinary JPEG as stored, (H, W) or (H, W, 3); None where simplejpeg refuses it.
+
+    Raises `PictureError` (damaged) where the decoder met bits that mean nothing: what follows them is noise or grey, which
+    Pillow passes on without a word.
+    """
     from simplejpeg import decode_jpeg
 
     try:
         pixels: Pixels = decode_jpeg(data, "RGB" if components == 3 else "GRAY")
-    except ValueError:
+    except ValueError as error:
+        if _LOST.search(str(error)):
+            raise bad("damaged", str(error)) from error
         return None
     return pixels if components == 3 else pixels[:, :, 0]
 
+
+_LOST = re.compile(r"bad Huffman code|premature end of data segment|found marker 0x\w+ instead of RST")
+"""Warnings of libjpeg after which pixels are wrong; others, of odd metadata or bytes too many, leave them as they were."""
 
 _TABLES = frozenset({0xC4, 0xDB, 0xDD, 0xE0, 0xFE})
 """Segments of a JPEG that say nothing of how its pixels are meant: tables, restart interval, JFIF, comment."""
