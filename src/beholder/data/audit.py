@@ -146,7 +146,7 @@ def _findings(name: str, check: Check, marks: Marks, limit: float, pictures: Pic
     hits = np.flatnonzero(np.nan_to_num(marks.scores, nan=-1.0) >= limit)
     found = []
     for row in hits[np.argsort(-marks.scores[hits], kind="stable")].tolist():
-        suggestion, verdict = check.suggestion, marks.words.get(row, check.sentence)
+        suggestion, verdict = marks.suggest.get(row, check.suggestion), marks.words.get(row, check.sentence)
         if suggestion == "relabel":
             better = -1 if marks.relabel is None else int(marks.relabel[row])
             suggestion = f"relabel:{pictures.classes[better]}" if better >= 0 else "keep"
