@@ -143,6 +143,36 @@ def test_demo_writes_where_it_is_told(stand_in: Any, capsys: Any, tmp_path: Path
     assert json.loads(capsys.readouterr().out) == {"net": "cnn"}
 
 
+def test_audit_keeps_a_persons_decisions(leaves: Path, tmp_path: Path, capsys: Any) -> None:
+    out = tmp_path / "audit.csv"
+    assert run(["audit", str(leaves), "--check", "dark", "--out", str(out), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["audit"] == str(out)
+    with out.open("a") as file:
+        file.write("rust/00.png,dark,1,,keep,,drop\n")
+    assert run(["audit", str(leaves), "--check", "uniform", "--out", str(out)]) == 0
+    assert out.read_text().splitlines()[-1] == "rust/00.png,review,1.0000,decided by a person,keep,,drop"
+    assert run(["clean", str(leaves), "--apply", str(out), "--out", str(tmp_path / "clean"), "--json"]) == 0
+    said = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (said["pictures"], said["dropped"], said["classes"]["rust"]) == (35, 1, 11)
+    assert run(["clean", str(leaves), "--apply", str(out), "--out", str(tmp_path / "clean")]) == 2
+    assert "is there already\n\nhint: " in capsys.readouterr().err
+
+
+def test_the_review_opens_a_browser_only_where_there_is_a_screen(stand_in: Any, capsys: Any, monkeypatch: Any) -> None:
+    calls = stand_in("beholder.study.review:review", Stub({"decided": 3}))
+    monkeypatch.setattr("beholder.study.review", sys.modules["beholder.study.review"], raising=False)
+    assert run(["audit", "leaves", "--web", "--port", "8080", "--check", "dark", "--json"]) == 0
+    assert calls[0][0] == ("leaves", Path("audit.csv"))
+    assert calls[0][1] == {"checks": ["dark"], "seed": 0, "port": 8080, "allow_download": False, "ready": None}
+    assert json.loads(capsys.readouterr().out) == {"decided": 3}
+    monkeypatch.setattr("beholder.cli.commands._has_screen", lambda: True)
+    assert run(["audit", "leaves", "--web"]) == 0
+    assert calls[1][1]["ready"] is not None
+    assert run(["audit", "leaves", "--web", "--no-open"]) == 0
+    assert calls[2][1]["ready"] is None
+    assert capsys.readouterr().out == "in words\nin words\n"
+
+
 def test_tune_prints_a_table_of_trials(stand_in: Any, capsys: Any, tmp_path: Path) -> None:
     calls = stand_in("beholder.study.tune:tune", Stub({}))
     assert run(["tune", "x", "--minutes", "3", "--trials", "4", "--no-resume", "--out", str(tmp_path / "m")]) == 0

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from beholder.bundle.bundle import load as load
     from beholder.data.arrays import arrays as arrays
     from beholder.data.audit import Findings as Findings
+    from beholder.data.clean import clean as clean
     from beholder.data.sources import scan as scan
     from beholder.data.split import split as split
     from beholder.learn.train import train as train
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 _WHERE = {
     "scan": "beholder.data.sources:scan",
     "audit": "beholder.study.examine:audit",
+    "clean": "beholder.data.clean:clean",
     "split": "beholder.data.split:split",
     "arrays": "beholder.data.arrays:arrays",
     "train": "beholder.learn.train:train",
@@ -72,6 +74,7 @@ _WHERE = {
 __all__ = [  # noqa: RUF022  (verbs in the order of the steps, then nouns, then errors)
     "scan",
     "audit",
+    "clean",
     "split",
     "arrays",
     "train",

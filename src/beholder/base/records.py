@@ -135,6 +135,7 @@ class Finding:
     verdict:    a sentence for a person
     suggestion: keep | drop | relabel:CLASS
     other:      the key of the picture that it is a twin of, or ""
+    decided:    what a person decided about the picture, in the words of `suggestion`; "" = nothing yet
     """
 
     picture: str
@@ -143,6 +144,7 @@ class Finding:
     verdict: str
     suggestion: str = "keep"
     other: str = ""
+    decided: str = ""
 
 
 @dataclass(frozen=True)

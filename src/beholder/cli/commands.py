@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import os
 import re
 import sys
 from collections.abc import Iterator
@@ -63,15 +64,24 @@ def audit(
     check: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="Only this check; repeatable. Default: all.", show_default=False)
     ] = None,
+    web: Annotated[bool, typer.Option("--web", help="Open a page to decide about the findings; goes on with --out.")] = False,
+    port: Annotated[int, typer.Option(help="With --web: the port on this machine; 0: any that is free.", min=0, max=65535)] = 0,
+    browser: Annotated[bool, typer.Option("--open/--no-open", help="With --web: open it in the browser.")] = True,
     seed: Seed = None,
     allow_download: AllowDownload = False,
     json: Json = False,
 ) -> None:
-    """Look for what is wrong with the pictures and labels of SOURCE, and write audit.csv."""
-    from beholder.study.examine import audit
+    """Find what is wrong with pictures and labels; write audit.csv."""
+    from beholder.study import review
 
-    findings = audit(source, checks=check, seed=seed or 0, allow_download=allow_download)
-    findings.save(out)
+    if web:
+        opening = _open if browser and _has_screen() else None
+        reviewed = review.review(
+            source, out, checks=check, seed=seed or 0, port=port, allow_download=allow_download, ready=opening
+        )
+        say(json_line(reviewed.json()) if json else reviewed)
+        return
+    findings = review.audited(source, out, checks=check, seed=seed or 0, allow_download=allow_download)
     if json:
         say(json_line({**findings.json(), "audit": str(out)}))
     else:
@@ -79,6 +89,22 @@ def audit(
         for note in findings.notes:
             say(note)
         say(f"{len(findings)} findings in {out}")
+
+
+@app.command()
+def clean(
+    source: Source,
+    *,
+    apply: Annotated[Path, typer.Option(help="The audit.csv whose decisions are followed.")] = Path("audit.csv"),
+    out: Annotated[Path, typer.Option(help="The new folder to write, or a table of what stays: NAME.csv.", show_default=False)],
+    allow_download: AllowDownload = False,
+    json: Json = False,
+) -> None:
+    """Write a copy of SOURCE, or a table of it, as was decided."""
+    from beholder.data.clean import clean
+
+    cleaned = clean(source, apply=apply, out=out, allow_download=allow_download)
+    say(json_line(cleaned.json()) if json else cleaned)
 
 
 @app.command()
@@ -222,6 +248,19 @@ def info(*, json: Json = False) -> None:
         say(json_line(facts))
     else:
         pairs(facts)
+
+
+def _has_screen() -> bool:
+    """Return True where a browser that is opened here would be seen: at a terminal of a machine with a display."""
+    if not sys.stderr.isatty():
+        return False
+    return not sys.platform.startswith("linux") or any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))
+
+
+def _open(address: str) -> None:
+    import webbrowser
+
+    webbrowser.open(address)
 
 
 def _recipe(name: str, assignments: list[str] | None, **changes: object) -> recipes.Recipe:

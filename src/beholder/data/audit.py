@@ -1,6 +1,8 @@
 """The audit: runs the checks whose evidence is at hand, and holds what they found as one table.
 
-audit.csv    picture,check,score,verdict,suggestion,other    one finding a line; suggestion: keep | drop | relabel:CLASS
+audit.csv    picture,check,score,verdict,suggestion,other,decided    one finding a line
+suggestion: keep | drop | relabel:CLASS
+decided: what a person decided about the picture, in the same words, or nothing. It wins over every suggestion.
 """
 
 from __future__ import annotations
@@ -21,8 +23,9 @@ from beholder.base.errors import DataError, UsageError
 from beholder.base.files import write_atomic
 from beholder.base.records import Finding, Pictures
 from beholder.data.checks import CHECKS, Check, Evidence, Marks
+from beholder.data.twins import Twins
 
-COLUMNS = ("picture", "check", "score", "verdict", "suggestion", "other")
+COLUMNS = ("picture", "check", "score", "verdict", "suggestion", "other", "decided")
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,24 +35,22 @@ class Findings:
     rows:   the findings
     looked: check → how many pictures it could judge
     notes:  what could not be checked, and why, in sentences
+    twins:  who is whose twin among the pictures, where that was looked for: `split` wants to know
     """
 
     pictures: Pictures
     rows: tuple[Finding, ...]
     looked: dict[str, int]
     notes: tuple[str, ...] = ()
+    twins: Twins | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
 
     @cached_property
     def decisions(self) -> dict[str, str]:
-        """Return picture → drop or relabel:CLASS, for each picture that a finding suggests it for; drop wins."""
-        found: dict[str, str] = {}
-        for row in self.rows:
-            if row.picture and row.suggestion != "keep" and found.get(row.picture) != "drop":
-                found[row.picture] = row.suggestion
-        return found
+        """Return picture → drop or relabel:CLASS, as `followed` does."""
+        return followed(self.rows)
 
     @property
     def drop(self) -> list[str]:
@@ -102,18 +103,38 @@ class Findings:
 
     def csv(self, *, done: Mapping[str, str] | None = None) -> str:
         """Return audit.csv as text; with `done` (picture → what was done), a last column says so."""
-        buffer = io.StringIO()
-        writer = csv.writer(buffer, lineterminator="\n")
-        writer.writerow([*COLUMNS, *(["done"] if done is not None else [])])
-        for row in self.rows:
-            cells = [row.picture, row.check, f"{row.score:.4f}", row.verdict, row.suggestion, row.other]
-            writer.writerow([*cells, *([done.get(row.picture, "")] if done is not None else [])])
-        return buffer.getvalue()
+        if done is None:
+            return ",".join(COLUMNS) + "\n" + "".join(line(row) for row in self.rows)
+        return ",".join((*COLUMNS, "done")) + "\n" + "".join(line(row, done.get(row.picture, "")) for row in self.rows)
 
     def save(self, path: str | Path) -> Path:
         """Write audit.csv, whole or not at all. Raises `MachineError`."""
         write_atomic(Path(path), self.csv().encode("utf-8", "surrogateescape"))
         return Path(path)
+
+
+def line(row: Finding, *more: str) -> str:
+    """Return the line of audit.csv that a finding is, with its end; more: cells of further columns."""
+    buffer = io.StringIO()
+    cells = [row.picture, row.check, f"{row.score:.4f}", row.verdict, row.suggestion, row.other, row.decided, *more]
+    odd = any("\r" in cell for cell in cells)
+    csv.writer(buffer, lineterminator="\n", quoting=csv.QUOTE_ALL if odd else csv.QUOTE_MINIMAL).writerow(cells)
+    return buffer.getvalue()
+
+
+def decided(rows: Iterable[Finding]) -> dict[str, str]:
+    """Return picture → keep, drop or relabel:CLASS, for each picture that a person has decided about."""
+    return {row.picture: row.decided for row in rows if row.picture and row.decided}
+
+
+def followed(rows: Iterable[Finding]) -> dict[str, str]:
+    """Return picture → drop or relabel:CLASS: what a person decided, or else what is suggested; drop wins."""
+    rows = list(rows)
+    found: dict[str, str] = {}
+    for row in rows:
+        if row.picture and row.suggestion != "keep" and found.get(row.picture) != "drop":
+            found[row.picture] = row.suggestion
+    return {key: what for key, what in {**found, **decided(rows)}.items() if what != "keep"}
 
 
 def audit(evidence: Evidence, *, names: Sequence[str] | None = None, limits: dict[str, float] | None = None) -> Findings:
@@ -139,7 +160,7 @@ def audit(evidence: Evidence, *, names: Sequence[str] | None = None, limits: dic
             looked[name] = int(np.count_nonzero(~np.isnan(answer.scores)))
             rows += _findings(name, check, answer, limit, evidence.pictures)
     notes = (f"not checked, for no features were computed: {', '.join(missing)}",) if missing else ()
-    return Findings(evidence.pictures, tuple(rows), looked, notes)
+    return Findings(evidence.pictures, tuple(rows), looked, notes, evidence.twins)
 
 
 def _findings(name: str, check: Check, marks: Marks, limit: float, pictures: Pictures) -> list[Finding]:
@@ -180,30 +201,35 @@ def read(path: str | Path) -> list[Finding]:
     """Return the findings in an audit.csv. Raises `UsageError` (path-missing) and `DataError` (bad-audit) naming the line."""
     path = Path(path)
     try:
-        text = path.read_bytes().decode("utf-8", "surrogateescape")
+        text = path.read_bytes().decode("utf-8", "surrogateescape").removeprefix("\ufeff")
     except OSError as error:
         raise UsageError(
             f"{path} cannot be read: {error.strerror}", code="path-missing", hint="beholder audit SOURCE writes it"
         ) from error
-    lines = csv.DictReader(io.StringIO(text))
-    absent = {"picture", "suggestion"} - set(lines.fieldnames or [])
+    lines = csv.DictReader(io.StringIO(text, newline=""))
+    try:
+        absent = {"picture", "suggestion"} - set(lines.fieldnames or [])
+        rows = list(lines)
+    except csv.Error as error:
+        raise DataError(f"{path} is not a table: {error}", code="bad-audit", hint="beholder audit SOURCE writes it") from error
     if absent:
         raise DataError(
             f"{path} has no column {' and no column '.join(sorted(absent))}",
             code="bad-audit",
             hint=f"its first line is {','.join(COLUMNS)}",
         )
-    return [_row(line, path, number) for number, line in enumerate(lines, start=2)]
+    return [_row(row, path, number) for number, row in enumerate(rows, start=2)]
 
 
 def _row(line: dict[str, str | None], path: Path, number: int) -> Finding:
-    suggestion = (line.get("suggestion") or "").strip()
-    if suggestion not in ("keep", "drop") and not (suggestion.startswith("relabel:") and len(suggestion) > 8):
-        raise DataError(
-            f"{path}, line {number}: the suggestion is '{suggestion}'",
-            code="bad-audit",
-            hint="it is keep, drop or relabel:CLASS",
-        )
+    suggestion, said = (line.get("suggestion") or "").strip(), (line.get("decided") or "").strip()
+    for column, what in (("suggestion", suggestion), ("decision", said or "keep")):
+        if what not in ("keep", "drop") and not (what.startswith("relabel:") and len(what) > 8):
+            raise DataError(
+                f"{path}, line {number}: the {column} is '{what}'",
+                code="bad-audit",
+                hint="it is keep, drop or relabel:CLASS" + (", or empty" if column == "decision" else ""),
+            )
     try:
         score = float(line.get("score") or 1.0)
     except ValueError:
@@ -211,4 +237,4 @@ def _row(line: dict[str, str | None], path: Path, number: int) -> Finding:
             f"{path}, line {number}: the score is '{line.get('score')}'", code="bad-audit", hint="it is a number in 0..1"
         ) from None
     texts = [line.get(name) or "" for name in ("picture", "check", "verdict", "other")]
-    return Finding(texts[0], texts[1], score, texts[2], suggestion, texts[3])
+    return Finding(texts[0], texts[1], score, texts[2], suggestion, texts[3], said)

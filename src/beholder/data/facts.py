@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -21,6 +20,8 @@ from beholder.base.errors import MachineError, PictureError
 from beholder.base.files import cache_folder, sha256, write_atomic
 from beholder.base.records import Pictures
 from beholder.data import image
+from beholder.data.image.apart import decoders
+from beholder.data.image.refusal import PASSING
 from beholder.data.likeness import LENGTH, perceptual
 from beholder.data.limits import LIMITS, Limits
 
@@ -87,7 +88,7 @@ def facts(pictures: Pictures, *, root: str | Path | None = None, limits: Limits 
         rows[i] = row
         rows[i]["digest"] = pictures.digests[i]
     if todo:
-        _remember(path, rows)
+        _remember(path, rows[~np.isin(rows["error"], [code.encode() for code in PASSING])])
     return rows
 
 
@@ -103,7 +104,7 @@ def suffix_of(key: str) -> str:
 def _measured(pictures: Pictures, rows: list[int], limits: Limits) -> Iterator[Facts]:
     chunks = [rows[at : at + CHUNK] for at in range(0, len(rows), CHUNK)]
     done = 0
-    with ThreadPoolExecutor() as pool:
+    with decoders() as (pool, _):
         for found in pool.map(lambda chunk: measure(pictures, chunk, limits), chunks):
             done += len(found)
             events.progress("looking at the pictures", done, len(rows))

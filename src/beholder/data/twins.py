@@ -7,7 +7,6 @@ of the hashes that gives candidates, and a comparison of the aligned pixels of t
 from __future__ import annotations
 
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +17,7 @@ from beholder.base.errors import PictureError
 from beholder.base.records import Pictures, PixelPolicy
 from beholder.data import align, likeness
 from beholder.data.image import load
+from beholder.data.image.apart import decoders
 
 LIKE = 0.9
 """Least agreement of near twins; see docs/DATA_QUALITY.md for what pictures of different things reach."""
@@ -119,7 +119,7 @@ def agreements(pictures: Pictures, pairs: I64, turns: I64) -> F64:
         mine = [likeness.turned_picture(small[row], turn) for row, turn in zip(some[:, 0], turns[at : at + CHUNK], strict=True)]
         scores[at : at + CHUNK] = align.agreement(np.stack(mine).astype(np.uint8), small[some[:, 1]])
 
-    with ThreadPoolExecutor() as pool:
+    with decoders() as (pool, _):
         _shown(pool.map(fetch, range(len(rows))), len(rows), "opening what looks alike")
         chunks = range(0, len(pairs), CHUNK)
         _shown(pool.map(compare, chunks), len(chunks), "comparing what looks alike")

@@ -262,6 +262,17 @@ def test_children_go_with_their_parent(tmp_path: Path) -> None:
     assert waited(False, tmp_path, 5)
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_a_child_that_hangs_outlives_its_parent_by_seconds_only(tmp_path: Path) -> None:
+    code = "image.load(here.tiff(0, b'SLOW'), here.POLICY, limits=here.Limits(seconds=3))"
+    process = started(code, tmp_path)
+    assert waited(True, tmp_path, 30)
+    process.kill()
+    process.communicate()
+    assert waited(False, tmp_path, 12)
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_forked_process_has_children_of_its_own(tmp_path: Path) -> None:
     code = """

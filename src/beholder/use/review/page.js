@@ -1,0 +1,314 @@
+// The review page: what the keys and buttons do. The server holds the truth; this shows it and asks for changes.
+import { Grid } from "./grid.js";
+
+const $ = id => document.getElementById(id);
+const wide = matchMedia("(min-width: 64.01rem)");
+const state = { summary: null, view: { check: "", label: "", show: "all" }, pictures: [], open: [], row: null, turn: 0, writing: 0 };
+const number = n => n.toLocaleString("en");
+const kind = what => what.split(":", 1)[0];
+const words = what => !what ? "undecided" : what === "keep" ? "kept" : what === "drop" ? "dropped" : `now ${what.slice(8)}`;
+const hint = what => what === "keep" ? "look" : what === "drop" ? "drop" : `→ ${what.slice(8)}`;
+
+function make(tag, properties = {}, ...children) {
+  const element = Object.assign(document.createElement(tag), properties);
+  element.append(...children);
+  return element;
+}
+
+async function ask(path, body) {
+  const options = body === undefined ? {} : { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) };
+  let answer;
+  try { answer = await fetch(path, options); } catch { throw new Error("The program has ended. Start the review again: every decision that was taken is kept."); }
+  const found = await answer.json().catch(() => ({}));
+  if (!answer.ok) throw new Error(found.error ? `${found.error}${found.hint ? ` (${found.hint})` : ""}` : "The review was started again: open its new address.");
+  $("trouble").hidden = true;
+  return found;
+}
+
+function say(text) { $("live").textContent = text; }
+function trouble(error) { $("trouble").textContent = error.message; $("trouble").hidden = false; }
+const safely = work => (...given) => Promise.resolve(work(...given)).catch(trouble);
+
+// --- pictures ---
+
+function picture(number_, size, alt) {
+  const image = make("img", { alt, decoding: "async", draggable: false });
+  image.addEventListener("load", () => image.classList.toggle("tiny", Math.max(image.naturalWidth, image.naturalHeight) <= 64));
+  image.addEventListener("error", () => image.replaceWith(make("span", { className: "gone", textContent: "cannot be read" })));
+  image.src = `${size}/${number_}`;
+  return image;
+}
+
+function badge(what) { return what ? [make("span", { className: `badge ${kind(what)}`, textContent: words(what) })] : []; }
+
+function draw(card, row) {
+  const [shot, cap] = card.children;
+  const state_ = `${row.picture} ${row.other ? row.other.picture : ""}`;
+  if (shot.dataset.of !== state_) {
+    shot.dataset.of = state_;
+    shot.replaceChildren(picture(row.picture, "small", ""), ...(row.other ? [picture(row.other.picture, "small", "")] : []));
+  }
+  shot.querySelector(".badge")?.remove();
+  shot.append(...badge(row.decided || (row.other && row.other.decided === "drop" ? "keep" : "")));
+  [row, row.other].forEach((side, i) => side && shot.children[i].classList.toggle("out", side.decided === "drop"));
+  cap.replaceChildren(
+    make("div", {}, make("b", { textContent: row.label || "no label" })),
+    make("div", { className: "row" }, make("span", { textContent: row.check }), make("span", { textContent: row.score.toFixed(2) })),
+    make("div", { className: `hint ${kind(row.suggestion)}`, textContent: hint(row.suggestion) }),
+  );
+  card.setAttribute("aria-label", told(row));
+}
+
+function told(row) {
+  const twin = row.other ? `, beside ${row.other.label || "no label"}` : "";
+  return `${row.label || "no label"}${twin}, ${row.check} ${row.score.toFixed(2)}, suggestion ${row.suggestion.replace(":", " ")}, ${words(row.decided)}`;
+}
+
+// --- the finding at the side ---
+
+function figure(side, of) {
+  const shot = make("div", { className: "shot" }, picture(side.picture, "large", `${side.key}, labelled ${side.label || "nothing"}`), ...badge(side.decided));
+  const moved = side.decided.startsWith("relabel:");
+  const label = moved ? [make("b", { className: "gave", textContent: side.label }), " ", make("b", { className: "relabel", textContent: side.decided.slice(8) })] : [make("b", { textContent: side.label || "no label" })];
+  const about = make("span", { className: "soft" });
+  ask(`about/${side.picture}`).then(found => {
+    about.textContent = found.error || `${found.width} × ${found.height} · ${found.format} · ${number(Math.ceil(found.bytes / 1024))} kB${side.part ? ` · ${side.part}` : ""}`;
+  }).catch(trouble);
+  return make("figure", {}, shot, make("figcaption", {}, ...label, of ? make("span", { className: "soft", textContent: ` · ${of}` }) : "", make("span", { className: "file", textContent: side.key, title: side.key }), about));
+}
+
+const look = safely(async place => {
+  const turn = ++state.turn, row = await grid.row(place);
+  if (turn !== state.turn || !row) return;
+  const same = state.row === row && state.shown === JSON.stringify(row);
+  state.row = row;
+  if (same) return;
+  state.shown = JSON.stringify(row);
+  $("place").textContent = `${number(place + 1)} of ${number(grid.ids.length)}`;
+  $("shots").replaceChildren(figure(row, row.other ? "suspect" : ""), ...(row.other ? [figure(row.other, "the other")] : []));
+  $("verdict").textContent = row.verdict;
+  $("facts").textContent = `${row.check} ${row.score.toFixed(2)} · suggestion: ${row.suggestion.replace(":", " as ")}`;
+  $("keep").setAttribute("aria-pressed", row.decided === "keep");
+  $("drop").setAttribute("aria-pressed", row.decided === "drop");
+  $("relabel").setAttribute("aria-pressed", row.decided.startsWith("relabel:"));
+  $("swap").hidden = !row.other; $("relabel").hidden = state.summary.multi;
+  $("take").firstChild.textContent = `Accept: ${row.suggestion.replace(":", " as ")} `;
+});
+
+function chosen(place) { $("look").hidden = !wide.matches && $("look").hidden; look(place); }
+function open() { if (!grid.ids.length) return; $("look").hidden = false; if (!wide.matches) $("look").focus(); }
+function close() { if (!wide.matches) $("look").hidden = true; $("grid").focus(); }
+
+// --- decisions ---
+
+function learn(progress) {
+  Object.assign(state.summary, progress);
+  const s = state.summary;
+  $("count").textContent = number(s.decided);
+  $("of").textContent = `of ${number(s.suspects)}`;
+  $("told").title = `${number(s.kept)} kept, ${number(s.dropped)} dropped, ${number(s.relabelled)} relabelled`;
+  $("bar").max = Math.max(1, s.suspects); $("bar").value = s.decided;
+  $("bar").setAttribute("aria-valuetext", `${s.decided} of ${s.suspects} decided: ${s.kept} kept, ${s.dropped} dropped, ${s.relabelled} relabelled`);
+  $("undo").disabled = !s.undo;
+  for (const button of $("checks").querySelectorAll("button")) {
+    const name = button.dataset.check;
+    button.lastChild.textContent = number(name ? s.waiting[name] : Object.values(s.waiting).reduce((a, b) => a + b, 0));
+    button.lastChild.setAttribute("aria-label", `, ${button.lastChild.textContent} undecided`);
+  }
+  $("accept").disabled = !waiting();
+}
+
+const waiting = () => state.open.reduce((sum, flag) => sum + flag, 0);
+
+function apply(changes) {
+  const asked = new Map(changes);
+  grid.refresh(row => {
+    for (const side of [row, row.other]) if (side && asked.has(side.picture)) side.decided = asked.get(side.picture);
+  });
+  state.pictures.forEach((of, place) => { if (asked.has(of)) state.open[place] = asked.get(of) ? 0 : 1; });
+}
+
+const decide = safely(async (changes, spoken) => {
+  const before = changes.map(([of]) => [of, [state.row, state.row.other].find(side => side && side.picture === of).decided]);
+  const at = grid.now;
+  apply(changes);
+  say(`${spoken}. ${onward(at)}`);
+  try { learn(await ask("decide", { changes })); } catch (error) { apply(before); grid.go(at); throw error; }
+});
+
+function onward(at) {
+  let next = state.open.indexOf(1, at + 1);
+  if (next < 0) next = state.open.indexOf(1);
+  if (next < 0) { look(grid.now); return "Every finding shown is decided."; }
+  grid.go(next);
+  const row = grid.rows.get(grid.ids[next]);
+  return row ? `${next + 1} of ${grid.ids.length}: ${told(row)}` : `${next + 1} of ${grid.ids.length}`;
+}
+
+const acts = {
+  keep: () => decide([[state.row.picture, "keep"]], "Kept"),
+  drop: () => decide([[state.row.picture, "drop"]], "Dropped"),
+  swap: () => state.row.other && decide([[state.row.picture, "keep"], [state.row.other.picture, "drop"]], "Kept, the other dropped"),
+  take: () => decide([[state.row.picture, state.row.suggestion]], `Accepted: ${state.row.suggestion.replace(":", " as ")}`),
+  clear: () => { const row = state.row; if (row.decided) safely(async () => { learn(await ask("decide", { changes: [[row.picture, ""]] })); apply([[row.picture, ""]]); look(grid.now); learn({}); say("Undecided again"); })(); },
+  relabel: () => { if (!state.summary.multi) choose(); },
+  next: () => grid.go(grid.now + 1),
+  back: () => grid.go(grid.now - 1),
+};
+
+const undo = safely(async () => {
+  const found = await ask("undo", {});
+  if (!found.undone.length) return say("There is nothing to undo");
+  const first = found.undone[0];
+  grid.rows.clear();
+  await reload(state.pictures.indexOf(first), first);
+  learn(found);
+  say(`Undone. ${state.row ? told(state.row) : ""}`);
+});
+
+// --- relabelling ---
+
+let options = [], at = 0;
+
+function choose() { $("find").value = ""; offer(); $("labels").showModal(); $("find").focus(); }
+
+function offer() {
+  const typed = $("find").value.trim(), low = typed.toLowerCase(), row = state.row, meant = row.suggestion.startsWith("relabel:") ? row.suggestion.slice(8) : "";
+  const known = state.summary.classes.filter(name => name !== row.label && name.toLowerCase().includes(low));
+  known.sort((a, b) => (b === meant) - (a === meant) || b.toLowerCase().startsWith(low) - a.toLowerCase().startsWith(low));
+  options = known.slice(0, 200);
+  if (typed && !state.summary.classes.includes(typed)) options.push(typed);
+  at = 0;
+  $("options").replaceChildren(...options.map((name, i) => {
+    const note = name === meant ? "suggested" : !state.summary.classes.includes(name) ? "new class" : "";
+    const item = make("li", { id: `o${i}` }, make("span", { textContent: name }), make("span", { className: "soft", textContent: note }));
+    item.setAttribute("role", "option");
+    item.addEventListener("click", () => label(i));
+    return item;
+  }));
+  point(0);
+}
+
+function point(to) {
+  at = Math.max(0, Math.min(to, options.length - 1));
+  [...$("options").children].forEach((item, i) => item.setAttribute("aria-selected", i === at));
+  if (options.length) { $("find").setAttribute("aria-activedescendant", `o${at}`); $(`o${at}`).scrollIntoView({ block: "nearest" }); } else $("find").removeAttribute("aria-activedescendant");
+}
+
+function label(i) {
+  const name = options[i];
+  if (name === undefined) return;
+  $("labels").close();
+  if (!state.summary.classes.includes(name)) state.summary.classes.push(name);
+  decide([[state.row.picture, `relabel:${name}`]], `Relabelled as ${name}`);
+}
+
+$("find").addEventListener("input", offer);
+$("labels").addEventListener("keydown", event => {
+  if (event.key === "ArrowDown" || event.key === "ArrowUp") point(at + (event.key === "ArrowDown" ? 1 : -1));
+  else if (event.key === "Enter" && event.target === $("find")) label(at);
+  else return;
+  event.preventDefault();
+});
+$("labels-close").addEventListener("click", () => $("labels").close());
+
+// --- what is shown ---
+
+const grid = new Grid($("grid"), $("floor"), { draw, load: ids => ask(`findings?ids=${ids.join(",")}`), chosen, open });
+
+async function reload(now = 0, wanted = -1) {
+  const { check, label, show } = state.view;
+  const found = await ask(`view?${new URLSearchParams({ check, label, show })}`);
+  state.pictures = found.pictures; state.open = [...found.open].map(Number); state.row = null; state.shown = "";
+  const nothing = !found.ids.length;
+  const place = wanted >= 0 ? found.pictures.indexOf(wanted) : now;
+  $("empty").hidden = !nothing; $("grid").hidden = nothing; $("look").hidden = nothing || (!wide.matches && $("look").hidden);
+  grid.show(found.ids, Math.max(place, 0));
+  if (nothing) $("empty").lastChild.textContent = !state.summary.suspects ? "The audit suspects no picture." : show === "open" ? "Every finding of this choice is decided." : "No finding is of this choice.";
+  else state.row = await grid.row(grid.now);
+  $("accept").disabled = !waiting();
+}
+
+const filter = safely(async change => {
+  Object.assign(state.view, change);
+  for (const button of $("checks").querySelectorAll("button")) button.toggleAttribute("aria-current", button.dataset.check === state.view.check);
+  const check = state.summary.checks.find(one => one.name === state.view.check);
+  $("title").textContent = check ? check.name : "All checks";
+  $("meaning").textContent = check ? [check.meaning, check.hint].filter(Boolean).map(t => t[0].toUpperCase() + t.slice(1)).join(". ") : "";
+  await reload(0);
+  const first = state.open.indexOf(1);
+  if (first > 0) grid.go(first);
+  say(`${number(grid.ids.length)} findings, ${number(waiting())} undecided`);
+});
+
+$("checks").addEventListener("click", event => { const button = event.target.closest("button"); if (button) filter({ check: button.dataset.check }); });
+$("label").addEventListener("change", () => filter({ label: $("label").value }));
+$("show").addEventListener("change", () => filter({ show: $("show").value }));
+for (const name of ["keep", "drop", "swap", "take", "relabel", "next", "back"]) $(name).addEventListener("click", () => state.row && acts[name]());
+$("undo").addEventListener("click", undo);
+$("help").addEventListener("click", () => $("keys").showModal());
+$("close").addEventListener("click", close);
+wide.addEventListener("change", () => { $("look").hidden = !wide.matches || !grid.ids.length; });
+
+$("accept").addEventListener("click", () => {
+  $("sure-words").textContent = `${number(waiting())} findings shown are undecided. What is suggested for each will be decided; one Undo takes it all back.`;
+  $("sure").showModal();
+});
+$("sure").addEventListener("close", safely(async () => {
+  if ($("sure").returnValue !== "yes") return;
+  $("sure").returnValue = "";
+  const found = await ask("accept", state.view);
+  grid.rows.clear();
+  await reload(grid.now);
+  learn(found);
+  say(`Accepted for ${number(found.accepted)} pictures`);
+}));
+
+$("finish").addEventListener("click", safely(async () => {
+  const s = await ask("finish", {});
+  $("done-words").textContent = `${number(s.decided)} of ${number(s.suspects)} suspects are decided: ${number(s.kept)} kept, ${number(s.dropped)} dropped, ${number(s.relabelled)} relabelled. Where nothing was decided, the suggestions stand. Next:`;
+  $("following").textContent = state.summary.following;
+  $("done").addEventListener("cancel", event => event.preventDefault());
+  $("done").showModal();
+}));
+
+// --- keys ---
+
+const LETTERS = { k: acts.keep, d: acts.drop, o: acts.swap, r: acts.relabel, a: acts.take, x: acts.clear, n: acts.next, p: acts.back, j: acts.next };
+
+document.addEventListener("keydown", event => {
+  const here = document.activeElement, inside = $("grid").contains(here) || $("look").contains(here) || here === document.body;
+  if (document.querySelector("dialog[open]") || event.altKey) return;
+  if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() !== "z") return;
+  if (!inside) return;
+  const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
+  const moves = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: grid.columns, ArrowUp: -grid.columns, PageDown: grid.screen(), PageUp: -grid.screen() };
+  if (key === "u" || ((event.ctrlKey || event.metaKey) && key === "z")) undo();
+  else if (key === "?") $("keys").showModal();
+  else if (key === "Escape") close();
+  else if (!state.row) return;
+  else if (LETTERS[key]) LETTERS[key]();
+  else if (moves[key] && here !== $("look")) grid.go(grid.now + moves[key]);
+  else if (key === "Home") grid.go(0);
+  else if (key === "End") grid.go(grid.ids.length - 1);
+  else if ((key === "Enter" || key === " ") && here === $("grid")) open();
+  else return;
+  event.preventDefault();
+});
+
+safely(async () => {
+  const s = state.summary = await ask("summary");
+  document.title = `${s.source}: Beholder review`;
+  $("source").textContent = s.source; $("source").title = s.source;
+  $("checks").replaceChildren(...[{ name: "" }, ...s.checks].map(({ name }) => {
+    const button = make("button", { type: "button" }, make("span", { textContent: name || "All checks" }), make("span", { className: "n" }));
+    button.dataset.check = name;
+    return make("li", {}, button);
+  }));
+  $("label").append(...s.classes.map(name => make("option", { value: name, textContent: name })));
+  $("remarks").hidden = !s.remarks.length;
+  $("remarks").lastElementChild.replaceChildren(...s.remarks.map(one => make("li", { textContent: `${one.check}: ${one.verdict}` })));
+  await filter({});
+  learn({});
+  $("grid").focus();
+})();
