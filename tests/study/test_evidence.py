@@ -31,15 +31,15 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def gathered(source: Path, *, names: tuple[str, ...] = NEEDS, minutes: float = 0, **fields: object) -> Evidence:
+def gathered(source: Path) -> Evidence:
     pictures = digested(scan(source))
-    return evidence.gathered(pictures, facts(pictures), load("quick").set(**fields), names=names, minutes=minutes)
+    bare = Evidence(pictures, facts(pictures))
+    return evidence.gathered(bare, load("quick"), needed={"features", "probabilities"}, minutes=0)
 
 
-def test_no_net_is_asked_where_no_check_needs_one(leaves: Path) -> None:
-    found = gathered(leaves, names=("dark", "few"))
-    assert found.features is None
-    assert found.probabilities is None
+def test_no_net_is_asked_where_no_check_needs_one(leaves: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("beholder.study.examine.gathered", None)
+    assert audit(leaves, checks=["dark", "few"]).looked == {"dark": 36, "few": 36}
 
 
 def test_few_pictures_train_no_net(leaves: Path) -> None:

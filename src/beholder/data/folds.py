@@ -9,17 +9,20 @@ import numpy.typing as npt
 
 from beholder.base.records import Pictures
 from beholder.data.split import unit_of
+from beholder.data.twins import Twins
 
 Ints = npt.NDArray[np.int64]
 
 
-def folds(pictures: Pictures, *, count: int = 5, seed: int = 0, same: npt.NDArray[np.uint8] | None = None) -> Ints:
+def folds(
+    pictures: Pictures, *, count: int = 5, seed: int = 0, same: npt.NDArray[np.uint8] | None = None, twins: Twins | None = None
+) -> Ints:
     """Return the fold of each picture, int64 (N,) in 0..count-1; each fold has about the same share of every class.
 
     same: uint8 (N, B), such as a digest of the pixels: pictures of equal rows stay together, like those of equal digests and
-    of one group; rows of zeros say nothing. The pictures must have digests.
+    of one group; rows of zeros say nothing. twins: near ones. The pictures must have digests.
     """
-    unit = unit_of(_tied(pictures, same))
+    unit = unit_of(_tied(pictures, same), twins)
     _, kind = np.unique(pictures.targets, axis=0, return_inverse=True)
     kind = kind.ravel()
     sizes = np.bincount(unit)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,7 +22,7 @@ from beholder.base.files import file_sha256, sha256
 from beholder.base.recipe import NetRecipe, Recipe, load
 from beholder.base.records import Pictures, PixelPolicy
 from beholder.data.cache import cached
-from beholder.data.checks import CHECKS, Evidence
+from beholder.data.checks import Evidence
 from beholder.data.folds import folds
 from beholder.data.survey import Survey, choose_policy, survey
 from beholder.data.vectors import recalled, remember
@@ -62,28 +62,22 @@ class Backbone:
 
 
 def gathered(
-    pictures: Pictures,
-    facts: npt.NDArray[np.void],
-    recipe: Recipe,
-    *,
-    names: Sequence[str],
-    minutes: float,
-    from_scratch: bool = True,
+    evidence: Evidence, recipe: Recipe, *, needed: Collection[str], minutes: float, from_scratch: bool = True
 ) -> Evidence:
-    """Return the evidence for the checks `names`, with features and probabilities where any of them needs a net.
+    """Return the evidence with features and, where they are `needed`, out-of-fold probabilities; without where it cannot be.
 
-    pictures: with digests; facts: (N,); minutes: about what the nets may take (0: as long as they need)
+    minutes: about what the nets may take (0: as long as they need)
     from_scratch: train nets in folds where no pretrained one is at hand
     """
-    evidence = Evidence(pictures, facts)
-    needed = {need for name in names for need in CHECKS.load(name).needs} & {"features", "probabilities"}
+    pictures, facts = evidence.pictures, evidence.facts
+    backbone = at_hand(recipe.net)
     rows = np.flatnonzero(evidence.readable)
-    backbone = at_hand(recipe.net) if needed else None
-    if not needed or len(rows) < (LEAST if backbone else MANY) or not (backbone or from_scratch):
+    if len(rows) < (LEAST if backbone else MANY) or not (backbone or from_scratch):
         return evidence
-    some, bare = pictures.take(rows), facts[rows]
+    some = pictures.take(rows)
     looked = survey(some)
-    fold = folds(some, count=FOLDS if backbone else NETS, seed=recipe.seed, same=bare["pixels"])
+    twins = None if evidence.twins is None else evidence.twins.among(rows)
+    fold = folds(some, count=FOLDS if backbone else NETS, seed=recipe.seed, same=facts["pixels"][rows], twins=twins)
     probabilities: F32 | None = None
     if backbone is None:
         probabilities, features = _trained(some, fold, recipe, looked, minutes)

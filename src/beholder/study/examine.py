@@ -10,10 +10,11 @@ from beholder.base.recipe import Recipe, load
 from beholder.base.records import Pictures
 from beholder.data.audit import Findings
 from beholder.data.audit import audit as run_checks
-from beholder.data.checks import CHECKS
+from beholder.data.checks import CHECKS, Evidence
 from beholder.data.digest import digested
 from beholder.data.facts import facts
 from beholder.data.sources import scan
+from beholder.data.twins import Twins, twins
 from beholder.study.evidence import gathered
 
 MINUTES = 10.0
@@ -51,13 +52,21 @@ def examined(
     checks: Sequence[str] | None = None,
     minutes: float = MINUTES,
     from_scratch: bool = True,
+    known: Twins | None = None,
 ) -> Findings:
     """Return what the checks find in pictures with digests, with the net, the weights and the seed of `recipe`.
 
     from_scratch: train nets in folds where no pretrained one is at hand, rather than leave those checks out, with a note
+    known: who is whose twin, where that was found out before
     """
     names = CHECKS.names() if checks is None else list(checks)
-    evidence = gathered(pictures, facts(pictures), recipe, names=names, minutes=minutes, from_scratch=from_scratch)
+    found = facts(pictures)
+    needed = {need for name in names for need in CHECKS.load(name).needs}
+    if known is None and "twins" in needed:
+        known = twins(pictures, found)
+    evidence = Evidence(pictures, found, twins=known)
+    if needed & {"features", "probabilities"}:
+        evidence = gathered(evidence, recipe, needed=needed, minutes=minutes, from_scratch=from_scratch)
     return run_checks(evidence, names=names)
 
 

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from beholder.base.records import Pictures
 from beholder.base.registry import Registry
+from beholder.data.twins import Twins
 
 F64 = npt.NDArray[np.float64]
 I64 = npt.NDArray[np.int64]
@@ -27,12 +28,14 @@ class Evidence:
     facts:         (N,) of dtype `beholder.data.facts.FACTS`
     features:      float32 (N, F), rows of NaN where a picture could not be read
     probabilities: float32 (N, K), out of fold; rows of NaN where a picture could not be read
+    twins:         who is whose twin
     """
 
     pictures: Pictures
     facts: npt.NDArray[np.void]
     features: npt.NDArray[np.float32] | None = None
     probabilities: npt.NDArray[np.float32] | None = None
+    twins: Twins | None = None
 
     @property
     def readable(self) -> npt.NDArray[np.bool_]:
@@ -103,6 +106,10 @@ CHECKS = Registry(
         "upscaled": "beholder.data.checks.shape:UPSCALED",
         "grey": "beholder.data.checks.colour:GREY",
         "mode": "beholder.data.checks.colour:MODE",
+        "duplicate": "beholder.data.checks.twins:DUPLICATE",
+        "near": "beholder.data.checks.twins:NEAR",
+        "conflict": "beholder.data.checks.twins:CONFLICT",
+        "leak": "beholder.data.checks.twins:LEAK",
         "label": "beholder.data.checks.labels:LABEL",
         "outlier": "beholder.data.checks.outliers:OUTLIER",
         "imbalance": "beholder.data.checks.sets:IMBALANCE",
