@@ -91,6 +91,9 @@ def agreement(theirs: Tensor, mine: Tensor, labels: Tensor) -> float:
 def main(rounds: int) -> None:
     from beholder.base import events
 
+    if not WEIGHTS.is_dir():
+        print("left out: it needs the shared pictures and weights (BEHOLDER_SHARED)")
+        return
     with tempfile.TemporaryDirectory() as name, tempfile.TemporaryDirectory() as home:
         os.environ["HOME"] = home  # so that no choice of an engine is remembered from elsewhere
         zipfile.ZipFile(SHARED / "data" / "trashnet.zip").extractall(name)

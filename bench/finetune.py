@@ -149,6 +149,9 @@ def seconds_to(reached: Reached, goal: float) -> float:
 
 
 def main(rounds: int, epochs: int) -> None:
+    if not Path(PEERS).is_file() or not SOURCE.is_file():
+        print("left out: it needs the shared pictures (BEHOLDER_SHARED) and the peers of bench/peers.txt (BEHOLDER_PEERS)")
+        return
     runs: dict[str, list[Reached]] = {"plain": [], "fastai": [], "beholder": []}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

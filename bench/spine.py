@@ -35,7 +35,8 @@ RUNS: dict[str, tuple[list[str], str]] = {
 
 def main(names: list[str]) -> None:
     if not DATA.is_dir():
-        sys.exit("bench/spine.py needs the shared pictures: set BEHOLDER_SHARED")
+        print("left out: it needs the shared pictures (BEHOLDER_SHARED)")
+        return
     with tempfile.TemporaryDirectory() as folder:
         here = Path(folder)
         zipfile.ZipFile(DATA / "blood-cells.zip").extractall(here / "blood-cells")

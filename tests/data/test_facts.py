@@ -43,6 +43,20 @@ def test_a_second_look_reads_no_picture(leaves: Path, monkeypatch: pytest.Monkey
     assert not heard
 
 
+def test_what_may_pass_is_not_remembered(leaves: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the extra a HEIF cannot be read; once it is installed it can, and the next audit must see that."""
+    import sys
+
+    (leaves / "rust" / "new.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
+    pictures = digested(scan(leaves))
+    at = list(pictures.keys).index("rust/new.heic")
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "pillow_heif", None)
+        assert facts(pictures)["error"][at] == b"needs-extra"
+    pytest.importorskip("pillow_heif")
+    assert facts(pictures)["error"][at] == b"damaged"
+
+
 def test_the_same_picture_in_another_file_has_the_same_pixels(leaves: Path) -> None:
     Image.open(leaves / "rust" / "00.png").save(leaves / "rust" / "again.bmp")
     rows = facts(digested(scan(leaves)))

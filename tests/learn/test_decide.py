@@ -83,3 +83,9 @@ def test_the_sphere_is_for_nets_whose_weights_length_makes_no_difference() -> No
     asked = Recipe().set(optimiser="sphere")
     assert _plan(asked).optimiser == "sphere"
     assert _plan(asked, built=cnn(channels=3, size=(32, 32), classes=2), net="cnn").optimiser == "muon"
+
+
+def test_a_budget_of_minutes_may_take_more_epochs_unless_they_are_named() -> None:
+    plain, timed = _plan(Recipe()), _plan(Recipe().set(minutes=10))
+    assert timed.epochs == 3 * plain.epochs
+    assert _plan(Recipe().set(minutes=10, epochs=7)).epochs == 7

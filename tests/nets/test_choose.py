@@ -77,3 +77,10 @@ def test_an_empty_cache_has_no_weights_at_hand() -> None:
 )
 def test_a_named_net_gets_a_width_that_fits_the_pictures_and_the_chip(name: str, n: int, device: str, width: float) -> None:
     assert dial(name, n=n, device=device) == width
+
+
+def test_many_pictures_and_the_minutes_for_them_get_a_wider_net() -> None:
+    assert dial("fastnet", n=42_500, device="cpu", minutes=12) == 0.75
+    assert dial("fastnet", n=42_500, device="cpu", minutes=5) == 0.5
+    assert dial("fastnet", n=5_000, device="cpu", minutes=60) == 0.5
+    assert dial("resnet", n=42_500, device="cpu", minutes=60) == 0.5

@@ -62,7 +62,8 @@ def plan(
     lr = train.lr or (_fine(optimiser, batch_norm=uses_batch_norm(built)) if pretrained else _rate(optimiser, batch))
     augment, mirror, words = _augment(recipe, n=n, classes=classes, size=size, pretrained=pretrained)
     grow, grows = _grow(recipe, built, size)
-    epochs = train.epochs or max(1, round(_epochs(n, pretrained) * train.effort))
+    effort = train.effort * (STRETCH if train.minutes else 1.0)
+    epochs = train.epochs or max(1, round(_epochs(n, pretrained) * effort))
     freeze = _freeze(train.freeze, pretrained, device)
     reasons: tuple[str, ...] = (
         words,
@@ -90,6 +91,9 @@ def plan(
         reasons=reasons,
     )
 
+
+STRETCH = 3.0
+"""With a budget of minutes, the chosen number of epochs may grow by this factor to use it: more seldom gains anything."""
 
 _FINE_TUNING = {"sgd": 0.005, "adam": 0.0002, "adamw": 0.0003, "muon": 0.002, "sphere": 0.02}
 

@@ -177,7 +177,7 @@ def _with_net(
 ) -> tuple[Recipe, tuple[int, int] | None]:
     n = len(parts.train)
     if recipe.net.name != "auto":
-        width = recipe.net.width or dial(recipe.net.name, n=n, device=on.type)
+        width = recipe.net.width or dial(recipe.net.name, n=n, device=on.type, minutes=recipe.train.minutes)
         return dataclasses.replace(recipe, net=dataclasses.replace(recipe.net, width=width)), None
     choice = choose(
         n=n,

@@ -60,9 +60,21 @@ def choose(*, n: int, classes: int, height: int, width: int, weights: str, devic
     )
 
 
-def dial(name: str, *, n: int, device: object) -> float:
-    """Return the width for a net that was named without one: half for few pictures or a CPU where the net is wide, else 1."""
-    return 0.5 if name in ("fastnet", "resnet") and (n < FEW or str(device).startswith("cpu")) else 1.0
+def dial(name: str, *, n: int, device: object, minutes: float = 0.0) -> float:
+    """Return the width for a net that was named without one: half for few pictures or a CPU where the net is wide, else 1.
+
+    A CPU that is given the minutes for eight epochs at three quarters, of many pictures, gets that (docs/LOG.md).
+    """
+    if name not in ("fastnet", "resnet") or (n >= FEW and not str(device).startswith("cpu")):
+        return 1.0
+    return 0.75 if name == "fastnet" and n >= MANY and 60 * minutes * THREE_QUARTERS >= 8 * n else 0.5
+
+
+MANY = 40_000
+"""Pictures from which a wider net pays."""
+
+THREE_QUARTERS = 600
+"""Pictures of 32x32 a second that fastnet of width 0.75 trains at on two cores."""
 
 
 def _small(n: int, what: str, *, on_cpu: bool) -> Choice:

@@ -17,6 +17,11 @@ _TRUNCATED = re.compile(
     r"truncat|unexpected end|not enough|broken data stream|too short|end of file|incomplete|less than expected", re.IGNORECASE
 )
 
+PASSING = frozenset(
+    {"crashed", "out-of-memory", "too-slow", "interrupted", "needs-extra", "no-decoder", "unreadable", "changed"}
+)
+"""Reason codes that tell of the machine or the moment as much as of the file: nobody should remember them of it."""
+
 _TOO_LARGE = (Image.DecompressionBombError, OverflowError)
 
 

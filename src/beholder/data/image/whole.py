@@ -13,7 +13,7 @@ _CRITICAL = frozenset({b"IHDR", b"PLTE", b"IDAT", b"tRNS"})
 def check_png(data: bytes) -> None:
     """Refuse a PNG in which a chunk that makes pixels has a wrong checksum (damaged).
 
-    Pillow compares no checksum once it has its last row: one bit in fifty that turned over in a PNG goes unnoticed there.
+    Pillow compares no checksum once it has its last row: of the bits of a smooth picture one in fifty turns over unnoticed.
     """
     at, view = 8, memoryview(data)
     while at + 12 <= len(data):
