@@ -49,8 +49,12 @@ FOLDS = 5
 NETS = 3
 """How many folds: of heads on features, which cost seconds, and of nets that have to be trained."""
 
-EPOCHS = 6
-"""Epochs of a net in a fold: short, as nets learn what is right before they learn the wrong labels by heart."""
+SEEN = 200_000
+"""Pictures that a net in a fold sees, at least 6 times and at most 40 times each: nets learn what is right before they learn
+wrong labels by heart."""
+
+MANY_STEPS = 20_000
+"""Pictures from which on the net in a fold is half as wide and takes the large steps of the recipe `sprint`."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +84,7 @@ def gathered(
     fold = folds(some, count=FOLDS if backbone else NETS, seed=recipe.seed, same=facts["pixels"][rows], twins=twins)
     probabilities: F32 | None = None
     if backbone is None:
-        probabilities, features = _trained(some, fold, recipe, looked, minutes)
+        probabilities, features = _trained(some, fold, recipe, minutes)
     else:
         features = _features(some, backbone, recipe, looked, minutes)
         if "probabilities" in needed:
@@ -190,10 +194,10 @@ def _headed(pictures: Pictures, features: F32, fold: I64) -> F32:
     return found
 
 
-def _trained(pictures: Pictures, fold: I64, recipe: Recipe, looked: Survey, minutes: float) -> tuple[F32, F32]:
+def _trained(pictures: Pictures, fold: I64, recipe: Recipe, minutes: float) -> tuple[F32, F32]:
     """Return (probabilities (N, K), features (N, F)) of nets trained in folds; what the cache holds is not trained again."""
     assert pictures.digests is not None
-    asked = _small(recipe, looked)
+    asked = _small(recipe, len(pictures) * (NETS - 1) // NETS)
     told = [asked.essence().toml(), list(pictures.classes), minutes]
     content = pictures.digests.tobytes() + pictures.targets.tobytes() + fold.tobytes() + json.dumps(told).encode()
     name = f"folds-{sha256(content)[:16]}"
@@ -212,10 +216,13 @@ def _trained(pictures: Pictures, fold: I64, recipe: Recipe, looked: Survey, minu
     return probabilities, features
 
 
-def _small(recipe: Recipe, looked: Survey) -> Recipe:
+def _small(recipe: Recipe, n: int) -> Recipe:
     """Return the recipe of the nets in folds: a small fast net for a few epochs, with what the person set of the pixels."""
-    net = NetRecipe(name="fastnet", weights="none", width=0.25)
-    train = dataclasses.replace(load("sprint").train, epochs=EPOCHS, precision=recipe.train.precision)
+    many = n >= MANY_STEPS
+    epochs = max(6, min(40, round(SEEN / n)))
+    net = NetRecipe(name="fastnet", weights="none", width=0.25 if many else 0.5)
+    base = load("sprint" if many else "quick")
+    train = dataclasses.replace(base.train, epochs=epochs, precision=recipe.train.precision)
     data = dataclasses.replace(recipe.data, augment="light", strength=0.5, grow=0.6)
     return dataclasses.replace(recipe, net=net, train=train, data=data)
 

@@ -8,7 +8,7 @@ import pytest
 
 from beholder.base.records import Pictures
 from beholder.data.checks import Evidence, Marks
-from beholder.data.checks.labels import LABEL, LEAST, SURE, beliefs, confident_joint, label
+from beholder.data.checks.labels import LABEL, LEAST, SURE, _bounded, beliefs, confident_joint, label
 from beholder.data.facts import FACTS
 from beholder.data.sources.arrays import ArrayStore
 
@@ -16,10 +16,10 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 
-def planted(n: int, *, classes: int, flipped: float, seed: int) -> tuple[Floats, Ints, Ints]:
+def planted(n: int, *, classes: int, flipped: float, seed: int, sure: float = 8.0) -> tuple[Floats, Ints, Ints]:
     """(probabilities of a net that is right nine times in ten and calibrated, given labels, true labels)."""
     rng = np.random.default_rng(seed)
-    logits = rng.normal(0, 8, (n, classes))
+    logits = rng.normal(0, sure, (n, classes))
     p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     true = (rng.random(n)[:, None] > p.cumsum(axis=1)[:, :-1]).sum(axis=1)
     given = np.where(rng.random(n) < flipped, (true + rng.integers(1, classes, n)) % classes, true)
@@ -144,3 +144,19 @@ def test_class_that_is_nearly_always_there_is_not_judged() -> None:
 def test_one_class_has_no_errors() -> None:
     marks = judged(np.zeros(30, np.int64), np.ones((30, 1)))
     assert np.isnan(marks.scores).all()
+
+
+def test_a_poor_net_suggests_nothing() -> None:
+    p, given, _ = planted(1500, classes=5, flipped=0.1, seed=11, sure=1.0)
+    marks = judged(given, p)
+    assert marks.relabel is not None
+    assert (marks.relabel < 0).all()
+    assert not marks.suggest
+
+
+def test_noise_is_bounded_and_stays_a_share() -> None:
+    noise = np.array([[0.5, 0.4, 0.1], [0.1, 0.9, 0.0], [0.0, 0.0, 1.0]])
+    found = _bounded(noise, np.array([0.8, 0.5, 0.5]))
+    assert np.allclose(found.sum(axis=1), 1)
+    assert np.allclose(np.diag(found), [0.8, 0.9, 1.0])
+    assert np.allclose(found[0], [0.8, 0.2 * 0.325 / 0.5, 0.2 * 0.175 / 0.5])  # half-way between (0.4, 0.1) and (0.25, 0.25)

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from beholder.data.checks import F64, I64, Check, Evidence, Marks
 
-TEMPERATURES = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0)
+TEMPERATURES = (0.35, 0.5, 0.7, 0.85, 1.0, 1.2, 1.4, 1.7, 2.0, 2.4, 2.8, 4.0)
 """Exponents of the probabilities that are tried: above 1 where the net is less sure than it could be."""
 
 PRIOR = 10.0
@@ -26,8 +26,18 @@ PRIOR = 10.0
 EVEN = 0.5
 """How far the noise is drawn towards one that confuses all classes alike: who errs and what the net cannot tell go together."""
 
-SURE = 0.8
-"""Least probability of another class for which it is suggested, and of a wrong label for which a picture is better dropped."""
+FITTED = 20_000
+"""Pictures that the noise is fitted to, an even sample of a larger set: or 50 a class, where these are more."""
+
+CONFIDENT = 0.05
+"""Share of the pictures guessed to be of a class, the surest, whose labels bound its noise: a net that is poor, not the labels,
+is to blame for the rest (anchor points: Patrini et al. 2017, Making deep neural networks robust to label noise)."""
+
+SURE, WORSE = 0.8, 0.6
+"""Least probability of another class for which it is suggested, and else of a wrong label for which dropping is."""
+
+ABLE = 0.6
+"""Share of the pictures that the net must be believed to guess rightly before its word is followed: else people are to look."""
 
 LEAST = 10
 """Pictures of a class below which nothing is said of those that carry its label."""
@@ -72,24 +82,49 @@ def beliefs(probabilities: npt.NDArray[np.floating], given: I64, *, steps: int =
 
     probabilities: (N, K), out of fold, without NaN; given: int64 (N,) in 0..K-1.
     The noise and the temperature are those under which the given labels are most probable, found by expectation-maximisation
-    from the confident joint on, with a weak belief in the labels (`PRIOR`); then the noise is made more even (`EVEN`).
+    from the confident joint on, with a weak belief in the labels (`PRIOR`); then the noise is made more even (`EVEN`)
+    and bounded (`CONFIDENT`).
     """
-    k = probabilities.shape[1]
-    logs = np.log(np.clip(probabilities.astype(np.float64), 1e-6, 1.0))
-    start = _shares(confident_joint(probabilities.astype(np.float64), given))
-    found = [_fitted(logs, given, start, temperature, steps) for temperature in TEMPERATURES]
-    _, noise, temperature = max(found, key=lambda one: one[0])
-    right = np.diag(noise)
-    even = np.repeat(((1 - right) / max(k - 1, 1))[:, None], k, axis=1)
-    np.fill_diagonal(even, right)
-    noise = (1 - EVEN) * noise + EVEN * even
+    p = probabilities.astype(np.float64)
+    logs = np.log(np.clip(p, 1e-6, 1.0))
+    some = np.unique(np.linspace(0, len(p) - 1, min(len(p), max(FITTED, 50 * p.shape[1]))).astype(np.int64))
+    start = _shares(confident_joint(p, given))
+    found = [_fitted(logs[some], given[some], start, temperature, steps) for temperature in TEMPERATURES[1::2]]
+    noise = _bounded(max(found, key=lambda one: one[0])[1], np.diag(_anchors(p, given)))
+    temperature = max(TEMPERATURES, key=lambda each: _likelihood(logs[some], given[some], noise, each))
     joint = _sharpened(logs, temperature) * noise[:, given].T
     classes = joint / joint.sum(axis=1, keepdims=True)
     return Beliefs(1 - classes[np.arange(len(given)), given], classes, noise, temperature)
 
 
-def _fitted(logs: F64, given: I64, noise: F64, temperature: float, steps: int) -> tuple[float, F64, float]:
-    """Return (mean log-likelihood of the labels, noise, temperature) after so many steps of expectation-maximisation."""
+def _anchors(p: F64, given: I64) -> F64:
+    """Return the shares of the given labels (columns), (K, K), among the pictures most surely guessed of each class."""
+    k = p.shape[1]
+    best = p.argmax(axis=1)
+    counts = np.zeros((k, k))
+    for label in range(k):
+        rows = np.flatnonzero(best == label)
+        surest = rows[np.argsort(-p[rows, label], kind="stable")][: max(20, int(CONFIDENT * len(rows)))]
+        counts[label] = np.bincount(given[surest], minlength=k)
+    return _shares(counts)
+
+
+def _bounded(noise: F64, right: F64) -> F64:
+    """Return the noise drawn towards an even one, with labels right at least as often as `right`, (K,), says."""
+    k = len(noise)
+    own = np.diag(noise)
+    others = np.where(np.eye(k, dtype=bool), 0.0, (1 - EVEN) * noise + EVEN * ((1 - own) / max(k - 1, 1))[:, None])
+    own = np.maximum(own, right)
+    others *= ((1 - own) / np.maximum(others.sum(axis=1), 1e-12))[:, None]
+    return np.asarray(others + np.diag(own))
+
+
+def _likelihood(logs: F64, given: I64, noise: F64, temperature: float) -> float:
+    return float(np.log((_sharpened(logs, temperature) * noise[:, given].T).sum(axis=1)).mean())
+
+
+def _fitted(logs: F64, given: I64, noise: F64, temperature: float, steps: int) -> tuple[float, F64]:
+    """Return (mean log-likelihood of the labels, noise) after so many steps of expectation-maximisation."""
     k = logs.shape[1]
     prior = _sharpened(logs, temperature)
     order = np.argsort(given, kind="stable")
@@ -101,8 +136,7 @@ def _fitted(logs: F64, given: I64, noise: F64, temperature: float, steps: int) -
         counts = np.zeros((k, k))
         counts[:, filled] = np.add.reduceat(joint[order], starts[filled], axis=0).T
         noise = _shares(counts)
-    seen = (prior * noise[:, given].T).sum(axis=1)
-    return float(np.log(seen).mean()), noise, temperature
+    return _likelihood(logs, given, noise, temperature), noise
 
 
 def _shares(counts: F64) -> F64:
@@ -141,9 +175,10 @@ def label(evidence: Evidence) -> Marks:
         scores[common] = said.wrong
         best = said.classes.argmax(axis=1)
         other = best != given
-        sure = other & (said.classes.max(axis=1) >= SURE)
+        able = said.classes[np.arange(len(given)), p[common].argmax(axis=1)].mean() >= ABLE
+        sure = other & (said.classes.max(axis=1) >= SURE) & able
         relabel[common[sure]] = best[sure]
-        suggest = dict.fromkeys(common[(said.wrong >= SURE) & ~sure].tolist(), "drop")
+        suggest = dict.fromkeys(common[(said.wrong >= WORSE) & ~sure & able].tolist(), "drop")
         for at in np.flatnonzero(other & (said.wrong >= LABEL.limit)).tolist():
             name, share = pictures.classes[best[at]], said.classes[at, best[at]]
             words[int(common[at])] = f"given '{pictures.classes[given[at]]}', looks like '{name}' ({share:.0%})"
@@ -172,7 +207,7 @@ LABEL = Check(
     label,
     limit=0.5,
     sentence="its label is probably wrong",
-    hint="look at it; a class is suggested where it is at least 80 % sure",
+    hint="look at it; a class is suggested where it is at least 80 % probable",
     group="labels",
     suggestion="relabel",
     needs=("probabilities",),

@@ -1,0 +1,213 @@
+"""Label errors: how well they are ranked, beside cleanlab, and what following the suggestions is worth in training.
+
+    .venv/bin/python bench/audit_labels.py scores [NOISE …]
+        CIFAR-10 with the labels that people gave (aggre, random1, worse): cleanlab on the same probabilities
+    .venv/bin/python bench/audit_labels.py usual [NOISE …]
+        the same by cleanlab's usual set-up, a logistic regression in 5 folds on the same features
+    .venv/bin/python bench/audit_labels.py training NOISE [SEED …]
+        accuracy on the test part, whose labels are sound, without and with the suggestions followed
+    .venv/bin/python bench/audit_labels.py candidates
+        the 275 suspect test labels that people looked at
+    .venv/bin/python bench/audit_labels.py cells
+        several labels a picture
+
+All use MobileNetV2's features of pictures enlarged to 128 pixels. cleanlab runs in an environment of its own (bench/peers.txt;
+BEHOLDER_PEERS: its python), on the same probabilities, or for `usual` on the same features.
+Needs the shared pictures (BEHOLDER_SHARED, default ../shared).
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+import beholder
+from beholder.base.recipe import load
+from beholder.base.records import Parts, Pictures
+from beholder.data.checks import Evidence
+from beholder.data.checks.labels import beliefs, label
+from beholder.data.checks.shortcuts import auroc
+from beholder.data.digest import digested
+from beholder.data.facts import facts
+from beholder.data.folds import folds
+from beholder.data.sources import scan
+from beholder.measure.curves import average_precision
+from beholder.study.evidence import gathered
+from beholder.study.examine import examined
+
+ROOT = Path(__file__).parent.parent
+SHARED = (ROOT / os.environ.get("BEHOLDER_SHARED", "../shared")).resolve()
+PEERS = os.environ.get("BEHOLDER_PEERS", str(ROOT / "bench" / "out" / "peers" / "bin" / "python"))
+WEIGHTS = str(SHARED / "weights" / "mobilenetv2_100")
+NOISES = ("aggre", "random1", "worse")
+
+CLEANLAB = """
+import sys, json, time
+import numpy as np
+from cleanlab.rank import get_label_quality_scores
+data = np.load(sys.argv[1])
+labels, found, began = data["labels"], {}, time.monotonic()
+if "features" in data:
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import cross_val_predict
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+    model = make_pipeline(StandardScaler(), LogisticRegression())
+    p = cross_val_predict(model, data["features"], labels, cv=5, method="predict_proba")
+else:
+    p = data["probabilities"]
+for method in ("self_confidence", "normalized_margin", "confidence_weighted_entropy"):
+    found[method] = 1 - get_label_quality_scores(labels, p, method=method)
+np.savez(sys.argv[2], seconds=time.monotonic() - began, **found)
+"""
+
+
+def cifar(noise: str, part: int = 0) -> tuple[Pictures, np.ndarray]:
+    """The training pictures of CIFAR-10 with the labels that people gave, and their true classes."""
+    pictures = digested(scan(SHARED / "data" / "cifar10.zip"))
+    pictures = pictures.take(np.flatnonzero(pictures.parts == part))
+    true = pictures.targets.copy()
+    if noise != "clean":
+        with (SHARED / "data" / "cifar10n.csv").open() as file:
+            given = {int(row["index"]): pictures.classes.index(row[noise]) for row in csv.DictReader(file)}
+        pictures = replace(pictures, targets=np.array([given[number(key)] for key in pictures.keys], np.int64))
+    return replace(pictures, parts=np.full(len(pictures), -1, np.int8)), true
+
+
+def number(key: str) -> int:
+    return int(Path(key).stem)
+
+
+def looked(pictures: Pictures) -> Evidence:
+    bare = Evidence(pictures, facts(pictures))
+    return gathered(bare, load("quick").set(weights=WEIGHTS), needed={"features", "probabilities"}, minutes=0)
+
+
+def cleanlab(**arrays: np.ndarray) -> tuple[dict[str, np.ndarray], float]:
+    with tempfile.TemporaryDirectory() as folder:
+        given, answer = Path(folder) / "given.npz", Path(folder) / "answer.npz"
+        np.savez(given, **arrays)
+        subprocess.run([PEERS, "-c", CLEANLAB, str(given), str(answer)], check=True, env={**os.environ, "PYTHONPATH": ""})
+        with np.load(answer) as found:
+            return {name: found[name] for name in found.files if name != "seconds"}, float(found["seconds"])
+
+
+def ranked(who: str, scores: np.ndarray, bad: np.ndarray) -> None:
+    print(f"  {who:44s} AUROC {auroc(scores, bad):.4f}  average precision {average_precision(scores, bad):.4f}", flush=True)
+
+
+def scores(noises: list[str]) -> None:
+    for noise in noises:
+        pictures, true = cifar(noise)
+        began = time.monotonic()
+        evidence = looked(pictures)
+        assert evidence.probabilities is not None
+        marks = label(evidence)
+        bad, seconds = pictures.targets != true, time.monotonic() - began
+        print(
+            f"{noise}: {bad.mean():.1%} of {len(bad):,} labels wrong; {seconds:.0f} s with remembered features or as they come"
+        )
+        ranked("Beholder", marks.scores, bad)
+        for method, found in cleanlab(labels=pictures.targets, probabilities=evidence.probabilities)[0].items():
+            ranked(f"cleanlab, same probabilities, {method}", found, bad)
+        suspects = marks.scores >= 0.5
+        assert marks.relabel is not None
+        some = marks.relabel >= 0
+        dropped = np.isin(np.arange(len(bad)), list(marks.suggest))
+        print(
+            f"  found {suspects.sum():,}: {bad[suspects].mean():.3f} wrong, {suspects[bad].mean():.3f} of the wrong ones; "
+            f"relabel {some.sum():,}: {(marks.relabel[some] == true[some]).mean():.3f} right; "
+            f"drop {dropped.sum():,}: {bad[dropped].mean():.3f} wrong",
+            flush=True,
+        )
+
+
+def usual(noises: list[str]) -> None:
+    for noise in noises:
+        pictures, true = cifar(noise)
+        evidence = looked(pictures)
+        assert evidence.features is not None
+        found, seconds = cleanlab(labels=pictures.targets, features=evidence.features)
+        print(f"{noise}: logistic regression in 5 folds and cleanlab: {seconds:.0f} s")
+        for method, values in found.items():
+            ranked(f"cleanlab, its usual set-up, {method}", values, pictures.targets != true)
+
+
+def training(noise: str, seeds: list[int]) -> None:
+    pictures, true = cifar(noise)
+    test, _ = cifar("clean", part=2)
+    findings = examined(pictures, load("quick").set(weights=WEIGHTS), checks=["label"])
+    kept = findings.kept
+    right = dict(zip(pictures.keys, true.tolist(), strict=True))
+    clean = np.mean([right[key] == label for key, label in zip(kept.keys, kept.targets.tolist(), strict=True)])
+    print(
+        f"{noise}: {len(findings.drop):,} dropped, {len(findings.relabel):,} relabelled; {1 - clean:.1%} are wrong now"
+    )
+    gains = []
+    for seed in seeds:
+        values = []
+        for some in (pictures, kept):
+            held = folds(some, count=20, seed=seed) == 0
+            parts = Parts(some.take(np.flatnonzero(~held)), some.take(np.flatnonzero(held)), test)
+            model = beholder.train(parts, recipe="sprint", seed=seed, epochs=5, width=0.25)
+            score = beholder.evaluate(model, test).scores["accuracy"]
+            values.append(score.value)
+        gains.append(100 * (values[1] - values[0]))
+        print(
+            f"  seed {seed}: as given {values[0]:.4f}, suggestions followed {values[1]:.4f}, {gains[-1]:+.2f} points",
+            flush=True,
+        )
+    if len(gains) > 1:
+        spread = 4.303 if len(gains) == 3 else 1.96
+        half = spread * statistics.stdev(gains) / len(gains) ** 0.5
+        print(f"  mean {statistics.mean(gains):+.2f} ± {half:.2f} points (95 %, {len(gains)} seeds)")
+
+
+def candidates() -> None:
+    """Where the 275 suspects rank among the 10,000 test labels, judged by heads that saw the other folds of train and test."""
+    pictures = digested(scan(SHARED / "data" / "cifar10.zip"))
+    evidence = looked(pictures)
+    assert evidence.probabilities is not None
+    wrong = beliefs(evidence.probabilities, pictures.targets).wrong
+    rows = np.flatnonzero(pictures.parts == 2)
+    rank = {number(pictures.keys[row]): place + 1 for place, row in enumerate(rows[np.argsort(-wrong[rows])].tolist())}
+    given = {number(pictures.keys[row]): pictures.labels(row)[0] for row in rows.tolist()}
+    by: dict[str, list[int]] = {}
+    with (SHARED / "data" / "cifar10-label-errors.csv").open() as file:
+        for line in csv.DictReader(file):
+            assert given[int(line["index"])] == line["given"]
+            by.setdefault(line["verdict"], []).append(rank[int(line["index"])])
+    print(f"ranks among the {len(rows):,} test labels, 1 = most suspect")
+    for verdict, ranks in sorted(by.items()):
+        hundred = sum(r <= 100 for r in ranks)
+        print(f"  {verdict:8s} n={len(ranks):3d}  median rank {statistics.median(ranks):6.0f}  in the first hundred {hundred}")
+
+
+def cells() -> None:
+    """BCCD: which kinds of cell are there."""
+    pictures = digested(scan(SHARED / "data" / "blood-cells.csv"))
+    print(json.dumps(examined(pictures, load("quick").set(weights=WEIGHTS)).json(), indent=1))
+
+
+if __name__ == "__main__":
+    what, rest = sys.argv[1], sys.argv[2:]
+    if what == "scores":
+        scores(rest or list(NOISES))
+    elif what == "usual":
+        usual(rest or list(NOISES))
+    elif what == "training":
+        training(rest[0], [int(seed) for seed in rest[1:]] or [0, 1, 2])
+    elif what == "candidates":
+        candidates()
+    else:
+        cells()
