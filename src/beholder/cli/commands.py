@@ -67,21 +67,36 @@ def audit(
     web: Annotated[bool, typer.Option("--web", help="Open a page to decide about the findings; goes on with --out.")] = False,
     port: Annotated[int, typer.Option(help="With --web: the port on this machine; 0: any that is free.", min=0, max=65535)] = 0,
     browser: Annotated[bool, typer.Option("--open/--no-open", help="With --web: open it in the browser.")] = True,
+    minutes: Annotated[
+        float, typer.Option(help="What the nets may take that judge the labels; 0: as long as they need.", min=0)
+    ] = 10.0,
     seed: Seed = None,
+    set_: Set = None,
     allow_download: AllowDownload = False,
     json: Json = False,
 ) -> None:
     """Find what is wrong with pictures and labels; write audit.csv."""
+    asked = _recipe("quick", set_)
     from beholder.study import review
 
     if web:
         opening = _open if browser and _has_screen() else None
         reviewed = review.review(
-            source, out, checks=check, seed=seed or 0, port=port, allow_download=allow_download, ready=opening
+            source,
+            out,
+            checks=check,
+            recipe=asked,
+            minutes=minutes,
+            seed=seed or 0,
+            port=port,
+            allow_download=allow_download,
+            ready=opening,
         )
         say(json_line(reviewed.json()) if json else reviewed)
         return
-    findings = review.audited(source, out, checks=check, seed=seed or 0, allow_download=allow_download)
+    findings = review.audited(
+        source, out, checks=check, recipe=asked, minutes=minutes, seed=seed or 0, allow_download=allow_download
+    )
     if json:
         say(json_line({**findings.json(), "audit": str(out)}))
     else:

@@ -6,16 +6,24 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from beholder.base import events
+from beholder.base.recipe import Recipe
 from beholder.data.audit import Findings
 from beholder.data.decisions import continued, reopened
 from beholder.data.sources import scan
-from beholder.study.examine import audit
+from beholder.study.examine import MINUTES, audit
 from beholder.use.review import Reviewed
 from beholder.use.review import review as serve
 
 
 def audited(
-    source: str, out: Path, *, checks: Sequence[str] | None = None, seed: int = 0, allow_download: bool = False
+    source: str,
+    out: Path,
+    *,
+    checks: Sequence[str] | None = None,
+    recipe: Recipe | None = None,
+    minutes: float = MINUTES,
+    seed: int = 0,
+    allow_download: bool = False,
 ) -> Findings:
     """Audit a source and write audit.csv to `out`; decisions that a person took in an older one there are kept.
 
@@ -23,7 +31,8 @@ def audited(
     """
     if out.exists():
         continued(Findings(scan(source, allow_download=allow_download), (), {}), out)
-    findings = continued(audit(source, checks=checks, seed=seed, allow_download=allow_download), out)
+    found = audit(source, checks=checks, recipe=recipe or "quick", minutes=minutes, seed=seed, allow_download=allow_download)
+    findings = continued(found, out)
     findings.save(out)
     return findings
 
@@ -33,6 +42,8 @@ def review(
     out: Path,
     *,
     checks: Sequence[str] | None = None,
+    recipe: Recipe | None = None,
+    minutes: float = MINUTES,
     seed: int = 0,
     port: int = 0,
     allow_download: bool = False,
@@ -46,5 +57,5 @@ def review(
         findings = reopened(scan(source, allow_download=allow_download), out)
         events.note(f"going on with {out}; without --web, or after it is moved away, the source is audited anew")
     else:
-        findings = audited(source, out, checks=checks, seed=seed, allow_download=allow_download)
+        findings = audited(source, out, checks=checks, recipe=recipe, minutes=minutes, seed=seed, allow_download=allow_download)
     return serve(findings, out, source=source, port=port, ready=ready)
