@@ -150,9 +150,7 @@ def training(noise: str, seeds: list[int]) -> None:
     kept = findings.kept
     right = dict(zip(pictures.keys, true.tolist(), strict=True))
     clean = np.mean([right[key] == label for key, label in zip(kept.keys, kept.targets.tolist(), strict=True)])
-    print(
-        f"{noise}: {len(findings.drop):,} dropped, {len(findings.relabel):,} relabelled; {1 - clean:.1%} are wrong now"
-    )
+    print(f"{noise}: {len(findings.drop):,} dropped, {len(findings.relabel):,} relabelled; {1 - clean:.1%} are wrong now")
     gains = []
     for seed in seeds:
         values = []

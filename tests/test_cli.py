@@ -163,7 +163,8 @@ def test_the_review_opens_a_browser_only_where_there_is_a_screen(stand_in: Any, 
     monkeypatch.setattr("beholder.study.review", sys.modules["beholder.study.review"], raising=False)
     assert run(["audit", "leaves", "--web", "--port", "8080", "--check", "dark", "--json"]) == 0
     assert calls[0][0] == ("leaves", Path("audit.csv"))
-    assert calls[0][1] == {"checks": ["dark"], "seed": 0, "port": 8080, "allow_download": False, "ready": None}
+    fixed = {"seed": 0, "port": 8080, "allow_download": False, "ready": None, "recipe": Recipe(), "minutes": 10.0}
+    assert calls[0][1] == {"checks": ["dark"], **fixed}
     assert json.loads(capsys.readouterr().out) == {"decided": 3}
     monkeypatch.setattr("beholder.cli.commands._has_screen", lambda: True)
     assert run(["audit", "leaves", "--web"]) == 0
