@@ -23,6 +23,7 @@ from beholder.base.errors import DataError, UsageError
 from beholder.base.files import write_atomic
 from beholder.base.records import Finding, Pictures
 from beholder.data.checks import CHECKS, Check, Evidence, Marks
+from beholder.data.twins import Twins
 
 COLUMNS = ("picture", "check", "score", "verdict", "suggestion", "other", "decided")
 
@@ -34,12 +35,14 @@ class Findings:
     rows:   the findings
     looked: check → how many pictures it could judge
     notes:  what could not be checked, and why, in sentences
+    twins:  who is whose twin among the pictures, where that was looked for: `split` wants to know
     """
 
     pictures: Pictures
     rows: tuple[Finding, ...]
     looked: dict[str, int]
     notes: tuple[str, ...] = ()
+    twins: Twins | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -157,14 +160,14 @@ def audit(evidence: Evidence, *, names: Sequence[str] | None = None, limits: dic
             looked[name] = int(np.count_nonzero(~np.isnan(answer.scores)))
             rows += _findings(name, check, answer, limit, evidence.pictures)
     notes = (f"not checked, for no features were computed: {', '.join(missing)}",) if missing else ()
-    return Findings(evidence.pictures, tuple(rows), looked, notes)
+    return Findings(evidence.pictures, tuple(rows), looked, notes, evidence.twins)
 
 
 def _findings(name: str, check: Check, marks: Marks, limit: float, pictures: Pictures) -> list[Finding]:
     hits = np.flatnonzero(np.nan_to_num(marks.scores, nan=-1.0) >= limit)
     found = []
     for row in hits[np.argsort(-marks.scores[hits], kind="stable")].tolist():
-        suggestion, verdict = check.suggestion, marks.words.get(row, check.sentence)
+        suggestion, verdict = marks.suggest.get(row, check.suggestion), marks.words.get(row, check.sentence)
         if suggestion == "relabel":
             better = -1 if marks.relabel is None else int(marks.relabel[row])
             suggestion = f"relabel:{pictures.classes[better]}" if better >= 0 else "keep"

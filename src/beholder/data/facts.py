@@ -22,6 +22,7 @@ from beholder.base.records import Pictures
 from beholder.data import image
 from beholder.data.image.apart import decoders
 from beholder.data.image.refusal import PASSING
+from beholder.data.likeness import LENGTH, perceptual
 from beholder.data.limits import LIMITS, Limits
 
 SIDE = 512
@@ -36,7 +37,7 @@ STACK = 4 << 20
 LINES = 64
 """Sharpness is measured on so many rows and columns, evenly spread: more would change it little."""
 
-VERSION = 1
+VERSION = 2
 """Counts the versions of what is measured: raise it when the same picture would get another row."""
 
 QUANTILES = (0.01, 0.05, 0.5, 0.95, 0.99)
@@ -51,7 +52,7 @@ FACTS = np.dtype(
         ("width", "i4"),
         ("channels", "u1"),  # 1 grey, 3 colour, 4 with transparency, as stored
         ("pixels", "u1", 16),  # BLAKE2b of the upright RGB pixels and their shape
-        ("hash", "u1", 32),  # perceptual: see `beholder.data.checks.twins`
+        ("hash", "i1", LENGTH),  # perceptual: see `beholder.data.likeness`; all 0 where it shows nothing
         ("light", "f4", len(QUANTILES)),  # quantiles of the luma, in 0..1
         ("spread", "f4"),  # standard deviation of the luma, in 0..1
         ("mode", "f4"),  # share of the pixels within 4 levels of the commonest luma
@@ -154,7 +155,7 @@ def _describe(some: Sequence[tuple[int, Bytes]], table: Facts) -> None:
             table[name][rows] = values
 
 
-def describe(pixels: Bytes) -> dict[str, npt.NDArray[np.floating]]:
+def describe(pixels: Bytes) -> dict[str, npt.NDArray[np.number]]:
     """Return the fields of `FACTS` that follow from the pixels uint8 (B, H, W, 3) of B pictures: name → (B,) or (B, n)."""
     count, height, width, _ = pixels.shape
     luma = np.asarray(Image.fromarray(pixels.reshape(count * height, width, 3)).convert("L")).reshape(count, height, width)
@@ -171,6 +172,7 @@ def describe(pixels: Bytes) -> dict[str, npt.NDArray[np.floating]]:
     colours = np.cumsum(_histogram(tints), axis=1)
     blur, fine = sharpness(luma)
     return {
+        "hash": perceptual(luma),
         "light": np.stack([(total >= q * n).argmax(axis=1) / 255 for q in QUANTILES], axis=1),
         "spread": np.sqrt(np.maximum(counts @ levels**2 / n - mean**2, 0)) / 255,
         "mode": (commonest[:, 0] - commonest[:, 1]) / n,

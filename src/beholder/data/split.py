@@ -1,6 +1,7 @@
 """Train, valid and test: stratified, seeded, and leak-proof.
 
-Pictures that must not be torn apart (exact duplicates, and those of one group) form a unit; whole units are dealt out.
+Pictures that must not be torn apart (exact duplicates, near twins once they are found, and those of one group) form a unit;
+whole units are dealt out.
 Which part a unit goes to depends on the seed and on the digests, not on names or their order.
 Several labels or pictures in a unit: iterative stratification, Sechidis, Tsoumakas & Vlahavas 2011, algorithm 1.
 """
@@ -17,15 +18,17 @@ from beholder.base.errors import DataError, UsageError
 from beholder.base.records import PARTS, Parts, Pictures
 from beholder.data.digest import digested
 from beholder.data.sources.listing import some
+from beholder.data.twins import Twins
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 TRAIN, VALID, TEST = 0, 1, 2
 
 
-def split(pictures: Pictures, *, seed: int = 0, valid: float = 0.15, test: float = 0.15) -> Parts:
+def split(pictures: Pictures, *, seed: int = 0, valid: float = 0.15, test: float = 0.15, twins: Twins | None = None) -> Parts:
     """Return three parts; every picture is in exactly one, in the order of the source.
 
+    twins: who is whose twin among these pictures, by the pixels; files with the same bytes are known without
     valid, test: shares of the pictures that are divided. Parts that the source gives stay as they are; one that it does not
     give is taken from the pictures without a part, or, where all have one, from train.
     Raises `UsageError` (bad-share), `DataError` (too-few-pictures, no-train).
@@ -33,7 +36,7 @@ def split(pictures: Pictures, *, seed: int = 0, valid: float = 0.15, test: float
     if not (valid >= 0 and test >= 0 and valid + test < 1):
         raise UsageError(f"valid={valid:g} and test={test:g} leave nothing to train on", code="bad-share", hint="try 0.15 each")
     pictures = digested(pictures)
-    units = _units(pictures)
+    units = _units(pictures, twins)
     assigned = pictures.parts.astype(np.int64)
     shares = _shares(assigned, valid, test)
     _follow(assigned, units, pictures)
@@ -66,8 +69,8 @@ def _shares(given: Ints, valid: float, test: float) -> Floats:
     return shares
 
 
-def _units(pictures: Pictures) -> Ints:
-    """Return the unit of each picture, int64 (N,): union-find over equal digests and equal groups."""
+def _units(pictures: Pictures, twins: Twins | None = None) -> Ints:
+    """Return the unit of each picture, int64 (N,): union-find over equal digests, equal groups and twins."""
     assert pictures.digests is not None
     rows = np.ascontiguousarray(pictures.digests).view("V32").ravel()
     twin = np.unique(rows, return_inverse=True)[1].astype(np.int64).ravel()
@@ -79,11 +82,12 @@ def _units(pictures: Pictures) -> Ints:
             node = parent[node]
         return node
 
-    first: dict[int, int] = {}
-    grouped = np.flatnonzero(pictures.groups >= 0)
-    for node, group in zip(twin[grouped].tolist(), pictures.groups[grouped].tolist(), strict=True):
-        a, b = find(first.setdefault(group, node)), find(node)
-        parent[max(a, b)] = min(a, b)
+    for numbers in (pictures.groups, *([] if twins is None else [twins.groups()])):
+        first: dict[int, int] = {}
+        grouped = np.flatnonzero(numbers >= 0)
+        for node, group in zip(twin[grouped].tolist(), numbers[grouped].tolist(), strict=True):
+            a, b = find(first.setdefault(group, node)), find(node)
+            parent[max(a, b)] = min(a, b)
     roots = np.fromiter((find(node) for node in range(len(parent))), np.int64, len(parent))
     return np.asarray(np.unique(roots[twin], return_inverse=True)[1], np.int64).ravel()
 

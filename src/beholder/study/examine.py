@@ -13,6 +13,7 @@ from beholder.data.checks import Evidence
 from beholder.data.digest import digested
 from beholder.data.facts import facts
 from beholder.data.sources import scan
+from beholder.data.twins import twins
 
 
 def audit(
@@ -29,4 +30,5 @@ def audit(
     Nothing of the source is changed. Raises what `scan` raises, and `UsageError` for a check that there is none of.
     """
     pictures = digested(source if isinstance(source, Pictures) else scan(source, allow_download=allow_download))
-    return run_checks(Evidence(pictures, facts(pictures)), names=checks)
+    known = facts(pictures)
+    return run_checks(Evidence(pictures, known, twins=twins(pictures, known)), names=checks)

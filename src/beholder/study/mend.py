@@ -12,11 +12,14 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+
 from beholder.base import events
 from beholder.base.recipe import Recipe
 from beholder.base.records import Finding, Parts, Pictures
 from beholder.data.audit import Findings, applied
 from beholder.data.split import split
+from beholder.data.twins import Twins
 from beholder.study.examine import audit
 
 ALWAYS = ("conflict", "leak")
@@ -54,7 +57,9 @@ def mended(pictures: Pictures, recipe: Recipe) -> Mended:
         return Mended(_split(pictures, recipe))
     findings = audit(pictures, seed=recipe.seed)
     first = _decisions(findings.rows, ALWAYS)
-    parts = _split(applied(pictures, first), recipe)
+    stay = [row for row, key in enumerate(pictures.keys) if first.get(key) != "drop"]
+    twins = None if findings.twins is None else findings.twins.among(np.array(stay, np.int64))
+    parts = _split(applied(pictures, first), recipe, twins)
     done = dict(first)
     if policy == "fix":
         others = {key: what for key, what in findings.decisions.items() if key not in first}
@@ -67,8 +72,8 @@ def mended(pictures: Pictures, recipe: Recipe) -> Mended:
     return Mended(parts, findings, done)
 
 
-def _split(pictures: Pictures, recipe: Recipe) -> Parts:
-    return split(pictures, seed=recipe.seed, valid=recipe.data.valid, test=recipe.data.test)
+def _split(pictures: Pictures, recipe: Recipe, twins: Twins | None = None) -> Parts:
+    return split(pictures, seed=recipe.seed, valid=recipe.data.valid, test=recipe.data.test, twins=twins)
 
 
 def _decisions(rows: tuple[Finding, ...], checks: tuple[str, ...]) -> dict[str, str]:

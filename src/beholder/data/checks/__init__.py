@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from beholder.base.records import Pictures
 from beholder.base.registry import Registry
+from beholder.data.twins import Twins
 
 F64 = npt.NDArray[np.float64]
 I64 = npt.NDArray[np.int64]
@@ -27,12 +28,14 @@ class Evidence:
     facts:         (N,) of dtype `beholder.data.facts.FACTS`
     features:      float32 (N, F), rows of NaN where a picture could not be read
     probabilities: float32 (N, K), out of fold; rows of NaN where a picture could not be read
+    twins:         who is whose twin
     """
 
     pictures: Pictures
     facts: npt.NDArray[np.void]
     features: npt.NDArray[np.float32] | None = None
     probabilities: npt.NDArray[np.float32] | None = None
+    twins: Twins | None = None
 
     @property
     def readable(self) -> npt.NDArray[np.bool_]:
@@ -48,12 +51,14 @@ class Marks:
     other:   int64 (N,), the row of the picture that each is a twin of; -1 = none
     relabel: int64 (N,), the class that each should rather have; -1 = none
     words:   row → sentence, where the check has more to say than its own sentence
+    suggest: row → keep | drop | relabel, where it is not what the check suggests elsewhere
     """
 
     scores: F64
     other: I64 | None = None
     relabel: I64 | None = None
     words: dict[int, str] = field(default_factory=dict)
+    suggest: dict[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -101,6 +106,10 @@ CHECKS = Registry(
         "upscaled": "beholder.data.checks.shape:UPSCALED",
         "grey": "beholder.data.checks.colour:GREY",
         "mode": "beholder.data.checks.colour:MODE",
+        "duplicate": "beholder.data.checks.twins:DUPLICATE",
+        "near": "beholder.data.checks.twins:NEAR",
+        "conflict": "beholder.data.checks.twins:CONFLICT",
+        "leak": "beholder.data.checks.twins:LEAK",
     },
 )
 """Every check, in the order in which they are shown."""

@@ -1,0 +1,179 @@
+"""A perceptual hash, and who looks alike by it: a candidate for a twin, not yet one.
+
+The hash of a picture is the direction of its low frequencies: the first 8 × 8 coefficients of the cosine transform of its luma
+without the mean, each times the root of its frequency so that no few of them rule, as a unit vector in whole numbers. Light
+and contrast do not change it, noise and size hardly. Flips and turns by right angles only change signs and places within
+it, so that a hash tells those of all eight turned copies without decoding anything.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+
+from beholder.base import events
+
+SIDE = 8
+LENGTH = SIDE * SIDE
+TURNS = 8
+"""A turn t: transposed where t & 4, then upside down where t & 2, then mirrored where t & 1."""
+
+FLAT = 1.5
+"""Standard deviation, in levels of 255, of the low frequencies below which a picture shows nothing to compare."""
+
+ALIKE = 0.85
+"""Least cosine of two hashes. Of 2,100 changed copies of photos (bench/audit.py twins) 99.7 % lie above it."""
+
+ALL = 4096
+"""Up to so many pictures all are compared with all; beyond, cells of similar hashes with their nearest neighbours."""
+
+PROBES = 4
+"""Cells in which each turned hash is looked for."""
+
+MOST = 32
+"""Candidates kept of one turned hash in one cell, the best: a picture with a thousand twins is tied to them by a few."""
+
+U8 = npt.NDArray[np.uint8]
+I8 = npt.NDArray[np.int8]
+I64 = npt.NDArray[np.int64]
+F32 = npt.NDArray[np.float32]
+
+
+def perceptual(luma: U8) -> I8:
+    """Return the hashes of B pictures: uint8 (B, H, W) → int8 (B, 64), all 0 where a picture shows nothing."""
+    _, height, width = luma.shape
+    found = _cosines(height) @ luma.astype(np.float32) @ _cosines(width).T
+    found[:, 0, 0] = 0
+    strength = np.sqrt(np.square(found).sum(axis=(1, 2)))
+    found *= _weights()
+    flat = found.reshape(len(luma), LENGTH)
+    flat = flat * (127 / np.maximum(np.linalg.norm(flat, axis=1), 1e-6))[:, None]
+    return np.where((strength >= FLAT)[:, None], np.rint(flat), 0).astype(np.int8)
+
+
+@lru_cache(maxsize=64)
+def _cosines(length: int) -> F32:
+    """Return the first rows of the cosine transform, so scaled that a coefficient is in levels: float32 (8, length)."""
+    at = (np.arange(length) + 0.5) / length
+    waves = np.cos(np.pi * np.arange(SIDE)[:, None] * at)
+    return np.asarray(waves * np.where(np.arange(SIDE) > 0, np.sqrt(2), 1.0)[:, None] / length, np.float32)
+
+
+@lru_cache(maxsize=1)
+def _weights() -> F32:
+    step = np.arange(SIDE)
+    return np.asarray(np.hypot(step[:, None], step) ** 0.5, np.float32)
+
+
+def turned(hashes: npt.NDArray[np.generic], turn: int) -> npt.NDArray[np.generic]:
+    """Return the hashes (N, 64) that the pictures would have after a turn, of the same dtype."""
+    square = hashes.reshape(-1, SIDE, SIDE)
+    signs = np.where(np.arange(SIDE) % 2, -1, 1).astype(hashes.dtype)
+    if turn & 4:
+        square = square.transpose(0, 2, 1)
+    if turn & 2:
+        square = square * signs[:, None]
+    if turn & 1:
+        square = square * signs
+    return square.reshape(-1, LENGTH)
+
+
+def turned_picture(picture: npt.NDArray[np.generic], turn: int) -> npt.NDArray[np.generic]:
+    """Return a square picture (H, W) after a turn."""
+    if turn & 4:
+        picture = picture.T
+    return picture[:: -1 if turn & 2 else 1, :: -1 if turn & 1 else 1]
+
+
+def alike(hashes: I8, *, least: float = ALIKE) -> tuple[I64, I64]:
+    """Return who may be twins: pairs int64 (M, 2), first < second; and for each the turn that makes the first like the second.
+
+    hashes: int8 (N, 64); a row of zeros is like none. least: cosine
+    Beyond `ALL` hashes the work grows like N to the power 1.5, and a few pairs may be missed: the nearest `PROBES` cells of
+    about √N are searched (an inverted file; Jégou, Douze & Schmid 2011, section III). The same input gives the same answer.
+    """
+    rows = np.flatnonzero(hashes.any(axis=1))
+    vectors = hashes[rows].astype(np.float32)
+    vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-6)
+    if len(rows) < 2:
+        return np.empty((0, 2), np.int64), np.empty(0, np.int64)
+    centres = _centres(vectors)
+    home = _nearest(vectors, centres, 1)[:, 0]
+    members = np.split(np.argsort(home, kind="stable"), np.cumsum(np.bincount(home, minlength=len(centres)))[:-1])
+    found = []
+    for turn in range(TURNS):
+        asked = np.ascontiguousarray(turned(vectors, turn), np.float32)
+        cells = _nearest(asked, centres, min(PROBES, len(centres)))
+        found.append(_matches(asked, vectors, cells, members, least, turn))
+        events.progress("looking for twins", turn + 1, TURNS)
+    return _best(np.concatenate(found), rows)
+
+
+def _centres(vectors: F32) -> F32:
+    """Return about √N unit vectors (K, 64) amid the vectors, by a few rounds of spherical k-means on a sample; 1 if few."""
+    if len(vectors) <= ALL:
+        return vectors[:1]
+    rng = np.random.default_rng(0)
+    sample = vectors[rng.permutation(len(vectors))[: 16 * ALL]]
+    count = round(len(vectors) ** 0.5)
+    centres = sample[:count]
+    for _ in range(5):
+        home = _nearest(sample, centres, 1)[:, 0]
+        order = np.argsort(home, kind="stable")
+        starts = np.unique(home[order], return_index=True)[1]
+        centres = np.add.reduceat(sample[order], starts, axis=0)
+        centres /= np.maximum(np.linalg.norm(centres, axis=1, keepdims=True), 1e-6)
+    return centres
+
+
+def _nearest(vectors: F32, centres: F32, count: int) -> I64:
+    """Return the `count` nearest centres of each vector, int64 (N, count), in no order."""
+    found = np.empty((len(vectors), count), np.int64)
+    for at in range(0, len(vectors), ALL):
+        cosines = vectors[at : at + ALL] @ centres.T
+        if count == 1:
+            found[at : at + ALL, 0] = cosines.argmax(axis=1)
+        else:
+            found[at : at + ALL] = np.argpartition(cosines, -count, axis=1)[:, -count:]
+    return found
+
+
+def _matches(asked: F32, vectors: F32, cells: I64, members: list[I64], least: float, turn: int) -> npt.NDArray[np.float64]:
+    """Return rows of first, second, turn, cosine (M, 4): who of the members of the cells is like each that was asked for."""
+    order = np.argsort(cells.ravel(), kind="stable")
+    ends = np.cumsum(np.bincount(cells.ravel(), minlength=len(members)))
+    found = []
+    for cell, who in enumerate(np.split(order // cells.shape[1], ends[:-1])):
+        for at in range(0, len(who), ALL):
+            some = who[at : at + ALL]
+            cosines = asked[some] @ vectors[members[cell]].T
+            _only_best(cosines)
+            first, second = np.nonzero(cosines >= least)
+            pair = np.stack([some[first], members[cell][second], np.full(len(first), turn), cosines[first, second]], axis=1)
+            found.append(pair[pair[:, 0] != pair[:, 1]])
+    return np.concatenate(found)
+
+
+def _only_best(cosines: F32) -> None:
+    """Set all but the `MOST` largest of each row to -1, in place."""
+    if cosines.shape[1] > MOST:
+        crowded = np.flatnonzero(np.count_nonzero(cosines >= ALIKE, axis=1) > MOST)
+        few = np.argpartition(cosines[crowded], -MOST, axis=1)[:, :-MOST]
+        cosines[crowded[:, None], few] = -1
+
+
+def _best(found: npt.NDArray[np.float64], rows: I64) -> tuple[I64, I64]:
+    """Return each pair once, with the turn of the largest cosine."""
+    first, second, turn = (found[:, k].astype(np.int64) for k in range(3))
+    swap = first > second
+    # Undoing a turn: a transposition exchanges the two mirrors, the others are their own inverse.
+    undone = np.where(turn & 4, 4 | (turn & 1) << 1 | (turn & 2) >> 1, turn)
+    turn = np.where(swap, undone, turn)
+    first, second = np.where(swap, second, first), np.where(swap, first, second)
+    order = np.lexsort((turn, -found[:, 3], second, first))
+    first, second, turn = first[order], second[order], turn[order]
+    fresh = np.ones(len(first), bool)
+    fresh[1:] = (np.diff(first) != 0) | (np.diff(second) != 0)
+    return np.stack([rows[first[fresh]], rows[second[fresh]]], axis=1), turn[fresh]

@@ -1,0 +1,132 @@
+"""Twins: pictures that are the same one, pixel by pixel, or the same one saved, cut, turned, lit or written on otherwise.
+
+Exact twins have equal pixels. Near twins are found in three steps: a hash of each picture (`data.likeness`), an inverted file
+of the hashes that gives candidates, and a comparison of the aligned pixels of these alone (`data.align`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from beholder.base import events
+from beholder.base.errors import PictureError
+from beholder.base.records import Pictures, PixelPolicy
+from beholder.data import align, likeness
+from beholder.data.image import load
+from beholder.data.image.apart import decoders
+
+LIKE = 0.9
+"""Least agreement of near twins; see docs/DATA_QUALITY.md for what pictures of different things reach."""
+
+GIANT = 0.1
+"""Largest share of the pictures that near twins may tie into one group."""
+
+CHUNK = 128
+"""Pairs compared at a time by one thread: what is needed of them stays in the processor's cache."""
+
+_POLICY = PixelPolicy(align.SIZE, align.SIZE, channels=1, fit="squash")
+
+I64 = npt.NDArray[np.int64]
+F64 = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Twins:
+    """Who is whose twin, among N pictures.
+
+    kinds:  int64 (N,), pictures with the same pixels share a number
+    near:   int64 (M, 2), numbers of kinds that are near twins, the smaller first
+    scores: float64 (M,) in [LIKE, 1], how much the details of such a pair agree once aligned
+    """
+
+    kinds: I64
+    near: I64
+    scores: F64
+
+    def among(self, rows: npt.NDArray[np.integer]) -> Twins:
+        """Return the twins among the pictures at `rows`, int (K,)."""
+        return Twins(self.kinds[rows], self.near, self.scores)
+
+    def groups(self) -> I64:
+        """Return the number of each picture's group, int64 (N,): twins, and twins of twins, share one.
+
+        Ties are followed from the surest on. One that would make a group of more than `GIANT` of the pictures (but
+        20 at least) is left out, unless the pixels are equal: a chain of shots in series cannot swallow a set.
+        """
+        names, kind = np.unique(self.kinds, return_inverse=True)
+        sizes = np.bincount(kind.ravel()).tolist()
+        largest = max(GIANT * len(self.kinds), 20)
+        parent = list(range(len(names)))
+
+        def find(node: int) -> int:
+            while parent[node] != node:
+                parent[node] = parent[parent[node]]
+                node = parent[node]
+            return node
+
+        place = np.searchsorted(names, self.near).clip(0, max(len(names) - 1, 0))
+        here = (names[place] == self.near).all(axis=1) if len(names) else np.zeros(len(self.near), bool)
+        order = np.argsort(-self.scores, kind="stable")
+        for a, b in place[order[here[order]]].tolist():
+            one, other = sorted((find(a), find(b)))
+            if one != other and sizes[one] + sizes[other] <= largest:
+                parent[other] = one
+                sizes[one] += sizes[other]
+        roots = np.fromiter((find(node) for node in range(len(parent))), np.int64, len(parent))
+        return np.asarray(roots[kind.ravel()], np.int64)
+
+
+def twins(pictures: Pictures, facts: npt.NDArray[np.void]) -> Twins:
+    """Return the twins among pictures. facts: their rows by `beholder.data.facts`, (N,).
+
+    Only candidates are decoded, each once; what cannot be read has no twin. 4,096 bytes are held of each meanwhile.
+    Shows progress. Raises nothing of its own.
+    """
+    unread = facts["error"] != b""
+    names = np.ascontiguousarray(facts["pixels"]).view("V16").ravel()
+    _, first, kinds = np.unique(names, return_index=True, return_inverse=True)
+    kinds = kinds.ravel().astype(np.int64)
+    kinds[unread] = len(first) + np.flatnonzero(unread)
+    hashes = facts["hash"][first] * ~unread[first][:, None]
+    pairs, turns = likeness.alike(hashes)
+    scores = agreements(pictures, first[pairs], turns)
+    near = scores >= LIKE
+    return Twins(kinds, pairs[near], scores[near])
+
+
+def agreements(pictures: Pictures, pairs: I64, turns: I64) -> F64:
+    """Return how much the details of pairs of pictures (int64 (M, 2) rows) agree, float64 (M,); 0 where one cannot be read.
+
+    turns: int64 (M,), how the first of each pair is turned before
+    """
+    rows = np.unique(pairs)
+    small = np.zeros((len(rows), align.SIZE, align.SIZE), np.uint8)
+    place = np.searchsorted(rows, pairs)
+    scores = np.zeros(len(pairs))
+
+    def fetch(at: int) -> None:
+        try:
+            small[at] = load(pictures.store.read(pictures.keys[rows[at]]), _POLICY)[0]
+        except PictureError:
+            pass  # an even surface agrees with nothing
+
+    def compare(at: int) -> None:
+        some = place[at : at + CHUNK]
+        mine = [likeness.turned_picture(small[row], turn) for row, turn in zip(some[:, 0], turns[at : at + CHUNK], strict=True)]
+        scores[at : at + CHUNK] = align.agreement(np.stack(mine).astype(np.uint8), small[some[:, 1]])
+
+    with decoders() as (pool, _):
+        _shown(pool.map(fetch, range(len(rows))), len(rows), "opening what looks alike")
+        chunks = range(0, len(pairs), CHUNK)
+        _shown(pool.map(compare, chunks), len(chunks), "comparing what looks alike")
+    return scores
+
+
+def _shown(work: Iterable[None], total: int, label: str) -> None:
+    for done, _ in enumerate(work, start=1):
+        if done % 64 == 0 or done == total:
+            events.progress(label, done, total)
