@@ -41,6 +41,12 @@ class Mended:
     findings: Findings | None = None
     done: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def leaked(self) -> set[str]:
+        """Return the pictures of the test part that have twins in another of the given parts, left out there or not."""
+        rows = () if self.findings is None else self.findings.only(["leak"]).rows
+        return {key for row in rows for key in (row.picture, row.other)} & set(self.parts.test.keys)
+
     def json(self, policy: str) -> dict[str, object]:
         """Return what a bundle keeps of it: {"policy", "found", "dropped", "relabelled"}."""
         if self.findings is None:
