@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +33,8 @@ def planted(monkeypatch: pytest.MonkeyPatch, pictures: Pictures) -> Findings:
     rows = [Finding(f"rust/{k:02}.png", "blurred", 0.9, "w", "relabel:mildew") for k in range(12)]
     rows += [Finding("healthy/00.png", "conflict", 1.0, "w", "drop")]
     found = Findings(pictures, tuple(rows), {"blurred": 36})
-    monkeypatch.setattr("beholder.study.mend.audit", lambda *_, **__: found)
+    none = Findings(pictures, (), {})
+    monkeypatch.setattr("beholder.study.mend.examined", lambda *_, checks, **__: found if "dark" in checks else none)
     return found
 
 
@@ -112,3 +113,18 @@ def test_twins_across_given_parts_are_left_out_of_training_and_the_score_without
     rows = {row["picture"]: row for row in csv.DictReader(io.StringIO(outcome.bundle.audit)) if row["check"] == "leak"}
     assert rows["train/rust/twin.bmp"]["done"] == "drop"
     assert any("without them: accuracy" in note and "(n=17)" in note for note in outcome.evaluation.notes)
+
+
+def test_nets_judge_no_picture_of_the_test_part(pictures: Pictures, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[set[str], bool]] = []
+
+    def look(given: Pictures, *_: object, checks: Sequence[str], from_scratch: bool = True, **__: object) -> Findings:
+        if "label" in checks:
+            asked.append((set(given.keys), from_scratch))
+        return Findings(given, (), {})
+
+    monkeypatch.setattr("beholder.study.mend.examined", look)
+    for policy in ("report", "fix"):
+        found = mended(pictures, RECIPE.set(audit=policy))
+        assert asked[-1][0] == {*found.parts.train.keys, *found.parts.valid.keys}
+    assert [scratch for _, scratch in asked] == [False, True]
