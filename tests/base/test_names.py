@@ -32,6 +32,7 @@ def test_many_names_and_places_that_are_not_there() -> None:
     assert names.nbytes == 9 * 10_000 + 8 * 10_001
     assert list(names.take(np.arange(9_999, -1, -1))) == list(names)[::-1]
     assert "00017.png" in names
+    assert [names.place(name) for name in ("00000.png", "00017.png", "09999.png", "a", "")] == [0, 17, 9_999, -1, -1]
     for place in (10_000, -10_001):
         with pytest.raises(IndexError):
             names[place]

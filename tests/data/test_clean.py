@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 import beholder
+import beholder.data.clean as clean_module
 from beholder.base import events
 from beholder.base.errors import DataError, MachineError, UsageError
 from beholder.base.records import Finding
@@ -237,8 +238,6 @@ def test_nothing_is_overwritten(leaves: Path, tmp_path: Path) -> None:
 
 
 def test_it_is_whole_or_absent(leaves: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import beholder.data.clean as module
-
     calls = iter(range(10))
 
     def fail(data: Any, key: str) -> Any:
@@ -246,7 +245,7 @@ def test_it_is_whole_or_absent(leaves: Path, tmp_path: Path, monkeypatch: pytest
             raise OSError(28, "No space left on device")
         return data, "", True
 
-    monkeypatch.setattr(module, "_encoded", fail)
+    monkeypatch.setattr(clean_module, "_encoded", fail)
     with pytest.raises(MachineError) as refused:
         clean(leaves, apply=findings(None, {}), out=tmp_path / "w" / "out")
     assert refused.value.code == "disk-full"
@@ -258,3 +257,33 @@ def test_nothing_left_is_an_error(leaves: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="nothing is left"):
         clean(pictures, apply=findings(pictures, dict.fromkeys(pictures.keys, "drop")), out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_parquet_becomes_a_folder(tmp_path: Path) -> None:
+    arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    cells = [{"bytes": png(i), "path": f"{i}.png"} for i in range(4)]
+    parquet.write_table(arrow.table({"image": cells, "label": ["a", "b", "a", "b"]}), tmp_path / "set.parquet")
+    pictures = scan(tmp_path / "set.parquet")
+    done = clean(tmp_path / "set.parquet", apply=findings(pictures, {pictures.keys[0]: "relabel:b"}), out=tmp_path / "out")
+    assert done.classes == {"a": 1, "b": 3}
+    assert sorted(files(tmp_path / "out").values()) == sorted(png(i) for i in range(4))
+    with pytest.raises(UsageError, match="no files of their own"):
+        clean(tmp_path / "set.parquet", apply=findings(pictures, {}), out=tmp_path / "set.csv")
+
+
+def test_pictures_without_an_ending_get_the_one_of_their_content(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for name in ("one", "two.dat", ".three"):
+        (tmp_path / "in" / name).write_bytes(png())
+    (tmp_path / "in" / "four").write_bytes(b"no picture")
+    (tmp_path / "in" / "t.csv").write_text("path,label\none,a\ntwo.dat,b\n.three,a\nfour,b\n")
+    done = clean(tmp_path / "in" / "t.csv", apply=findings(None, {}), out=tmp_path / "out")
+    assert sorted(files(tmp_path / "out")) == ["a/_.three.png", "a/one.png", "b/two.dat.png"]
+    assert [(bad.key, bad.code) for bad in done.unreadable] == [("four", "not-a-picture")]
+
+
+def test_a_source_with_a_scheme_is_not_written_into(leaves: Path) -> None:
+    with pytest.raises(UsageError) as refused:
+        clean_module._refuse_place(leaves / "new", Path(f"boxes:{leaves}"))
+    assert refused.value.code == "inside-source"
+    clean_module._refuse_place(leaves / "new", Path("set-*.tar"))

@@ -6,7 +6,7 @@ Each of N processes decodes every N-th seed, as `data.image` does and within the
 is a file that ends the process (crash), keeps it for more than ten seconds (hang), is refused without a reason code (reason),
 gives other pixels than the reference, Pillow, does (differs), gives pixels that the reference refuses (admitted), or gives
 other pixels than the whole file although nothing was done but to end it early (truncated). Offenders are saved in FOLDER, and
-so is the next seed: without --from a run goes on where the last one ended. A line of JSON tells of every 50,000 files;
+so is the next seed: without --from a run goes on where the last one ended. A line of JSON tells of every 20,000 files;
 the exit code is 1 where there was an offender.
 """
 
@@ -234,7 +234,7 @@ def main(words: list[str]) -> int:
     asked = parser.parse_args(words)
     state = asked.out / "next"
     first = asked.first if asked.first >= 0 else int(state.read_text()) if state.exists() else 0
-    offenders, end, step = 0, first + asked.count, 50_000
+    offenders, end, step = 0, first + asked.count, 20_000
     while first < end:
         found = fuzz(min(step, end - first), first, asked.out, asked.workers)
         offenders += len(found["offenders"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -54,6 +55,20 @@ def to_boxes(leaves: Path, out: Path) -> str:
         whole["images"].append({"id": i, "file_name": f"{i}.png", "width": 72, "height": 20})
     (out / "instances.json").write_text(json.dumps(whole))
     return f"boxes:{out}"
+
+
+@pytest.mark.slow
+def test_names_that_are_no_utf8_go_the_whole_way(leaves: Path, tmp_path: Path) -> None:
+    source = tmp_path / os.fsdecode(b"bl\xe4tter")
+    leaves.rename(source)
+    (source / "rust").rename(source / os.fsdecode(b"ro\xdft"))
+    (source / "mildew/00.png").rename(source / "mildew" / os.fsdecode(b"\xff.png"))
+    (source / "mildew" / os.fsdecode(b"bad\xff.png")).write_bytes(b"no picture")
+    recipe = load("tutorial").set(net="logistic").override(["train.epochs=2", "data.size=8"])
+    with events.listen(alone=True):
+        outcome = steps(source, recipe=recipe, out=tmp_path / "m.beholder")
+    assert outcome.bundle.classes == ("healthy", "mildew", "roßt")
+    assert (tmp_path / "m.beholder/report.html").read_text("utf-8")
 
 
 @pytest.mark.parametrize("pack", [to_parquet, *(pytest.param(pack, marks=pytest.mark.slow) for pack in (to_shards, to_boxes))])

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.use.contrast import FAINT
 from tests.use.fakes import bundle, evaluated, evaluated_multi
 
 from beholder.base.records import Bad
@@ -17,43 +15,6 @@ from beholder.use.report import report
 pytestmark = pytest.mark.browser
 
 LONG = "a_class_name_without_any_space_that_goes_on_for_longer_than_a_phone_is_wide"
-FAINT = """() => {
-  const parse = text => { const n = text.match(/[\\d.]+/g).map(Number); return [n[0], n[1], n[2], n.length > 3 ? n[3] : 1]; };
-  const over = (top, below) => below.map((v, i) => top[i] * top[3] + v * (1 - top[3]));
-  const light = rgb => rgb.reduce((sum, v, i) => {
-    const c = v / 255; return sum + [0.2126, 0.7152, 0.0722][i] * (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
-  }, 0);
-  const ground = element => {
-    const layers = [];
-    for (let e = element; e; e = e.parentElement) layers.push(parse(getComputedStyle(e).backgroundColor));
-    return layers.reverse().reduce((below, top) => over(top, below), [255, 255, 255]);
-  };
-  const faint = [];
-  const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-  while (walk.nextNode()) {
-    const element = walk.currentNode.parentElement, text = walk.currentNode.textContent.trim();
-    if (!text || ["SCRIPT", "STYLE"].includes(element.tagName)) continue;
-    const style = getComputedStyle(element), back = ground(element);
-    const ink = over(parse(element.closest("svg") ? style.fill : style.color), back);
-    const [high, low] = [light(ink), light(back)].sort((a, b) => b - a);
-    const ratio = (high + 0.05) / (low + 0.05);
-    if (ratio < 4.5) faint.push(`${text.slice(0, 20)} ${ratio.toFixed(2)}`);
-  }
-  return faint;
-}"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    path = os.environ.get("BEHOLDER_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-    if path is None:
-        pytest.skip("chromium is not installed (or set BEHOLDER_CHROMIUM to its path)")
-    with sync_api.sync_playwright() as play:
-        arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        launched = play.chromium.launch(executable_path=path, args=arguments)
-        yield launched
-        launched.close()
 
 
 @pytest.fixture(scope="module")

@@ -10,13 +10,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from beholder.base import events
 from beholder.base.errors import DataError, MachineError, UsageError
 from beholder.base.records import Finding
 from beholder.data.audit import Findings, decided, followed, read
 from beholder.data.decisions import continued, reopened, with_decisions
 from beholder.data.sources import scan
+from beholder.use.review import review
 from beholder.use.review.desk import Desk, View
 from beholder.use.review.server import Server
 
@@ -248,3 +251,39 @@ def test_after_the_end_nothing_is_decided(server: Server) -> None:
     server.rest()
     status, said, _ = ask(server, f"/{server.token}/decide", {"changes": [[number(server.desk, "rust/01.png"), "drop"]]})
     assert (status, json.loads(said)["error"]) == (400, "the review has ended")
+
+
+# --- the verb ---
+
+
+def test_the_verb_serves_until_the_person_finishes(found: Findings, tmp_path: Path) -> None:
+    def finish(address: str) -> None:
+        port, token = int(address.split(":")[2].split("/")[0]), address.split("/")[3]
+        for path, body in (("decide", {"changes": [[24, "drop"]]}), ("finish", {})):
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+            headers = {"Origin": f"http://127.0.0.1:{port}", "Content-Type": "application/json"}
+            connection.request("POST", f"/{token}/{path}", json.dumps(body), headers)
+            assert connection.getresponse().status == 200
+            connection.close()
+
+    with events.listen(alone=True):
+        done = review(found, tmp_path / "audit.csv", source="my leaves", ready=finish)
+    assert str(done) == f"1 of 3 suspects decided (0 kept, 1 dropped, 0 relabelled) in {tmp_path / 'audit.csv'}"
+    assert done.json()["dropped"] == 1
+    assert decided(read(tmp_path / "audit.csv")) == {"rust/00.png": "drop"}
+
+
+def test_a_port_that_is_taken_is_a_clear_error(server: Server, found: Findings, tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as refused:
+        review(found, tmp_path / "other.csv", port=server.port)
+    assert refused.value.code == "port-taken"
+
+
+def test_pictures_with_several_labels_are_kept_or_dropped_only(found: Findings, tmp_path: Path) -> None:
+    several = replace(found.pictures, targets=np.eye(3, dtype=np.uint8)[found.pictures.targets])
+    desk = Desk(replace(found, pictures=several), tmp_path / "audit.csv")
+    assert desk.view(View(label="mildew"))["ids"] == [3]
+    with pytest.raises(UsageError):
+        desk.decide([(number(desk, "rust/00.png"), "relabel:healthy")])
+    assert desk.accept(View()) == 2
+    assert desk.summary()["multi"] is True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import itertools
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
@@ -76,6 +77,11 @@ class Names(Sequence[str]):
     def nbytes(self) -> int:
         """Return the bytes held."""
         return len(self._text) + self._ends.nbytes
+
+    def place(self, name: str) -> int:
+        """Return where a name is, -1 if it is not there; the names must be sorted."""
+        at = bisect.bisect_left(self, name)
+        return at if at < len(self) and self[at] == name else -1
 
     def take(self, indices: npt.NDArray[np.integer]) -> Names:
         """Return the names at `indices` (int (M,)), in that order."""

@@ -143,7 +143,7 @@ class Bundle:
                 "history.json": _json(self.history),
                 "splits.csv": _csv(self.splits),
                 "readings.json": _json(self.readings),
-                "README.md": card.text(self.config, self.scores, self.recipe).encode(),
+                "README.md": card.text(self.config, self.scores, self.recipe).encode("utf-8", "replace"),
                 **({"audit.csv": self.audit.encode("utf-8", "surrogateescape")} if self.audit else {}),
             },
         )

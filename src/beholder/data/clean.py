@@ -20,9 +20,10 @@ from beholder.base.records import PARTS, Bad, Pictures
 from beholder.data import encode, image
 from beholder.data.audit import Findings, applied, followed, read
 from beholder.data.sources import scan, table
-from beholder.data.sources.archive import TarStore, ZipStore
 from beholder.data.sources.folder import FolderStore
 from beholder.data.sources.listing import is_picture, readable, some
+from beholder.data.sources.tars import TarStore
+from beholder.data.sources.zips import ZipStore
 from beholder.data.titles import Titles, is_title
 
 LABELS = "labels.csv"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -32,7 +33,7 @@ def digested(pictures: Pictures, *, root: str | Path | None = None) -> Pictures:
     if pictures.digests is not None:
         return pictures
     stamps = _stamps(pictures)
-    path = cache_folder(root) / "digests" / f"{sha256(pictures.store.name.encode())[:32]}.npy"
+    path = cache_folder(root) / "digests" / f"{sha256(os.fsencode(pictures.store.name))[:32]}.npy"
     memo = _remembered(path) if any(stamps) else {}
     found = [memo.get(stamp) if stamp else None for stamp in stamps]
     todo = [i for i, digest in enumerate(found) if digest is None]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
@@ -75,7 +76,7 @@ def facts(pictures: Pictures, *, root: str | Path | None = None, limits: Limits 
     root: the cache folder (the user's by default), where rows are remembered. Shows progress. Raises nothing of its own.
     """
     assert pictures.digests is not None
-    path = cache_folder(root) / "facts" / f"{sha256(f'{VERSION} {pictures.store.name}'.encode())[:32]}.npy"
+    path = cache_folder(root) / "facts" / f"{sha256(os.fsencode(f'{VERSION} {pictures.store.name}'))[:32]}.npy"
     known = _remembered(path)
     rows = np.zeros(len(pictures), FACTS)
     rows["digest"] = pictures.digests

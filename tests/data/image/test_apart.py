@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from beholder.base.errors import PictureError
+from beholder.base.errors import MachineError, PictureError
 from beholder.base.records import Pictures, PixelPolicy
 from beholder.data import image
 from beholder.data.cache import Pixels, cached
@@ -117,6 +117,17 @@ def test_a_child_killed_by_another_hand_costs_nothing(tmp_path: Path) -> None:
     assert (tmp_path / "mark").exists()
     apart._CHILDREN.idle[0].process.kill()
     assert image.load(tiff(0), POLICY).shape == (3, 6, 5)
+
+
+def test_a_child_that_cannot_start_is_no_fault_of_the_picture(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(apart, "PROGRAM", "raise SystemExit(3)")
+    with pytest.raises(MachineError, match="exit status 3"):
+        image.load(tiff(0), POLICY)
+    with pytest.raises(MachineError, match="exit status 3"):
+        cached(table([tiff(0)]), POLICY, root=tmp_path)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "nothing"))
+    with pytest.raises(MachineError, match="No such file"):
+        image.load(tiff(0), POLICY)
 
 
 def everything(pixels: Pixels) -> np.ndarray:
@@ -239,7 +250,7 @@ def test_who_asks_to_stop_waits_for_no_decoder(number: signal.Signals, tmp_path:
             (source / name / f"{k}.tiff").write_bytes(tiff(k + 100 * (name == "b"), b"SLOW" if k else b""))
     run = "sys.exit(run(['train', sys.argv[3], '--out', sys.argv[3] + '.beholder']))"
     process = started(run, tmp_path, str(source))
-    assert waited(True, tmp_path, 60)
+    assert waited(True, tmp_path, 150)
     time.sleep(1)
     began = time.monotonic()
     process.send_signal(number)

@@ -234,13 +234,13 @@ def seconds(root: Path) -> float:
 
 
 def test_scanning_takes_little_memory_and_time_in_proportion(tmp_path: Path, many: Callable[[int], None]) -> None:
-    many(20_000)
-    most, stays = bytes_a_picture(tmp_path, 20_000)
+    many(8_000)
+    most, stays = bytes_a_picture(tmp_path, 8_000)
     assert most < 300
     assert stays < 80
-    many(5_000)
+    many(2_500)
     small = seconds(tmp_path)
-    many(40_000)
+    many(20_000)
     assert seconds(tmp_path) < 8 * small * 2, "eight times the pictures: eight times the time, and no square"
 
 

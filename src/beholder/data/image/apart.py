@@ -34,7 +34,10 @@ from beholder.data.limits import Limits
 Pixels = npt.NDArray[np.uint8]
 
 PROGRAM = "from beholder.data.image.child import main; main()"
-_START = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
+START = 60.0
+"""Seconds that a child may take until it is ready."""
+
+_BEGIN = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
 
 
 def header(data: bytes, limits: Limits) -> Header:
@@ -103,9 +106,10 @@ class _Child:
     """
 
     def __init__(self) -> None:
-        path = [str(Path(__file__).parents[3]), *sys.path]
-        command = [sys.executable, "-I", "-c", _START + PROGRAM, json.dumps(path)]
+        path = [str(Path(__file__).parents[3]), *map(str, sys.path)]
+        command = [sys.executable or "python", "-I", "-c", _BEGIN + PROGRAM, json.dumps(path)]
         self.ended = ""
+        self.greeted = False
         self.due = 0.0
         self.stop: threading.Event | None = None
         try:
@@ -113,11 +117,7 @@ class _Child:
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
             )
         except OSError as error:
-            raise MachineError(
-                f"cannot start a process to decode pictures in: {error.strerror}",
-                code="cannot-start",
-                hint="close other programs, or raise the limit on processes",
-            ) from error
+            raise _no_start(str(error.strerror), "close other programs, or raise the limit on processes") from error
 
     def end(self, why: str) -> None:
         self.ended = self.ended or why
@@ -142,6 +142,16 @@ class _Child:
         self.process.stdin.flush()
         length, size = HEAD.unpack(self._read(HEAD.size))
         return json.loads(self._read(length)), self._read(size)
+
+    def greet(self) -> None:
+        """Wait until the child is ready. Raises `MachineError` where it ends before: that is no fault of a picture."""
+        try:
+            self.greeted = self.greeted or bool(self._read(HEAD.size))
+        except EOFError:
+            status = self.close()
+            if status <= 0:
+                raise
+            raise _no_start(f"exit status {status}", "see what `python -c 'import beholder.data.image.child'` says") from None
 
     def _read(self, size: int) -> bytearray:
         assert self.process.stdout is not None
@@ -177,8 +187,10 @@ class _Children:
         """Return a child's answer; a second one is asked where the first dies, which may not have been the picture's fault."""
         seconds, status = question["limits"]["seconds"], 0
         for _ in range(2):
-            child = self._taken(seconds)
+            child = self._taken()
             try:
+                child.greet()
+                self._allow(child, seconds)
                 said, payload = child.ask(question, data)
             except (OSError, EOFError):
                 status = self._lost(child)
@@ -208,20 +220,25 @@ class _Children:
         for child in children:
             child.close()
 
-    def _taken(self, seconds: float) -> _Child:
+    def _taken(self) -> _Child:
         stop = getattr(self.local, "stop", None)
         if stop is not None and stop.is_set():
             raise _dead("interrupted", 0, 0)
         with self.lock:
             child = self._living()
-            child.stop, child.due = stop, time.monotonic() + seconds
+            child.stop, child.due = stop, time.monotonic() + START
             self.busy.add(child)
             if self.watcher is None:
                 self.watcher = threading.Thread(target=self._watch, name="beholder-watch", daemon=True)
                 self.watcher.start()
-            elif child.due < self.wakes:
-                self.changed.notify()
             return child
+
+    def _allow(self, child: _Child, seconds: float) -> None:
+        """Let a child that is ready take so many seconds from now on."""
+        with self.lock:
+            child.due = time.monotonic() + seconds
+            if child.due < self.wakes:
+                self.changed.notify()
 
     def _living(self) -> _Child:
         """Return an idle child that lives, or a new one."""
@@ -263,6 +280,10 @@ class _Children:
 
 
 _CHILDREN = _Children()
+
+
+def _no_start(why: str, hint: str) -> MachineError:
+    return MachineError(f"cannot start a process to decode pictures in: {why}", code="cannot-start", hint=hint)
 
 
 def _dead(ended: str, status: int, seconds: float) -> PictureError:

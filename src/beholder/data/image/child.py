@@ -46,8 +46,10 @@ def answer(question: dict[str, Any], data: bytes) -> tuple[dict[str, Any], npt.N
 
 
 def serve(questions: BinaryIO, answers: BinaryIO) -> None:
-    """Answer until the questions end."""
+    """Answer until the questions end; an empty answer comes first, to say that all is ready."""
     base = _address_space()
+    answers.write(HEAD.pack(0, 0))
+    answers.flush()
     while True:
         _clock(IDLE)
         head = questions.read(HEAD.size)

@@ -62,7 +62,7 @@ def _in_folder(path: Path, limits: Limits, boxes: bool) -> Pictures:
         files = [path / name for name in listing.names if name.endswith(".parquet")]
         if files:
             return parquet.pictures_of(files, name=str(path), root=path, limits=limits)
-        files = [path / name for name in listing.names if name.endswith(archive.TAR + archive.PACKED)]
+        files = [path / name for name in listing.names if archive.is_tar(name)]
         if files:
             return shards.from_paths(files, name=str(path), root=path, limits=limits)
     return _listed(listing, limits, boxes)

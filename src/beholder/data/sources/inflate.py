@@ -58,7 +58,7 @@ def inflated(path: Path, limits: Limits, *, root: Path | None = None) -> Path | 
 
     Raises `DataError` (too-many-bytes), `MachineError` (disk-full), and what the decompressors raise.
     """
-    copy = cache_folder(root) / "archives" / f"{sha256(f'{path.resolve()}-{version(path)}'.encode())[:32]}.tar"
+    copy = cache_folder(root) / "archives" / f"{sha256(os.fsencode(f'{path.resolve()}-{version(path)}'))[:32]}.tar"
     if copy.is_file():
         os.utime(copy)
         return copy

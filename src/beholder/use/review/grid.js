@@ -11,7 +11,7 @@ export class Grid {
     new ResizeObserver(() => this.fit()).observe(box);
     floor.addEventListener("click", event => {
       const card = event.target.closest(".card");
-      if (card) { this.go(Number(card.dataset.place)); this.open(); }
+      if (card) { this.go(Number(card.dataset.place)); this.open(event); }
     });
   }
 

@@ -25,6 +25,10 @@ async function ask(path, body) {
   return found;
 }
 
+// Decisions go one after another: an undo must not overtake what it undoes.
+let queue = Promise.resolve();
+const tell = (path, body) => (queue = queue.catch(() => {}).then(() => ask(path, body)));
+
 function say(text) { $("live").textContent = text; }
 function trouble(error) { $("trouble").textContent = error.message; $("trouble").hidden = false; }
 const safely = work => (...given) => Promise.resolve(work(...given)).catch(trouble);
@@ -80,10 +84,10 @@ function figure(side, of) {
 const look = safely(async place => {
   const turn = ++state.turn, row = await grid.row(place);
   if (turn !== state.turn || !row) return;
-  const same = state.row === row && state.shown === JSON.stringify(row);
   state.row = row;
-  if (same) return;
-  state.shown = JSON.stringify(row);
+  const shown = `${place} ${JSON.stringify(row)}`;
+  if (state.shown === shown) return;
+  state.shown = shown;
   $("place").textContent = `${number(place + 1)} of ${number(grid.ids.length)}`;
   $("shots").replaceChildren(figure(row, row.other ? "suspect" : ""), ...(row.other ? [figure(row.other, "the other")] : []));
   $("verdict").textContent = row.verdict;
@@ -93,10 +97,12 @@ const look = safely(async place => {
   $("relabel").setAttribute("aria-pressed", row.decided.startsWith("relabel:"));
   $("swap").hidden = !row.other; $("relabel").hidden = state.summary.multi;
   $("take").firstChild.textContent = `Accept: ${row.suggestion.replace(":", " as ")} `;
+  const ahead = grid.rows.get(grid.ids[state.open.indexOf(1, place + 1)]);
+  for (const side of ahead ? [ahead, ahead.other] : []) if (side) new Image().src = `large/${side.picture}`;
 });
 
-function chosen(place) { $("look").hidden = !wide.matches && $("look").hidden; look(place); }
-function open() { if (!grid.ids.length) return; $("look").hidden = false; if (!wide.matches) $("look").focus(); }
+function chosen(place) { state.row = grid.rows.get(grid.ids[place]) || null; look(place); }
+function open(click) { if (grid.ids.length) { $("look").hidden = false; if (!click || !wide.matches) $("look").focus(); } }
 function close() { if (!wide.matches) $("look").hidden = true; $("grid").focus(); }
 
 // --- decisions ---
@@ -128,12 +134,12 @@ function apply(changes) {
   state.pictures.forEach((of, place) => { if (asked.has(of)) state.open[place] = asked.get(of) ? 0 : 1; });
 }
 
-const decide = safely(async (changes, spoken) => {
+const decide = safely(async (changes, spoken, stay) => {
   const before = changes.map(([of]) => [of, [state.row, state.row.other].find(side => side && side.picture === of).decided]);
   const at = grid.now;
   apply(changes);
-  say(`${spoken}. ${onward(at)}`);
-  try { learn(await ask("decide", { changes })); } catch (error) { apply(before); grid.go(at); throw error; }
+  if (stay) { look(at); say(spoken); } else say(`${spoken}. ${onward(at)}`);
+  try { learn(await tell("decide", { changes })); } catch (error) { apply(before); grid.go(at); throw error; }
 });
 
 function onward(at) {
@@ -150,14 +156,14 @@ const acts = {
   drop: () => decide([[state.row.picture, "drop"]], "Dropped"),
   swap: () => state.row.other && decide([[state.row.picture, "keep"], [state.row.other.picture, "drop"]], "Kept, the other dropped"),
   take: () => decide([[state.row.picture, state.row.suggestion]], `Accepted: ${state.row.suggestion.replace(":", " as ")}`),
-  clear: () => { const row = state.row; if (row.decided) safely(async () => { learn(await ask("decide", { changes: [[row.picture, ""]] })); apply([[row.picture, ""]]); look(grid.now); learn({}); say("Undecided again"); })(); },
+  clear: () => state.row.decided && decide([[state.row.picture, ""]], "Undecided again", true),
   relabel: () => { if (!state.summary.multi) choose(); },
   next: () => grid.go(grid.now + 1),
   back: () => grid.go(grid.now - 1),
 };
 
 const undo = safely(async () => {
-  const found = await ask("undo", {});
+  const found = await tell("undo", {});
   if (!found.undone.length) return say("There is nothing to undo");
   const first = found.undone[0];
   grid.rows.clear();
@@ -257,7 +263,7 @@ $("accept").addEventListener("click", () => {
 $("sure").addEventListener("close", safely(async () => {
   if ($("sure").returnValue !== "yes") return;
   $("sure").returnValue = "";
-  const found = await ask("accept", state.view);
+  const found = await tell("accept", state.view);
   grid.rows.clear();
   await reload(grid.now);
   learn(found);
@@ -265,7 +271,7 @@ $("sure").addEventListener("close", safely(async () => {
 }));
 
 $("finish").addEventListener("click", safely(async () => {
-  const s = await ask("finish", {});
+  const s = await tell("finish", {});
   $("done-words").textContent = `${number(s.decided)} of ${number(s.suspects)} suspects are decided: ${number(s.kept)} kept, ${number(s.dropped)} dropped, ${number(s.relabelled)} relabelled. Where nothing was decided, the suggestions stand. Next:`;
   $("following").textContent = state.summary.following;
   $("done").addEventListener("cancel", event => event.preventDefault());
