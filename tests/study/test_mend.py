@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,8 @@ def planted(monkeypatch: pytest.MonkeyPatch, pictures: Pictures) -> Findings:
     rows = [Finding(f"rust/{k:02}.png", "blurred", 0.9, "w", "relabel:mildew") for k in range(12)]
     rows += [Finding("healthy/00.png", "conflict", 1.0, "w", "drop")]
     found = Findings(pictures, tuple(rows), {"blurred": 36})
-    monkeypatch.setattr("beholder.study.mend.audit", lambda *_, **__: found)
+    none = Findings(pictures, (), {})
+    monkeypatch.setattr("beholder.study.mend.examined", lambda *_, checks, **__: found if "dark" in checks else none)
     return found
 
 
@@ -91,3 +93,18 @@ def test_a_run_says_keeps_and_shows_what_was_found_and_done(leaves: Path, tmp_pa
     report = (out / "report.html").read_text("utf-8")
     assert "What the audit found" in report
     assert "rust/00.png" in report
+
+
+def test_nets_judge_no_picture_of_the_test_part(pictures: Pictures, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[set[str], bool]] = []
+
+    def look(given: Pictures, *_: object, checks: Sequence[str], from_scratch: bool = True, **__: object) -> Findings:
+        if "label" in checks:
+            asked.append((set(given.keys), from_scratch))
+        return Findings(given, (), {})
+
+    monkeypatch.setattr("beholder.study.mend.examined", look)
+    for policy in ("report", "fix"):
+        found = mended(pictures, RECIPE.set(audit=policy))
+        assert asked[-1][0] == {*found.parts.train.keys, *found.parts.valid.keys}
+    assert [scratch for _, scratch in asked] == [False, True]

@@ -100,6 +100,20 @@ def listen(*sinks: Sink, alone: bool = False) -> Iterator[None]:
         _sinks.reset(token)
 
 
+@contextmanager
+def only(*kinds: str) -> Iterator[None]:
+    """Inside the block, only events of these kinds reach the sinks that listen: for work that is a detail of other work."""
+    outer = _current()
+
+    def sink(event: Event) -> None:
+        if event.kind in kinds:
+            for each in outer:
+                each(event)
+
+    with listen(sink, alone=True):
+        yield
+
+
 def _current() -> tuple[Sink, ...]:
     sinks = _sinks.get()
     if sinks is None:

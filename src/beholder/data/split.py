@@ -36,7 +36,7 @@ def split(pictures: Pictures, *, seed: int = 0, valid: float = 0.15, test: float
     if not (valid >= 0 and test >= 0 and valid + test < 1):
         raise UsageError(f"valid={valid:g} and test={test:g} leave nothing to train on", code="bad-share", hint="try 0.15 each")
     pictures = digested(pictures)
-    units = _units(pictures, twins)
+    units = unit_of(pictures, twins)
     assigned = pictures.parts.astype(np.int64)
     shares = _shares(assigned, valid, test)
     _follow(assigned, units, pictures)
@@ -69,7 +69,7 @@ def _shares(given: Ints, valid: float, test: float) -> Floats:
     return shares
 
 
-def _units(pictures: Pictures, twins: Twins | None = None) -> Ints:
+def unit_of(pictures: Pictures, twins: Twins | None = None) -> Ints:
     """Return the unit of each picture, int64 (N,): union-find over equal digests, equal groups and twins."""
     assert pictures.digests is not None
     rows = np.ascontiguousarray(pictures.digests).view("V32").ravel()

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import cast
 
 from torch import Tensor, nn
+from torch.nn import functional
 
 
 class Net(nn.Module):
@@ -81,3 +82,19 @@ def classify(net: nn.Module, features: Tensor) -> Tensor:
         return net.classify(features)
     last = head(net)
     return features if last is None else cast(Tensor, last(features))
+
+
+class Enlarged(Net):
+    """A net that is given its pictures at a larger side than they have, in pixels: for nets pretrained on larger ones."""
+
+    def __init__(self, net: nn.Module, side: int) -> None:
+        super().__init__()
+        self.net = net
+        self.side = side
+        self.head = head(net)
+
+    def body(self, images: Tensor) -> Tensor:
+        """Return the features of the enlarged images: (B, F)."""
+        longer = max(images.shape[-2:])
+        size = [max(1, round(length * self.side / longer)) for length in images.shape[-2:]]
+        return features(self.net, functional.interpolate(images, size, mode="bicubic", align_corners=False))

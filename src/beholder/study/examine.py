@@ -6,29 +6,70 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from beholder.base.recipe import Recipe, load
 from beholder.base.records import Pictures
 from beholder.data.audit import Findings
 from beholder.data.audit import audit as run_checks
-from beholder.data.checks import Evidence
+from beholder.data.checks import CHECKS, Evidence
 from beholder.data.digest import digested
 from beholder.data.facts import facts
 from beholder.data.sources import scan
-from beholder.data.twins import twins
+from beholder.data.twins import Twins, twins
+from beholder.study.evidence import gathered
+
+MINUTES = 10.0
+"""About what the nets of an audit may take, where nobody says otherwise."""
 
 
 def audit(
     source: str | Path | tuple[Any, Any] | Pictures,
     *,
     checks: Sequence[str] | None = None,
+    recipe: Recipe | str = "quick",
+    minutes: float = MINUTES,
     seed: int = 0,
     allow_download: bool = False,
+    **fields: Any,
 ) -> Findings:
     """Return what is wrong with the pictures and labels of a source.
 
-    source: what `scan` takes, or Pictures; checks: their names, all by default; seed: of the folds and the nets trained in them
-    allow_download: fetch a source that is not on this machine
+    source:  what `scan` takes, or Pictures; checks: their names, all by default
+    recipe:  of which the net, its weights and the pixels count; `fields` change it by name: weights="…", net="timm:…"
+    minutes: about what the nets may take that judge the labels (0: as long as they need)
+    seed:    of the folds and the nets trained in them; allow_download: fetch a source that is not on this machine
+
     Nothing of the source is changed. Raises what `scan` raises, and `UsageError` for a check that there is none of.
     """
     pictures = digested(source if isinstance(source, Pictures) else scan(source, allow_download=allow_download))
-    known = facts(pictures)
-    return run_checks(Evidence(pictures, known, twins=twins(pictures, known)), names=checks)
+    asked = (recipe if isinstance(recipe, Recipe) else load(recipe)).set(**fields, seed=seed)
+    return examined(pictures, asked, checks=checks, minutes=minutes)
+
+
+def examined(
+    pictures: Pictures,
+    recipe: Recipe,
+    *,
+    checks: Sequence[str] | None = None,
+    minutes: float = MINUTES,
+    from_scratch: bool = True,
+    known: Twins | None = None,
+) -> Findings:
+    """Return what the checks find in pictures with digests, with the net, the weights and the seed of `recipe`.
+
+    from_scratch: train nets in folds where no pretrained one is at hand, rather than leave those checks out, with a note
+    known: who is whose twin, where that was found out before
+    """
+    names = CHECKS.names() if checks is None else list(checks)
+    found = facts(pictures)
+    needed = {need for name in names for need in CHECKS.load(name).needs}
+    if known is None and "twins" in needed:
+        known = twins(pictures, found)
+    evidence = Evidence(pictures, found, twins=known)
+    if needed & {"features", "probabilities"}:
+        evidence = gathered(evidence, recipe, needed=needed, minutes=minutes, from_scratch=from_scratch)
+    return run_checks(evidence, names=names)
+
+
+def with_nets() -> tuple[str, ...]:
+    """Return the names of the checks that need what a net says of the pictures."""
+    return tuple(name for name in CHECKS.names() if {"features", "probabilities"} & set(CHECKS.load(name).needs))

@@ -18,9 +18,10 @@ from beholder.base import events
 from beholder.base.recipe import Recipe
 from beholder.base.records import Finding, Parts, Pictures
 from beholder.data.audit import Findings, applied
+from beholder.data.checks import CHECKS
 from beholder.data.split import split
 from beholder.data.twins import Twins
-from beholder.study.examine import audit
+from beholder.study.examine import MINUTES, examined, with_nets
 
 ALWAYS = ("conflict", "leak")
 """Checks whose suggestions are followed in every part and under every policy but off."""
@@ -55,11 +56,13 @@ def mended(pictures: Pictures, recipe: Recipe) -> Mended:
     policy = recipe.data.audit
     if policy == "off":
         return Mended(_split(pictures, recipe))
-    findings = audit(pictures, seed=recipe.seed)
+    findings = examined(pictures, recipe, checks=[name for name in CHECKS.names() if name not in with_nets()])
     first = _decisions(findings.rows, ALWAYS)
+    fixed = applied(pictures, first)
     stay = [row for row, key in enumerate(pictures.keys) if first.get(key) != "drop"]
     twins = None if findings.twins is None else findings.twins.among(np.array(stay, np.int64))
-    parts = _split(applied(pictures, first), recipe, twins)
+    parts = _split(fixed, recipe, twins)
+    findings = _joined(findings, _judged(fixed, twins, parts, recipe))
     done = dict(first)
     if policy == "fix":
         others = {key: what for key, what in findings.decisions.items() if key not in first}
@@ -70,6 +73,24 @@ def mended(pictures: Pictures, recipe: Recipe) -> Mended:
         done |= second
     _tell(findings, done, policy)
     return Mended(parts, findings, done)
+
+
+def _judged(pictures: Pictures, twins: Twins | None, parts: Parts, recipe: Recipe) -> Findings:
+    """Return what nets find among the pictures outside the test part, which they must not learn from.
+
+    Nets are trained for it only where the findings are acted on; in at most a quarter of the minutes of the whole run.
+    """
+    held = set(parts.test.keys)
+    rows = np.array([row for row, key in enumerate(pictures.keys) if key not in held], np.int64)
+    theirs = None if twins is None else twins.among(rows)
+    minutes = min(MINUTES, recipe.train.minutes / 4) if recipe.train.minutes else MINUTES
+    trained = recipe.data.audit == "fix"
+    return examined(pictures.take(rows), recipe, checks=with_nets(), minutes=minutes, from_scratch=trained, known=theirs)
+
+
+def _joined(findings: Findings, others: Findings) -> Findings:
+    looked = findings.looked | others.looked
+    return replace(findings, rows=findings.rows + others.rows, looked=looked, notes=findings.notes + others.notes)
 
 
 def _split(pictures: Pictures, recipe: Recipe, twins: Twins | None = None) -> Parts:

@@ -28,6 +28,7 @@ from beholder.data.survey import survey
 
 PLANTED = """
 import os, signal, time
+import numpy as np
 from pathlib import Path
 from beholder.data.image import child, pillow
 plain = pillow.pixels
@@ -40,7 +41,7 @@ def planted(data, *rest):
     if word == b"KILL":
         os.kill(os.getpid(), signal.SIGKILL)
     if word == b"HOGS":
-        held = [bytearray(64 << 20) for _ in range(40)]
+        held = [np.empty(64 << 20, np.uint8) for _ in range(40)]
     if word == b"SLOW":
         time.sleep(60)
     if word == b"ONCE" and not Path(MARK).exists():

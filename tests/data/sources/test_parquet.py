@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -102,6 +103,29 @@ def test_a_table_of_paths(leaves: Path) -> None:
     assert found.parts.tolist() == [0, 2]
     several = hub(leaves / "m.parquet", {"path": ["rust/00.png", "mildew/00.png"], "label": [["x", "y"], ["y"]]})
     assert scan(several).targets.tolist() == [[1, 1], [0, 1]]
+
+
+def test_files_that_are_missing_are_said(beans: Path) -> None:
+    (beans / "data/train-00001-of-00002.parquet").unlink()
+    said: list[events.Event] = []
+    with events.listen(said.append, alone=True):
+        found = scan(beans)
+    assert found.notes == ("only 1 of the 2 files data/train-… are there",)
+    assert said[0].fields["code"] == "missing-files"
+
+
+def test_scanning_takes_little_memory(tmp_path: Path) -> None:
+    n = 20_000
+    path = hub(tmp_path / "many.parquet", {"image": [b"x"] * n, "label": [f"class {i % 9}" for i in range(n)]}, group=1000)
+    scan(path)
+    tracemalloc.start()
+    try:
+        found = scan(path)
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert found.counts().sum() == n
+    assert most / n < 300
 
 
 def test_only_a_few_row_groups_are_held(beans: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -62,7 +62,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     thread.start()
     state.address = f"http://127.0.0.1:{listener.server_port}"
     monkeypatch.setattr(remote, "PAUSE", 0.0)
-    monkeypatch.setattr(remote, "TIMEOUT", 2.0)
+    monkeypatch.setattr(remote, "TIMEOUT", 20.0)
     monkeypatch.setenv("no_proxy", "*")
     yield state
     listener.shutdown()

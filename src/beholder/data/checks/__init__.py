@@ -110,6 +110,11 @@ CHECKS = Registry(
         "near": "beholder.data.checks.twins:NEAR",
         "conflict": "beholder.data.checks.twins:CONFLICT",
         "leak": "beholder.data.checks.twins:LEAK",
+        "label": "beholder.data.checks.labels:LABEL",
+        "outlier": "beholder.data.checks.outliers:OUTLIER",
+        "imbalance": "beholder.data.checks.sets:IMBALANCE",
+        "few": "beholder.data.checks.sets:FEW",
+        "shortcut": "beholder.data.checks.shortcuts:SHORTCUT",
     },
 )
 """Every check, in the order in which they are shown."""

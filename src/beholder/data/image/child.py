@@ -11,6 +11,7 @@ import os
 import signal
 import struct
 import sys
+from contextlib import suppress
 from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
@@ -25,6 +26,7 @@ from beholder.data.image.refusal import out_of_memory, refusing
 from beholder.data.limits import Limits
 
 HEAD = struct.Struct("<IQ")
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 IDLE = 60
 """Seconds without a question after which a child ends by itself."""
 
@@ -95,10 +97,19 @@ def _bound(size: int) -> None:
 
 
 def _calm() -> None:
-    """Keep decoders to one thread each: children run side by side, and every thread takes address space."""
+    """Keep decoders to one thread each, for children run side by side, and let freed memory be used again at once.
+
+    By default glibc gives a picture's memory back to the system after each: 880 page faults a photo, a third of the time.
+    """
     from PIL import AvifImagePlugin
 
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1
+    if sys.platform == "linux":
+        import ctypes
+
+        with suppress(OSError, AttributeError):  # another C library
+            for option in (_M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD):
+                ctypes.CDLL(None).mallopt(option, 32 << 20)
 
 
 def main() -> None:

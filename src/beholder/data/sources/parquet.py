@@ -6,23 +6,26 @@ A picture is a struct {bytes, path} or plain bytes. Class names come from the fe
 from __future__ import annotations
 
 import json
+import re
 import threading
-from collections import OrderedDict
-from collections.abc import Sequence
+from collections import Counter, OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from beholder.base import events
 from beholder.base.errors import DataError, MachineError, PictureError
+from beholder.base.names import Names
 from beholder.base.records import Pictures
 from beholder.data.limits import LIMITS, Limits
 from beholder.data.sources import inflate
 from beholder.data.sources.folder import too_many_bytes
 from beholder.data.sources.joined import JoinedStore
-from beholder.data.sources.listing import assemble, in_part, no_pictures
+from beholder.data.sources.listing import assemble, in_part, no_pictures, tabled
 
 LABELS = (
     "label", "labels", "class", "classes", "class_name", "category", "target", "fine_label", "tag", "tags", "y",
@@ -35,11 +38,15 @@ HELD = 128 << 20
 
 @dataclass(frozen=True)
 class Columns:
-    """Where a file has its pictures and labels. names: of the classes, "" for a column of text or plain numbers."""
+    """Where a file has its pictures and labels.
+
+    nested: a picture is a struct; several: a row may have several labels; names: of the classes, () where labels are values
+    """
 
     image: str
     nested: bool
     label: str
+    several: bool
     names: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -103,31 +110,43 @@ def pictures_of(paths: Sequence[Path], *, name: str, root: Path, limits: Limits 
     Raises `MachineError` (missing-library), `DataError` (not-parquet, no-image-column, no-label-column, no-pictures, …).
     """
     opened = {path.relative_to(root).as_posix(): _opened(path, limits) for path in paths}
-    labels: list[tuple[str, ...]] = []
-    keys: list[str] = []
-    parts: list[int] = []
-    bare = 0
-    multi = False
-    for file, store in opened.items():
-        rows, several = _labels(store)
-        multi |= several
-        part = in_part(file)
-        width = len(str(len(rows)))
-        for i, row in enumerate(rows):
-            if row or several:
-                keys.append(f"{file}/{i:0{width}}")
-                labels.append(row)
-                parts.append(part)
-            else:
-                bare += 1
-        events.progress("reading labels", len(keys), 0) if len(keys) > 100_000 else None
-    if not keys and not bare:
+    if not sum(int(store._starts[-1]) for store in opened.values()):
         raise no_pictures(name)
     notes = list(dict.fromkeys(note for store in opened.values() for note in store.columns.notes))
+    notes += _incomplete(opened)
+    whole = JoinedStore(name, opened)
+    if any(store.columns.several for store in opened.values()):
+        rows = [row for store in opened.values() for row in _sets(store)]
+        parts = np.concatenate([_parts(file, store) for file, store in opened.items()])
+        return assemble(whole, _keys(opened), rows, multi=True, parts=parts.tolist(), notes=notes)
+    labels: dict[str, int] = {}
+    targets = np.concatenate([_targets(store, labels) for store in opened.values()])
+    kept = np.flatnonzero(targets >= 0)
+    bare = len(targets) - len(kept)
     if bare:
         notes.append(f"{bare:,} rows of {name} have no label and were left out")
         events.warn(notes[-1], hint="fill the label column", code="no-labels")
-    return assemble(JoinedStore(name, opened), keys, labels, multi=multi, parts=parts, notes=notes)
+    parts = np.concatenate([_parts(file, store) for file, store in opened.items()])[kept]
+    return tabled(whole, _keys(opened).take(kept), targets[kept], list(labels), parts=parts, notes=notes)
+
+
+def _keys(opened: Mapping[str, ParquetStore]) -> Names:
+    sizes = {file: int(store._starts[-1]) for file, store in opened.items()}
+    return Names.of(f"{file}/{i:0{len(str(n))}}" for file, n in sizes.items() for i in range(n))
+
+
+def _parts(file: str, store: ParquetStore) -> npt.NDArray[np.int8]:
+    return np.full(int(store._starts[-1]), in_part(file), np.int8)
+
+
+def _incomplete(files: Iterable[str]) -> list[str]:
+    """Return a note, and warn, where names such as train-00000-of-00002.parquet say that files are missing."""
+    found = [match for file in files if (match := re.search(r"(.*)-\d{5}-of-(\d{5})", file))]
+    counts = Counter((match[1], int(match[2])) for match in found)
+    notes = [f"only {n} of the {total} files {stem}-… are there" for (stem, total), n in counts.items() if n < total]
+    for note in notes:
+        events.warn(note, hint="fetch the others too, if you want all pictures", code="missing-files")
+    return notes
 
 
 def rows_of(path: Path, *, limits: Limits = LIMITS) -> list[list[str]] | None:
@@ -186,8 +205,12 @@ def _columns(schema: Any, path: Path) -> Columns:
     if not known:
         raise _no_column(path, schema, "label", "name the column of the labels 'label'")
     notes = (f"labels are those of the column {known[0]}; not used: {', '.join(known[1:])}",) if known[1:] else ()
+    import pyarrow as pa
+
     nested = not _is_bytes(schema.field(image).type)
-    return Columns(image, nested, known[0], _class_names(features.get(known[0])), notes)
+    kind = schema.field(known[0]).type
+    several = bool(pa.types.is_list(kind) or pa.types.is_large_list(kind))
+    return Columns(image, nested, known[0], several, _class_names(features.get(known[0])), notes)
 
 
 def _features(schema: Any) -> dict[str, Any]:
@@ -240,19 +263,30 @@ def _no_column(path: Path, schema: Any, what: str, hint: str) -> DataError:
     return DataError(f"{path} has no column of {what}s; its columns are: {listed}", code=f"no-{what}-column", hint=hint)
 
 
-def _labels(store: ParquetStore) -> tuple[list[tuple[str, ...]], bool]:
-    """Return the labels of each row, () for none, and whether a row may have several."""
+def _column(store: ParquetStore) -> Any:
+    """Return the column of labels."""
     import pyarrow as pa
 
     try:
-        column = store._file.read(columns=[store.columns.label]).column(store.columns.label)
+        return store._file.read(columns=[store.columns.label]).column(store.columns.label)
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{store.path} is damaged: {error}", code="not-parquet", hint="fetch or write it again") from error
-    several = bool(pa.types.is_list(column.type) or pa.types.is_large_list(column.type))
+
+
+def _sets(store: ParquetStore) -> list[tuple[str, ...]]:
+    """Return the labels of each row of a column of lists."""
     names = store.columns.names
-    if several:
-        return [tuple(_name(v, names, store.path) for v in row or () if not _none(v)) for row in column.to_pylist()], True
-    return [() if _none(v) else (_name(v, names, store.path),) for v in column.to_pylist()], False
+    return [tuple(_name(v, names, store.path) for v in row or () if not _none(v)) for row in _column(store).to_pylist()]
+
+
+def _targets(store: ParquetStore, labels: dict[str, int]) -> npt.NDArray[np.int32]:
+    """Return the number of each row's label in `labels`, which grows by those that are new: int32 (N,), -1 = none."""
+    coded = _column(store).combine_chunks().dictionary_encode()
+    values = coded.dictionary.to_pylist()
+    numbers = [-1 if _none(v) else labels.setdefault(_name(v, store.columns.names, store.path), len(labels)) for v in values]
+    places = coded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
+    found: npt.NDArray[np.int32] = np.append(np.array(numbers, np.int32), np.int32(-1))[places]
+    return found
 
 
 def _none(value: object) -> bool:

@@ -71,6 +71,8 @@ def fetched(url: str, *, limits: Limits = LIMITS, allow_download: bool = False, 
         folder.mkdir(parents=True, exist_ok=True)
     part = folder / f"part-{name}"
     _download(url, part, limits)
+    if place.is_file():  # another process was faster
+        return place
     try:
         archive.listing(part, limits=limits)
     except DataError as error:

@@ -5,20 +5,25 @@ The format is that of T. Breuel's webdataset: the key of a member is its path up
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
+from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from glob import glob, has_magic
 from pathlib import Path
 
+import numpy as np
+
 from beholder.base import events
 from beholder.base.errors import DataError, PictureError, UsageError
+from beholder.base.names import Names
 from beholder.base.records import Pictures
 from beholder.data.limits import LIMITS, Limits
 from beholder.data.sources import archive
 from beholder.data.sources.joined import JoinedStore
-from beholder.data.sources.listing import Listing, assemble, in_part, is_picture, no_labels, no_pictures, some
+from beholder.data.sources.listing import Listing, in_part, is_picture, no_labels, no_pictures, some, tabled
 
 NAMES = ("classes.txt", "classnames.txt", "labels.txt")
 """Files beside the shards that may hold the class names, a line each, in the order of the numbers in the .cls files."""
@@ -94,26 +99,30 @@ def pictures_of(shards: Mapping[str, Listing], *, name: str, root: Path) -> Pict
     Raises `DataError` (no-pictures, no-labels, bad-labels).
     """
     names = _class_names(root)
-    keys: list[str] = []
-    labels: list[tuple[str, ...]] = []
-    parts: list[int] = []
+    labels: dict[str, int] = {}
+    targets, parts = array("i"), array("b")
     bare: list[str] = []
-    for shard, listing in shards.items():
-        for key, label in _samples(listing):
-            if label:
-                keys.append(f"{shard}/{key}")
-                labels.append((_named(label, names, name),))
-                parts.append(in_part(shard))
-            else:
-                bare.append(f"{shard}/{key}")
-    if not keys:
+
+    def keys() -> Iterator[str]:
+        for shard, listing in shards.items():
+            part = in_part(shard)
+            for key, label in _samples(listing):
+                if label:
+                    targets.append(labels.setdefault(_named(label, names, name), len(labels)))
+                    parts.append(part)
+                    yield f"{shard}/{key}"
+                else:
+                    bare.append(f"{shard}/{key}")
+
+    found = Names.of(keys())
+    if not len(found):
         raise no_labels(name, len(bare)) if bare else no_pictures(name, sum(len(s.names) for s in shards.values()))
     notes = [note for listing in shards.values() for note in listing.notes]
     if bare:
         notes.append(f"{len(bare):,} pictures without a label in a .cls or .json of their name were left out: {some(bare)}")
         events.warn(notes[-1], code="no-labels")
     store = JoinedStore(name, {shard: listing.store for shard, listing in shards.items()})
-    return assemble(store, keys, labels, parts=parts, notes=notes)
+    return tabled(store, found, np.array(targets), list(labels), parts=np.array(parts, np.int8), notes=notes)
 
 
 def _key(name: str) -> tuple[str, str]:
@@ -124,18 +133,19 @@ def _key(name: str) -> tuple[str, str]:
 
 
 def _samples(listing: Listing) -> Iterator[tuple[str, str]]:
-    """Yield (picture, label) of each sample; the label is "" where there is none."""
-    beside = {name for name in listing.names if _key(name)[1] in ("cls", "json")}
-    for name in listing.names:
-        if is_picture(name):
-            key = _key(name)[0]
-            yield name, _label(listing, key, beside)
+    """Yield (picture, label) of each sample, "" where there is none; in order of name the files of one sample come together."""
+    for key, group in itertools.groupby(listing.names, key=lambda name: _key(name)[0]):
+        files = list(group)
+        pictures = [name for name in files if is_picture(name)]
+        if pictures:
+            label = _label(listing, key, files)
+            yield from ((name, label) for name in pictures)
 
 
-def _label(listing: Listing, key: str, beside: set[str]) -> str:
-    if f"{key}.cls" in beside:
+def _label(listing: Listing, key: str, files: Sequence[str]) -> str:
+    if f"{key}.cls" in files:
         return _text(listing, f"{key}.cls").strip()
-    if f"{key}.json" not in beside:
+    if f"{key}.json" not in files:
         return ""
     try:
         found = json.loads(_text(listing, f"{key}.json"))

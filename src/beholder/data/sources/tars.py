@@ -103,5 +103,5 @@ def _forwards(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
         if member.size < 0 or member.offset <= at:
             raise tarfile.ReadError(f"a size of {member.size} in its header")
         at = member.offset
-        tar.members = []  # type: ignore[attr-defined]  # else each keeps a kilobyte
+        tar.members = []  # type: ignore[attr-defined]  # else each keeps half a kilobyte
         yield member

@@ -1,6 +1,6 @@
 """Zips, read where they lie.
 
-The directory is read entry by entry, for `zipfile` keeps most of a kilobyte of each. The format is that of PKWARE's
+The directory is read entry by entry, for `zipfile` keeps some 600 bytes of each. The format is that of PKWARE's
 APPNOTE 6.3; what is not for pictures (several disks, passwords, patches) is refused.
 """
 

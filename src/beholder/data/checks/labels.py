@@ -1,0 +1,179 @@
+"""Labels that are probably wrong, by confident learning on out-of-fold probabilities.
+
+A net that never saw a picture says how probable each class is; the given labels say how the people who gave them err. Both
+together give, for each picture, the probability that its label is wrong. Pure arithmetic on arrays.
+
+Source: Northcutt, Jiang & Chuang, Confident learning, JAIR 70 (2021): thresholds by class, and the joint counts of given and
+confidently guessed classes. Those counts are where expectation-maximisation of the noise begins here (Dawid & Skene 1979,
+with the net in the place of the other raters). What was compared is in docs/LOG.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from beholder.data.checks import F64, I64, Check, Evidence, Marks
+
+TEMPERATURES = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0)
+"""Exponents of the probabilities that are tried: above 1 where the net is less sure than it could be."""
+
+PRIOR = 10.0
+"""Pictures' worth of the belief that nine labels in ten of each class are right."""
+
+EVEN = 0.5
+"""How far the noise is drawn towards one that confuses all classes alike: who errs and what the net cannot tell go together."""
+
+SURE = 0.8
+"""Least probability of another class for which it is suggested, and of a wrong label for which a picture is better dropped."""
+
+LEAST = 10
+"""Pictures of a class below which nothing is said of those that carry its label."""
+
+
+@dataclass(frozen=True, eq=False)
+class Beliefs:
+    """What probabilities and labels together say.
+
+    wrong:       float64 (N,), the probability that the given label is wrong
+    classes:     float64 (N, K), the probability of each class, given the label; rows sum to 1
+    noise:       float64 (K, K), how probable it is that a picture of class i (row) is given label j
+    temperature: the exponent that the probabilities were raised to
+    """
+
+    wrong: F64
+    classes: F64
+    noise: F64
+    temperature: float
+
+
+def confident_joint(probabilities: F64, given: I64) -> F64:
+    """Return counts, float64 (K, K): pictures that are confidently of class i (row) and given label j.
+
+    probabilities: (N, K), out of fold; given: int64 (N,). A picture is confidently of a class where its probability is at
+    least the mean probability of that class over the pictures with its label, and of several such classes the most probable.
+    """
+    k = probabilities.shape[1]
+    sums = np.zeros(k)
+    np.add.at(sums, given, probabilities[np.arange(len(given)), given])
+    counts = np.bincount(given, minlength=k)
+    limits = np.where(counts > 0, sums / np.maximum(counts, 1), np.inf)
+    sure = np.where(probabilities >= limits, probabilities, -1.0)
+    known = sure.max(axis=1) >= 0
+    joint = np.zeros((k, k))
+    np.add.at(joint, (sure.argmax(axis=1)[known], given[known]), 1.0)
+    return joint
+
+
+def beliefs(probabilities: npt.NDArray[np.floating], given: I64, *, steps: int = 50) -> Beliefs:
+    """Return how probable each class is given both the picture and its label.
+
+    probabilities: (N, K), out of fold, without NaN; given: int64 (N,) in 0..K-1.
+    The noise and the temperature are those under which the given labels are most probable, found by expectation-maximisation
+    from the confident joint on, with a weak belief in the labels (`PRIOR`); then the noise is made more even (`EVEN`).
+    """
+    k = probabilities.shape[1]
+    logs = np.log(np.clip(probabilities.astype(np.float64), 1e-6, 1.0))
+    start = _shares(confident_joint(probabilities.astype(np.float64), given))
+    found = [_fitted(logs, given, start, temperature, steps) for temperature in TEMPERATURES]
+    _, noise, temperature = max(found, key=lambda one: one[0])
+    right = np.diag(noise)
+    even = np.repeat(((1 - right) / max(k - 1, 1))[:, None], k, axis=1)
+    np.fill_diagonal(even, right)
+    noise = (1 - EVEN) * noise + EVEN * even
+    joint = _sharpened(logs, temperature) * noise[:, given].T
+    classes = joint / joint.sum(axis=1, keepdims=True)
+    return Beliefs(1 - classes[np.arange(len(given)), given], classes, noise, temperature)
+
+
+def _fitted(logs: F64, given: I64, noise: F64, temperature: float, steps: int) -> tuple[float, F64, float]:
+    """Return (mean log-likelihood of the labels, noise, temperature) after so many steps of expectation-maximisation."""
+    k = logs.shape[1]
+    prior = _sharpened(logs, temperature)
+    order = np.argsort(given, kind="stable")
+    starts = np.searchsorted(given[order], np.arange(k))
+    filled = np.flatnonzero(np.bincount(given, minlength=k))
+    for _ in range(steps):
+        joint = prior * noise[:, given].T
+        joint /= joint.sum(axis=1, keepdims=True)
+        counts = np.zeros((k, k))
+        counts[:, filled] = np.add.reduceat(joint[order], starts[filled], axis=0).T
+        noise = _shares(counts)
+    seen = (prior * noise[:, given].T).sum(axis=1)
+    return float(np.log(seen).mean()), noise, temperature
+
+
+def _shares(counts: F64) -> F64:
+    """Return counts (K, K) as rows that sum to 1, with `PRIOR` pictures added to each row, nine in ten on the diagonal."""
+    k = len(counts)
+    belief = np.full((k, k), 0.1 / max(k - 1, 1))
+    np.fill_diagonal(belief, 0.9 if k > 1 else 1.0)
+    mixed = counts + PRIOR * belief
+    return np.asarray(mixed / mixed.sum(axis=1, keepdims=True))
+
+
+def _sharpened(logs: F64, temperature: float) -> F64:
+    powers = np.exp(temperature * (logs - logs.max(axis=1, keepdims=True)))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+
+
+def label(evidence: Evidence) -> Marks:
+    """Score by the probability that the label is wrong; with several labels a picture, by that of the worst of its classes.
+
+    Pictures whose label is carried by fewer than `LEAST` get no score.
+    """
+    assert evidence.probabilities is not None
+    pictures, p = evidence.pictures, evidence.probabilities
+    known = np.flatnonzero(np.isfinite(p).all(axis=1))
+    if pictures.multi:
+        return _multi(evidence, known)
+    counts = np.bincount(pictures.targets[known].astype(np.int64), minlength=len(pictures.classes))
+    common = known[counts[pictures.targets[known]] >= LEAST]
+    scores = np.full(len(pictures), np.nan)
+    relabel = np.full(len(pictures), -1, np.int64)
+    suggest: dict[int, str] = {}
+    words: dict[int, str] = {}
+    if len(common) and np.count_nonzero(counts >= LEAST) > 1:
+        given = pictures.targets[common].astype(np.int64)
+        said = beliefs(p[common], given)
+        scores[common] = said.wrong
+        best = said.classes.argmax(axis=1)
+        other = best != given
+        sure = other & (said.classes.max(axis=1) >= SURE)
+        relabel[common[sure]] = best[sure]
+        suggest = dict.fromkeys(common[(said.wrong >= SURE) & ~sure].tolist(), "drop")
+        for at in np.flatnonzero(other & (said.wrong >= LABEL.limit)).tolist():
+            name, share = pictures.classes[best[at]], said.classes[at, best[at]]
+            words[int(common[at])] = f"given '{pictures.classes[given[at]]}', looks like '{name}' ({share:.0%})"
+    return Marks(scores, relabel=relabel, words=words, suggest=suggest)
+
+
+def _multi(evidence: Evidence, known: I64) -> Marks:
+    pictures, p = evidence.pictures, evidence.probabilities
+    assert p is not None
+    scores = np.full(len(pictures), np.nan)
+    words: dict[int, str] = {}
+    for k, name in enumerate(pictures.classes):
+        given = (pictures.targets[known, k] > 0).astype(np.int64)
+        if not LEAST <= given.sum() <= len(given) - LEAST:
+            continue
+        wrong = beliefs(np.column_stack([1 - p[known, k], p[known, k]]), given).wrong
+        worse = ~(wrong <= scores[known])  # also where nothing was said yet
+        scores[known[worse]] = wrong[worse]
+        for at in np.flatnonzero(worse & (wrong >= LABEL.limit)).tolist():
+            what = "is given, but does not seem to be there" if given[at] else "is not given, but seems to be there"
+            words[int(known[at])] = f"'{name}' {what} ({wrong[at]:.0%})"
+    return Marks(scores, words=words)
+
+
+LABEL = Check(
+    label,
+    limit=0.5,
+    sentence="its label is probably wrong",
+    hint="look at it; a class is suggested where it is at least 80 % sure",
+    group="labels",
+    suggestion="relabel",
+    needs=("probabilities",),
+)

@@ -1,0 +1,226 @@
+"""What the audit needs a net for: features of every picture, and out-of-fold probabilities of its labels.
+
+From a pretrained net where one is at hand (`net.weights`, or the hub's cache; nothing is downloaded), else from small nets that
+are trained in folds. Features of pretrained nets, and what the nets in folds said, are remembered in the cache folder.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from beholder.base import events
+from beholder.base.files import file_sha256, sha256
+from beholder.base.recipe import NetRecipe, Recipe, load
+from beholder.base.records import Pictures, PixelPolicy
+from beholder.data.cache import cached
+from beholder.data.checks import Evidence
+from beholder.data.folds import folds
+from beholder.data.survey import Survey, choose_policy, survey
+from beholder.data.vectors import recalled, remember
+from beholder.learn.folded import heads, nets
+from beholder.learn.prepare import targets_of
+from beholder.learn.probe import Normal, embed, runner
+from beholder.machine.device import device, precision
+from beholder.nets.build import create, wants
+from beholder.nets.choose import CPU_PHOTOS, GPU_PHOTOS, choose, pretrained_at_hand
+from beholder.nets.engine import Run
+from beholder.nets.features import Enlarged
+from beholder.nets.pretrained import source, weights_file
+
+I64 = npt.NDArray[np.int64]
+F32 = npt.NDArray[np.float32]
+
+ENLARGED = 128
+"""Side in pixels to which smaller pictures are enlarged for a pretrained net: at 96 its guesses are 5 points worse."""
+
+LEAST, MANY = 20, 100
+"""Pictures below which no net is asked about them: one that is pretrained, and one that has to be trained on them."""
+
+FOLDS = 5
+NETS = 3
+"""How many folds: of heads on features, which cost seconds, and of nets that have to be trained."""
+
+EPOCHS = 6
+"""Epochs of a net in a fold: short, as nets learn what is right before they learn the wrong labels by heart."""
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A pretrained net that is at hand: how it is built, and the hash of its weights."""
+
+    net: NetRecipe
+    digest: str
+
+
+def gathered(
+    evidence: Evidence, recipe: Recipe, *, needed: Collection[str], minutes: float, from_scratch: bool = True
+) -> Evidence:
+    """Return the evidence with features and, where they are `needed`, out-of-fold probabilities; without where it cannot be.
+
+    minutes: about what the nets may take (0: as long as they need)
+    from_scratch: train nets in folds where no pretrained one is at hand
+    """
+    pictures, facts = evidence.pictures, evidence.facts
+    backbone = at_hand(recipe.net)
+    rows = np.flatnonzero(evidence.readable)
+    if len(rows) < (LEAST if backbone else MANY) or not (backbone or from_scratch):
+        return evidence
+    some = pictures.take(rows)
+    looked = survey(some)
+    twins = None if evidence.twins is None else evidence.twins.among(rows)
+    fold = folds(some, count=FOLDS if backbone else NETS, seed=recipe.seed, same=facts["pixels"][rows], twins=twins)
+    probabilities: F32 | None = None
+    if backbone is None:
+        probabilities, features = _trained(some, fold, recipe, looked, minutes)
+    else:
+        features = _features(some, backbone, recipe, looked, minutes)
+        if "probabilities" in needed:
+            probabilities = _headed(some, features, fold)
+    return dataclasses.replace(
+        evidence,
+        features=_spread(features, rows, len(pictures)),
+        probabilities=None if probabilities is None else _spread(probabilities, rows, len(pictures)),
+    )
+
+
+def at_hand(net: NetRecipe) -> Backbone | None:
+    """Return the pretrained net that is on this machine already, None where there is none. Touches no network.
+
+    Raises `UsageError` for weights that are not there.
+    """
+    if net.weights == "none":
+        return None
+    if net.weights != "auto":
+        file = weights_file(net.weights)[0]
+        name = net.name if net.name != "auto" else _of(net.weights)
+        return Backbone(dataclasses.replace(net, name=name), file_sha256(file))
+    usual = CPU_PHOTOS if device().type == "cpu" else GPU_PHOTOS
+    name = net.name if net.name.startswith("timm:") else usual
+    if not pretrained_at_hand(name):
+        return None
+    found = source(name.removeprefix("timm:"), "auto").file
+    return Backbone(dataclasses.replace(net, name=name), file_sha256(found)) if found else None
+
+
+def _of(weights: str) -> str:
+    return choose(n=0, classes=0, height=0, width=0, weights=weights, device="cpu").name
+
+
+def _features(pictures: Pictures, backbone: Backbone, recipe: Recipe, looked: Survey, minutes: float) -> F32:
+    """Return the features of a pretrained net, float32 (N, F); those of the cache are not computed again."""
+    policy, side = _pixels(backbone, recipe, looked)
+    key = [backbone.digest, dataclasses.asdict(backbone.net), policy.json(), side]
+    name = sha256(json.dumps(key, sort_keys=True).encode())[:16]
+    assert pictures.digests is not None
+    known = recalled(name, pictures.digests)
+    missing = np.flatnonzero(np.isnan(known[:, 0])) if known.shape[1] else np.arange(len(pictures))
+    if not len(missing):
+        events.note(f"features of {len(pictures):,} pictures: remembered")
+        return known.astype(np.float32)
+    run, normal = _running(backbone, pictures, policy, side)
+    began, late = time.monotonic(), 60 * minutes
+    missing = missing[np.random.default_rng(0).permutation(len(missing))]
+    for at in range(0, len(missing), _STEP):
+        rows = np.sort(missing[at : at + _STEP])
+        if late and time.monotonic() - began > late:
+            events.warn(
+                f"{len(missing) - at:,} pictures had no time for a look by the net: their labels are not checked",
+                hint=f"give more than {minutes:g} minutes; what was computed is remembered",
+            )
+            break
+        part = pictures.take(rows)
+        with events.only("warn"):
+            found = embed(run, cached(part, policy), normal).half().numpy()
+        remember(name, part.digests, found)  # type: ignore[arg-type]
+        done = min(at + _STEP, len(missing))
+        left = (time.monotonic() - began) / done * (len(missing) - done)
+        events.progress("features of the pretrained net", done, len(missing), left=f"{left:.0f} s")
+    return recalled(name, pictures.digests).astype(np.float32)
+
+
+_STEP = 2048
+
+
+def _pixels(backbone: Backbone, recipe: Recipe, looked: Survey) -> tuple[PixelPolicy, int]:
+    """Return the pixel policy, and the side to which the net's pictures are enlarged (0: not)."""
+    want = wants(backbone.net)
+    size = want.size
+    if size is not None and want.flexible:
+        small = max(looked.height, looked.width) < ENLARGED
+        if small:
+            return choose_policy(looked, recipe.data, channels=want.channels or 3)[0], ENLARGED
+        if device().type == "cpu" and min(size) >= 128:
+            size = (32 * round(size[0] * 6 / 7 / 32), 32 * round(size[1] * 6 / 7 / 32))
+    return choose_policy(looked, recipe.data, size=size, channels=want.channels or 3)[0], 0
+
+
+def _running(backbone: Backbone, pictures: Pictures, policy: PixelPolicy, side: int) -> tuple[Run, Normal]:
+    """Return the fastest verified way to the features, and how pictures are normalised for it."""
+    on = device()
+    mean, std = wants(backbone.net).normalisation(policy.channels) or ((0.5,) * policy.channels, (0.25,) * policy.channels)
+    classes = max(2, len(pictures.classes))
+    net: nn.Module = create(backbone.net, channels=policy.channels, size=(policy.height, policy.width), classes=classes).net
+    net = (Enlarged(net, side) if side else net).to(on, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    normal = Normal(mean, std, on)
+    sample = cached(pictures.take(np.arange(min(256, len(pictures)))), policy)
+    return runner(net, sample, normal, precision(on)), normal
+
+
+def _headed(pictures: Pictures, features: F32, fold: I64) -> F32:
+    """Return out-of-fold probabilities of linear heads, rows of NaN where there are no features."""
+    known = np.flatnonzero(np.isfinite(features).all(axis=1))
+    targets = targets_of(pictures).numpy()
+    found = np.full(targets.shape, np.nan, np.float32)
+    found[known] = heads(
+        features[known],
+        targets[known],
+        fold[known],
+        multi=pictures.multi,
+        progress=lambda done, total: events.progress("labels of one fold judged by the others", done, total),
+    )
+    return found
+
+
+def _trained(pictures: Pictures, fold: I64, recipe: Recipe, looked: Survey, minutes: float) -> tuple[F32, F32]:
+    """Return (probabilities (N, K), features (N, F)) of nets trained in folds; what the cache holds is not trained again."""
+    assert pictures.digests is not None
+    asked = _small(recipe, looked)
+    told = [asked.essence().toml(), list(pictures.classes), minutes]
+    content = pictures.digests.tobytes() + pictures.targets.tobytes() + fold.tobytes() + json.dumps(told).encode()
+    name = f"folds-{sha256(content)[:16]}"
+    k = len(pictures.classes)
+    known = recalled(name, pictures.digests)
+    if known.shape[1] and np.isfinite(known).all():
+        events.note("what nets trained in folds say of the labels: remembered")
+        return known[:, :k].astype(np.float32), known[:, k:].astype(np.float32)
+    limit = f"at most {minutes:g} minutes" if minutes else "as long as it needs"
+    events.note(
+        f"no pretrained net is at hand: {NETS} nets ({asked.net.name}) learn from two thirds of the pictures each and judge "
+        f"the labels of the rest; {limit}"
+    )
+    probabilities, features = nets(pictures, fold, asked, minutes=minutes)
+    remember(name, pictures.digests, np.column_stack([probabilities, features]).astype(np.float16))
+    return probabilities, features
+
+
+def _small(recipe: Recipe, looked: Survey) -> Recipe:
+    """Return the recipe of the nets in folds: a small fast net for a few epochs, with what the person set of the pixels."""
+    net = NetRecipe(name="fastnet", weights="none", width=0.25)
+    train = dataclasses.replace(load("sprint").train, epochs=EPOCHS, precision=recipe.train.precision)
+    data = dataclasses.replace(recipe.data, augment="light", strength=0.5, grow=0.6)
+    return dataclasses.replace(recipe, net=net, train=train, data=data)
+
+
+def _spread(found: F32, rows: npt.NDArray[np.int64], n: int) -> F32:
+    whole = np.full((n, found.shape[1]), np.nan, np.float32)
+    whole[rows] = found
+    return whole

@@ -1,0 +1,55 @@
+"""Heads in folds: each picture is judged by what never saw its label."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+
+from beholder.learn import folded
+from beholder.learn.folded import components, heads
+
+
+def separable(n: int = 300, *, seed: int = 0) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+    rng = np.random.default_rng(seed)
+    y = rng.integers(0, 3, n)
+    return (np.eye(3)[y].repeat(4, axis=1) * 3 + rng.normal(0, 1, (n, 12))).astype(np.float32), y
+
+
+def test_separable_classes_are_told_apart() -> None:
+    x, y = separable()
+    p = heads(x, np.eye(3, dtype=np.float32)[y], np.arange(300) % 5, multi=False)
+    assert np.allclose(p.sum(axis=1), 1, atol=1e-5)
+    assert (p.argmax(axis=1) == y).mean() > 0.97
+
+
+def test_own_label_has_no_influence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folded, "DECAYS", (0.02,))
+    x, y = separable()
+    fold = np.arange(300) % 5
+    targets = np.eye(3, dtype=np.float32)[y]
+    before = heads(x, targets, fold, multi=False)
+    turned = targets.copy()
+    rows = np.flatnonzero(fold == 3)
+    turned[rows] = np.roll(targets[rows], 1, axis=1)
+    after = heads(x, turned, fold, multi=False)
+    assert np.allclose(before[rows], after[rows], atol=1e-3)
+    assert np.abs(before[fold == 0] - after[fold == 0]).max() > 0.05
+
+
+def test_several_labels_have_a_probability_each() -> None:
+    x, y = separable()
+    targets = np.column_stack([y == 0, y > 0]).astype(np.float32)
+    p = heads(x, targets, np.arange(300) % 5, multi=True)
+    assert ((p > 0.5) == (targets > 0.5)).mean() > 0.97
+
+
+def test_components_keep_the_directions_of_most_variance() -> None:
+    rng = torch.Generator().manual_seed(0)
+    wide = torch.randn(500, 4, generator=rng) @ torch.randn(4, 40, generator=rng)
+    found = components(wide + 0.01 * torch.randn(500, 40, generator=rng), 4)
+    assert found.shape == (500, 4)
+    assert torch.isclose(found.square().mean(), torch.tensor(1.0), atol=1e-4)
+    back = torch.linalg.lstsq(found, wide).solution
+    assert (found @ back - wide).square().mean() / wide.square().mean() < 0.01
