@@ -281,6 +281,7 @@ def test_finish_says_what_comes_next(browser: Any, start: Start) -> None:
     assert program.end()[0] == 0
 
 
+@pytest.mark.slow
 def test_fifty_thousand_findings(browser: Any, start: Start, source: Path) -> None:
     keys = list(scan(source).keys)
     many = tuple(
