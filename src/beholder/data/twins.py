@@ -19,8 +19,11 @@ from beholder.data import align, likeness
 from beholder.data.image import load
 from beholder.data.image.apart import decoders
 
-LIKE = 0.9
-"""Least agreement of near twins; see docs/DATA_QUALITY.md for what pictures of different things reach."""
+TIED, LIKE = 0.7, 0.85
+"""Least agreement of two pictures that a split keeps together, and of those that are called near twins.
+
+See docs/DATA_QUALITY.md for what pictures of different things reach. A split loses nothing by keeping too much together.
+"""
 
 GIANT = 0.1
 """Largest share of the pictures that near twins may tie into one group."""
@@ -39,8 +42,8 @@ class Twins:
     """Who is whose twin, among N pictures.
 
     kinds:  int64 (N,), pictures with the same pixels share a number
-    near:   int64 (M, 2), numbers of kinds that are near twins, the smaller first
-    scores: float64 (M,) in [LIKE, 1], how much the details of such a pair agree once aligned
+    near:   int64 (M, 2), numbers of kinds that may be near twins (they are from a score of LIKE on), the smaller first
+    scores: float64 (M,) in [TIED, 1], how much the details of such a pair agree once aligned
     """
 
     kinds: I64
@@ -94,8 +97,8 @@ def twins(pictures: Pictures, facts: npt.NDArray[np.void]) -> Twins:
     hashes = facts["hash"][first] * ~unread[first][:, None]
     pairs, turns = likeness.alike(hashes)
     scores = agreements(pictures, first[pairs], turns)
-    near = scores >= LIKE
-    return Twins(kinds, pairs[near], scores[near])
+    tied = scores >= TIED
+    return Twins(kinds, pairs[tied], scores[tied])
 
 
 def agreements(pictures: Pictures, pairs: I64, turns: I64) -> F64:
