@@ -15,18 +15,23 @@ import numpy.typing as npt
 SIZE = 64
 """Height and width in pixels of the pictures that are compared."""
 
-BLOCK = 8
+BLOCKS = 8
+"""The picture is divided into 8 × 8 blocks."""
+
 LEAVE = 0.1
 """Share of the blocks that may disagree altogether: a line of text, a stamp."""
 
-OVERLAP, KEPT = 0.75, 0.2
-"""Least share of the picture that both show, and of either's detail that must lie in the blocks that count."""
+OVERLAP, KEPT = 0.75, 0.5
+"""Least share of the picture that both show, and of one's detail that must lie in the blocks that count."""
 
-FAINT = 1.0
+FAINT = 0.5
 """Least standard deviation of the detail, in levels of 255: with less, it is the noise of JPEG that would be compared."""
 
 SCALE, SHIFT = 0.13, 0.13
 """Farthest from life size, and from the middle in half pictures: 5 % cut off each side need 0.11 and 0.10."""
+
+EARLY = 0.4
+"""Agreement at half the size below which the whole size is not looked at any more."""
 
 F32 = npt.NDArray[np.float32]
 U8 = npt.NDArray[np.uint8]
@@ -46,10 +51,16 @@ def agreement(first: U8, second: U8) -> F64:
     for _ in range(2):
         levels.append((_halved(levels[-1][0]), _halved(levels[-1][1])))
     place = np.tile(STILL, (len(first), 1))
-    for level, steps, robust in ((2, 4, False), (1, 4, True), (0, 3, True)):
-        for _ in range(steps):
+    for level, robust in ((2, False), (1, True)):
+        for _ in range(4):
             place = _step(*levels[level], place, robust=robust)
-    return _scores(*levels[0], place)
+    scores = _scores(*levels[1], place)
+    left = np.flatnonzero(scores >= EARLY)
+    one, other, place = levels[0][0][left], levels[0][1][left], place[left]
+    for _ in range(3):
+        place = _step(one, other, place, robust=True)
+    scores[left] = _scores(one, other, place)
+    return scores
 
 
 def _halved(pictures: F32) -> F32:
@@ -124,25 +135,26 @@ def _scores(first: F32, second: F32, place: F32) -> F64:
     moved, seen = _moved(first, place)
     ours, theirs = _detail(moved) * seen, _detail(second) * seen
     a, b, both = _blocks(ours**2), _blocks(theirs**2), _blocks(ours * theirs)
-    gain = np.sqrt(b.sum(axis=1) / np.maximum(a.sum(axis=1), 1e-6))[:, None]
+    gain = np.median(np.sqrt((b + 1) / (a + 1)), axis=1)[:, None]  # of most blocks: a text is not to be matched by contrast
     apart = b - 2 * gain * both + gain**2 * a
     keep = np.ones_like(apart, bool)
     leave = round(LEAVE * apart.shape[1])
     np.put_along_axis(keep, np.argsort(-apart, axis=1, kind="stable")[:, :leave], False, axis=1)
-    share = np.minimum(
+    share = np.maximum(
         (a * keep).sum(axis=1) / np.maximum(a.sum(axis=1), 1e-6), (b * keep).sum(axis=1) / np.maximum(b.sum(axis=1), 1e-6)
     )
     some = np.where(share >= KEPT, _correlation(a * keep, b * keep, both * keep), 0)
     score = np.maximum(_correlation(a, b, both), some)
-    faint = FAINT**2 * SIZE**2
+    faint = FAINT**2 * first.shape[1] ** 2
     shown = (seen.mean(axis=(1, 2)) >= OVERLAP) & (a.sum(axis=1) >= faint) & (b.sum(axis=1) >= faint)
     return np.asarray(np.where(shown, np.clip(score, 0, 1), 0), np.float64)
 
 
 def _blocks(values: F32) -> F64:
     """Return sums over blocks, (M, 64)."""
-    n = SIZE // BLOCK
-    return np.asarray(values.reshape(-1, n, BLOCK, n, BLOCK).sum(axis=(2, 4), dtype=np.float64).reshape(-1, n * n))
+    side = values.shape[1] // BLOCKS
+    sums = values.reshape(-1, BLOCKS, side, BLOCKS, side).sum(axis=(2, 4), dtype=np.float64)
+    return np.asarray(sums.reshape(-1, BLOCKS * BLOCKS))
 
 
 def _correlation(a: F64, b: F64, both: F64) -> F64:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from beholder.base.records import PARTS, Pictures
 from beholder.data.checks import F64, I64, Check, Evidence, Marks
-from beholder.data.twins import Twins
+from beholder.data.twins import LIKE, Twins
 
 CLEAR = 2 / 3
 """Share of exact twins that must carry one label for it to count as theirs; there must be three at least."""
@@ -79,15 +79,15 @@ def leak(evidence: Evidence) -> Marks:
 def leaks(pictures: Pictures, twins: Twins) -> tuple[F64, I64]:
     """Return score (N,) and row (N,) of the surest twin of each picture in a later one of the given parts; 0 and -1 = none.
 
-    What to do about them is the caller's: leave such a picture out, or move it to where its twin is:
-    `parts[rows] = parts[other[rows]]`.
+    Scores from `LIKE` on are sure. What to do about them is the caller's: leave such a picture out, or move it to where its
+    twin is, `parts[rows] = parts[other[rows]]`.
     """
     return _across(pictures.parts, twins, later=True)
 
 
 def touched(pictures: Pictures, twins: Twins) -> npt.NDArray[np.bool_]:
     """Return which pictures have a twin in an earlier part, bool (N,): to score a test part without them."""
-    return _across(pictures.parts, twins, later=False)[1] >= 0
+    return _across(pictures.parts, twins, later=False)[0] >= LIKE
 
 
 def _across(parts: npt.NDArray[np.int8], twins: Twins, *, later: bool) -> tuple[F64, I64]:
@@ -163,7 +163,7 @@ DUPLICATE = Check(
 )
 NEAR = Check(
     near,
-    limit=0.9,
+    limit=LIKE,
     sentence="it shows the same as another picture, saved, cut, turned, lit or written on otherwise, or shot again",
     hint="keep both: they are held in one part when Beholder splits; drop one if the set is to be varied",
     group="twins",
@@ -171,7 +171,7 @@ NEAR = Check(
 )
 CONFLICT = Check(
     conflict,
-    limit=0.9,
+    limit=LIKE,
     sentence="its twin has another label",
     hint="look which label is right; of exact twins that disagree, all are better left out",
     group="twins",
@@ -180,7 +180,7 @@ CONFLICT = Check(
 )
 LEAK = Check(
     leak,
-    limit=0.9,
+    limit=LIKE,
     sentence="its twin is in a later part: the test would ask for what was learnt by heart",
     hint="leave it out of the earlier part, so that the test part stays as it is",
     group="twins",

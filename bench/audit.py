@@ -1,0 +1,38 @@
+"""What the audit finds, beside what others find in the same pictures.
+
+    .venv/bin/python bench/audit.py PART [SEED]
+
+    twins        copies planted in TrashNet, changed in seven ways: recall and precision beside imagehash and CleanVision
+    leakage      the same copies laid across given parts; and what a split by Beholder tears apart
+    cifar-twins  CIFAR-10: test pictures that have twins among the training pictures
+    exact        the exact duplicates of brain-mri.zip and trashnet.zip, and which contradict each other
+    scale        100,000 pictures: seconds for candidates and for their comparison
+
+Needs the shared pictures (BEHOLDER_SHARED: where). Peers are in an environment of bench/peers.txt (BEHOLDER_PEERS: its
+python), or left out.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+PARTS = {
+    "twins": "audit_twins:twins",
+    "leakage": "audit_twins:leakage",
+    "cifar-twins": "audit_twins:cifar",
+    "exact": "audit_twins:exact",
+    "scale": "audit_twins:scale",
+}
+
+
+def main() -> None:
+    part, seed = sys.argv[1] if len(sys.argv) > 1 else "", int(sys.argv[2]) if len(sys.argv) > 2 else 0
+    if part not in PARTS:
+        sys.exit(f"{__doc__}\nPART is one of {', '.join(PARTS)}")
+    module, _, name = PARTS[part].partition(":")
+    getattr(import_module(module), name)(seed)
+
+
+if __name__ == "__main__":
+    main()
