@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 import beholder
 from beholder.base import events
@@ -93,6 +95,24 @@ def test_a_run_says_keeps_and_shows_what_was_found_and_done(leaves: Path, tmp_pa
     report = (out / "report.html").read_text("utf-8")
     assert "What the audit found" in report
     assert "rust/00.png" in report
+
+
+def test_twins_across_given_parts_are_left_out_of_training_and_the_score_without_them_is_said(
+    tmp_path: Path, draw: Callable[..., Path]
+) -> None:
+    for part, each in (("train", 20), ("test", 6)):
+        draw(tmp_path / "set" / part, each=each, size=(64, 48))
+    for file in sorted((tmp_path / "set" / "test").rglob("*.png")):
+        pixels = np.asarray(Image.open(file)).copy()
+        pixels[:20, :20] = np.random.default_rng(int(file.stem) + 100).integers(0, 255, (20, 20, 3))
+        Image.fromarray(pixels).save(file)  # the parts were drawn alike: now they differ
+    twin = tmp_path / "set" / "test" / "rust" / "00.png"
+    Image.open(twin).save(tmp_path / "set" / "train" / "rust" / "twin.bmp")
+    outcome = steps(tmp_path / "set", recipe=RECIPE)
+    assert outcome.bundle.config["parts"]["test"] == 18
+    rows = {row["picture"]: row for row in csv.DictReader(io.StringIO(outcome.bundle.audit)) if row["check"] == "leak"}
+    assert rows["train/rust/twin.bmp"]["done"] == "drop"
+    assert any("without them: accuracy" in note and "(n=17)" in note for note in outcome.evaluation.notes)
 
 
 def test_nets_judge_no_picture_of_the_test_part(pictures: Pictures, monkeypatch: pytest.MonkeyPatch) -> None:

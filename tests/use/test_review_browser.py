@@ -270,17 +270,18 @@ def test_ctrl_c_ends_with_a_summary(browser: Any, start: Start) -> None:
 
 
 def test_finish_says_what_comes_next(browser: Any, start: Start) -> None:
-    program = start()
+    program = start(kind=Program)
     with opened(browser, program.address) as page:
         page.keyboard.press("d")
         count(page, 1)
         page.locator("#finish").click()
         page.wait_for_selector("#done[open]")
         assert page.locator("#following").inner_text().startswith("beholder clean ")
-    program._thread.join(timeout=10)
-    assert not program._thread.is_alive()
+    program.process.wait(timeout=20)
+    assert program.end()[0] == 0
 
 
+@pytest.mark.slow
 def test_fifty_thousand_findings(browser: Any, start: Start, source: Path) -> None:
     keys = list(scan(source).keys)
     many = tuple(

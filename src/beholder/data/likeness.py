@@ -35,10 +35,14 @@ PROBES = 4
 MOST = 32
 """Candidates kept of one turned hash in one cell, the best: a picture with a thousand twins is tied to them by a few."""
 
+PAIRS = 200_000
+"""Candidates up to which all are compared."""
+
 U8 = npt.NDArray[np.uint8]
 I8 = npt.NDArray[np.int8]
 I64 = npt.NDArray[np.int64]
 F32 = npt.NDArray[np.float32]
+F64 = npt.NDArray[np.float64]
 
 
 def perceptual(luma: U8) -> I8:
@@ -108,7 +112,7 @@ def alike(hashes: I8, *, least: float = ALIKE) -> tuple[I64, I64]:
         cells = _nearest(asked, centres, min(PROBES, len(centres)))
         found.append(_matches(asked, vectors, cells, members, least, turn))
         events.progress("looking for twins", turn + 1, TURNS)
-    return _best(np.concatenate(found), rows)
+    return _fewer(*_best(np.concatenate(found), rows), len(hashes))
 
 
 def _centres(vectors: F32) -> F32:
@@ -140,7 +144,7 @@ def _nearest(vectors: F32, centres: F32, count: int) -> I64:
     return found
 
 
-def _matches(asked: F32, vectors: F32, cells: I64, members: list[I64], least: float, turn: int) -> npt.NDArray[np.float64]:
+def _matches(asked: F32, vectors: F32, cells: I64, members: list[I64], least: float, turn: int) -> F64:
     """Return rows of first, second, turn, cosine (M, 4): who of the members of the cells is like each that was asked for."""
     order = np.argsort(cells.ravel(), kind="stable")
     ends = np.cumsum(np.bincount(cells.ravel(), minlength=len(members)))
@@ -164,8 +168,26 @@ def _only_best(cosines: F32) -> None:
         cosines[crowded[:, None], few] = -1
 
 
-def _best(found: npt.NDArray[np.float64], rows: I64) -> tuple[I64, I64]:
-    """Return each pair once, with the turn of the largest cosine."""
+def _fewer(pairs: I64, turns: I64, cosines: F64, n: int) -> tuple[I64, I64]:
+    """Return the pairs, or where they are too many to compare, those that are among the likest of one of the two pictures.
+
+    Small pictures of like things (digits, clothes) all look alike: a twin is then still among the very likest.
+    """
+    if len(pairs) <= PAIRS:
+        return pairs, turns
+    each = max(2, PAIRS // n)
+    order = np.argsort(-cosines, kind="stable")
+    ends = pairs[order].ravel()
+    place = np.argsort(ends, kind="stable")
+    starts = np.searchsorted(ends[place], np.arange(n))
+    rank = np.empty(len(ends), np.int64)
+    rank[place] = np.arange(len(ends)) - starts[ends[place]]
+    likest = np.sort(order[(rank.reshape(-1, 2) < each).any(axis=1)])
+    return pairs[likest], turns[likest]
+
+
+def _best(found: F64, rows: I64) -> tuple[I64, I64, F64]:
+    """Return each pair once, with the turn of the largest cosine, and that."""
     first, second, turn = (found[:, k].astype(np.int64) for k in range(3))
     swap = first > second
     # Undoing a turn: a transposition exchanges the two mirrors, the others are their own inverse.
@@ -176,4 +198,5 @@ def _best(found: npt.NDArray[np.float64], rows: I64) -> tuple[I64, I64]:
     first, second, turn = first[order], second[order], turn[order]
     fresh = np.ones(len(first), bool)
     fresh[1:] = (np.diff(first) != 0) | (np.diff(second) != 0)
-    return np.stack([rows[first[fresh]], rows[second[fresh]]], axis=1), turn[fresh]
+    pairs = np.stack([rows[first[fresh]], rows[second[fresh]]], axis=1)
+    return pairs, turn[fresh], found[order, 3][fresh]

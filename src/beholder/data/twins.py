@@ -6,14 +6,17 @@ of the hashes that gives candidates, and a comparison of the aligned pixels of t
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from beholder.base import events
-from beholder.base.errors import PictureError
+from beholder.base.errors import MachineError, PictureError
+from beholder.base.files import cache_folder, sha256, write_atomic
 from beholder.base.records import Pictures, PixelPolicy
 from beholder.data import align, likeness
 from beholder.data.image import load
@@ -27,6 +30,9 @@ See docs/DATA_QUALITY.md for what pictures of different things reach. A split lo
 
 GIANT = 0.1
 """Largest share of the pictures that near twins may tie into one group."""
+
+VERSION = 1
+"""Counts the versions of how near twins are found: raise it when the same pictures would get others."""
 
 CHUNK = 128
 """Pairs compared at a time by one thread: what is needed of them stays in the processor's cache."""
@@ -83,9 +89,10 @@ class Twins:
         return np.asarray(roots[kind.ravel()], np.int64)
 
 
-def twins(pictures: Pictures, facts: npt.NDArray[np.void]) -> Twins:
+def twins(pictures: Pictures, facts: npt.NDArray[np.void], *, near: bool = True, root: str | Path | None = None) -> Twins:
     """Return the twins among pictures. facts: their rows by `beholder.data.facts`, (N,).
 
+    near: look for near twins too; who they are is remembered in the cache folder (`root`, the user's by default)
     Only candidates are decoded, each once; what cannot be read has no twin. 4,096 bytes are held of each meanwhile.
     Shows progress. Raises nothing of its own.
     """
@@ -95,10 +102,37 @@ def twins(pictures: Pictures, facts: npt.NDArray[np.void]) -> Twins:
     kinds = kinds.ravel().astype(np.int64)
     kinds[unread] = len(first) + np.flatnonzero(unread)
     hashes = facts["hash"][first] * ~unread[first][:, None]
-    pairs, turns = likeness.alike(hashes)
-    scores = agreements(pictures, first[pairs], turns)
-    tied = scores >= TIED
-    return Twins(kinds, pairs[tied], scores[tied])
+    if not near:
+        return Twins(kinds, np.empty((0, 2), np.int64), np.empty(0))
+    path = cache_folder(root) / "twins" / f"{sha256(bytes([VERSION]) + names[first].tobytes())[:32]}.npy"
+    known = _remembered(path, len(first))
+    if known is None:
+        pairs, turns = likeness.alike(hashes)
+        scores = agreements(pictures, first[pairs], turns)
+        tied = scores >= TIED
+        known = np.concatenate([pairs[tied].astype(np.float64), scores[tied, None]], axis=1)
+        _remember(path, known)
+    return Twins(kinds, known[:, :2].astype(np.int64), known[:, 2])
+
+
+def _remembered(path: Path, n: int) -> F64 | None:
+    """Return near twins found before: rows of first, second, score, float64 (M, 3)."""
+    try:
+        table = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    if table.dtype != np.float64 or table.ndim != 2 or table.shape[1] != 3:
+        return None
+    return table if ((table[:, :2] >= 0) & (table[:, :2] < n)).all() else None
+
+
+def _remember(path: Path, table: F64) -> None:
+    buffer = io.BytesIO()
+    np.save(buffer, table, allow_pickle=False)
+    try:
+        write_atomic(path, buffer.getvalue())
+    except MachineError as error:
+        events.warn(f"near twins could not be remembered: {error.message}", hint=error.hint)
 
 
 def agreements(pictures: Pictures, pairs: I64, turns: I64) -> F64:

@@ -53,17 +53,18 @@ def examined(
     minutes: float = MINUTES,
     from_scratch: bool = True,
     known: Twins | None = None,
+    near: bool = True,
 ) -> Findings:
     """Return what the checks find in pictures with digests, with the net, the weights and the seed of `recipe`.
 
     from_scratch: train nets in folds where no pretrained one is at hand, rather than leave those checks out, with a note
-    known: who is whose twin, where that was found out before
+    known: who is whose twin, where that was found out before; near: look for near twins too, not for exact ones alone
     """
     names = CHECKS.names() if checks is None else list(checks)
     found = facts(pictures)
     needed = {need for name in names for need in CHECKS.load(name).needs}
     if known is None and "twins" in needed:
-        known = twins(pictures, found)
+        known = twins(pictures, found, near=near)
     evidence = Evidence(pictures, found, twins=known)
     if needed & {"features", "probabilities"}:
         evidence = gathered(evidence, recipe, needed=needed, minutes=minutes, from_scratch=from_scratch)

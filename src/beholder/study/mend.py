@@ -42,6 +42,12 @@ class Mended:
     findings: Findings | None = None
     done: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def leaked(self) -> set[str]:
+        """Return the pictures of the test part that have twins in another of the given parts, left out there or not."""
+        rows = () if self.findings is None else self.findings.only(["leak"]).rows
+        return {key for row in rows for key in (row.picture, row.other)} & set(self.parts.test.keys)
+
     def json(self, policy: str) -> dict[str, object]:
         """Return what a bundle keeps of it: {"policy", "found", "dropped", "relabelled"}."""
         if self.findings is None:
@@ -56,7 +62,9 @@ def mended(pictures: Pictures, recipe: Recipe) -> Mended:
     policy = recipe.data.audit
     if policy == "off":
         return Mended(_split(pictures, recipe))
-    findings = examined(pictures, recipe, checks=[name for name in CHECKS.names() if name not in with_nets()])
+    near = _time_for_near(pictures, recipe)
+    left_out = (*with_nets(), *(() if near else ("near",)))
+    findings = examined(pictures, recipe, checks=[name for name in CHECKS.names() if name not in left_out], near=near)
     first = _decisions(findings.rows, ALWAYS)
     fixed = applied(pictures, first)
     stay = [row for row, key in enumerate(pictures.keys) if first.get(key) != "drop"]
@@ -73,6 +81,18 @@ def mended(pictures: Pictures, recipe: Recipe) -> Mended:
         done |= second
     _tell(findings, done, policy)
     return Mended(parts, findings, done)
+
+
+NEAR = 0.0007
+"""Seconds that looking for near twins takes for each picture, about, where there are many."""
+
+
+def _time_for_near(pictures: Pictures, recipe: Recipe) -> bool:
+    """Return whether near twins can be looked for in a tenth of the minutes that the recipe gives; say so if not."""
+    if not recipe.train.minutes or NEAR * len(pictures) <= 6 * recipe.train.minutes:
+        return True
+    events.note("audit: exact twins only, for near ones would take more than a tenth of the minutes; beholder audit finds them")
+    return False
 
 
 def _judged(pictures: Pictures, twins: Twins | None, parts: Parts, recipe: Recipe) -> Findings:

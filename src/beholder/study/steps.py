@@ -26,7 +26,7 @@ from beholder.learn.profile import text as profile_text
 from beholder.learn.train import comparable, splits_of, train
 from beholder.machine.stop import terminating
 from beholder.study.mend import Mended, mended
-from beholder.use.evaluate import Evaluation, evaluate
+from beholder.use.evaluate import Evaluation, beside_leaks, evaluate
 from beholder.use.report import report as write_report
 
 
@@ -115,7 +115,7 @@ def train_and_test(
         bundle = train(parts, recipe=recipe, out=out, resume=resume, began=began)
     events.step(6, "test", f"{len(parts.test)} pictures that nothing so far has seen")
     with span("evaluate"):
-        evaluation = evaluate(bundle, parts.test)
+        evaluation = beside_leaks(bundle, evaluate(bundle, parts.test), parts.test, mended.leaked)
     bundle.scores = evaluation.json()
     bundle.config["audit"] = mended.json(recipe.data.audit)
     bundle.audit = findings.csv(done=mended.done) if findings is not None else ""

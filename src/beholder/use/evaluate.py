@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -92,11 +93,7 @@ def evaluate(
     pictures, known = pictures.take(pixels.rows), [known[i] for i in pixels.rows.tolist()]
     probabilities = _probabilities(bundle, pixels)
     notes += _count(bundle, known)
-    groups = pictures.groups if (pictures.groups >= 0).any() else None
-    if bundle.multi:
-        scores = multi(probabilities, pictures.targets, bundle.classes, thresholds=bundle.config["thresholds"], groups=groups)
-    else:
-        scores = single(probabilities, pictures.targets, bundle.classes, groups=groups)
+    scores = _scores(bundle, probabilities, pictures)
     name = pictures.store.name
     return Evaluation(
         scores,
@@ -109,6 +106,30 @@ def evaluate(
         tuple(notes),
         pixels,
     )
+
+
+def beside_leaks(bundle: Bundle, evaluation: Evaluation, pictures: Pictures, leaked: Collection[str]) -> Evaluation:
+    """Return the evaluation with a remark on what it is without the pictures `leaked`, by key, that have twins in other parts.
+
+    pictures: those that were evaluated, the unreadable ones too
+    """
+    stays = np.array([key not in leaked for key in evaluation.keys], bool)
+    if stays.all() or not stays.any():
+        return evaluation
+    index = {key: row for row, key in enumerate(pictures.keys)}
+    rest = pictures.take(np.array([index[key] for key in evaluation.keys])[stays])
+    scores = _scores(bundle, evaluation.probabilities[stays], rest)
+    name, value = next(iter(scores.headline.items()))
+    n = int((~stays).sum())
+    note = f"{n} of these pictures have twins in the other parts of the source; without them: {name} {value}"
+    return replace(evaluation, notes=(*evaluation.notes, note))
+
+
+def _scores(bundle: Bundle, probabilities: npt.NDArray[np.float32], pictures: Pictures) -> Scores:
+    groups = pictures.groups if (pictures.groups >= 0).any() else None
+    if bundle.multi:
+        return multi(probabilities, pictures.targets, bundle.classes, thresholds=bundle.config["thresholds"], groups=groups)
+    return single(probabilities, pictures.targets, bundle.classes, groups=groups)
 
 
 def _flattery(bundle: Bundle, pictures: Pictures) -> list[str]:

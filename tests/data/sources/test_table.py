@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -155,6 +156,24 @@ def test_a_table_inside_a_folder(flat: Path) -> None:
         (flat / f"pics/{name}/01.png").unlink()
     write(flat / "t.csv", "path,label\npics/0.png,x\npics/1.png,y")
     assert scan(flat).classes == ("x", "y")
+
+
+def test_a_table_takes_little_memory(tmp_path: Path) -> None:
+    n = 4_000
+    (tmp_path / "p").mkdir()
+    names = [f"p/picture-{i:08}.jpg" for i in range(n)]
+    for name in names:
+        (tmp_path / name).touch()
+    path = write(tmp_path / "t.csv", "path,label\n" + "".join(f"{name},class {i % 9}\n" for i, name in enumerate(names)))
+    scan(path)
+    tracemalloc.start()
+    try:
+        pictures = scan(path)
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert len(pictures) == n
+    assert most / n < 300
 
 
 @pytest.mark.shared

@@ -115,7 +115,7 @@ def assemble(
     labels: Sequence[tuple[str, ...]],
     *,
     multi: bool = False,
-    parts: Sequence[int] | None = None,
+    parts: Sequence[int] | npt.NDArray[np.int8] | None = None,
     groups: Sequence[str] | None = None,
     notes: Sequence[str] = (),
 ) -> Pictures:

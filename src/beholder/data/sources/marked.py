@@ -81,7 +81,7 @@ def from_table(path: Path, *, limits: Limits = LIMITS) -> Pictures:
     Raises as `found`, and `DataError` (unreadable, no-boxes, and what `table.cells` raises).
     """
     try:
-        lines = table.cells(path.read_bytes(), path.name, where=str(path))
+        lines = list(table.cells(path.read_bytes(), path.name, where=str(path)))
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror or error}", code="unreadable", hint="check the file") from error
     header = [cell.strip().lower() for cell in lines[0]] if lines else []

@@ -118,7 +118,7 @@ def pictures_of(paths: Sequence[Path], *, name: str, root: Path, limits: Limits 
     if any(store.columns.several for store in opened.values()):
         rows = [row for store in opened.values() for row in _sets(store)]
         parts = np.concatenate([_parts(file, store) for file, store in opened.items()])
-        return assemble(whole, _keys(opened), rows, multi=True, parts=parts.tolist(), notes=notes)
+        return assemble(whole, _keys(opened), rows, multi=True, parts=parts, notes=notes)
     labels: dict[str, int] = {}
     targets = np.concatenate([_targets(store, labels) for store in opened.values()])
     kept = np.flatnonzero(targets >= 0)

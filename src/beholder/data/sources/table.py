@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import csv
+import functools
 import io
 import os
 import posixpath
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from beholder.base import events
 from beholder.base.errors import DataError, PictureError
+from beholder.base.names import Names
 from beholder.base.records import Pictures, Store
 from beholder.data.limits import LIMITS, Limits
 from beholder.data.sources import archive, folder
@@ -28,7 +32,7 @@ COLUMNS = {
 """What each column may be called, best first; case, spaces and hyphens do not matter."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Row:
     """One line of the table. part: index into `PARTS` or -1; group: "" = none."""
 
@@ -95,24 +99,26 @@ def parse(data: bytes, name: str, *, where: str) -> list[Row]:
     return parsed(cells(data, name, where=where), where=where)
 
 
-def cells(data: bytes, name: str, *, where: str) -> list[list[str]]:
-    """Return the lines of a CSV or TSV as cells, empty lines left out. Raises `DataError` (bad-encoding, bad-table)."""
+def cells(data: bytes, name: str, *, where: str) -> Iterator[list[str]]:
+    """Yield the lines of a CSV or TSV as cells, empty lines left out. Raises `DataError` (bad-encoding, bad-table)."""
+    encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    text = io.TextIOWrapper(io.BytesIO(data), encoding, newline="")
     try:
-        text = data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+        head = text.readline()
+        text.seek(0)
+        delimiter = "\t" if ending(name) == "tsv" or ("\t" in head and "," not in head) else ","
+        yield from (line for line in csv.reader(text, delimiter=delimiter, strict=False) if any(line))
     except UnicodeDecodeError as error:
         raise DataError(f"{where} is not UTF-8 text: {error.reason}", code="bad-encoding", hint="save it as UTF-8") from error
-    head = text.partition("\n")[0]
-    delimiter = "\t" if ending(name) == "tsv" or ("\t" in head and "," not in head) else ","
-    try:
-        return [line for line in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=False) if any(line)]
     except csv.Error as error:
         raise DataError(f"{where} is not a table: {error}", code="bad-table", hint="see the line that it names") from error
 
 
-def parsed(lines: Sequence[Sequence[str]], *, where: str) -> list[Row]:
+def parsed(lines: Iterable[Sequence[str]], *, where: str) -> list[Row]:
     """Return the rows of a table that is divided into cells already, the columns' names first. Raises as `parse` does."""
-    columns = _columns(lines[0] if lines else [], where)
-    return [_row(cells, columns, where) for cells in lines[1:]]
+    rest = iter(lines)
+    columns = _columns(next(rest, []), where)
+    return [_row(cells, columns, where) for cells in rest]
 
 
 def _columns(header: Sequence[str], where: str) -> dict[str, int]:
@@ -146,8 +152,13 @@ def _row(cells: Sequence[str], columns: dict[str, int], where: str) -> Row:
             f"{where}: '{split}' in the split column is no part", code="bad-split", hint="the parts are train, valid and test"
         )
     path = cell("path").replace("\\", "/")
-    labels = tuple(dict.fromkeys(label.strip() for label in cell("label").split(";") if label.strip()))
-    return Row(posixpath.normpath(path) if path else "", labels, part, cell("group"))
+    return Row(posixpath.normpath(path) if path else "", _divided(cell("label")), part, cell("group"))
+
+
+@functools.lru_cache(maxsize=4096)
+def _divided(cell: str) -> tuple[str, ...]:
+    """Return the labels of a cell; rows with the same ones share them."""
+    return tuple(dict.fromkeys(label.strip() for label in cell.split(";") if label.strip()))
 
 
 def _find(rows: Sequence[Row], keys: Sequence[str | None], names: Iterable[str]) -> list[str | None]:
@@ -182,24 +193,31 @@ def _pictures(
     missing = [row.path or "(empty)" for row, key in zip(rows, keys, strict=True) if key is None]
     if missing:
         said.append(_missing(missing, len(rows), where))
-    found = [(key, row) for row, key in zip(rows, keys, strict=True) if key is not None]
-    multi = any(len(row.labels) > 1 for _, row in found) or _long(found)
-    found, more = _merged(found, multi, where)
-    bare = sum(not row.labels for _, row in found)
+    found = [_at(row, key) for row, key in zip(rows, keys, strict=True) if key is not None]
+    # By hashes, for a set of the paths would take more memory; two paths of one hash only cost the longer way.
+    unique = len(np.unique(np.fromiter((hash(row.path) for row in found), np.int64, len(found)))) == len(found)
+    multi = any(len(row.labels) > 1 for row in found) or (not unique and _long(found))
+    found, more = (found, []) if unique else _merged(found, multi, where)
+    bare = sum(not row.labels for row in found)
     if bare and not multi:
         said.append(_bare(bare, len(found), where))
-        found = [(key, row) for key, row in found if row.labels]
+        found = [row for row in found if row.labels]
     elif bare:
         more.append(f"{bare:,} pictures carry no label and are taken as showing none of the classes")
     return assemble(
         store,
-        [key for key, _ in found],
-        [row.labels for _, row in found],
+        Names.of(row.path for row in found),
+        [row.labels for row in found],
         multi=multi,
-        parts=[row.part for _, row in found],
-        groups=[row.group for _, row in found],
+        parts=np.fromiter((row.part for row in found), np.int8, len(found)),
+        groups=[row.group for row in found] if any(row.group for row in found) else None,
         notes=[*said, *more],
     )
+
+
+def _at(row: Row, key: str) -> Row:
+    """Return the row with the key as its path."""
+    return row if row.path == key else Row(key, row.labels, row.part, row.group)
 
 
 def _missing(missing: Sequence[str], n: int, where: str) -> str:
@@ -221,26 +239,26 @@ def _bare(bare: int, n: int, where: str) -> str:
     return text
 
 
-def _long(found: Sequence[tuple[str, Row]]) -> bool:
+def _long(found: Sequence[Row]) -> bool:
     """Return True for a table with a row for each label of a picture: most pictures come with two labels or more."""
     labels: dict[str, set[str]] = {}
-    for key, row in found:
-        labels.setdefault(key, set()).update(row.labels)
+    for row in found:
+        labels.setdefault(row.path, set()).update(row.labels)
     return 2 * sum(len(several) > 1 for several in labels.values()) > len(labels)
 
 
-def _merged(found: Sequence[tuple[str, Row]], multi: bool, where: str) -> tuple[list[tuple[str, Row]], list[str]]:
+def _merged(found: Sequence[Row], multi: bool, where: str) -> tuple[list[Row], list[str]]:
     """Join the rows of one file: labels are united where `multi`; elsewhere they must agree."""
     rows: dict[str, Row] = {}
     odd: dict[str, None] = {}
-    for key, row in found:
-        first = rows.setdefault(key, row)
+    for row in found:
+        first = rows.setdefault(row.path, row)
         if first is row:
             continue
         united = tuple(dict.fromkeys(first.labels + row.labels))
         if (first.part, first.group) != (row.part, row.group) or (not multi and len(united) > 1):
-            odd[key] = None
-        rows[key] = Row(first.path, united, first.part, first.group)
+            odd[row.path] = None
+        rows[row.path] = Row(first.path, united, first.part, first.group)
     if odd:
         raise DataError(
             f"{where} says different things of the same file, {len(odd):,} times: {some(list(odd))}",
@@ -248,6 +266,6 @@ def _merged(found: Sequence[tuple[str, Row]], multi: bool, where: str) -> tuple[
             hint="give each file one row; for several labels put ';' between them",
         )
     repeated = len(found) - len(rows)
-    return list(rows.items()), [
+    return list(rows.values()), [
         f"{repeated:,} rows name a file that an earlier row named; they were joined"
     ] if repeated else []

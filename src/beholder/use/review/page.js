@@ -31,6 +31,9 @@ const tell = (path, body) => (queue = queue.catch(() => {}).then(() => ask(path,
 
 function say(text) { $("live").textContent = text; }
 function trouble(error) { $("trouble").textContent = error.message; $("trouble").hidden = false; }
+// What keys and buttons ask for is done in the order in which it was asked, each on the finding that is then chosen.
+let line = Promise.resolve();
+const orderly = work => (...given) => (line = line.then(() => work(...given)).catch(trouble));
 const safely = work => (...given) => Promise.resolve(work(...given)).catch(trouble);
 
 // --- pictures ---
@@ -90,7 +93,7 @@ const look = safely(async place => {
   state.shown = shown;
   $("place").textContent = `${number(place + 1)} of ${number(grid.ids.length)}`;
   $("shots").replaceChildren(figure(row, row.other ? "suspect" : ""), ...(row.other ? [figure(row.other, "the other")] : []));
-  $("verdict").textContent = row.verdict;
+  $("verdict").textContent = row.verdict.charAt(0).toUpperCase() + row.verdict.slice(1);
   $("facts").textContent = `${row.check} ${row.score.toFixed(2)} · suggestion: ${row.suggestion.replace(":", " as ")}`;
   $("keep").setAttribute("aria-pressed", row.decided === "keep");
   $("drop").setAttribute("aria-pressed", row.decided === "drop");
@@ -162,7 +165,14 @@ const acts = {
   back: () => grid.go(grid.now - 1),
 };
 
-const undo = safely(async () => {
+const act = orderly(async name => {
+  if (!grid.ids.length || document.querySelector("dialog[open]")) return;
+  state.row = await grid.row(grid.now);
+  acts[name]();
+});
+const move = orderly(to => grid.go(to()));
+
+const undo = orderly(async () => {
   const found = await tell("undo", {});
   if (!found.undone.length) return say("There is nothing to undo");
   const first = found.undone[0];
@@ -235,7 +245,7 @@ async function reload(now = 0, wanted = -1) {
   $("accept").disabled = !waiting();
 }
 
-const filter = safely(async change => {
+const filter = orderly(async change => {
   Object.assign(state.view, change);
   for (const button of $("checks").querySelectorAll("button")) button.toggleAttribute("aria-current", button.dataset.check === state.view.check);
   const check = state.summary.checks.find(one => one.name === state.view.check);
@@ -250,7 +260,7 @@ const filter = safely(async change => {
 $("checks").addEventListener("click", event => { const button = event.target.closest("button"); if (button) filter({ check: button.dataset.check }); });
 $("label").addEventListener("change", () => filter({ label: $("label").value }));
 $("show").addEventListener("change", () => filter({ show: $("show").value }));
-for (const name of ["keep", "drop", "swap", "take", "relabel", "next", "back"]) $(name).addEventListener("click", () => state.row && acts[name]());
+for (const name of ["keep", "drop", "swap", "take", "relabel", "next", "back"]) $(name).addEventListener("click", () => act(name));
 $("undo").addEventListener("click", undo);
 $("help").addEventListener("click", () => $("keys").showModal());
 $("close").addEventListener("click", close);
@@ -260,7 +270,7 @@ $("accept").addEventListener("click", () => {
   $("sure-words").textContent = `${number(waiting())} findings shown are undecided. What is suggested for each will be decided; one Undo takes it all back.`;
   $("sure").showModal();
 });
-$("sure").addEventListener("close", safely(async () => {
+$("sure").addEventListener("close", orderly(async () => {
   if ($("sure").returnValue !== "yes") return;
   $("sure").returnValue = "";
   const found = await tell("accept", state.view);
@@ -270,7 +280,7 @@ $("sure").addEventListener("close", safely(async () => {
   say(`Accepted for ${number(found.accepted)} pictures`);
 }));
 
-$("finish").addEventListener("click", safely(async () => {
+$("finish").addEventListener("click", orderly(async () => {
   const s = await tell("finish", {});
   $("done-words").textContent = `${number(s.decided)} of ${number(s.suspects)} suspects are decided: ${number(s.kept)} kept, ${number(s.dropped)} dropped, ${number(s.relabelled)} relabelled. Where nothing was decided, the suggestions stand. Next:`;
   $("following").textContent = state.summary.following;
@@ -280,7 +290,7 @@ $("finish").addEventListener("click", safely(async () => {
 
 // --- keys ---
 
-const LETTERS = { k: acts.keep, d: acts.drop, o: acts.swap, r: acts.relabel, a: acts.take, x: acts.clear, n: acts.next, p: acts.back, j: acts.next };
+const LETTERS = { k: "keep", d: "drop", o: "swap", r: "relabel", a: "take", x: "clear", n: "next", p: "back", j: "next" };
 
 document.addEventListener("keydown", event => {
   const here = document.activeElement, inside = $("grid").contains(here) || $("look").contains(here) || here === document.body;
@@ -292,11 +302,11 @@ document.addEventListener("keydown", event => {
   if (key === "u" || ((event.ctrlKey || event.metaKey) && key === "z")) undo();
   else if (key === "?") $("keys").showModal();
   else if (key === "Escape") close();
-  else if (!state.row) return;
-  else if (LETTERS[key]) LETTERS[key]();
-  else if (moves[key] && here !== $("look")) grid.go(grid.now + moves[key]);
-  else if (key === "Home") grid.go(0);
-  else if (key === "End") grid.go(grid.ids.length - 1);
+  else if (!grid.ids.length) return;
+  else if (LETTERS[key]) act(LETTERS[key]);
+  else if (moves[key] && here !== $("look")) move(() => grid.now + moves[key]);
+  else if (key === "Home") move(() => 0);
+  else if (key === "End") move(() => grid.ids.length - 1);
   else if ((key === "Enter" || key === " ") && here === $("grid")) open();
   else return;
   event.preventDefault();

@@ -127,6 +127,7 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     timeout = 60
     disable_nagle_algorithm = True
+    _last = False
 
     def do_GET(self) -> None:
         """Answer a request to look at something."""
@@ -135,6 +136,9 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         """Answer a request to decide something."""
         self._answer(self._post)
+        if self._last:  # only now, so that the page has its answer before the program leaves
+            self.close_connection = True
+            self.server.shutdown()
 
     def log_message(self, format: str, *args: object) -> None:
         """Write no log: stderr belongs to the person."""
@@ -187,8 +191,7 @@ class Handler(BaseHTTPRequestHandler):
         elif path == "undo":
             extra["undone"] = desk.undo()
         elif path == "finish":
-            threading.Thread(target=self.server.shutdown, daemon=True).start()
-            self.close_connection = True
+            self._last = True
         else:
             return None
         return Answer(_json({**desk.progress(), **extra}))
