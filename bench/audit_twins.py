@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -111,7 +112,7 @@ def twins(seed: int) -> None:
 def unlike(pictures: Pictures, truth: Truth, seed: int) -> None:
     """Print what the score is of pairs drawn at random, none of which shows the same."""
     rng = np.random.default_rng(seed)
-    some = rng.integers(0, len(pictures), (20_000, 2))
+    some = rng.integers(0, len(pictures), (5_000, 2))
     some = np.array([sorted(p) for p in some.tolist() if truth.judge(*p) == "wrong"], np.int64)
     scores = agreements(pictures, some, np.zeros(len(some), np.int64))
     at = " ".join(f"{q:g}: {np.quantile(scores, q):.3f}" for q in (0.5, 0.9, 0.99, 0.999, 1))
@@ -183,8 +184,8 @@ def leakage(seed: int) -> None:
         print(f"also marked, for TrashNet has a second shot of them: {len(marked) - len(judged)}")
         for name, given in (("without", None), ("with", found)):
             where = {key: part for part, held in split(pictures, seed=seed, twins=given).items() for key in held.keys}
-            torn = sum(where[copy] != where[original] for copy, original in copies.items())
-            print(f"split {name} twins: {torn} of {len(copies)} copies are in another part than their original")
+            torn = Counter(truth.kind[truth.index[copy]] for copy, original in copies.items() if where[copy] != where[original])
+            print(f"split {name} twins: {torn.total()} of {len(copies)} copies are torn from their original {dict(torn)}")
 
 
 def cifar(seed: int) -> None:

@@ -96,10 +96,10 @@ def _step(first: F32, second: F32, place: F32, *, robust: bool) -> F32:
     at = _axis(size)
     columns = np.stack(
         [slopes[0] * at[:, None], slopes[0], slopes[1] * at, slopes[1], moved, np.ones_like(moved)], axis=1
-    ).reshape(count, 6, -1)
-    weights = seen.reshape(count, -1).astype(np.float32)
-    light = _solved(columns[:, 4:], second.reshape(count, -1), weights)
-    rest = second.reshape(count, -1) - (light[:, None, :] @ columns[:, 4:])[:, 0]
+    ).reshape(count, 6, size * size)
+    weights = seen.reshape(count, size * size).astype(np.float32)
+    light = _solved(columns[:, 4:], second.reshape(count, size * size), weights)
+    rest = second.reshape(count, size * size) - (light[:, None, :] @ columns[:, 4:])[:, 0]
     if robust:
         spread = np.sqrt((rest**2 * weights).sum(axis=1) / np.maximum(weights.sum(axis=1), 1))
         weights /= 1 + (rest / (spread[:, None] + 1e-3)) ** 2

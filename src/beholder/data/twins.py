@@ -22,7 +22,7 @@ from beholder.data import align, likeness
 from beholder.data.image import load
 from beholder.data.image.apart import decoders
 
-TIED, LIKE = 0.7, 0.85
+TIED, LIKE = 0.6, 0.85
 """Least agreement of two pictures that a split keeps together, and of those that are called near twins.
 
 See docs/DATA_QUALITY.md for what pictures of different things reach. A split loses nothing by keeping too much together.
