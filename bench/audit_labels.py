@@ -158,7 +158,7 @@ def training(noise: str, seeds: list[int]) -> None:
             held = folds(some, count=20, seed=seed) == 0
             parts = Parts(some.take(np.flatnonzero(~held)), some.take(np.flatnonzero(held)), test)
             model = beholder.train(parts, recipe="sprint", seed=seed, epochs=5, width=0.25)
-            score = beholder.evaluate(model, test).scores["accuracy"]
+            score = beholder.evaluate(model, test).scores.headline["accuracy"]
             values.append(score.value)
         gains.append(100 * (values[1] - values[0]))
         print(

@@ -130,6 +130,8 @@ def _features(pictures: Pictures, backbone: Backbone, recipe: Recipe, looked: Su
     if not len(missing):
         events.note(f"features of {len(pictures):,} pictures: remembered")
         return known.astype(np.float32)
+    limit = f"at most {minutes:g} minutes" if minutes else "as long as it needs"
+    events.note(f"the labels are judged by features of {backbone.net.name}, of {len(missing):,} pictures: {limit}")
     run, normal = _running(backbone, pictures, policy, side)
     began, late = time.monotonic(), 60 * minutes
     missing = missing[np.random.default_rng(0).permutation(len(missing))]
