@@ -128,3 +128,18 @@ def test_nets_judge_no_picture_of_the_test_part(pictures: Pictures, monkeypatch:
         found = mended(pictures, RECIPE.set(audit=policy))
         assert asked[-1][0] == {*found.parts.train.keys, *found.parts.valid.keys}
     assert [scratch for _, scratch in asked] == [False, True]
+
+
+def test_near_twins_are_left_to_the_audit_where_minutes_are_short(pictures: Pictures, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bool] = []
+
+    def look(given: Pictures, *_: object, checks: Sequence[str], near: bool = True, **__: object) -> Findings:
+        if "duplicate" in checks:
+            asked.append(near)
+            assert ("near" in checks) is near
+        return Findings(given, (), {})
+
+    monkeypatch.setattr("beholder.study.mend.examined", look)
+    for minutes in (0, 10, 0.001):
+        mended(pictures, RECIPE.set(minutes=minutes))
+    assert asked == [True, True, False]

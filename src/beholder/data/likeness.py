@@ -35,7 +35,7 @@ PROBES = 4
 MOST = 32
 """Candidates kept of one turned hash in one cell, the best: a picture with a thousand twins is tied to them by a few."""
 
-PAIRS = 200_000
+PAIRS = 100_000
 """Candidates up to which all are compared."""
 
 U8 = npt.NDArray[np.uint8]
@@ -175,7 +175,7 @@ def _fewer(pairs: I64, turns: I64, cosines: F64, n: int) -> tuple[I64, I64]:
     """
     if len(pairs) <= PAIRS:
         return pairs, turns
-    each = max(2, PAIRS // n)
+    each = max(1, PAIRS // n)
     order = np.argsort(-cosines, kind="stable")
     ends = pairs[order].ravel()
     place = np.argsort(ends, kind="stable")

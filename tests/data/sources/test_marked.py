@@ -228,3 +228,10 @@ def test_real_boxes(shared: Path, tmp_path: Path) -> None:
     assert "2 boxes without area" in pictures.notes[0]
     assert (len(pictures), len(set(pictures.groups.tolist()))) == (4886, 364)
     assert dict(zip(pictures.classes, pictures.counts().tolist(), strict=True)) == {"Platelets": 361, "RBC": 4153, "WBC": 372}
+
+
+def test_sources_by_name_have_no_boxes() -> None:
+    for name in ("boxes:hf:someone/set", "boxes:torchvision:MNIST"):
+        with pytest.raises(DataError, match="there are no boxes in") as caught:
+            scan(name, allow_download=True)
+        assert caught.value.code == "no-boxes"

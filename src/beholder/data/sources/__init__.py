@@ -35,7 +35,9 @@ def scan(source: str | Path | tuple[Any, Any], *, limits: Limits = LIMITS, allow
     path = Path(text).expanduser()
     if remote.is_url(text):
         path = remote.fetched(text, limits=limits, allow_download=allow_download)
-    elif text.startswith(_SCHEMES) and not path.exists() and not boxes:
+    elif text.startswith(_SCHEMES) and not path.exists():
+        if boxes:
+            raise marked.no_boxes(text)
         return _named(text, limits, allow_download)
     if path.is_dir():
         return _in_folder(path.absolute(), limits, boxes)
