@@ -9,6 +9,9 @@ import beholder
 from beholder.nets.build import NETS
 
 SEEDS = (0, 1, 2)
+DEEP = ("fastnet", "resnet")
+"""Nets of which six runs take longer than quick tests may."""
+
 MARGIN = 0.03
 """Of 240 pictures, seven; one standard error of the difference between two runs of 90 % accuracy is 0.027 (binomial)."""
 
@@ -38,7 +41,7 @@ def _reached(parts: beholder.Parts, net: str, precision: str) -> np.ndarray:
     return np.array([run.config["valid_score"] for run in runs])
 
 
-@pytest.mark.parametrize("net", NETS.names())
+@pytest.mark.parametrize("net", [pytest.param(n, marks=pytest.mark.slow) if n in DEEP else n for n in NETS.names()])
 def test_bf16_trains_as_well_as_fp32(parts: beholder.Parts, net: str) -> None:
     fp32, bf16 = _reached(parts, net, "fp32"), _reached(parts, net, "bf16")
     assert fp32.mean() > 0.6, "the nets must have learnt for the comparison to say anything"
