@@ -39,7 +39,7 @@ def test_fashion_by_the_tutorial(shared: Path, tmp_path: Path, capsys) -> None:
 def test_x_rays_with_their_own_split_show_sensitivity_and_specificity(shared: Path, tmp_path: Path, capsys) -> None:
     source = shared / "data" / "pneumonia.zip"
     result = _train(source, tmp_path / "m.beholder", capsys, "--minutes", "0.7")
-    assert result["parts"] == {"train": 3882, "valid": 524, "test": 624}
+    assert result["parts"] == {"train": 3872, "valid": 524, "test": 624}  # ten of 3,882 are in the other parts too
     scores = _evaluate(tmp_path / "m.beholder", source, capsys)
     assert scores["n"] == 624
     classes = scores["classes"]

@@ -73,10 +73,10 @@ def test_where_all_look_alike_a_twin_is_among_the_likest(monkeypatch: pytest.Mon
     some = np.clip(common + rng.normal(0, 12, (120, 32, 32)), 0, 255)
     some[60:] = np.clip(some[:60] + rng.normal(0, 1, (60, 32, 32)), 0, 255)
     hashes = perceptual(some.astype(np.uint8))
-    every, _ = alike(hashes)
-    monkeypatch.setattr(likeness, "PAIRS", 500)
     few, turns = alike(hashes)
+    monkeypatch.setattr(likeness, "EACH", 120)
+    every, _ = alike(hashes)
     assert len(every) > 2000
-    assert len(few) <= 4 * 120
+    assert len(few) <= 3 * 120
     assert len(turns) == len(few)
     assert {(k, k + 60) for k in range(60)} <= {(int(a), int(b)) for a, b in few}

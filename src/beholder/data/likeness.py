@@ -35,8 +35,8 @@ PROBES = 4
 MOST = 32
 """Candidates kept of one turned hash in one cell, the best: a picture with a thousand twins is tied to them by a few."""
 
-PAIRS = 100_000
-"""Candidates up to which all are compared."""
+PAIRS, EACH = 100_000, 3
+"""Candidates up to which all are compared: so many, and no more than so many for each picture."""
 
 U8 = npt.NDArray[np.uint8]
 I8 = npt.NDArray[np.int8]
@@ -173,9 +173,10 @@ def _fewer(pairs: I64, turns: I64, cosines: F64, n: int) -> tuple[I64, I64]:
 
     Small pictures of like things (digits, clothes) all look alike: a twin is then still among the very likest.
     """
-    if len(pairs) <= PAIRS:
+    most = min(PAIRS, EACH * n)
+    if len(pairs) <= most:
         return pairs, turns
-    each = max(1, PAIRS // n)
+    each = max(1, most // n)
     order = np.argsort(-cosines, kind="stable")
     ends = pairs[order].ravel()
     place = np.argsort(ends, kind="stable")

@@ -31,6 +31,9 @@ See docs/DATA_QUALITY.md for what pictures of different things reach. A split lo
 GIANT = 0.1
 """Largest share of the pictures that near twins may tie into one group."""
 
+SMALLEST = 24
+"""Shorter side in pixels below which a picture has no near twins: it shows too little for two of a kind to differ."""
+
 VERSION = 1
 """Counts the versions of how near twins are found: raise it when the same pictures would get others."""
 
@@ -101,7 +104,8 @@ def twins(pictures: Pictures, facts: npt.NDArray[np.void], *, near: bool = True,
     _, first, kinds = np.unique(names, return_index=True, return_inverse=True)
     kinds = kinds.ravel().astype(np.int64)
     kinds[unread] = len(first) + np.flatnonzero(unread)
-    hashes = facts["hash"][first] * ~unread[first][:, None]
+    shows = ~unread & (np.minimum(facts["height"], facts["width"]) >= SMALLEST)
+    hashes = facts["hash"][first] * shows[first][:, None]
     if not near:
         return Twins(kinds, np.empty((0, 2), np.int64), np.empty(0))
     path = cache_folder(root) / "twins" / f"{sha256(bytes([VERSION]) + names[first].tobytes())[:32]}.npy"

@@ -83,14 +83,13 @@ def mended(pictures: Pictures, recipe: Recipe) -> Mended:
     return Mended(parts, findings, done)
 
 
-NEAR, NEAR_MANY, MANY = 0.0007, 0.002, 10_000
-"""Seconds that looking for near twins takes for each picture, about; the same where there are many; and what is many."""
+NEAR = 0.002
+"""Seconds that looking for near twins takes for each picture, about."""
 
 
 def _time_for_near(pictures: Pictures, recipe: Recipe) -> bool:
     """Return whether near twins can be looked for in a tenth of the minutes that the recipe gives; say so if not."""
-    each = NEAR if len(pictures) < MANY else NEAR_MANY
-    if not recipe.train.minutes or each * len(pictures) <= 6 * recipe.train.minutes:
+    if not recipe.train.minutes or NEAR * len(pictures) <= 6 * recipe.train.minutes:
         return True
     events.note("audit: exact twins only, for near ones would take more than a tenth of the minutes; beholder audit finds them")
     return False
