@@ -1,6 +1,6 @@
 """What the audit finds, beside what others find in the same pictures.
 
-    .venv/bin/python bench/audit.py PART [SEED]
+    .venv/bin/python bench/audit.py [PART [SEED]]
 
     twins        copies planted in TrashNet, changed in seven ways: recall and precision beside imagehash and CleanVision
     leakage      the same copies laid across given parts; and what a split by Beholder tears apart
@@ -14,8 +14,12 @@ python), or left out.
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import import_module
+from pathlib import Path
+
+SHARED = Path(__file__).parent.parent / os.environ.get("BEHOLDER_SHARED", "../shared")
 
 PARTS = {
     "twins": "audit_twins:twins",
@@ -27,11 +31,16 @@ PARTS = {
 
 
 def main() -> None:
-    part, seed = sys.argv[1] if len(sys.argv) > 1 else "", int(sys.argv[2]) if len(sys.argv) > 2 else 0
-    if part not in PARTS:
+    asked, seed = sys.argv[1:2] or list(PARTS), int(sys.argv[2]) if len(sys.argv) > 2 else 0
+    if not set(asked) <= set(PARTS):
         sys.exit(f"{__doc__}\nPART is one of {', '.join(PARTS)}")
-    module, _, name = PARTS[part].partition(":")
-    getattr(import_module(module), name)(seed)
+    if not SHARED.is_dir():
+        print("left out: it needs the shared pictures (BEHOLDER_SHARED)")
+        return
+    for part in asked:
+        print(f"-- {part}", flush=True)
+        module, _, name = PARTS[part].partition(":")
+        getattr(import_module(module), name)(seed)
 
 
 if __name__ == "__main__":

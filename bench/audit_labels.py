@@ -214,8 +214,10 @@ def cells() -> None:
 
 
 if __name__ == "__main__":
-    what, rest = sys.argv[1], sys.argv[2:]
-    if what == "scores":
+    what, rest = sys.argv[1] if len(sys.argv) > 1 else "scores", sys.argv[2:]
+    if not SHARED.is_dir():
+        print("left out: it needs the shared pictures (BEHOLDER_SHARED)")
+    elif what == "scores":
         scores(rest or list(NOISES))
     elif what == "usual":
         usual(rest or list(NOISES))
