@@ -16,6 +16,7 @@ from beholder.base.records import Finding, Pictures
 from beholder.data.audit import Findings
 from beholder.data.digest import digested
 from beholder.data.sources import scan
+from beholder.study.examine import examined
 from beholder.study.mend import mended
 from beholder.study.steps import steps
 
@@ -143,3 +144,17 @@ def test_near_twins_are_left_to_the_audit_where_minutes_are_short(pictures: Pict
     for minutes in (0, 10, 0.001):
         mended(pictures, RECIPE.set(minutes=minutes))
     assert asked == [True, True, False]
+
+
+def test_the_findings_of_a_second_run_are_remembered_and_new_labels_are_judged_anew(
+    pictures: Pictures, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = examined(pictures, RECIPE, checks=["dark", "conflict"])
+    with monkeypatch.context() as patch:
+        patch.setattr("beholder.study.examine.run_checks", None)
+        again = examined(pictures, RECIPE, checks=["dark", "conflict"])
+        assert again.csv() == first.csv()
+        assert again.looked == first.looked
+        assert again.twins is not None
+        with pytest.raises(TypeError):
+            examined(pictures.take(np.arange(20)), RECIPE, checks=["dark", "conflict"])

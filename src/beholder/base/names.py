@@ -28,6 +28,7 @@ class Names(Sequence[str]):
         """text: the names' bytes; ends: int64 (N + 1,), the first is 0."""
         self._text = text
         self._ends = ends
+        self._next = 0
 
     @classmethod
     def of(cls, names: Iterable[str]) -> Names:
@@ -80,8 +81,13 @@ class Names(Sequence[str]):
 
     def place(self, name: str) -> int:
         """Return where a name is, -1 if it is not there; the names must be sorted."""
-        at = bisect.bisect_left(self, name)
-        return at if at < len(self) and self[at] == name else -1
+        at = self._next  # most ask for one after the other
+        if not (at < len(self) and self[at] == name):
+            at = bisect.bisect_left(self, name)
+            if at == len(self) or self[at] != name:
+                return -1
+        self._next = at + 1
+        return at
 
     def take(self, indices: npt.NDArray[np.integer]) -> Names:
         """Return the names at `indices` (int (M,)), in that order."""

@@ -10,7 +10,7 @@ import hashlib
 import io
 import os
 from collections.abc import Iterator, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -99,7 +99,9 @@ def suffix_of(key: str) -> str:
     >>> suffix_of("rust/A.JPEG")
     'jpeg'
     """
-    return PurePosixPath(key).suffix.lower().removeprefix(".")
+    name = key.rpartition("/")[2]
+    stem, _, suffix = name.rpartition(".")
+    return suffix.lower() if stem else ""
 
 
 def _measured(pictures: Pictures, rows: list[int], limits: Limits) -> Iterator[Facts]:

@@ -31,7 +31,7 @@ See docs/DATA_QUALITY.md for what pictures of different things reach. A split lo
 GIANT = 0.1
 """Largest share of the pictures that near twins may tie into one group."""
 
-SMALLEST = 24
+SMALLEST = 32
 """Shorter side in pixels below which a picture has no near twins: it shows too little for two of a kind to differ."""
 
 VERSION = 1

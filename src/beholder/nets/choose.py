@@ -102,4 +102,4 @@ def _of_folder(weights: str) -> Choice:
 
 def pretrained_at_hand(name: str) -> bool:
     """Return whether the weights of "timm:NAME" are in the hub's cache. Touches no network."""
-    return hub.cached(pretrained.published(name.removeprefix("timm:"))) is not None
+    return not hub.empty() and hub.cached(pretrained.published(name.removeprefix("timm:"))) is not None

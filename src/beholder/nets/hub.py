@@ -36,6 +36,13 @@ def cached(config: Mapping[str, object]) -> Path | None:
     return Path(found) if isinstance(found, str) else None
 
 
+def empty() -> bool:
+    """Return whether the hub cache holds no model at all, which is known before any library is asked for one."""
+    from huggingface_hub import constants
+
+    return next(Path(constants.HF_HUB_CACHE).glob("models--*"), None) is None
+
+
 def reachable(*, timeout: float = 3.0) -> bool:
     """Return whether the hub answers within `timeout` seconds; False when the person asked to stay offline.
 

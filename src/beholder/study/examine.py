@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
+from beholder.base import events
+from beholder.base.errors import MachineError
+from beholder.base.files import cache_folder, write_atomic
 from beholder.base.recipe import Recipe, load
-from beholder.base.records import Pictures
+from beholder.base.records import Finding, Pictures
+from beholder.data import checks as built_in
 from beholder.data.audit import Findings
 from beholder.data.audit import audit as run_checks
 from beholder.data.checks import CHECKS, Evidence
@@ -68,7 +78,46 @@ def examined(
     evidence = Evidence(pictures, found, twins=known)
     if needed & {"features", "probabilities"}:
         evidence = gathered(evidence, recipe, needed=needed, minutes=minutes, from_scratch=from_scratch)
-    return run_checks(evidence, names=names)
+        return run_checks(evidence, names=names)
+    if not set(names) <= set(CHECKS.builtin):  # of plug-ins nobody here knows when they change
+        return run_checks(evidence, names=names)
+    path = _place(evidence, names)
+    before = _remembered(path, evidence)
+    if before is not None:
+        return before
+    findings = run_checks(evidence, names=names)
+    _remember(path, findings)
+    return findings
+
+
+def _place(evidence: Evidence, names: Sequence[str]) -> Path:
+    """Return where the findings of these checks in this evidence are remembered: a second run need not judge again."""
+    pictures, twins = evidence.pictures, evidence.twins
+    made = [file.stat().st_mtime_ns for file in sorted(Path(built_in.__file__).parent.glob("*.py"))]
+    content = hashlib.sha256(json.dumps([names, made, pictures.classes]).encode())
+    content.update("\0".join(pictures.keys).encode("utf-8", "surrogateescape"))
+    arrays: list[npt.NDArray[Any]] = [evidence.facts, pictures.targets, pictures.parts, pictures.groups]
+    arrays += [] if twins is None else [twins.kinds, twins.near, twins.scores]
+    for array in arrays:
+        content.update(np.ascontiguousarray(array).data)
+    return cache_folder() / "findings" / f"{content.hexdigest()[:32]}.json"
+
+
+def _remembered(path: Path, evidence: Evidence) -> Findings | None:
+    try:
+        held = json.loads(path.read_bytes())
+        rows = tuple(Finding(**row) for row in held["rows"])
+        return Findings(evidence.pictures, rows, dict(held["looked"]), tuple(held["notes"]), evidence.twins)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _remember(path: Path, findings: Findings) -> None:
+    held = {"rows": [asdict(row) for row in findings.rows], "looked": findings.looked, "notes": findings.notes}
+    try:
+        write_atomic(path, json.dumps(held).encode())
+    except MachineError as error:
+        events.warn(f"the findings could not be remembered: {error.message}", hint=error.hint)
 
 
 def with_nets() -> tuple[str, ...]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import PurePosixPath
 from statistics import NormalDist
 
 import numpy as np
@@ -21,6 +20,10 @@ LEAST = 20
 """Pictures of a class, and of the others, below which nothing is said of it."""
 
 
+MOST = 5000
+"""Pictures that are asked, a random sample where there are more: the interval says what that costs."""
+
+
 def shortcut(evidence: Evidence) -> list[Remark]:
     """Remark on classes that a small tree tells from the rest by brightness, size, file type, border or source folder alone.
 
@@ -28,6 +31,8 @@ def shortcut(evidence: Evidence) -> list[Remark]:
     (Hanley & McNeil 1982), widened for the number of questions asked (Bonferroni); 0.5 = chance.
     """
     rows = np.flatnonzero(evidence.readable)
+    if len(rows) > MOST:
+        rows = np.sort(np.random.default_rng(0).permutation(rows)[:MOST])
     pictures = evidence.pictures.take(rows)
     facts = evidence.facts[rows]
     if pictures.digests is None or len(rows) < 2 * LEAST:
@@ -69,7 +74,7 @@ def _columns(facet: str, facts: npt.NDArray[np.void], keys: Sequence[str], class
 
 def _folder(key: str, classes: tuple[str, ...]) -> str:
     """Return the folders of a picture's name that do not name a class or a part."""
-    return "/".join(part for part in PurePosixPath(key).parts[:-1] if part not in classes and part not in PARTS)
+    return "/".join(part for part in key.split("/")[:-1] if part not in classes and part not in PARTS)
 
 
 def _codes(values: npt.NDArray[np.generic]) -> I64:
