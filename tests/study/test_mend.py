@@ -131,7 +131,9 @@ def test_nets_judge_no_picture_of_the_test_part(pictures: Pictures, monkeypatch:
     assert [scratch for _, scratch in asked] == [False, True]
 
 
-def test_near_twins_are_left_to_the_audit_where_minutes_are_short(pictures: Pictures, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_near_twins_of_very_many_pictures_are_left_to_the_audit_whatever_the_minutes(
+    pictures: Pictures, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked: list[bool] = []
 
     def look(given: Pictures, *_: object, checks: Sequence[str], near: bool = True, **__: object) -> Findings:
@@ -141,9 +143,11 @@ def test_near_twins_are_left_to_the_audit_where_minutes_are_short(pictures: Pict
         return Findings(given, (), {})
 
     monkeypatch.setattr("beholder.study.mend.examined", look)
-    for minutes in (0, 10, 0.001):
-        mended(pictures, RECIPE.set(minutes=minutes))
-    assert asked == [True, True, False]
+    for most in (36, 35):
+        monkeypatch.setattr("beholder.study.mend.NEAR", most)
+        for minutes in (0, 10, 0.001):
+            mended(pictures, RECIPE.set(minutes=minutes))
+    assert asked == [True] * 3 + [False] * 3
 
 
 def test_the_findings_of_a_second_run_are_remembered_and_new_labels_are_judged_anew(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -11,11 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
-from beholder.base import events
-from beholder.base.errors import MachineError, PictureError
-from beholder.base.files import cache_folder, sha256, write_atomic
+from beholder.base import events, memo
+from beholder.base.errors import PictureError
+from beholder.base.files import cache_folder, sha256
 from beholder.base.records import Pictures, Store
 
 _ID = 16
@@ -34,8 +32,8 @@ def digested(pictures: Pictures, *, root: str | Path | None = None) -> Pictures:
         return pictures
     stamps = _stamps(pictures)
     path = cache_folder(root) / "digests" / f"{sha256(os.fsencode(pictures.store.name))[:32]}.npy"
-    memo = _remembered(path) if any(stamps) else {}
-    found = [memo.get(stamp) if stamp else None for stamp in stamps]
+    known = _remembered(path) if any(stamps) else {}
+    found = [known.get(stamp) if stamp else None for stamp in stamps]
     todo = [i for i, digest in enumerate(found) if digest is None]
     fresh: dict[bytes, bytes] = {}
     for i, (digest, readable) in zip(todo, _computed(pictures.store, [pictures.keys[i] for i in todo]), strict=True):
@@ -43,7 +41,7 @@ def digested(pictures: Pictures, *, root: str | Path | None = None) -> Pictures:
         if readable and stamps[i]:
             fresh[stamps[i]] = digest
     if fresh:
-        _remember(path, memo, fresh, keep=set(stamps))
+        _remember(path, known, fresh, keep=set(stamps))
     digests = np.frombuffer(b"".join(digest for digest in found if digest is not None), np.uint8).reshape(-1, 32)
     return replace(pictures, digests=digests)
 
@@ -83,30 +81,18 @@ def _computed(store: Store, keys: list[str]) -> Iterable[tuple[bytes, bool]]:
 
 
 def _remembered(path: Path) -> dict[bytes, bytes]:
-    try:
-        table = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError):
-        return {}
-    if table.dtype != np.uint8 or table.ndim != 2 or table.shape[1] != _ROW:
+    table = memo.table(path)
+    if table is None or table.dtype != np.uint8 or table.ndim != 2 or table.shape[1] != _ROW:
         return {}
     plain = table.tobytes()
     return {plain[at : at + _ID]: plain[at + _ID : at + _ROW] for at in range(0, len(plain), _ROW)}
 
 
-def _remember(path: Path, memo: dict[bytes, bytes], fresh: dict[bytes, bytes], *, keep: set[bytes]) -> None:
+def _remember(path: Path, known: dict[bytes, bytes], fresh: dict[bytes, bytes], *, keep: set[bytes]) -> None:
     """Write the memo anew; another process may have added to it since it was read, and loses nothing by it."""
-    whole = {**memo, **_remembered(path), **fresh}
+    whole = {**known, **_remembered(path), **fresh}
     others = [stamp for stamp in whole if stamp not in keep]
     for stamp in others[: max(len(others) - _FORGET, 0)]:
         del whole[stamp]
-    table: npt.NDArray[np.uint8] = np.frombuffer(b"".join(a + b for a, b in whole.items()), np.uint8).reshape(-1, _ROW)
-    try:
-        write_atomic(path, _npy(table))
-    except MachineError as error:
-        events.warn(f"digests could not be remembered: {error.message}", hint=error.hint)
-
-
-def _npy(table: npt.NDArray[np.uint8]) -> bytes:
-    buffer = io.BytesIO()
-    np.save(buffer, table, allow_pickle=False)
-    return buffer.getvalue()
+    rows = np.frombuffer(b"".join(a + b for a, b in whole.items()), np.uint8).reshape(-1, _ROW)
+    memo.keep_table(path, rows, what="digests")

@@ -7,7 +7,6 @@ box filter, as exposure and sharpness do not need more.
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from beholder.base import events
-from beholder.base.errors import MachineError, PictureError
-from beholder.base.files import cache_folder, sha256, write_atomic
+from beholder.base import events, memo
+from beholder.base.errors import PictureError
+from beholder.base.files import cache_folder, sha256
 from beholder.base.records import Pictures
 from beholder.data import image
 from beholder.data.image.apart import decoders
@@ -89,7 +88,8 @@ def facts(pictures: Pictures, *, root: str | Path | None = None, limits: Limits 
         rows[i] = row
         rows[i]["digest"] = pictures.digests[i]
     if todo:
-        _remember(path, rows[~np.isin(rows["error"], [code.encode() for code in PASSING])])
+        lasting = ~np.isin(rows["error"], [code.encode() for code in PASSING])
+        memo.keep_table(path, rows[lasting], what="facts of pictures")
     return rows
 
 
@@ -230,19 +230,7 @@ def _sharpness(plane: npt.NDArray[np.int32]) -> tuple[F64, F64]:
 
 
 def _remembered(path: Path) -> dict[bytes, Facts]:
-    try:
-        table = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError):
-        return {}
-    if table.dtype != FACTS or table.ndim != 1:
+    table = memo.table(path)
+    if table is None or table.dtype != FACTS or table.ndim != 1:
         return {}
     return {row["digest"].tobytes(): row for row in table}
-
-
-def _remember(path: Path, rows: Facts) -> None:
-    buffer = io.BytesIO()
-    np.save(buffer, rows, allow_pickle=False)
-    try:
-        write_atomic(path, buffer.getvalue())
-    except MachineError as error:
-        events.warn(f"what was measured could not be remembered: {error.message}", hint=error.hint)

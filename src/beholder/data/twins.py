@@ -6,7 +6,6 @@ of the hashes that gives candidates, and a comparison of the aligned pixels of t
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from beholder.base import events
-from beholder.base.errors import MachineError, PictureError
-from beholder.base.files import cache_folder, sha256, write_atomic
+from beholder.base import events, memo
+from beholder.base.errors import PictureError
+from beholder.base.files import cache_folder, sha256
 from beholder.base.records import Pictures, PixelPolicy
 from beholder.data import align, likeness
 from beholder.data.image import load
@@ -115,28 +114,16 @@ def twins(pictures: Pictures, facts: npt.NDArray[np.void], *, near: bool = True,
         scores = agreements(pictures, first[pairs], turns)
         tied = scores >= TIED
         known = np.concatenate([pairs[tied].astype(np.float64), scores[tied, None]], axis=1)
-        _remember(path, known)
+        memo.keep_table(path, known, what="near twins")
     return Twins(kinds, known[:, :2].astype(np.int64), known[:, 2])
 
 
 def _remembered(path: Path, n: int) -> F64 | None:
     """Return near twins found before: rows of first, second, score, float64 (M, 3)."""
-    try:
-        table = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError):
-        return None
-    if table.dtype != np.float64 or table.ndim != 2 or table.shape[1] != 3:
+    table = memo.table(path)
+    if table is None or table.dtype != np.float64 or table.ndim != 2 or table.shape[1] != 3:
         return None
     return table if ((table[:, :2] >= 0) & (table[:, :2] < n)).all() else None
-
-
-def _remember(path: Path, table: F64) -> None:
-    buffer = io.BytesIO()
-    np.save(buffer, table, allow_pickle=False)
-    try:
-        write_atomic(path, buffer.getvalue())
-    except MachineError as error:
-        events.warn(f"near twins could not be remembered: {error.message}", hint=error.hint)
 
 
 def agreements(pictures: Pictures, pairs: I64, turns: I64) -> F64:

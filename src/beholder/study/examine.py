@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from beholder.base import events
-from beholder.base.errors import MachineError
-from beholder.base.files import cache_folder, write_atomic
+from beholder.base import memo
+from beholder.base.files import cache_folder
 from beholder.base.recipe import Recipe, load
 from beholder.base.records import Finding, Pictures
 from beholder.data import checks as built_in
@@ -22,7 +21,7 @@ from beholder.data.audit import Findings
 from beholder.data.audit import audit as run_checks
 from beholder.data.checks import CHECKS, Evidence
 from beholder.data.digest import digested
-from beholder.data.facts import facts
+from beholder.data.facts import Facts, facts
 from beholder.data.sources import scan
 from beholder.data.twins import Twins, twins
 from beholder.study.evidence import gathered
@@ -62,16 +61,18 @@ def examined(
     checks: Sequence[str] | None = None,
     minutes: float = MINUTES,
     from_scratch: bool = True,
+    measured: Facts | None = None,
     known: Twins | None = None,
     near: bool = True,
 ) -> Findings:
     """Return what the checks find in pictures with digests, with the net, the weights and the seed of `recipe`.
 
     from_scratch: train nets in folds where no pretrained one is at hand, rather than leave those checks out, with a note
-    known: who is whose twin, where that was found out before; near: look for near twins too, not for exact ones alone
+    measured, known: the facts of the pictures and who is whose twin, where that was found out before
+    near: look for near twins too, not for exact ones alone
     """
     names = CHECKS.names() if checks is None else list(checks)
-    found = facts(pictures)
+    found = facts(pictures) if measured is None else measured
     needed = {need for name in names for need in CHECKS.load(name).needs}
     if known is None and "twins" in needed:
         known = twins(pictures, found, near=near)
@@ -104,20 +105,18 @@ def _place(evidence: Evidence, names: Sequence[str]) -> Path:
 
 
 def _remembered(path: Path, evidence: Evidence) -> Findings | None:
+    data = memo.read(path)
     try:
-        held = json.loads(path.read_bytes())
+        held = json.loads(data or b"")
         rows = tuple(Finding(**row) for row in held["rows"])
         return Findings(evidence.pictures, rows, dict(held["looked"]), tuple(held["notes"]), evidence.twins)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError):
         return None
 
 
 def _remember(path: Path, findings: Findings) -> None:
     held = {"rows": [asdict(row) for row in findings.rows], "looked": findings.looked, "notes": findings.notes}
-    try:
-        write_atomic(path, json.dumps(held).encode())
-    except MachineError as error:
-        events.warn(f"the findings could not be remembered: {error.message}", hint=error.hint)
+    memo.keep(path, json.dumps(held).encode(), what="findings")
 
 
 def with_nets() -> tuple[str, ...]:

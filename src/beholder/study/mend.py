@@ -19,6 +19,7 @@ from beholder.base.recipe import Recipe
 from beholder.base.records import Finding, Parts, Pictures
 from beholder.data.audit import Findings, applied
 from beholder.data.checks import CHECKS
+from beholder.data.facts import Facts, facts
 from beholder.data.split import split
 from beholder.data.twins import Twins
 from beholder.study.examine import MINUTES, examined, with_nets
@@ -62,15 +63,16 @@ def mended(pictures: Pictures, recipe: Recipe) -> Mended:
     policy = recipe.data.audit
     if policy == "off":
         return Mended(_split(pictures, recipe))
-    near = _time_for_near(pictures, recipe)
+    measured, near = facts(pictures), _near(pictures)
     left_out = (*with_nets(), *(() if near else ("near",)))
-    findings = examined(pictures, recipe, checks=[name for name in CHECKS.names() if name not in left_out], near=near)
+    names = [name for name in CHECKS.names() if name not in left_out]
+    findings = examined(pictures, recipe, checks=names, measured=measured, near=near)
     first = _decisions(findings.rows, ALWAYS)
     fixed = applied(pictures, first)
-    stay = [row for row, key in enumerate(pictures.keys) if first.get(key) != "drop"]
-    twins = None if findings.twins is None else findings.twins.among(np.array(stay, np.int64))
+    stay = np.array([row for row, key in enumerate(pictures.keys) if first.get(key) != "drop"], np.int64)
+    twins = None if findings.twins is None else findings.twins.among(stay)
     parts = _split(fixed, recipe, twins)
-    findings = _joined(findings, _judged(fixed, twins, parts, recipe))
+    findings = _joined(findings, _judged(fixed, measured[stay], twins, parts, recipe))
     done = dict(first)
     if policy == "fix":
         others = {key: what for key, what in findings.decisions.items() if key not in first}
@@ -83,19 +85,19 @@ def mended(pictures: Pictures, recipe: Recipe) -> Mended:
     return Mended(parts, findings, done)
 
 
-NEAR = 0.002
-"""Seconds that looking for near twins takes for each picture, about."""
+NEAR = 50_000
+"""Pictures up to which training looks for near twins, about a millisecond each and the first time only. It does not depend on
+the minutes: they may be others when a run is resumed, and the split must be the same."""
 
 
-def _time_for_near(pictures: Pictures, recipe: Recipe) -> bool:
-    """Return whether near twins can be looked for in a tenth of the minutes that the recipe gives; say so if not."""
-    if not recipe.train.minutes or NEAR * len(pictures) <= 6 * recipe.train.minutes:
-        return True
-    events.note("audit: exact twins only, for near ones would take more than a tenth of the minutes; beholder audit finds them")
-    return False
+def _near(pictures: Pictures) -> bool:
+    """Return whether near twins are looked for, and say so if not."""
+    if len(pictures) > NEAR:
+        events.note(f"audit: of more than {NEAR:,} pictures exact twins only; beholder audit finds near ones")
+    return len(pictures) <= NEAR
 
 
-def _judged(pictures: Pictures, twins: Twins | None, parts: Parts, recipe: Recipe) -> Findings:
+def _judged(pictures: Pictures, measured: Facts, twins: Twins | None, parts: Parts, recipe: Recipe) -> Findings:
     """Return what nets find among the pictures outside the test part, which they must not learn from.
 
     Nets are trained for it only where the findings are acted on; in at most a quarter of the minutes of the whole run.
@@ -105,7 +107,15 @@ def _judged(pictures: Pictures, twins: Twins | None, parts: Parts, recipe: Recip
     theirs = None if twins is None else twins.among(rows)
     minutes = min(MINUTES, recipe.train.minutes / 4) if recipe.train.minutes else MINUTES
     trained = recipe.data.audit == "fix"
-    return examined(pictures.take(rows), recipe, checks=with_nets(), minutes=minutes, from_scratch=trained, known=theirs)
+    return examined(
+        pictures.take(rows),
+        recipe,
+        checks=with_nets(),
+        minutes=minutes,
+        from_scratch=trained,
+        measured=measured[rows],
+        known=theirs,
+    )
 
 
 def _joined(findings: Findings, others: Findings) -> Findings:
