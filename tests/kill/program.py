@@ -2,10 +2,10 @@
 
     python -m tests.kill.program points random:500 signals disk
 
-points     SIGKILL before, in the middle of and after each write, rename, fsync and deletion (points:N: at about N of them)
-random:N   SIGKILL at N moments drawn evenly over the whole run, bundle and report included
-signals    Ctrl-C and SIGTERM at each stage of a run and inside its writes
-disk       ENOSPC and EIO at each write, rename, fsync and new folder
+points     SIGKILL before, in the middle of and after each write, rename, fsync and deletion (points:N: each N-th of them)
+random:N   SIGKILL of N runs at moments drawn evenly over the whole run, bundle and report included
+signals:N  Ctrl-C and SIGTERM at each stage of a run and inside each N-th of its writes
+disk:N     ENOSPC and EIO at each N-th write, rename, fsync and new folder
 
 After each, every bundle that lies there must be readable, `--resume` must succeed, and the weights it ends with must have the
 SHA-256 of the run that nobody disturbed. Children are forked from one process that has everything imported and runs on one
@@ -154,9 +154,11 @@ class Program:
         code = wait(fork(lambda: self._recording(place), home=place.folder / "home", log=place.folder / "log"))
         assert code == 0, (place.folder / "log").read_text()
         recorded = json.loads((place.folder / "recorded.json").read_text())
-        self.named, self.seconds, self.stages = recorded["points"], recorded["seconds"], recorded["stages"]
+        self.named, self.stages = recorded["points"], recorded["stages"]
         self.reference = weights(place.bundle)
+        started = time.monotonic()
         self.earlier = self._earlier()
+        self.seconds = time.monotonic() - started
         say(f"warmed in {time.monotonic() - began:.0f} s; one run takes {self.seconds:.2f} s and has {len(self.named)} points")
 
     def place(self) -> Place:
@@ -167,7 +169,7 @@ class Program:
         return place
 
     def _recording(self, place: Place) -> int:
-        """Run undisturbed and write down all points that came, how long it took, and what was said."""
+        """Run undisturbed and write down all points that came and what was said."""
         names: dict[str, int] = {}
         stages: dict[str, None] = {}
         strikes.arm(lambda name, before: names.update({name: before + 1}), under=place.folder)
@@ -175,10 +177,9 @@ class Program:
         def hear(event: events.Event) -> None:
             stages.setdefault(event.message.split(":")[0] + (f" {event.fields['done']}" if event.kind == "progress" else ""))
 
-        began = time.monotonic()
         with events.listen(hear):
             code = command(place.arguments())
-        figures = {"points": list(names.items()), "seconds": time.monotonic() - began, "stages": list(stages)}
+        figures = {"points": list(names.items()), "stages": list(stages)}
         (place.folder / "recorded.json").write_text(json.dumps(figures))
         return code
 
@@ -240,9 +241,8 @@ class Program:
 
     # --- the attempts ----------------------------------------------------------------------------------------------
 
-    def points(self, most: int = 0) -> None:
-        """SIGKILL at each named point once (or at about `most` of them), at the middle one of the times that it comes."""
-        step = max(1, len(self.named) // most) if most else 1
+    def points(self, step: int) -> None:
+        """SIGKILL at each `step`-th named point once, at the middle one of the times that it comes."""
         for name, times in self.named[::step]:
             place, over = self.begin()
 
@@ -260,23 +260,30 @@ class Program:
             self.check(name, place, over=over)
 
     def random(self, number: int) -> None:
-        """SIGKILL at random moments, twice in a row in every fourth run."""
+        """SIGKILL at random moments until `number` runs were hit, twice in a row in every fourth run."""
         rng = random.Random(0)
-        for _ in range(number):
+        hit = 0
+        for _ in range(4 * number):  # a run may be over before its moment comes
             place, over = self.begin()
             moments = [rng.uniform(0, self.seconds) for _ in range(1 + (self.number % 4 == 0))]
+            killed = False
             for turn, moment in enumerate(moments):
                 words = place.arguments(resume=turn > 0, workers=WORKERS[self.number % 3])
                 child = fork(lambda words=words: command(words), home=place.folder / "home", log=place.folder / "log")
                 time.sleep(moment)
                 os.kill(child, signal.SIGKILL)
-                self.counts.kills += wait(child) == -signal.SIGKILL
+                struck = wait(child) == -signal.SIGKILL
+                self.counts.kills += struck
+                killed |= struck
             self.check(f"random {moments}", place, over=over)
+            hit += killed
+            if hit == number:
+                return
 
-    def signals(self) -> None:
-        """Ctrl-C and SIGTERM as each thing is said, and inside every fifth point of writing."""
+    def signals(self, step: int) -> None:
+        """Ctrl-C and SIGTERM as each thing is said, and inside each `step`-th point of writing."""
         said = [("said", stage, 0) for stage in self.stages]
-        inside = [("point", name, times // 2) for name, times in self.named[::5]]
+        inside = [("point", name, times // 2) for name, times in self.named[::step]]
         for kind, name, count in [*said, *inside]:
             for number in (signal.SIGINT, signal.SIGTERM):
                 self._signal(kind, name, count, number)
@@ -319,10 +326,10 @@ class Program:
         else:
             self.check(what, place, over=over)
 
-    def disk(self) -> None:
-        """ENOSPC and EIO at each point but those after something, where the work is done already."""
-        doors = ("write_bytes", "save", "fsync", "replace", "mkdtemp")
-        for k, (name, times) in enumerate(self.named):
+    def disk(self, step: int) -> None:
+        """ENOSPC and EIO at each `step`-th point but those after something, where the work is done already."""
+        doors = ("write_bytes", "save", "fsync", "replace", "mkdir")
+        for k, (name, times) in enumerate(self.named[::step]):
             when, door, _ = name.split(" ", 2)
             if when != "after" and door in doors:
                 for number in (errno.ENOSPC, errno.EIO):
@@ -376,10 +383,8 @@ def main(modes: list[str]) -> int:
         for mode in modes:
             began = time.monotonic()
             name, _, number = mode.partition(":")
-            if name in ("random", "points"):
-                {"random": program.random, "points": program.points}[name](int(number or 0))
-            else:
-                {"signals": program.signals, "disk": program.disk}[name]()
+            work = {"points": program.points, "random": program.random, "signals": program.signals, "disk": program.disk}[name]
+            work(int(number or 1))
             say(f"{mode}: {time.monotonic() - began:.0f} s")
     counts = program.counts
     say(f"kills {counts.kills}, lost runs {len(counts.lost)}, unreadable bundles {len(counts.unreadable)}")

@@ -11,7 +11,6 @@ import io
 import os
 import re
 import shutil
-import tempfile
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-DOORS = ((Path, "write_bytes"), (np, "save"), (os, "fsync"), (os, "replace"), (tempfile, "mkdtemp"), (shutil, "rmtree"))
+DOORS = ((Path, "write_bytes"), (np, "save"), (os, "fsync"), (os, "replace"), (Path, "mkdir"), (shutil, "rmtree"))
 """What makes, fills, makes durable, renames and deletes files, as (owner, name)."""
 
 Strike = Callable[[str, int], None]
@@ -66,8 +65,6 @@ def _npy(array: np.ndarray) -> bytes:
 def _path(door: str, given: tuple[Any, ...], options: dict[str, Any]) -> Path:
     if door == "fsync":
         return Path(f"/proc/self/fd/{given[0]}").readlink()
-    if door == "mkdtemp":
-        return Path(options["dir"], f"{options['prefix']}{options['suffix']}") if options.get("dir") else Path("/")
     target = given[1] if door == "replace" else given[0]
     return Path(target) if isinstance(target, (str, Path)) else Path("/")
 

@@ -35,7 +35,7 @@ def program(*modes: str, root: Path) -> Mapping[str, Any]:
 
 @pytest.mark.timeout(900)
 def test_no_kill_loses_a_run(root: Path) -> None:
-    counts = program("points:60", "random:75", root=root)
+    counts = program("points:2", "random:60", root=root)
     assert counts["points"] >= 60
     assert counts["kills"] - counts["points"] >= 60
     assert counts["continued"] > counts["restarted"]
@@ -43,14 +43,14 @@ def test_no_kill_loses_a_run(root: Path) -> None:
 
 @pytest.mark.timeout(900)
 def test_a_signal_at_any_moment_saves_and_leaves(root: Path) -> None:
-    counts = program("signals", root=root)
+    counts = program("signals:4", root=root)
     assert counts["signals"] >= 40
     assert counts["slowest_leave"] < 5
 
 
 @pytest.mark.timeout(900)
 def test_a_disk_that_fails_at_any_write_is_said_and_costs_nothing_that_was_kept(root: Path) -> None:
-    assert program("disk", root=root)["disk"] >= 50
+    assert program("disk:2", root=root)["disk"] >= 50
 
 
 WRITES = """

@@ -10,7 +10,6 @@ import platform
 import re
 import shutil
 import sys
-import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -71,9 +70,9 @@ def folder_atomic(path: Path) -> Iterator[Path]:
     with telling_disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         sweep(path)
-        temporary = Path(tempfile.mkdtemp(prefix=_ours(path), suffix=".tmp", dir=path.parent))
+        temporary = path.with_name(f"{_ours(path)}{uuid.uuid4().hex[:8]}.tmp")
         try:
-            temporary.chmod(0o755)
+            temporary.mkdir()
             yield temporary
             for file in sorted(temporary.rglob("*")):
                 if file.is_file():
@@ -105,14 +104,17 @@ def remove_folder(path: Path, *, of: Path | None = None) -> None:
         return
     doomed = path.with_name(f"{_ours(of or path)}{uuid.uuid4().hex[:8]}.tmp")
     try:
-        path.replace(doomed)
-    except OSError:
-        doomed = path
-    try:
-        shutil.rmtree(doomed, ignore_errors=True)
+        with suppress(OSError):  # else it is deleted where it lies
+            path.replace(doomed)
+        _delete(doomed, path)
     except BaseException:  # a signal: what is half deleted is of no use to anybody
-        shutil.rmtree(doomed, ignore_errors=True)
+        _delete(doomed, path)
         raise
+
+
+def _delete(*paths: Path) -> None:
+    for path in paths:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def _ours(path: Path) -> str:
