@@ -106,6 +106,31 @@ class TrainRecipe:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TestRecipe:
+    """What is settled on the validation part once the weights are chosen, and then tested.
+
+    calibrate: auto (what proves itself on held-out validation pictures) | none | temperature | vector
+    coverage: how often a picture's set of classes shall hold the right one (0: no sets)
+    sets: least (the smallest, may be empty) | adaptive (always hold the guess)
+    per_class: a promise for each class by itself
+    accept_risk: answer only where at most this share of answers is wrong (0: answer always)
+    sensitivity: share of the class `positive` that has to be found (0: no such threshold)
+    confidence: the level at which the promises of accept_risk and sensitivity hold
+    """
+
+    __test__ = False
+
+    calibrate: str = field(default="auto", metadata={"choices": ("auto", "none", "temperature", "vector")})
+    coverage: float = field(default=0.95, metadata={"range": (0.0, 0.9999)})
+    sets: str = field(default="least", metadata={"choices": ("least", "adaptive")})
+    per_class: bool = False
+    accept_risk: float = field(default=0.0, metadata={"range": (0.0, 0.9999)})
+    sensitivity: float = field(default=0.0, metadata={"range": (0.0, 0.9999)})
+    positive: str = ""
+    confidence: float = field(default=0.95, metadata={"range": (0.5, 0.9999)})
+
+
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
     """A whole run: the same recipe, source and seed on the same machine give the same bundle."""
 
@@ -114,6 +139,7 @@ class Recipe:
     data: DataRecipe = DataRecipe()
     net: NetRecipe = NetRecipe()
     train: TrainRecipe = TrainRecipe()
+    test: TestRecipe = TestRecipe()
 
     def set(self, **changes: object) -> Recipe:
         """Return a recipe with fields changed by name; `set(lr=0.1)` finds `train.lr`, `set(net="cnn")` finds `net.name`.

@@ -172,8 +172,14 @@ class Guess:
     p:             its probability in [0, 1]; for multi-label the smallest of theirs, or, where no class is named,
                    1 less the largest
     probabilities: class name → probability
+    abstain:       whether the recogniser is less sure than its operating point asks for; None where it has none
+    positive:      whether the class of the operating point reaches its threshold; None where there is none
+    set:           the classes that hold the right one as often as was promised; None where nothing was
     """
 
     label: str
     p: float
     probabilities: dict[str, float] = field(repr=False)
+    abstain: bool | None = None
+    positive: bool | None = None
+    set: tuple[str, ...] | None = None

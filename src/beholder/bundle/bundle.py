@@ -26,6 +26,9 @@ from beholder.bundle import card, format
 from beholder.bundle.infer import activated, outputs
 from beholder.data.image import load as load_picture
 from beholder.data.sources.folder import file_bytes
+from beholder.measure.abstention import Operating, certainty
+from beholder.measure.calibration import Calibration
+from beholder.measure.conformal import Sets
 from beholder.nets.build import build
 from beholder.nets.spec import NetSpec
 
@@ -118,18 +121,43 @@ class Bundle:
         return np.concatenate([row[0] for row in rows]), np.concatenate([row[1] for row in rows])
 
     def activated(self, logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Return probabilities float32 (N, K) of logits that `outputs` gave."""
+        """Return probabilities float32 (N, K) of logits that `outputs` gave: calibrated, where a calibration is kept."""
+        if (kept := self.config.get("calibration")) is not None:
+            logits = Calibration.from_json(kept)(logits).astype(np.float32)
         return activated(torch.from_numpy(logits), multi=self.multi).numpy()
+
+    @property
+    def sets(self) -> Sets | None:
+        """Return how conformal sets are made of probabilities; None where nothing is promised."""
+        kept = self.config.get("conformal")
+        return None if kept is None else Sets.from_json(kept)
+
+    def operating(self, kind: str) -> Operating | None:
+        """Return the operating point of a kind, risk or sensitivity; None where none was asked for."""
+        kept = self.config.get("operating", {}).get(kind)
+        return None if kept is None else Operating(**kept)
 
     def guess(self, row: npt.NDArray[np.float32]) -> Guess:
         """Return the guess for one row of probabilities, float32 (K,)."""
         named = {name: float(p) for name, p in zip(self.classes, row, strict=True)}
         if not self.multi:
             best = int(row.argmax())
-            return Guess(label=self.classes[best], p=float(row[best]), probabilities=named)
+            return Guess(label=self.classes[best], p=float(row[best]), probabilities=named, **self._beyond(row))
         above = [k for k, threshold in enumerate(self.config["thresholds"]) if row[k] >= threshold]
         p = min((float(row[k]) for k in above), default=float(1 - row.max()))
-        return Guess(label=";".join(self.classes[k] for k in above), p=p, probabilities=named)
+        return Guess(label=";".join(self.classes[k] for k in above), p=p, probabilities=named, **self._beyond(row))
+
+    def _beyond(self, row: npt.NDArray[np.float32]) -> dict[str, Any]:
+        """Return what a guess says beyond its label: abstain, positive, set."""
+        found: dict[str, Any] = {}
+        risk, sensitivity, sets = self.operating("risk"), self.operating("sensitivity"), self.sets
+        if risk is not None and risk.threshold is not None:
+            found["abstain"] = bool(certainty(row[None], multi=self.multi)[0] < risk.threshold)
+        if sensitivity is not None and sensitivity.threshold is not None:
+            found["positive"] = bool(row[self.classes.index(sensitivity.label)] >= sensitivity.threshold)
+        if sets is not None:
+            found["set"] = tuple(name for name, inside in zip(self.classes, sets(row[None])[0], strict=True) if inside)
+        return found
 
     def to(self, device: str | torch.device) -> Bundle:
         """Return the same bundle with its net on `device`."""

@@ -15,7 +15,23 @@ import typer
 
 from beholder.base import recipe as recipes
 from beholder.base.errors import DataError, UsageError
-from beholder.cli.options import AllowDownload, Json, Model, Out, Part, Policy, RecipeName, Seed, Set, Source, Trust
+from beholder.cli.options import (
+    AcceptRisk,
+    AllowDownload,
+    For,
+    Json,
+    Model,
+    Out,
+    Part,
+    Policy,
+    RecipeName,
+    Seed,
+    Sensitivity,
+    Set,
+    Source,
+    Trust,
+)
+from beholder.cli.settle import settle
 from beholder.cli.show import json_line, pairs, say, table
 
 app = typer.Typer(
@@ -139,13 +155,17 @@ def train(
         Policy | None,
         typer.Option(help="What to do about findings of the audit: say them, follow every suggestion, or not look."),
     ] = None,
+    accept_risk: AcceptRisk = None,
+    sensitivity: Sensitivity = None,
+    positive: For = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run that --out left unfinished.")] = False,
     profile: Annotated[bool, typer.Option("--profile", help="Say where the time went, and show it in the report.")] = False,
     allow_download: AllowDownload = False,
     json: Json = False,
 ) -> None:
     """Train on SOURCE, test once, and write a bundle with a report."""
-    asked = _recipe(recipe, set_, net=net, minutes=minutes, seed=seed, audit=audit.value if audit else None)
+    promised = {"accept_risk": accept_risk, "sensitivity": sensitivity, "positive": positive}
+    asked = _recipe(recipe, set_, net=net, minutes=minutes, seed=seed, audit=audit.value if audit else None, **promised)
     target = _target(source, out)
     from beholder.study.steps import steps
 
@@ -213,6 +233,9 @@ def evaluate(
         from beholder.use.report import report as write_report
 
         write_report(bundle, evaluation, report)
+
+
+app.command()(settle)
 
 
 @app.command()

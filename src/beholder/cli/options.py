@@ -60,3 +60,11 @@ Trust = Annotated[
         "--trust", help="Allow a bundle whose net is a module:function to import that code. Only for bundles of yours."
     ),
 ]
+AcceptRisk = Annotated[
+    float | None,
+    typer.Option("--accept-risk", help="Answer only where at most this share of answers is wrong.", show_default=False),
+]
+Sensitivity = Annotated[
+    float | None, typer.Option("--sensitivity", help="Share of the class of --for that has to be found.", show_default=False)
+]
+For = Annotated[str | None, typer.Option("--for", metavar="CLASS", help="The class of --sensitivity.", show_default=False)]

@@ -72,7 +72,8 @@ def budget(prepared: Prepared, test: Pictures, trained: Bundle, *, began: float)
     enough = max(0.25, SAMPLING * seconds)
     testing = _each(lambda n: trained.probabilities(pixels.take(np.arange(n))), most=len(pixels), enough=enough)
     validation = _each(validated, most=len(pixels), enough=enough) * len(pixels)
-    after = CLOSING + (PROFILING if current() else 0) + testing * len(test) + _decoding(prepared, test)
+    tested = len(test) + len(pixels)  # what is settled after training takes the outputs of the validation part once more
+    after = CLOSING + (PROFILING if current() else 0) + testing * tested + _decoding(prepared, test)
     found = Budget(seconds, began, validation, after)
     left = found.training()
     if left < 0.1 * seconds:

@@ -7,6 +7,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 
@@ -28,6 +30,7 @@ from beholder.learn.optim import SCHEDULES, optimiser
 from beholder.learn.prepare import Prepared, check_scales, prepare
 from beholder.learn.probe import fit_head
 from beholder.learn.profile import step_flop, summary
+from beholder.learn.settle import check, settle
 from beholder.learn.tasks import TASKS
 from beholder.learn.validate import score, validate
 from beholder.learn.watch import Average, Best, Guard, NotFiniteError
@@ -67,6 +70,7 @@ def train(
     if path is not None and folder is not None:
         check_place(path)
         folder.check()
+    check(asked, parts.train.classes)
     with span("prepare"):
         prepared = prepare(parts, asked)
     going_on = folder.begin(_identity(prepared), resume=resume, machine=_machine(prepared)) if folder is not None else False
@@ -341,9 +345,29 @@ def _bundle(prepared: Prepared, parts: Parts, run: Run, *, seconds: float, cut: 
         "notes": [*parts.train.notes, *prepared.said.notes],
         **_profile(prepared, run),
     }
-    return Bundle(
+    bundle = Bundle(
         config, net.to("cpu").eval().requires_grad_(True), prepared.recipe, history=run.at.history, splits=splits_of(parts)
     )
+    if not cut:
+        with span("evaluate"):
+            _settle(bundle, prepared)
+    return bundle
+
+
+def _settle(bundle: Bundle, prepared: Prepared) -> None:
+    """Fit on the validation part what the bundle carries beside its weights; its notes go with those of the run."""
+    valid = prepared.valid
+    targets = valid.targets.numpy()
+    groups = valid.pictures.groups if (valid.pictures.groups >= 0).any() else None
+    moved = bundle.to(prepared.normal.device)
+    rows = [moved.outputs(valid.pixels.take(some)) for some in _chunks(len(valid.pixels))]
+    bundle.to("cpu")
+    logits, features = (np.concatenate([row[i] for row in rows]) for i in (0, 1))
+    settle(bundle, logits, features, targets.astype(np.uint8) if prepared.multi else targets.argmax(axis=1), groups=groups)
+
+
+def _chunks(n: int, size: int = 1024) -> list[npt.NDArray[np.int64]]:
+    return [np.arange(start, min(start + size, n)) for start in range(0, n, size)]
 
 
 def splits_of(parts: Parts) -> list[tuple[str, str]]:

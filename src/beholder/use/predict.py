@@ -22,8 +22,9 @@ _Work = tuple[str, "Future[npt.NDArray[np.uint8]]"]
 
 
 def predict(bundle: Bundle, paths: Iterable[str | Path], *, batch: int = 32, workers: int = 0) -> Iterator[dict[str, Any]]:
-    """Yield {"path", "label", "p", "probabilities"} or {"path", "error": {"code", "message"}} for every picture, in order.
+    """Yield {"path", "label", "p", "probabilities", …} or {"path", "error": {"code", "message"}} for every picture, in order.
 
+    Where the bundle has an operating point or sets, a line also has "abstain", "positive" or "set" (see `Guess`).
     paths: pictures, or folders, which are walked; read lazily, so a long list or a pipe is not held in memory.
     """
     workers = workers or min(8, os.cpu_count() or 1)
@@ -77,4 +78,6 @@ def _lines(bundle: Bundle, work: list[_Work]) -> Iterator[dict[str, Any]]:
         for line, row in zip(rows, bundle.probabilities(np.stack(images)), strict=True):
             guess = bundle.guess(row)
             line.update(label=guess.label, p=guess.p, probabilities=guess.probabilities)
+            beyond = {"abstain": guess.abstain, "positive": guess.positive, "set": guess.set}
+            line.update({name: value for name, value in beyond.items() if value is not None})
     yield from lines
