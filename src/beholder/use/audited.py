@@ -51,12 +51,13 @@ def section(findings: Findings | None, kept: Mapping[str, Any] | None) -> dict[s
 def _summary(kept: Mapping[str, Any], total: int) -> str:
     if not total:
         return "Nothing was found that a person should look at."
-    dropped, relabelled = kept.get("dropped", 0), kept.get("relabelled", 0)
+    dropped, relabelled, moved = (kept.get(name, 0) for name in ("dropped", "relabelled", "moved"))
     done = (
         f"{dropped} pictures were left out and {relabelled} given another label"
-        if dropped or relabelled
+        if dropped or relabelled or moved
         else "none was acted on"
     )
+    done += f", {moved} were moved to the part where their twins are" if moved else ""
     return f"{total} findings; {done} (--audit {kept.get('policy')}). Every one is in the bundle's audit.csv."
 
 

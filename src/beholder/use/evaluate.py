@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from beholder.base import events
 from beholder.base.errors import DataError, UsageError, did_you_mean
-from beholder.base.records import PARTS, Bad, Pictures
+from beholder.base.records import PARTS, Bad, Pictures, Score
 from beholder.bundle.bundle import Bundle
 from beholder.data.cache import Pixels, cached
 from beholder.data.digest import digested
@@ -31,6 +31,7 @@ class Evaluation:
 
     probabilities: float32 (N, K) in the order of the bundle's classes; targets: int64 (N,) or uint8 (N, K); keys: N names.
     bad: pictures that could not be read and are in no score; source: what was tested; seconds: wall time of it.
+    unleaked: name → score without the pictures that have twins in other parts of the source; None where there are none.
     """
 
     scores: Scores
@@ -42,6 +43,7 @@ class Evaluation:
     source: str
     notes: tuple[str, ...] = ()
     pixels: Pixels | None = field(default=None, repr=False)
+    unleaked: Mapping[str, Score] | None = None
 
     def thumbnail(self, index: int) -> npt.NDArray[np.uint8]:
         """Return what the net was given of picture `index`: uint8 (C, H, W)."""
@@ -51,10 +53,12 @@ class Evaluation:
         return picture
 
     def json(self) -> dict[str, Any]:
-        """Return {"scores", "classes", "confusion", "n", …} as plain JSON values."""
+        """Return {"scores", "classes", "confusion", "n", …} as plain JSON values; "without_leaks" where pictures leaked."""
+        unleaked = {name: score.json() for name, score in (self.unleaked or {}).items()}
         bad = [{"path": bad.key, "error": {"code": bad.code, "message": bad.message}} for bad in self.bad]
         return {
             **self.scores.json(),
+            **({"without_leaks": unleaked} if unleaked else {}),
             "source": self.source,
             "seconds": round(self.seconds, 3),
             "bad": bad,
@@ -109,7 +113,7 @@ def evaluate(
 
 
 def beside_leaks(bundle: Bundle, evaluation: Evaluation, pictures: Pictures, leaked: Collection[str]) -> Evaluation:
-    """Return the evaluation with a remark on what it is without the pictures `leaked`, by key, that have twins in other parts.
+    """Return the evaluation with its scores without the pictures `leaked`, by key, that have twins in other parts.
 
     pictures: those that were evaluated, the unreadable ones too
     """
@@ -122,7 +126,7 @@ def beside_leaks(bundle: Bundle, evaluation: Evaluation, pictures: Pictures, lea
     name, value = next(iter(scores.headline.items()))
     n = int((~stays).sum())
     note = f"{n} of these pictures have twins in the other parts of the source; without them: {name} {value}"
-    return replace(evaluation, notes=(*evaluation.notes, note))
+    return replace(evaluation, notes=(*evaluation.notes, note), unleaked=scores.headline)
 
 
 def _scores(bundle: Bundle, probabilities: npt.NDArray[np.float32], pictures: Pictures) -> Scores:
