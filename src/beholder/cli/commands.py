@@ -193,6 +193,9 @@ def evaluate(
     *,
     part: Annotated[Part, typer.Option(help="Which pictures of the source.")] = Part.TEST,
     report: Annotated[Path | None, typer.Option(help="Write an HTML report here.", show_default=False)] = None,
+    sections: Annotated[
+        str, typer.Option(help="What to look into beyond the scores: none, usual, all, or names with commas between.")
+    ] = "usual",
     trust: Trust = False,
     allow_download: AllowDownload = False,
     json: Json = False,
@@ -200,9 +203,11 @@ def evaluate(
     """Score a bundle on SOURCE, each figure with its interval and n."""
     from beholder.bundle.bundle import load
     from beholder.use.evaluate import evaluate
+    from beholder.use.sections import chosen, examined
 
+    names = chosen(sections)
     bundle = load(model, trust=trust)
-    evaluation = evaluate(bundle, source, part=part.value, allow_download=allow_download)
+    evaluation = examined(bundle, evaluate(bundle, source, part=part.value, allow_download=allow_download), names)
     say(json_line(evaluation.json()) if json else evaluation)
     if report is not None:
         from beholder.use.report import report as write_report

@@ -28,6 +28,7 @@ from beholder.machine.stop import terminating
 from beholder.study.mend import Mended, mended
 from beholder.use.evaluate import Evaluation, beside_leaks, evaluate
 from beholder.use.report import report as write_report
+from beholder.use.sections import chosen, examined
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,6 +117,7 @@ def train_and_test(
     events.step(6, "test", f"{len(parts.test)} pictures that nothing so far has seen")
     with span("evaluate"):
         evaluation = beside_leaks(bundle, evaluate(bundle, parts.test), parts.test, mended.leaked)
+        evaluation = examined(bundle, evaluation, chosen("usual"))
     bundle.scores = evaluation.json()
     bundle.config["audit"] = mended.json(recipe.data.audit)
     bundle.audit = findings.csv(done=mended.done) if findings is not None else ""
