@@ -77,26 +77,17 @@ def audit(
 ) -> None:
     """Find what is wrong with pictures and labels; write audit.csv."""
     asked = _recipe("quick", set_)
-    from beholder.study import review
+    from beholder.study.examine import audited
 
+    findings = audited(
+        source, out, go_on=web, checks=check, recipe=asked, minutes=minutes, seed=seed or 0, allow_download=allow_download
+    )
     if web:
-        opening = _open if browser and _has_screen() else None
-        reviewed = review.review(
-            source,
-            out,
-            checks=check,
-            recipe=asked,
-            minutes=minutes,
-            seed=seed or 0,
-            port=port,
-            allow_download=allow_download,
-            ready=opening,
-        )
+        from beholder.use.review import review
+
+        reviewed = review(findings, out, source=source, port=port, ready=_open if browser and _has_screen() else None)
         say(json_line(reviewed.json()) if json else reviewed)
         return
-    findings = review.audited(
-        source, out, checks=check, recipe=asked, minutes=minutes, seed=seed or 0, allow_download=allow_download
-    )
     if json:
         say(json_line({**findings.json(), "audit": str(out)}))
     else:
