@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -164,7 +164,7 @@ class Score:
         return {k: (None if v != v else v) for k, v in asdict(self).items()}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Guess:
     """What a recogniser says of one picture.
 
@@ -179,7 +179,12 @@ class Guess:
 
     label: str
     p: float
-    probabilities: dict[str, float] = field(repr=False)
+    probabilities: dict[str, float]
     abstain: bool | None = None
     positive: bool | None = None
     set: tuple[str, ...] | None = None
+
+    def __repr__(self) -> str:
+        beyond = {"abstain": self.abstain, "positive": self.positive, "set": self.set}
+        said = "".join(f", {name}={value}" for name, value in beyond.items() if value is not None)
+        return f"Guess(label={self.label!r}, p={self.p}{said})"
