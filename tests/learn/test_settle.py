@@ -65,7 +65,9 @@ def test_what_is_not_asked_for_is_not_there() -> None:
 def test_a_guess_abstains_and_names_its_set() -> None:
     made = settled(accept_risk=0.2, sensitivity=0.9, positive="dog", coverage=0.9)
     point = made.operating("risk")
-    assert point is not None and point.threshold is not None and 0.4 < point.threshold < 0.95
+    assert point is not None
+    assert point.threshold is not None
+    assert 0.4 < point.threshold < 0.95
     sure, torn = (made.guess(np.array(row, np.float32)) for row in ([0.01, 0.98, 0.01], [0.32, 0.36, 0.32]))
     assert (sure.abstain, sure.positive, sure.set) == (False, True, ("dog",))
     assert torn.abstain is True

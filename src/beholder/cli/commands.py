@@ -230,7 +230,7 @@ def evaluate(
         write_report(bundle, evaluation, report)
 
 
-app.command()(settle)
+settled = app.command()(settle)
 
 
 @app.command()
