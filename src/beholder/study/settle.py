@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from beholder.base import events
+from beholder.base.errors import DataError
 from beholder.base.records import Pictures
 from beholder.bundle.bundle import Bundle, load
 from beholder.bundle.format import add_file
@@ -58,8 +59,14 @@ def settle(
     bundle = bundle if isinstance(bundle, Bundle) else load(bundle, trust=trust)
     bundle.recipe = bundle.recipe.set(**fields)
     learn.check(bundle.recipe, bundle.classes)
-    with events.only("progress"):
-        found = evaluate(bundle, source, part="valid", allow_download=allow_download)
+    try:
+        with events.only("progress"):
+            found = evaluate(bundle, source, part="valid", allow_download=allow_download)
+    except DataError as error:
+        if error.code != "empty-part":
+            raise
+        hint = "give the source that it was trained on, or one with a part valid/ of its own"
+        raise DataError("no picture of the source is in the bundle's validation part", code=error.code, hint=hint) from error
     assert found.pictures is not None
     groups = found.pictures.groups if (found.pictures.groups >= 0).any() else None
     learn.settle(bundle, found.logits, found.features, found.targets, groups=groups)

@@ -1,0 +1,45 @@
+"""Whether what Beholder says of a recogniser is true: the figures of docs/HONESTY.md.
+
+    .venv/bin/python bench/honesty.py [PART [SEED]]
+
+    calibration  calibration error before and after, on the test and in 20 new splits of validation and test pictures
+    sets         coverage of conformal sets in 200 such splits
+    risk         how often an accepted risk or a sensitivity is kept: simulated, and in 200 splits
+    pneumonia    the operating point at sensitivity 0.95, on the test
+
+Needs the shared pictures (BEHOLDER_SHARED: where) and recognisers of them (BEHOLDER_BUNDLES: the folder that holds
+cifar.beholder, trashnet.beholder, pneumonia.beholder; docs/HONESTY.md says how each is made).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+from pathlib import Path
+
+SHARED = Path(__file__).parent.parent / os.environ.get("BEHOLDER_SHARED", "../shared")
+
+PARTS = {
+    "calibration": "honesty_promises:calibration",
+    "sets": "honesty_promises:sets",
+    "risk": "honesty_promises:risk",
+    "pneumonia": "honesty_promises:pneumonia",
+}
+
+
+def main() -> None:
+    asked, seed = sys.argv[1:2] or list(PARTS), int(sys.argv[2]) if len(sys.argv) > 2 else 0
+    if not set(asked) <= set(PARTS):
+        sys.exit(f"{__doc__}\nPART is one of {', '.join(PARTS)}")
+    if not SHARED.is_dir():
+        print("left out: it needs the shared pictures (BEHOLDER_SHARED)")
+        return
+    for part in asked:
+        print(f"-- {part}", flush=True)
+        module, _, name = PARTS[part].partition(":")
+        getattr(import_module(module), name)(seed)
+
+
+if __name__ == "__main__":
+    main()

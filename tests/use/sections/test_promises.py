@@ -1,0 +1,103 @@
+"""The sections `calibration` and `abstention`: plain JSON that agrees with what is known of a simulated recogniser."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from torch import nn
+
+import beholder
+from beholder.base import events
+from beholder.bundle.bundle import Bundle
+from beholder.learn.settle import settle
+from beholder.measure.calibration import probabilities
+from beholder.measure.scores import multi as multi_scores
+from beholder.measure.scores import single
+from beholder.use.evaluate import Evaluation
+from beholder.use.sections import chosen, examined
+from beholder.use.sections.abstention import abstention
+from beholder.use.sections.calibration import calibration
+
+CLASSES = ("cat", "dog", "eel")
+
+
+def told(n: int, *, multi: bool, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Logits twice too large, and targets."""
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(size=(n, 3)) * 2
+    p = probabilities(logits, multi=multi)
+    targets = (rng.random((n, 3)) < p).astype(np.uint8) if multi else (rng.random((n, 1)) > p.cumsum(1)[:, :2]).sum(1)
+    return (2 * logits).astype(np.float32), targets
+
+
+def trial(*, multi: bool, n: int = 2000, fitted: bool = True, **fields: Any) -> tuple[Bundle, Evaluation]:
+    config = {"classes": list(CLASSES), "task": "multi" if multi else "single", "thresholds": [0.5] * 3}
+    bundle = Bundle(config, nn.Linear(1, 1), beholder.Recipe().set(**fields))
+    if fitted:
+        logits, targets = told(4000, multi=multi, seed=0)
+        with events.listen(alone=True):
+            settle(bundle, logits, np.zeros((4000, 1), np.float32), targets)
+    logits, targets = told(n, multi=multi, seed=1)
+    p = bundle.activated(logits)
+    scores = (multi_scores if multi else single)(p, targets, CLASSES)
+    return bundle, Evaluation(scores, p, targets, [str(i) for i in range(n)], (), 0.0, "s", logits=logits)
+
+
+@pytest.mark.parametrize("multi", [False, True])
+def test_calibration_says_what_it_was_worth(multi: bool) -> None:
+    found = calibration(*trial(multi=multi))
+    assert found is not None
+    assert json.loads(json.dumps(found)) == found
+    assert found["method"] == "temperature"
+    assert found["temperature"] == pytest.approx(2.0, abs=0.15)
+    assert found["n_fitted"] == 4000
+    assert found["after"]["ece"]["value"] < 0.02 < 0.05 < found["before"]["ece"]["value"]
+    assert found["difference"]["nll"]["high"] < 0
+    assert sum(row["n"] for row in found["reliability"]["after"]) == (6000 if multi else 2000)
+
+
+def test_an_older_bundle_has_none_and_says_so() -> None:
+    bundle, evaluation = trial(multi=False, fitted=False)
+    found = calibration(bundle, evaluation)
+    assert found is not None
+    assert (found["method"], found["n_fitted"]) == ("none", 0)
+    assert found["before"] == found["after"]
+    assert "conformal" not in (abstention(bundle, evaluation) or {})
+
+
+@pytest.mark.parametrize("multi", [False, True])
+def test_abstention_says_whether_promises_held(multi: bool) -> None:
+    bundle, evaluation = trial(multi=multi, accept_risk=0.1, sensitivity=0.9, positive="dog", coverage=0.9)
+    found = abstention(bundle, evaluation)
+    assert found is not None
+    assert json.loads(json.dumps(found)) == found
+    assert found["curve"][-1]["coverage"] == 1.0
+    assert len(found["curve"]) == 100
+    assert found["aurc"]["low"] < found["aurc"]["value"] < found["curve"][-1]["risk"]
+    assert found["sensitivity"]["label"] == "dog"
+    assert found["sensitivity"]["sensitivity"]["value"] == pytest.approx(0.9, abs=0.05)
+    assert 0 < found["sensitivity"]["specificity"]["value"] < 1
+    assert found["conformal"]["coverage"]["value"] == pytest.approx(0.9, abs=0.025)
+    assert sum(found["conformal"]["sizes"].values()) == 2000
+    assert set(found["conformal"]["classes"]) == set(CLASSES)
+    if not multi:
+        assert found["risk"]["risk"]["value"] < 0.12
+        assert found["risk"]["coverage"]["n"] == 2000
+        assert found["risk"]["kept"] == (found["risk"]["risk"]["value"] <= 0.1)
+
+
+def test_a_point_that_could_not_be_promised_has_its_reason() -> None:
+    found = abstention(*trial(multi=False, accept_risk=0.0001))
+    assert found is not None
+    assert found["risk"]["threshold"] is None
+    assert "takes 29956 validation pictures" in found["risk"]["reason"]
+    assert "coverage" not in found["risk"]
+
+
+def test_they_are_among_the_usual_sections() -> None:
+    assert {"calibration", "abstention"} <= set(chosen("usual"))
+    bundle, evaluation = trial(multi=False, n=50)
+    assert {"calibration", "abstention"} <= examined(bundle, evaluation, ["calibration", "abstention"]).sections.keys()
