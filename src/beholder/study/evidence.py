@@ -159,14 +159,9 @@ _STEP = 2048
 def _pixels(backbone: Backbone, recipe: Recipe, looked: Survey) -> tuple[PixelPolicy, int]:
     """Return the pixel policy, and the side to which the net's pictures are enlarged (0: not)."""
     want = wants(backbone.net)
-    size = want.size
-    if size is not None and want.flexible:
-        small = max(looked.height, looked.width) < ENLARGED
-        if small:
-            return choose_policy(looked, recipe.data, channels=want.channels or 3)[0], ENLARGED
-        if device().type == "cpu" and min(size) >= 128:
-            size = (32 * round(size[0] * 6 / 7 / 32), 32 * round(size[1] * 6 / 7 / 32))
-    return choose_policy(looked, recipe.data, size=size, channels=want.channels or 3)[0], 0
+    if want.size is not None and want.flexible and max(looked.height, looked.width) < ENLARGED:
+        return choose_policy(looked, recipe.data, channels=want.channels or 3)[0], ENLARGED
+    return choose_policy(looked, recipe.data, size=want.size_on(device().type), channels=want.channels or 3)[0], 0
 
 
 def _running(backbone: Backbone, pictures: Pictures, policy: PixelPolicy, side: int) -> tuple[Run, Normal]:
