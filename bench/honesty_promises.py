@@ -136,16 +136,16 @@ def risk(seed: int = 0) -> None:
 
 
 def _simulated(n: int, target: float, seed: int) -> None:
-    """Certainties uniform in 0.5..1 and right as often as they say: above t the risk is (1 - t) / 2."""
+    """Certainties s uniform in 0..1 and wrong with probability (1 - s)²: above t the risk is (1 - t)² / 3."""
     thresholds = []
     for repeat in range(2000):
         rng = np.random.default_rng([seed, n, repeat])
-        sure = rng.uniform(0.5, 1, n)
-        thresholds.append(accepting(sure, rng.random(n) > sure, risk=target).threshold)
+        sure = rng.random(n)
+        thresholds.append(accepting(sure, rng.random(n) < (1 - sure) ** 2, risk=target).threshold)
     made = np.array([t for t in thresholds if t is not None])
-    broken = wilson(int(((1 - made) / 2 > target).sum()), len(thresholds))
-    answered = (1 - made).mean() / 0.5 if len(made) else 0.0
-    words = f"answered {answered:.3f}, at best {min(1.0, 4 * target):.2f}"
+    broken = wilson(int(((1 - made) ** 2 / 3 > target).sum()), len(thresholds))
+    answered = (1 - made).mean() if len(made) else 0.0
+    words = f"answered {answered:.3f}, at best {(3 * target) ** 0.5:.3f}"
     print(f"risk {target}, n = {n}: a threshold in {len(made) / 2000:.3f}, broken in {broken}; {words}")
 
 

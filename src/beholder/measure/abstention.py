@@ -21,8 +21,8 @@ Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
-STEPS = 100
-"""Thresholds that are tried one after another in `accepting`."""
+GROWTH = 1.05
+"""Factor from one number of answers that `accepting` tries to the next."""
 
 
 @dataclass(frozen=True)
@@ -107,36 +107,50 @@ def aurc(sure: Floats, wrong: Bools, *, groups: npt.ArrayLike | None = None) -> 
 def accepting(sure: Floats, wrong: Bools, *, risk: float, confidence: float = 0.95) -> Operating:
     """Return the lowest threshold on certainty for which the risk of the answers above it is at most `risk`, with `confidence`.
 
-    Candidates are the certainties at a hundred numbers of answers, fixed by the number of pictures alone; from the fewest on
-    each is tested (exact binomial test of risk > `risk` at level 1 - confidence) until one fails: testing in a fixed order
-    needs no correction. The first number is the least at which no mistake would pass, and a tenth of all at least.
+    Candidates are the certainties at growing numbers of answers, fixed by the number of pictures alone; each is tested (exact
+    binomial test of risk > `risk`) after those before it, up to the first that fails: testing in a fixed order needs no
+    correction. Such sequences begin at several numbers, for a mistake among the few surest ends one early; they share 1 -
+    confidence.
+    The first number is the least at which a test without any mistake passes.
     Sources: Y. Geifman, R. El-Yaniv, Selective classification for deep neural networks, NeurIPS (2017);
-    A. Angelopoulos et al., Learn then test, Annals of Applied Statistics (2025), section 3.2 (fixed-sequence testing).
+    A. Angelopoulos et al., Learn then test, Annals of Applied Statistics (2025), on fixed-sequence testing with several starts.
     """
     from scipy.stats import binom
 
     n, level = len(sure), 1 - confidence
-    least = math.ceil(math.log(level) / math.log1p(-risk))
+    least = _without_mistake(risk, level)
     if n < least:
-        reason = (
-            f"a risk of {risk:g} cannot be promised at {confidence:.0%}: that takes {least} validation pictures, there are {n}"
-        )
+        takes = f"that takes {least} validation pictures, there are {n}"
+        reason = f"a risk of {risk:g} cannot be promised at {confidence:.0%}: {takes}"
         return Operating("risk", risk, confidence, None, n, reason=reason)
+    starts = max(1, round(math.log2(n / least)))
+    level /= starts
+    numbers = _growing(_without_mistake(risk, level), n)
     order = np.argsort(-sure, kind="stable")
     values, failed = sure[order], np.cumsum(wrong[order])
-    numbers = np.unique(np.linspace(max(least, n // 10), n, STEPS).round().astype(np.int64))
     # A threshold takes all answers that are as sure as the last one.
-    numbers = np.unique(np.searchsorted(-values, -values[numbers - 1], side="right"))
-    passes = binom.cdf(failed[numbers - 1], numbers, risk) <= level
-    last = len(passes) if passes.all() else int(passes.argmin())
-    if not last:
-        reason = (
-            f"no threshold keeps the risk at {risk:g}: of the {numbers[0]} surest answers {failed[numbers[0] - 1]} are wrong"
-        )
+    taken = np.searchsorted(-values, -values[numbers - 1], side="right")
+    passes = np.append(binom.cdf(failed[taken - 1], taken, risk) <= level, False)
+    firsts = np.linspace(0, len(numbers), starts, endpoint=False).astype(np.int64)
+    ends = [int(first + passes[first:].argmin()) for first in firsts if passes[first]]
+    if not ends:
+        first = int(taken[0])
+        reason = f"no threshold keeps the risk at {risk:g}: of the {first} surest answers {failed[first - 1]} are wrong"
         return Operating("risk", risk, confidence, None, n, reason=reason)
-    taken = int(numbers[last - 1])
-    reason = f"on validation {taken} of {n} pictures are answered, {int(failed[taken - 1])} of them wrongly"
-    return Operating("risk", risk, confidence, float(values[taken - 1]), n, reason=reason)
+    answered = int(taken[max(ends) - 1])
+    reason = f"on validation {answered} of {n} pictures are answered, {int(failed[answered - 1])} of them wrongly"
+    return Operating("risk", risk, confidence, float(values[answered - 1]), n, reason=reason)
+
+
+def _without_mistake(risk: float, level: float) -> int:
+    """Return how many answers, none of them wrong, tell at `level` that the risk is at most `risk`."""
+    return math.ceil(math.log(level) / math.log1p(-risk))
+
+
+def _growing(first: int, last: int) -> Ints:
+    """Return whole numbers from `first` to `last`, each about a twentieth larger than the one before."""
+    steps = math.ceil(math.log(last / first) / math.log(GROWTH))
+    return np.unique(np.append(np.minimum(first * GROWTH ** np.arange(steps), last).round(), last).astype(np.int64))
 
 
 def finding(scores: Floats, *, sensitivity: float, confidence: float = 0.95, label: str = "") -> Operating:
