@@ -79,7 +79,7 @@ def test_each_label_that_a_picture_has_is_in_its_set() -> None:
     sets = fit(p[:4000], truth[:4000], coverage=0.9, multi=True)
     inside = sets(p[4000:])
     for c in range(3):
-        assert inside[truth[4000:, c] == 1, c].mean() == pytest.approx(0.9, abs=0.02)
+        assert inside[truth[4000:, c] == 1, c].mean() == pytest.approx(0.9, abs=0.03)
     assert sets.per_class
 
 

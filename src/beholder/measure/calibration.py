@@ -67,7 +67,7 @@ class Calibration:
 
 def probabilities(logits: npt.NDArray[np.floating], *, multi: bool) -> Floats:
     """Return float64 (N, K) of logits (N, K): softmax over classes, or one sigmoid per class if `multi`."""
-    return np.exp(_logs(np.asarray(logits, np.float64), multi=multi)[0])
+    return np.asarray(np.exp(_logs(np.asarray(logits, np.float64), multi=multi)[0]), np.float64)
 
 
 def losses(logits: npt.NDArray[np.floating], targets: npt.NDArray[Any], *, multi: bool) -> Floats:
@@ -78,7 +78,7 @@ def losses(logits: npt.NDArray[np.floating], targets: npt.NDArray[Any], *, multi
     yes, no = _logs(np.asarray(logits, np.float64), multi=multi)
     if multi:
         return np.asarray(-np.where(targets.astype(bool), yes, no).sum(axis=1), np.float64)
-    return -yes[np.arange(len(yes)), targets]
+    return np.asarray(-yes[np.arange(len(yes)), targets], np.float64)
 
 
 def fit(logits: npt.NDArray[np.floating], targets: npt.NDArray[Any], *, multi: bool, method: str) -> Calibration:
