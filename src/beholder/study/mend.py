@@ -54,8 +54,8 @@ class Mended:
     """The parts to train and test on.
 
     findings: what the audit found; None where it is off
-    done:     picture → drop | relabel:CLASS | move:PART, as it was done; drop for the unreadable ones too, which `data.cache` leaves
-              out of the parts
+    done:     picture → drop | relabel:CLASS | move:PART, as it was done; drop of the unreadable ones, too, which
+              `data.cache` leaves out
     """
 
     parts: Parts
