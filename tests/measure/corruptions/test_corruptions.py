@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -29,7 +31,7 @@ def photos() -> Tensor:
 
 def test_the_fifteen_of_imagenet_c_and_the_rest() -> None:
     assert len(IMAGENET_C) == 15
-    assert NAMES == [name for names in GROUPS.values() for name in names]
+    assert [name for names in GROUPS.values() for name in names] == NAMES
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -66,7 +68,7 @@ def test_change_grows_with_severity(name: str, photos: Tensor) -> None:
     change = [float((one - photos.float()).abs().mean()) for one in made]
     assert change[0] > 0.5
     if name not in UNORDERED:
-        assert all(later > 0.9 * earlier for earlier, later in zip(change, change[1:], strict=False)), change
+        assert all(later > 0.9 * earlier for earlier, later in itertools.pairwise(change)), change
         assert change[-1] > 1.2 * change[0]
 
 

@@ -1,12 +1,12 @@
 """What pictures meet outside: the fifteen corruptions of ImageNet-C and five changes more, each at five severities.
 
 A corruption is a function `(images, severity, chance) -> images` of float32 (B, C, H, W) in 0..1 that works on whole batches,
-on the device that holds them; its chance is a pure function of (seed, index of the picture, corruption), so neither the batch nor the
-device changes what happens to a picture, and all severities share it. Fog, snow, frost and blur are computed; no picture comes
-along.
+on the device that holds them; its chance is a pure function of (seed, index of the picture, corruption), so neither the batch
+nor the device changes what happens to a picture, and all severities share it. Fog, snow, frost and blur are computed; no
+picture comes along.
 
-Strengths are the published ones at two sizes: of CIFAR-10-C for a side of 32 pixels, of ImageNet-C for 224. Between them they are
-interpolated geometrically over the side, and above 224 lengths grow with the picture (`strength.py`).
+Strengths are the published ones at two sizes: of CIFAR-10-C for a side of 32 pixels, of ImageNet-C for 224. Between them they
+are interpolated geometrically over the side, and above 224 lengths grow with the picture (`strength.py`).
 
 With these strengths the change of pixels grows with the severity, but for three: `glass_blur` and `elastic` trade one kind of
 change for another, and `frost` takes away more of the picture without more ice. Their severities were published in this order.

@@ -1,4 +1,4 @@
-"""What people do to pictures: turn, cut, shrink, and store again. Not of ImageNet-C; strengths are shares, alike at every size."""
+"""What people do to pictures: turn, cut, shrink, and store again. Not of ImageNet-C; alike at every size."""
 
 from __future__ import annotations
 

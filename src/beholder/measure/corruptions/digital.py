@@ -35,7 +35,7 @@ def elastic(images: Tensor, severity: int, chance: Chance) -> Tensor:
 
 
 def _affine(moves: Tensor, across: Tensor, down: Tensor) -> tuple[Tensor, Tensor]:
-    """Return where each pixel of the result lies in the source, (B, H, W) twice, when three points move by `moves` (B, 3, 2)."""
+    """Return where each pixel of the result lies in the source, (B, H, W) twice; three points move by `moves` (B, 3, 2)."""
     height, width = across.shape[-2:]
     middle = torch.tensor([width // 2, height // 2], device=moves.device, dtype=torch.float32)
     arm = min(height, width) // 3 or 1

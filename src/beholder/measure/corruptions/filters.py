@@ -10,14 +10,14 @@ from torch.nn import functional
 
 
 def smoothed(images: Tensor, sigma: float) -> Tensor:
-    """Return float32 (B, C, H, W) after a Gaussian of `sigma` pixels, sampled at whole pixels; beyond the edge lies the mirror image."""
+    """Return float32 (B, C, H, W) after a Gaussian of `sigma` pixels; beyond the edge lies the mirror image."""
     if sigma < 0.1:  # a neighbour would weigh less than 10^-21
         return images
     for axis in (-2, -1):
         doubled = torch.cat([images, images.flip(axis)], dim=axis)
         n = doubled.shape[axis]
         away = torch.arange(n, device=images.device)
-        kernel = torch.exp(-(torch.minimum(away, n - away) / sigma) ** 2 / 2)
+        kernel = torch.exp(-((torch.minimum(away, n - away) / sigma) ** 2) / 2)
         gain = torch.fft.rfft(kernel / kernel.sum())
         gain = gain[:, None] if axis == -2 else gain
         images = torch.fft.irfft(torch.fft.rfft(doubled, dim=axis) * gain, n=n, dim=axis).narrow(axis, 0, n // 2)
@@ -36,7 +36,7 @@ def convolved(images: Tensor, kernels: Tensor) -> Tensor:
 
 
 def disk(radius: float, softness: float, device: torch.device) -> Tensor:
-    """Return a kernel (1, K, K) that is a disk of `radius` pixels, antialiased, then blurred by a Gaussian of `softness` pixels.
+    """Return a kernel (1, K, K): a disk of `radius` pixels, antialiased, then blurred by a Gaussian of `softness` pixels.
 
     A disk of less than a pixel shares the middle pixel with its four neighbours by the area that it covers.
     """
@@ -50,13 +50,13 @@ def disk(radius: float, softness: float, device: torch.device) -> Tensor:
 
 
 def streaks(length: float, sigma: float, degrees: Tensor) -> Tensor:
-    """Return kernels (B, K, K) of motion along `degrees` (B,), anticlockwise from the right: one-sided Gaussians of `sigma` pixels.
+    """Return kernels (B, K, K) of motion along `degrees` (B,), anticlockwise from the right: half Gaussians of `sigma` pixels.
 
-    length: pixels after which they end, as ImageMagick's motion blur of radius length / 2 does. Points between pixels are shared
-    by the four around them.
+    length: pixels after which they end, as ImageMagick's motion blur of radius length / 2 does. Points between pixels are
+    shared by the four around them.
     """
     steps = torch.arange(max(1, round(length)), device=degrees.device)
-    weights = torch.exp(-(steps.float() / sigma) ** 2 / 2)
+    weights = torch.exp(-((steps.float() / sigma) ** 2) / 2)
     steps = steps[weights > 1e-3]
     weights = weights[: len(steps)] / weights[: len(steps)].sum()
     reach = len(steps)
@@ -72,7 +72,7 @@ def streaks(length: float, sigma: float, degrees: Tensor) -> Tensor:
 
 
 def sampled(images: Tensor, across: Tensor, down: Tensor) -> Tensor:
-    """Return float32 (B, C, H, W): what lies at the places `across`, `down` (B or 1, H, W), in pixels from the left and top pixel.
+    """Return float32 (B, C, H, W): what lies at `across`, `down` (B or 1, H, W), in pixels from the left and top pixel.
 
     Bilinear; beyond the edge the picture is mirrored.
     """

@@ -21,7 +21,14 @@ if TYPE_CHECKING:
 
 Section = Callable[["Bundle", "Evaluation"], dict[str, Any] | None]
 
-SECTIONS = Registry("section", {})
+SECTIONS = Registry(
+    "section",
+    {
+        "strangers": "beholder.use.sections.strangers:strangers",
+        "slices": "beholder.use.sections.slices:slices",
+        "corruptions": "beholder.use.sections.corruptions:corruptions",
+    },
+)
 
 DEAR = frozenset({"corruptions", "cost"})
 """Sections that take much longer than the test itself; `evaluate --sections all` runs them too."""

@@ -64,9 +64,7 @@ def sample(n: int, area: int) -> npt.NDArray[np.int64]:
     return np.sort(np.random.default_rng(SEED).permutation(n)[:wanted]).astype(np.int64)
 
 
-def right(
-    bundle: Bundle, evaluation: Evaluation, rows: npt.NDArray[np.int64], logits: npt.NDArray[np.float32]
-) -> Floats:
+def right(bundle: Bundle, evaluation: Evaluation, rows: npt.NDArray[np.int64], logits: npt.NDArray[np.float32]) -> Floats:
     """Return float64 (n,): 1 where the guess is right, 0 elsewhere; of several labels the share that is guessed right."""
     targets = evaluation.targets[rows]
     if not bundle.multi:
