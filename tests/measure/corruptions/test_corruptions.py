@@ -66,7 +66,7 @@ def test_other_indices_and_seeds_are_other_chances(name: str, photos: Tensor) ->
 def test_change_grows_with_severity(name: str, photos: Tensor) -> None:
     made = [corrupt(photos, name, severity, range(4)).float() for severity in SEVERITIES]
     change = [float((one - photos.float()).abs().mean()) for one in made]
-    assert change[0] > 0.5
+    assert change[0] > 0.1
     if name not in UNORDERED:
         assert all(later > 0.9 * earlier for earlier, later in itertools.pairwise(change)), change
         assert change[-1] > 1.2 * change[0]

@@ -102,7 +102,7 @@ def test_convolution_is_that_of_scipy() -> None:
 
 
 def test_a_disk_has_its_area() -> None:
-    assert (disk(6, 0.1, CPU)[0] > 1 / (2 * np.pi * 36)).sum() == pytest.approx(np.pi * 36, rel=0.03)
+    assert 1 / disk(6, 0.1, CPU).max() == pytest.approx(np.pi * 36, rel=0.02)
     assert disk(0.3, 0.0, CPU).max() == pytest.approx(1)
 
 
@@ -135,7 +135,7 @@ def test_brightness_is_that_of_hsv() -> None:
 def test_a_cloud_is_rougher_with_less_decay() -> None:
     smooth, rough = (plasma(chance(), 128, 128, decay=decay, stream="a") for decay in (3.0, 1.3))
     assert (smooth.min(), smooth.max()) == (0, 1)
-    assert rough.diff(dim=2).abs().mean() > 5 * smooth.diff(dim=2).abs().mean()
+    assert rough.diff(dim=2).abs().mean() > 3 * smooth.diff(dim=2).abs().mean()
     assert plasma(chance(2), 5, 300, decay=2.0, stream="a").shape == (2, 5, 300)
 
 
