@@ -1,0 +1,122 @@
+"""The part of bench/honesty.py about strangers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from beholder.base.records import Pictures
+from beholder.base.records import Score
+from beholder.bundle import stranger
+from beholder.bundle.bundle import Bundle, load
+from beholder.data.cache import cached
+from beholder.data.digest import digested
+from beholder.data.sources import scan
+from beholder.measure.strangers import NAMES, auroc, fpr95
+from beholder.use.sections.strangers import built_in, named
+
+ROOT = Path(__file__).parent.parent
+SHARED = (ROOT / os.environ.get("BEHOLDER_SHARED", "../shared")).resolve() / "data"
+BUNDLES = Path(os.environ.get("BEHOLDER_BUNDLES", ROOT / "bench" / "out" / "bundles"))
+SETS = {"trashnet": ("ants-bees.zip", "sign-digits.zip"), "cifar": ("trashnet.zip", "fashion-mnist.zip")}
+"""Recogniser → sets of other things; ants and bees sit on flowers."""
+
+Outputs = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
+
+
+def strangers(seed: int = 0) -> None:
+    """Print, for each recogniser that is there, which score is best on validation, and all scores on the test."""
+    for name in SETS:
+        path = BUNDLES / f"{name}.beholder"
+        if path.is_dir():
+            _recogniser(name, load(path), seed)
+        else:
+            print(f"{name}: left out, there is no {path.name} in BEHOLDER_BUNDLES")
+
+
+def _recogniser(name: str, bundle: Bundle, seed: int) -> None:
+    source = SHARED / {"trashnet": "trashnet.zip", "cifar": "cifar10.zip"}[name]
+    valid, test = (_part(bundle, source, part) for part in ("valid", "test"))
+    stranger.keep(bundle, *bundle.outputs(valid), seed=seed)
+    assert bundle.references is not None
+    print(f"\n{name}: {len(valid)} validation pictures, {len(bundle.references)} references, {len(test)} test pictures")
+    half = np.random.default_rng(seed).permutation(len(valid))
+    fitted, held = half[: len(half) // 2], half[len(half) // 2 :]
+    print("\nvalidation only: fitted on one half, the other half beside the built-in strangers")
+    stranger.keep(bundle, *bundle.outputs(valid[fitted]), seed=seed)
+    _table(bundle, valid[held], built_in(bundle, valid[held], seed=seed), peer=False)
+    print("\ntest: fitted on all validation pictures")
+    stranger.keep(bundle, *bundle.outputs(valid), seed=seed)
+    _table(bundle, test, _all(bundle, name, test, seed), peer=True)
+
+
+def _all(bundle: Bundle, name: str, test: npt.NDArray[np.uint8], seed: int) -> Iterator[tuple[str, npt.NDArray[np.uint8]]]:
+    for other in SETS[name]:
+        yield other.removesuffix(".zip"), named(bundle, SHARED / other, seed=seed)
+    yield from built_in(bundle, test, seed=seed)
+
+
+def _part(bundle: Bundle, source: Path, part: str) -> npt.NDArray[np.uint8]:
+    """Return the pixels of one part of the source, as the bundle's split has it: uint8 (N, C, H, W), at most 2,000."""
+    pictures: Pictures = digested(scan(source))
+    assert pictures.digests is not None
+    parts = np.array(bundle.part_of([row.tobytes().hex() for row in pictures.digests]))
+    rows = np.flatnonzero(parts == part)
+    rows = np.sort(np.random.default_rng(0).permutation(rows)[:2000])
+    pixels = cached(pictures.take(rows), bundle.policy, on_bad="skip")
+    return pixels.take(np.arange(len(pixels)))
+
+
+def _table(
+    bundle: Bundle, own: npt.NDArray[np.uint8], sets: Iterator[tuple[str, npt.NDArray[np.uint8]]], *, peer: bool
+) -> None:
+    mine = bundle.outputs(own)
+    inside = stranger.scores(bundle, *mine)
+    judged = stranger.judged(bundle, *mine)
+    assert judged is not None
+    print(f"own pictures that pass: {(~judged[0]).mean():.3f} (n={len(own)})")
+    print("| strangers | n | score | AUROC | FPR95 |" + (" pytorch-ood AUROC | FPR95 |" if peer else ""))
+    print("|---|---|---|---|---|" + ("---|---|" if peer else ""))
+    for name, images in sets:
+        other = bundle.outputs(images)
+        outside = stranger.scores(bundle, *other)
+        beside = _peer(bundle, mine, other) if peer else {}
+        for score in NAMES:
+            row = [name, str(len(images)), score, _short(auroc(inside[score], outside[score]))]
+            row += [_short(fpr95(inside[score], outside[score])), *(f"{value:.3f}" for value in beside.get(score, ()))]
+            print("| " + " | ".join(row) + " |", flush=True)
+
+
+def _peer(bundle: Bundle, own: Outputs, other: Outputs) -> dict[str, tuple[float, float]]:
+    """Return score → (AUROC, FPR95) of pytorch-ood's detectors and metrics on the same logits, features and references."""
+    try:
+        import torch
+        from pytorch_ood.detector import KNN, EnergyBased, MaxSoftmax
+        from pytorch_ood.metrics import OODMetrics
+    except ImportError:
+        return {}
+    assert bundle.references is not None
+    logits, features = (torch.from_numpy(np.concatenate([own[k], other[k]])) for k in (0, 1))
+    labels = torch.cat([torch.zeros(len(own[0])), -torch.ones(len(other[0]))]).long()
+    references = torch.from_numpy(bundle.references.astype(np.float32))
+    knn = KNN(None, k=min(10, len(references))).fit_features(references, torch.zeros(len(references)).long())
+    scores = {
+        "energy": EnergyBased.score(logits),
+        "softmax": MaxSoftmax.score(logits),
+        "knn": knn.predict_features(features),
+    }
+    found = {}
+    for name, values in scores.items():
+        metrics = OODMetrics()
+        metrics.update(values, labels)
+        result = metrics.compute()
+        found[name] = (float(result["AUROC"]), float(result["FPR95TPR"]))
+    return found
+
+
+def _short(score: Score) -> str:
+    return f"{score.value:.3f} [{score.low:.3f}, {score.high:.3f}]"
