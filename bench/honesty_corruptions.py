@@ -52,6 +52,5 @@ def _print(found: dict[str, dict[str, Any]]) -> None:
         print(f"| {name} | " + " | ".join(f"{s['value']:.3f} [{s['low']:.3f}, {s['high']:.3f}]" for s in scores) + " |")
     for name, figures in found.items():
         worst, score = figures["worst"], figures["worst"]["score"]
-        print(
-            f"{name}, worst: {worst['kind']} {worst['severity']}: {score['value']:.3f} [{score['low']:.3f}, {score['high']:.3f}]"
-        )
+        interval = f"[{score['low']:.3f}, {score['high']:.3f}]"
+        print(f"{name}, worst: {worst['kind']} {worst['severity']}: {score['value']:.3f} {interval}")

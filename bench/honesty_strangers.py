@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from beholder.base.records import Pictures
-from beholder.base.records import Score
+from beholder.base.records import Pictures, Score
 from beholder.bundle import stranger
 from beholder.bundle.bundle import Bundle, load
 from beholder.data.cache import cached
@@ -25,6 +24,7 @@ BUNDLES = Path(os.environ.get("BEHOLDER_BUNDLES", ROOT / "bench" / "out" / "bund
 SETS = {"trashnet": ("ants-bees.zip", "sign-digits.zip"), "cifar": ("trashnet.zip", "fashion-mnist.zip")}
 """Recogniser → sets of other things; ants and bees sit on flowers."""
 
+Images = npt.NDArray[np.uint8]
 Outputs = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
 
 
@@ -54,13 +54,13 @@ def _recogniser(name: str, bundle: Bundle, seed: int) -> None:
     _table(bundle, test, _all(bundle, name, test, seed), peer=True)
 
 
-def _all(bundle: Bundle, name: str, test: npt.NDArray[np.uint8], seed: int) -> Iterator[tuple[str, npt.NDArray[np.uint8]]]:
+def _all(bundle: Bundle, name: str, test: Images, seed: int) -> Iterator[tuple[str, Images]]:
     for other in SETS[name]:
         yield other.removesuffix(".zip"), named(bundle, SHARED / other, seed=seed)
     yield from built_in(bundle, test, seed=seed)
 
 
-def _part(bundle: Bundle, source: Path, part: str) -> npt.NDArray[np.uint8]:
+def _part(bundle: Bundle, source: Path, part: str) -> Images:
     """Return the pixels of one part of the source, as the bundle's split has it: uint8 (N, C, H, W), at most 2,000."""
     pictures: Pictures = digested(scan(source))
     assert pictures.digests is not None
@@ -71,9 +71,7 @@ def _part(bundle: Bundle, source: Path, part: str) -> npt.NDArray[np.uint8]:
     return pixels.take(np.arange(len(pixels)))
 
 
-def _table(
-    bundle: Bundle, own: npt.NDArray[np.uint8], sets: Iterator[tuple[str, npt.NDArray[np.uint8]]], *, peer: bool
-) -> None:
+def _table(bundle: Bundle, own: Images, sets: Iterator[tuple[str, Images]], *, peer: bool) -> None:
     mine = bundle.outputs(own)
     inside = stranger.scores(bundle, *mine)
     judged = stranger.judged(bundle, *mine)

@@ -1,0 +1,41 @@
+"""Whether what Beholder says of a recogniser is true: the figures of docs/HONESTY.md.
+
+    .venv/bin/python bench/honesty.py [PART [SEED]]
+
+    strangers    which score tells strangers best, on validation; all scores on the test, beside pytorch-ood
+    corruptions  accuracy of the CIFAR-10 recogniser under every corruption, with its usual augmentation and with `strong`
+
+Needs the shared pictures (BEHOLDER_SHARED: where) and recognisers of them (BEHOLDER_BUNDLES: the folder that holds
+trashnet.beholder, cifar.beholder, cifar-strong.beholder; docs/HONESTY.md says how each is made).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+from pathlib import Path
+
+SHARED = Path(__file__).parent.parent / os.environ.get("BEHOLDER_SHARED", "../shared")
+
+PARTS = {
+    "strangers": "honesty_strangers:strangers",
+    "corruptions": "honesty_corruptions:corruptions",
+}
+
+
+def main() -> None:
+    asked, seed = sys.argv[1:2] or list(PARTS), int(sys.argv[2]) if len(sys.argv) > 2 else 0
+    if not set(asked) <= set(PARTS):
+        sys.exit(f"{__doc__}\nPART is one of {', '.join(PARTS)}")
+    if not SHARED.is_dir():
+        print("left out: it needs the shared pictures (BEHOLDER_SHARED)")
+        return
+    for part in asked:
+        print(f"-- {part}", flush=True)
+        module, _, name = PARTS[part].partition(":")
+        getattr(import_module(module), name)(seed)
+
+
+if __name__ == "__main__":
+    main()
