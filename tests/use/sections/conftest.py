@@ -11,7 +11,7 @@ from beholder.bundle.bundle import Bundle
 from beholder.use.evaluate import Evaluation, evaluate
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def tested(tmp_path_factory: pytest.TempPathFactory, draw) -> tuple[Bundle, Evaluation]:
     """(bundle, evaluation of all its pictures): three classes of thirty tiny pictures."""
     source = draw(tmp_path_factory.mktemp("sections") / "leaves", each=30)

@@ -24,7 +24,7 @@ from beholder.measure.strangers import auroc, fpr95
 from beholder.use.evaluate import Evaluation
 
 BUILT_IN = 200
-"""Pictures of each built-in set."""
+"""Pictures of each built-in set, or as many as were tested."""
 
 MOST = 1000
 """Pictures that are taken of each set that a person names."""
@@ -68,15 +68,14 @@ def strangers(bundle: Bundle, evaluation: Evaluation, *, sources: Sequence[str |
 
 
 def built_in(bundle: Bundle, images: Images, *, seed: int = 0) -> Iterator[tuple[str, Images]]:
-    """Yield (name, uint8 (M, C, H, W)) of the built-in sets beside a recogniser's own `images` (N, C, H, W)."""
-    rng = np.random.default_rng(seed)
-    shape = images.shape[1:]
-    yield "noise", rng.integers(0, 256, (BUILT_IN, *shape), np.uint8)
-    yield "patches", shuffled(images[:BUILT_IN], rng)
+    """Yield (name, uint8 (min(N, 200), C, H, W)) of the built-in sets beside a recogniser's own `images` (N, C, H, W)."""
+    rng, count = np.random.default_rng(seed), min(len(images), BUILT_IN)
+    yield "noise", rng.integers(0, 256, (count, *images.shape[1:]), np.uint8)
+    yield "patches", shuffled(images[:count], rng)
     if not _digits_are_known(bundle):
         from sklearn.datasets import load_digits
 
-        pictures = (load_digits().images[:: 1797 // BUILT_IN][:BUILT_IN] * 255 / 16).astype(np.uint8)
+        pictures = (load_digits().images[:: 1797 // count][:count] * 255 / 16).astype(np.uint8)
         yield "digits", np.stack([load(picture, bundle.policy) for picture in pictures])
 
 
