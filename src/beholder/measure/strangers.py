@@ -72,8 +72,9 @@ def threshold(scores: npt.ArrayLike, *, accept: float = 0.95) -> float:
 def auroc(inside: npt.ArrayLike, outside: npt.ArrayLike) -> Score:
     """Return how often a stranger has the larger score than one of the own pictures, ties counting half, with its interval.
 
-    inside: float (N,); outside: float (M,). The interval is Wilson's at the n at which a share has DeLong's variance; where
-    nothing overlaps, at the smaller of N and M. `n` is N + M.
+    inside: float (N,); outside: float (M,). The interval is Wilson's at the n at which a share has DeLong's variance, but at
+    most twice the smaller of N and M, for near 1 that variance is too small; where nothing overlaps, at the smaller one.
+    `n` is N + M.
     Source: E. DeLong et al., Biometrics 44 (1988).
     """
     own, other = np.asarray(inside, np.float64), np.asarray(outside, np.float64)
@@ -83,7 +84,7 @@ def auroc(inside: npt.ArrayLike, outside: npt.ArrayLike) -> Score:
     of_other, of_own = _below(own, other), 1 - _below(other, own)
     area = float(of_other.mean())
     variance = of_other.var(ddof=1) / m + of_own.var(ddof=1) / n if min(n, m) > 1 else 0.0
-    units = area * (1 - area) / variance if variance > 1e-12 and 0 < area < 1 else float(min(n, m))
+    units = min(area * (1 - area) / variance, 2.0 * min(n, m)) if variance > 1e-12 and 0 < area < 1 else float(min(n, m))
     found = wilson(area * units, units)
     return Score(area, min(found.low, area), max(found.high, area), n + m)
 
@@ -118,4 +119,4 @@ def _log_sum(values: Floats) -> Floats:
 
 def _unit(rows: npt.ArrayLike) -> npt.NDArray[np.float32]:
     values = np.asarray(rows, np.float32)
-    return values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-12)
+    return np.asarray(values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-12), np.float32)

@@ -31,7 +31,7 @@ def convolved(images: Tensor, kernels: Tensor) -> Tensor:
     padded = functional.pad(images, (reach,) * 4, mode="replicate")
     tall, wide = padded.shape[-2:]
     spectrum = torch.fft.rfft2(padded) * torch.fft.rfft2(kernels[:, None], s=(tall, wide))
-    whole = torch.fft.irfft2(spectrum, s=(tall, wide))
+    whole: Tensor = torch.fft.irfft2(spectrum, s=(tall, wide))
     return whole[..., 2 * reach : 2 * reach + height, 2 * reach : 2 * reach + width]
 
 

@@ -106,7 +106,7 @@ def frosted(images: Tensor, chance: Chance) -> Tensor:
     height, width = images.shape[-2:]
     side = min(height, width)
     turn = chance.between("turn", 0, 60)
-    star = sum(streaks(side / 4, side / 14, turn + 60 * k) for k in range(6))
+    star = torch.stack([streaks(side / 4, side / 14, turn + 60 * k) for k in range(6)]).sum(dim=0)
     seeds = (chance.uniform("needles", 1, height, width) > 1 - 40 / side**2 - 0.008).float()
     needles = convolved(seeds, star / star.amax(dim=(1, 2), keepdim=True)).mul(2).clamp(0, 1)
     veins = 1 - (2 * plasma(chance, height, width, decay=1.5, stream="veins") - 1).abs()

@@ -23,7 +23,9 @@ PIXELS = 2**22
 FEWEST, MOST = 100, 1000
 """Pictures that are looked at: at least, where there are so many, and at most."""
 
-BATCH = 64
+BATCH = 2**20
+"""Pixels that are corrupted together: 256 pictures of 64 pixels a side, 20 of 224."""
+
 SEED = 0
 
 Floats = npt.NDArray[np.float64]
@@ -68,7 +70,7 @@ def right(bundle: Bundle, evaluation: Evaluation, rows: npt.NDArray[np.int64], l
     """Return float64 (n,): 1 where the guess is right, 0 elsewhere; of several labels the share that is guessed right."""
     targets = evaluation.targets[rows]
     if not bundle.multi:
-        return (logits.argmax(axis=1) == targets).astype(np.float64)
+        return np.asarray(logits.argmax(axis=1) == targets, np.float64)
     guessed = bundle.activated(logits) >= np.asarray(bundle.config["thresholds"])
     return np.asarray((guessed == targets.astype(bool)).mean(axis=1), np.float64)
 
@@ -114,9 +116,9 @@ def _logits(
 ) -> npt.NDArray[np.float32]:
     assert evaluation.pixels is not None
     on = next(bundle.net.parameters()).device
-    found = []
-    for start in range(0, len(rows), BATCH):
-        some = rows[start : start + BATCH]
+    found, batch = [], max(1, min(256, BATCH // (bundle.policy.height * bundle.policy.width)))
+    for start in range(0, len(rows), batch):
+        some = rows[start : start + batch]
         images = torch.from_numpy(np.ascontiguousarray(evaluation.pixels.take(some))).to(on)
         found.append(outputs(bundle.net, corrupt(images, name, severity, some.tolist(), seed=SEED), bundle.config)[0].cpu())
     return torch.cat(found).numpy()

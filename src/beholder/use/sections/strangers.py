@@ -59,7 +59,7 @@ def strangers(bundle: Bundle, evaluation: Evaluation, *, sources: Sequence[str |
         found["accepted"] = mean_score(~judged[0], clusters=groups).json()
     home = next(bundle.net.parameters()).device
     moved = bundle.to(device())
-    sets = {}
+    sets: dict[str, Any] = {}
     for name, images in _sets(bundle, evaluation, sources):
         events.progress("strangers", len(sets), 3 + len(sources))
         sets[name] = _against(moved, own, images)
