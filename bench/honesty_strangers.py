@@ -24,6 +24,9 @@ BUNDLES = Path(os.environ.get("BEHOLDER_BUNDLES", ROOT / "bench" / "out" / "bund
 SETS = {"trashnet": ("ants-bees.zip", "sign-digits.zip"), "cifar": ("trashnet.zip", "fashion-mnist.zip")}
 """Recogniser → sets of other things; ants and bees sit on flowers."""
 
+NAMED = 400
+"""Pictures of each set of other things."""
+
 Images = npt.NDArray[np.uint8]
 Outputs = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
 
@@ -40,23 +43,21 @@ def strangers(seed: int = 0) -> None:
 
 def _recogniser(name: str, bundle: Bundle, seed: int) -> None:
     source = SHARED / {"trashnet": "trashnet.zip", "cifar": "cifar10.zip"}[name]
-    valid, test = (_part(bundle, source, part) for part in ("valid", "test"))
-    stranger.keep(bundle, *bundle.outputs(valid), seed=seed)
-    assert bundle.references is not None
-    print(f"\n{name}: {len(valid)} validation pictures, {len(bundle.references)} references, {len(test)} test pictures")
-    half = np.random.default_rng(seed).permutation(len(valid))
+    pixels, test = (_part(bundle, source, part) for part in ("valid", "test"))
+    logits, features = bundle.outputs(pixels)
+    half = np.random.default_rng(seed).permutation(len(pixels))
     fitted, held = half[: len(half) // 2], half[len(half) // 2 :]
-    print("\nvalidation only: fitted on one half, the other half beside the built-in strangers")
-    stranger.keep(bundle, *bundle.outputs(valid[fitted]), seed=seed)
-    _table(bundle, valid[held], built_in(bundle, valid[held], seed=seed), peer=False)
-    print("\ntest: fitted on all validation pictures")
-    stranger.keep(bundle, *bundle.outputs(valid), seed=seed)
-    _table(bundle, test, _all(bundle, name, test, seed), peer=True)
+    print(f"\n{name}, validation only: fitted on {len(fitted)}, the other {len(held)} beside the built-in strangers")
+    stranger.keep(bundle, logits[fitted], features[fitted], seed=seed)
+    _table(bundle, (logits[held], features[held]), built_in(bundle, pixels[held], seed=seed), peer=False)
+    stranger.keep(bundle, logits, features, seed=seed)
+    print(f"\n{name}, test: fitted on {len(pixels)} validation pictures; {len(test)} of its own")
+    _table(bundle, bundle.outputs(test), _all(bundle, name, test, seed), peer=True)
 
 
 def _all(bundle: Bundle, name: str, test: Images, seed: int) -> Iterator[tuple[str, Images]]:
     for other in SETS[name]:
-        yield other.removesuffix(".zip"), named(bundle, SHARED / other, seed=seed)
+        yield other.removesuffix(".zip"), named(bundle, SHARED / other, seed=seed)[:NAMED]
     yield from built_in(bundle, test, seed=seed)
 
 
@@ -71,12 +72,11 @@ def _part(bundle: Bundle, source: Path, part: str) -> Images:
     return pixels.take(np.arange(len(pixels)))
 
 
-def _table(bundle: Bundle, own: Images, sets: Iterator[tuple[str, Images]], *, peer: bool) -> None:
-    mine = bundle.outputs(own)
+def _table(bundle: Bundle, mine: Outputs, sets: Iterator[tuple[str, Images]], *, peer: bool) -> None:
     inside = stranger.scores(bundle, *mine)
     judged = stranger.judged(bundle, *mine)
     assert judged is not None
-    print(f"own pictures that pass: {(~judged[0]).mean():.3f} (n={len(own)})")
+    print(f"own pictures that pass: {(~judged[0]).mean():.3f} (n={len(judged[0])})")
     print("| strangers | n | score | AUROC | FPR95 |" + (" pytorch-ood AUROC | FPR95 |" if peer else ""))
     print("|---|---|---|---|---|" + ("---|---|" if peer else ""))
     for name, images in sets:

@@ -343,7 +343,11 @@ def _judge(bad: Sequence[Bad], pictures: Pictures, on_bad: str) -> None:
     if len(bad) == len(pictures):
         raise DataError(text, code="all-unreadable", hint=bad[0].message)
     if on_bad == "report":
-        events.warn(text, hint="they are left out; repair or remove them, or see on_bad = skip | stop", bad=len(bad))
+        events.warn(
+            text,
+            hint="they are left out; --set data.on_bad=skip says nothing of them, data.on_bad=stop ends the run",
+            bad=len(bad),
+        )
 
 
 def _check_writable(folder: Path) -> None:

@@ -127,7 +127,7 @@ def _features(pictures: Pictures, backbone: Backbone, recipe: Recipe, looked: Su
     if not len(missing):
         events.note(f"features of {len(pictures):,} pictures: remembered")
         return known.astype(np.float32)
-    limit = f"at most {minutes:g} minutes" if minutes else "as long as it needs"
+    limit = f"at most {minutes:g} min" if minutes else "as long as it needs"
     events.note(f"the labels are judged by features of {backbone.net.name}, of {len(missing):,} pictures: {limit}")
     run, normal = _running(backbone, pictures, policy, side, recipe.train.precision)
     began, late = time.monotonic(), 60 * minutes
@@ -200,7 +200,7 @@ def _trained(pictures: Pictures, fold: I64, recipe: Recipe, minutes: float) -> t
     if known.shape[1] and np.isfinite(known).all():
         events.note("what nets trained in folds say of the labels: remembered")
         return known[:, :k].astype(np.float32), known[:, k:].astype(np.float32)
-    limit = f"at most {minutes:g} minutes" if minutes else "as long as it needs"
+    limit = f"at most {minutes:g} min" if minutes else "as long as it needs"
     events.note(
         f"no pretrained net is at hand: {NETS} nets ({asked.net.name}) learn from two thirds of the pictures each and judge "
         f"the labels of the rest; {limit}"
