@@ -23,7 +23,7 @@ from beholder.measure.means import mean_score
 from beholder.measure.strangers import auroc, fpr95
 from beholder.use.evaluate import Evaluation
 
-BUILT_IN = 200
+BUILT_IN = 100
 """Pictures of each built-in set, or as many as were tested."""
 
 MOST = 1000
@@ -68,7 +68,7 @@ def strangers(bundle: Bundle, evaluation: Evaluation, *, sources: Sequence[str |
 
 
 def built_in(bundle: Bundle, images: Images, *, seed: int = 0) -> Iterator[tuple[str, Images]]:
-    """Yield (name, uint8 (min(N, 200), C, H, W)) of the built-in sets beside a recogniser's own `images` (N, C, H, W)."""
+    """Yield (name, uint8 (min(N, 100), C, H, W)) of the built-in sets beside a recogniser's own `images` (N, C, H, W)."""
     rng, count = np.random.default_rng(seed), min(len(images), BUILT_IN)
     yield "noise", rng.integers(0, 256, (count, *images.shape[1:]), np.uint8)
     yield "patches", shuffled(images[:count], rng)
