@@ -89,7 +89,7 @@ def test_a_run_says_keeps_and_shows_what_was_found_and_done(leaves: Path, tmp_pa
     with events.listen(heard.append, alone=True):
         outcome = steps(leaves, recipe=RECIPE, out=out)
     said = " ".join(event.message for event in heard)
-    assert "1 pictures left out" in said
+    assert "1 picture left out, 0 pictures given" in said
     assert "--audit fix" in said
     assert outcome.bundle.config["audit"] == {
         "policy": "report",
@@ -324,4 +324,4 @@ def test_the_command_trains_as_was_decided_on_the_review(
     assert bundle.config["audit"]["relabelled"] == 12
     assert bundle.recipe.data.decisions == str(out)
     assert run(["train", str(leaves), "--audit", "fx", *small]) == 2
-    assert "did you mean 'fix'" in capsys.readouterr().err
+    assert "it is report, fix, off, or the path of" in capsys.readouterr().err

@@ -257,7 +257,12 @@ def _tell(findings: Findings, done: dict[str, str], policy: str) -> None:
     kinds = Counter(what.partition(":")[0] for what in done.values())
     if done:
         moved = f", {kinds['move']} moved to the part where their twins are" if kinds["move"] else ""
-        events.note(f"audit: {kinds['drop']} pictures left out, {kinds['relabel']} given another label{moved}")
-    left = sum(key not in done for key in findings.decisions)
+        events.note(f"audit: {_pictures(kinds['drop'])} left out, {_pictures(kinds['relabel'])} given another label{moved}")
+    left = sum(key not in done for key in followed(row for row in findings.rows if row.check not in ELSEWHERE))
     if left and policy == "report":
-        events.note(f"audit: {left} suggestions are not followed (--audit fix follows them; beholder audit --web shows them)")
+        words = "suggestion is" if left == 1 else "suggestions are"
+        events.note(f"audit: {left} {words} not followed (--audit fix follows them; beholder audit --web shows them)")
+
+
+def _pictures(count: int) -> str:
+    return "1 picture" if count == 1 else f"{count} pictures"
