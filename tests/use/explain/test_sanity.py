@@ -30,7 +30,7 @@ def batch() -> torch.Tensor:
 
 
 def score(logits: torch.Tensor) -> torch.Tensor:
-    return log_odds(logits, torch.tensor([0, 1]), multi=False)
+    return log_odds(logits, torch.tensor([0, 1]).repeat(len(logits) // 2), multi=False)
 
 
 def test_shares_of_integrated_gradients_add_up(net, batch) -> None:
@@ -73,7 +73,7 @@ def test_occlusion_is_that_of_captum(net, batch) -> None:
 
 @pytest.fixture(scope="module")
 def marked(tmp_path_factory: pytest.TempPathFactory) -> tuple[beholder.Bundle, np.ndarray, np.ndarray]:
-    """A bundle trained to tell where no noise helps: pictures uint8 (N, 3, 24, 24) of noise with a disc or a cross; int (N,)."""
+    """A bundle that tells squares from stripes in noise, its pictures uint8 (N, 3, 24, 24), and their targets int (N,)."""
     rng = np.random.default_rng(0)
     images = rng.integers(60, 196, (240, 24, 24, 3)).astype(np.uint8)
     targets = np.arange(240) % 2
