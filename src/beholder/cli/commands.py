@@ -237,7 +237,7 @@ def predict(
         )
 
 
-app.command()(explain)
+_explain = app.command()(explain)
 
 
 @app.command()
