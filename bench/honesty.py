@@ -4,6 +4,8 @@
 
     strangers    which score tells strangers best, on validation; all scores on the test, beside pytorch-ood
     corruptions  accuracy of the CIFAR-10 recogniser under every corruption, with its usual augmentation and with `strong`
+    methods      deletion and insertion areas of each kind of heat map, beside random maps
+    shortcut     a mark planted in one class: what the audit says, and what the heat maps show (writes the figure)
 
 Needs the shared pictures (BEHOLDER_SHARED: where) and recognisers of them (BEHOLDER_BUNDLES: the folder that holds
 trashnet.beholder, cifar.beholder, cifar-strong.beholder; docs/HONESTY.md says how each is made).
@@ -21,6 +23,8 @@ SHARED = Path(__file__).parent.parent / os.environ.get("BEHOLDER_SHARED", "../sh
 PARTS = {
     "strangers": "honesty_strangers:strangers",
     "corruptions": "honesty_corruptions:corruptions",
+    "methods": "honesty_explain:methods",
+    "shortcut": "honesty_explain:shortcut",
 }
 
 
