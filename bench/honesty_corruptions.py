@@ -7,13 +7,18 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from beholder.base.records import PARTS, Pictures
 from beholder.bundle.bundle import load
+from beholder.data.sources import scan
 from beholder.use.evaluate import evaluate
 from beholder.use.sections.corruptions import corruptions as section
 
 ROOT = Path(__file__).parent.parent
 SHARED = (ROOT / os.environ.get("BEHOLDER_SHARED", "../shared")).resolve() / "data"
 BUNDLES = Path(os.environ.get("BEHOLDER_BUNDLES", ROOT / "bench" / "out" / "bundles"))
+PICTURES = 400
 NAMES = ("cifar", "cifar-strong")
 """The recogniser of CIFAR-10 with its usual augmentation, and the same with `strong`."""
 
@@ -28,7 +33,7 @@ def corruptions(seed: int = 0) -> None:
             continue
         bundle = load(path)
         bundle.path = None  # readings of the test part by a bench are not written into it
-        evaluation = evaluate(bundle, SHARED / "cifar10.zip")
+        evaluation = evaluate(bundle, _some(seed))
         began = time.monotonic()
         figures = section(bundle, evaluation)
         assert figures is not None
@@ -36,6 +41,13 @@ def corruptions(seed: int = 0) -> None:
         print(f"{name}: n = {figures['n']} of {figures['of']}, {time.monotonic() - began:.0f} s")
     if found:
         _print(found)
+
+
+def _some(seed: int) -> Pictures:
+    """Return `PICTURES` of the test part of CIFAR-10, the same for every recogniser."""
+    pictures = scan(SHARED / "cifar10.zip")
+    test = np.flatnonzero(pictures.parts == PARTS.index("test"))
+    return pictures.take(np.sort(np.random.default_rng(seed).permutation(test)[:PICTURES]))
 
 
 def _print(found: dict[str, dict[str, Any]]) -> None:

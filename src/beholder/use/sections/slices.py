@@ -97,7 +97,8 @@ def _slices(evaluation: Evaluation) -> dict[str, Rows]:
 
 def _right(bundle: Bundle, evaluation: Evaluation) -> npt.NDArray[np.float64]:
     if not bundle.multi:
-        return np.asarray(evaluation.probabilities.argmax(axis=1) == evaluation.targets, np.float64)
+        right: npt.NDArray[np.bool_] = evaluation.probabilities.argmax(axis=1) == evaluation.targets
+        return right.astype(np.float64)
     guessed = evaluation.probabilities >= np.asarray(bundle.config["thresholds"])
     return np.asarray((guessed == evaluation.targets.astype(bool)).mean(axis=1), np.float64)
 
