@@ -1,11 +1,11 @@
 """Out-of-fold probabilities: for each picture, what a classifier says that learnt from the other folds only.
 
-`heads` fits linear heads on features that are there already; `nets` trains a small net per fold, where no pretrained one is.
+`heads` fits linear heads on features that are there already; `nets` trains a small net per fold; `pooled` weighs several.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -106,6 +106,47 @@ def _fitted(x: Tensor, y: Tensor, held: Tensor, decay: float, *, multi: bool) ->
 
 def _loss(logits: Tensor, y: Tensor, *, multi: bool) -> Tensor:
     return F.binary_cross_entropy_with_logits(logits, y) if multi else F.cross_entropy(logits, y)
+
+
+def pooled(tables: Sequence[F32], targets: F32, *, multi: bool) -> F32:
+    """Return the weighted geometric mean of several out-of-fold probabilities (with `multi`: of odds), float32 (N, K).
+
+    tables: each (N, K), rows of NaN where nothing is said; targets: (N, K), one-hot or multi-hot.
+    The weights, 0 at least, are those under which the given labels are most probable: who knows nothing has none, and
+    mistakes that only one of them makes are outvoted. A row that one of them is silent on is what the first of the others says.
+    Source: Genest & Zidek, Combining probability distributions, Statistical Science 1 (1986): logarithmic pools.
+    """
+    found = tables[0].copy()
+    for table in tables[1:]:
+        silent = np.isnan(found).any(axis=1)
+        found[silent] = table[silent]
+    known = np.isfinite(np.stack(tables)).all(axis=(0, 2))
+    if known.any():
+        logs = torch.stack([_logs(torch.from_numpy(table[known]), multi=multi) for table in tables])
+        logits = torch.tensordot(_weights(logs, torch.from_numpy(targets[known]), multi=multi), logs, dims=1)
+        found[known] = (logits.sigmoid() if multi else logits.softmax(1)).numpy()
+    return found
+
+
+def _logs(p: Tensor, *, multi: bool) -> Tensor:
+    """Return logarithms of probabilities, or with `multi` of odds."""
+    p = p.clamp(1e-6, 1 - 1e-6)
+    return p.logit() if multi else p.log()
+
+
+def _weights(logs: Tensor, targets: Tensor, *, multi: bool) -> Tensor:
+    """Return the weights (T,) of log-probabilities (T, N, K) under which the targets (N, K) are most probable."""
+    roots = torch.full((len(logs),), len(logs) ** -0.5, requires_grad=True)  # their squares are the weights
+    solver = torch.optim.LBFGS([roots], max_iter=40, line_search_fn="strong_wolfe")
+
+    def loss() -> Tensor:
+        solver.zero_grad()
+        total = _loss(torch.tensordot(roots.square(), logs, dims=1), targets, multi=multi)
+        total.backward()  # type: ignore[no-untyped-call]
+        return total
+
+    solver.step(loss)  # type: ignore[no-untyped-call]
+    return roots.detach().square()
 
 
 def nets(pictures: Pictures, fold: I64, recipe: Recipe, *, minutes: float = 0.0) -> tuple[F32, F32]:
