@@ -55,7 +55,8 @@ WEIGHTS = str(SHARED / "weights" / "mobilenetv2_100")
 OUT = ROOT / "bench" / "out" / "labels"
 NOISES = ("aggre", "random1", "worse")
 ARMS = ("given", "fixed")
-SETTING = {"recipe": "sprint", "epochs": 10, "width": 0.25}
+SETTING = {"recipe": "quick", "epochs": 12, "width": 0.25}
+COUNT = 10_000
 
 CLEANLAB = """
 import sys, json, time
@@ -167,24 +168,23 @@ def usual(noises: list[str], sorted_by_class: bool = False) -> None:
 
 
 def training(noise: str, seeds: list[int], arms: tuple[str, ...] = ARMS) -> None:
-    """Train with `SETTING` on the labels as given, and with the suggestions followed; what was measured before is read back."""
+    """Train with `SETTING` on `COUNT` pictures with labels as given, and with the suggestions followed.
+
+    What was measured before is read back.
+    """
     OUT.mkdir(parents=True, exist_ok=True)
     known = {(row["noise"], row["seed"], row["arm"]): row["accuracy"] for row in measured()}
     todo = [(seed, arm) for seed in seeds for arm in arms if (noise, seed, arm) not in known]
-    pictures, true = cifar(noise)
     test, _ = cifar("clean", part=2)
-    sets = {"given": pictures, "true": replace(pictures, targets=true)}
-    if any(arm == "fixed" for _, arm in todo):
-        sets["fixed"] = followed(noise, pictures, true)
     for seed, arm in todo:
-        some = sets[arm]
+        some = armed(noise, seed, arm)
         held = folds(some, count=20, seed=seed) == 0
         parts = Parts(some.take(np.flatnonzero(~held)), some.take(np.flatnonzero(held)), test)
         began = time.monotonic()
         model = beholder.train(parts, seed=seed, **SETTING)
         value = beholder.evaluate(model, test).scores.headline["accuracy"].value
         known[noise, seed, arm] = value
-        row = {"noise": noise, "seed": seed, "arm": arm, "accuracy": value, **SETTING}
+        row = {"noise": noise, "seed": seed, "arm": arm, "accuracy": value, "count": COUNT, **SETTING}
         with (OUT / "training.jsonl").open("a") as file:
             file.write(json.dumps(row) + "\n")
         print(f"  {noise}, seed {seed}, {arm}: {value:.4f} in {time.monotonic() - began:.0f} s", flush=True)
@@ -198,14 +198,22 @@ def training(noise: str, seeds: list[int], arms: tuple[str, ...] = ARMS) -> None
         print(f"  {noise}: {statistics.mean(gains):+.2f} ± {half:.2f} points (95 %, {len(gains)} seeds)")
 
 
-def followed(noise: str, pictures: Pictures, true: np.ndarray) -> Pictures:
-    """The pictures as `--audit fix` leaves them, and how many labels are wrong then."""
-    findings = examined(pictures, load("quick").set(weights=WEIGHTS), checks=["label"], minutes=0)
+def armed(noise: str, seed: int, arm: str) -> Pictures:
+    """`COUNT` pictures, drawn by the seed, with the labels as given, the true ones, or as `--audit fix` leaves them."""
+    pictures, true = cifar(noise)
+    rows = np.sort(np.random.default_rng(seed).permutation(len(pictures))[:COUNT])
+    pictures, true = pictures.take(rows), true[rows]
+    if arm != "fixed":
+        return pictures if arm == "given" else replace(pictures, targets=true)
+    findings = examined(pictures, load("quick").set(weights=WEIGHTS), checks=["label"])
     kept = findings.kept
     right = dict(zip(pictures.keys, true.tolist(), strict=True))
     wrong = np.mean([right[key] != label for key, label in zip(kept.keys, kept.targets.tolist(), strict=True)])
+    moved = [right[key] == pictures.classes.index(name) for key, name in findings.relabel.items()]
     print(
-        f"{noise}: {len(findings.drop):,} dropped, {len(findings.relabel):,} relabelled; {wrong:.1%} are wrong now", flush=True
+        f"{noise}, seed {seed}: {np.mean(pictures.targets != true):.1%} wrong; {len(findings.drop):,} dropped, "
+        f"{len(moved):,} relabelled, {np.mean(moved):.1%} of them rightly; {wrong:.1%} are wrong now",
+        flush=True,
     )
     return kept
 
@@ -214,7 +222,7 @@ def measured() -> list[dict[str, object]]:
     """What was measured with the same setting."""
     path = OUT / "training.jsonl"
     rows = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-    return [row for row in rows if all(row[name] == value for name, value in SETTING.items())]
+    return [row for row in rows if all(row[name] == value for name, value in {**SETTING, "count": COUNT}.items())]
 
 
 def both(known: dict[tuple[str, int, str], float], noise: str, seed: int) -> bool:

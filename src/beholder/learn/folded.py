@@ -149,20 +149,25 @@ def _weights(logs: Tensor, targets: Tensor, *, multi: bool) -> Tensor:
     return roots.detach().square()
 
 
-def nets(pictures: Pictures, fold: I64, recipe: Recipe, *, minutes: float = 0.0) -> tuple[F32, F32]:
-    """Return (out-of-fold probabilities float32 (N, K), features float32 (N, F)) of nets that are trained, one per fold.
+Done = Callable[[I64, F32, F32 | None], None]
 
-    pictures: all readable, with digests; fold: int64 (N,); minutes: about what all of it may take (0: as long as it needs).
-    The features are those of the first fold's net for all pictures. A tenth of what a net may see chooses its weights.
-    Raises what `train` raises, `Interrupted` after Ctrl-C included.
+
+def nets(pictures: Pictures, fold: I64, recipe: Recipe, *, minutes: float = 0.0, known: F32, done: Done) -> None:
+    """Train a net for each fold on the others, and hand over what it says of its own.
+
+    pictures: all readable, with digests; fold: int64 (N,); minutes: about what all of it may take (0: as long as it needs)
+    known: (N, K), rows of NaN but for pictures that were judged before: their folds are not judged again
+    done:  takes (rows int64 (M,) of a fold, probabilities float32 (M, K), features float32 (N, F) of all pictures by the first
+           fold's net, else None) as soon as a fold is judged
+    A tenth of what a net may see chooses its weights. Raises what `train` raises, `Interrupted` after Ctrl-C included.
     """
     names = np.unique(fold).tolist()
-    found = np.full((len(pictures), len(pictures.classes)), np.nan, np.float32)
-    seen: F32 | None = None
     for number, name in enumerate(names):
+        held = np.flatnonzero(fold == name)
+        if np.isfinite(known[held]).all():
+            continue
         inside = np.flatnonzero(fold != name)
         tenth = folds(pictures.take(inside), count=10, seed=recipe.seed) == 0
-        held = np.flatnonzero(fold == name)
         parts = Parts(*(pictures.take(rows) for rows in (inside[~tenth], inside[tenth], held)))
         events.progress("nets in folds", number, len(names))
         with events.only("warn", "progress"):
@@ -171,11 +176,9 @@ def nets(pictures: Pictures, fold: I64, recipe: Recipe, *, minutes: float = 0.0)
             bundle = bundle.to(device())
             normal = Normal(tuple(bundle.config["mean"]), tuple(bundle.config["std"]), device())
             run = runner(bundle.net, pixels, normal, precision(device(), recipe.train.precision))
-            found[held] = _judged(bundle, pixels.subset(held), run)
-            seen = embedded(bundle, pixels, run, mirror=False) if seen is None else seen
+            said = _judged(bundle, pixels.subset(held), run)
+            done(held, said, None if number else embedded(bundle, pixels, run, mirror=False))
     events.progress("nets in folds", len(names), len(names))
-    assert seen is not None
-    return found, seen
 
 
 def embedded(bundle: Bundle, pixels: Pixels, run: Run, *, mirror: bool) -> F32:

@@ -227,19 +227,37 @@ def _trained(
     told = [asked.essence().toml(), list(pictures.classes), minutes]
     content = pictures.digests.tobytes() + pictures.targets.tobytes() + fold.tobytes() + json.dumps(told).encode()
     name = f"folds-{sha256(content)[:16]}"
-    k = len(pictures.classes)
-    known = recalled(name, pictures.digests)
-    if known.shape[1] and np.isfinite(known).all():
+    known, features = _judged_before(name, pictures)
+    if np.isfinite(known).all():
         events.note("what nets trained in folds say of the labels: remembered")
-        return known[:, :k].astype(np.float32), known[:, k:].astype(np.float32)
+        return known, features
     limit = f"at most {left:.2g} minutes" if minutes else "as long as it needs"
     why = "the pictures are small and many" if both else "no pretrained net is at hand"
     events.note(
         f"{why}: {NETS} nets ({asked.net.name}) learn from two thirds of them each and judge the labels of the rest; {limit}"
     )
-    probabilities, features = nets(pictures, fold, asked, minutes=left)
-    remember(name, pictures.digests, np.column_stack([probabilities, features]).astype(np.float16))
-    return probabilities, features
+
+    digests = pictures.digests
+
+    def done(rows: I64, said: F32, found: F32 | None) -> None:
+        nonlocal features
+        if found is not None:
+            features = found
+            remember(f"{name}-features", digests, found.astype(np.float16))
+        known[rows] = said
+        remember(name, digests[rows], said.astype(np.float16))
+
+    nets(pictures, fold, asked, minutes=left, known=known.copy(), done=done)
+    return known, features
+
+
+def _judged_before(name: str, pictures: Pictures) -> tuple[F32, F32]:
+    """Return what is remembered of nets in folds: probabilities (N, K), rows of NaN for folds not judged yet, and features."""
+    assert pictures.digests is not None
+    known, features = (recalled(each, pictures.digests).astype(np.float32) for each in (name, f"{name}-features"))
+    if known.shape[1] == len(pictures.classes) and features.shape[1] and np.isfinite(features).all():
+        return known, features
+    return np.full((len(pictures), len(pictures.classes)), np.nan, np.float32), features
 
 
 def _small(recipe: Recipe, n: int) -> Recipe:
