@@ -93,7 +93,8 @@ def beliefs(probabilities: npt.NDArray[np.floating], given: I64, *, steps: int =
     noise = _bounded(max(found, key=lambda one: one[0])[1], np.diag(_anchors(p, given)))
     temperature = max(TEMPERATURES, key=lambda each: _likelihood(logs[some], given[some], noise, each))
     joint = _sharpened(logs, temperature) * noise[:, given].T
-    classes = _doubted(joint / joint.sum(axis=1, keepdims=True), given, _suspected(p, given))
+    classes = joint / joint.sum(axis=1, keepdims=True)
+    classes = _doubted(classes, given, _suspected(p, given), _knowledge(p, classes, given))
     return Beliefs(1 - classes[np.arange(len(given)), given], classes, noise, temperature)
 
 
@@ -105,15 +106,23 @@ def _suspected(p: F64, given: I64) -> float:
     return float(1 - (kept * given_counts)[sums > 0].sum() / max(1, given_counts[sums > 0].sum()))
 
 
-def _doubted(classes: F64, given: I64, suspected: float) -> F64:
+def _knowledge(p: F64, classes: F64, given: I64) -> float:
+    """Return how much oftener the net is believed to be right than who always says the commonest label: 0 not, 1 always."""
+    right = classes[np.arange(len(given)), p.argmax(axis=1)].mean()
+    common = np.bincount(given).max() / len(given)
+    return float(np.clip((right - common) / max(1 - common, 1e-12), 0, 1))
+
+
+def _doubted(classes: F64, given: I64, suspected: float, knowledge: float) -> F64:
     """Return the probabilities with the odds of all labels' being wrong raised alike; the order of the pictures stays.
 
-    Their mean becomes the geometric mean of itself and of the share that is `suspected`, where that is more. The noise alone
-    doubts too little where people err on the pictures that a net cannot tell either; the confident joint doubts too much, for
-    it takes the net's mistakes for the labels' (docs/LOG.md).
+    Their mean becomes the geometric mean of itself and of the share that is `suspected`, where that is more, and nearer to
+    itself for a net of little `knowledge`. The noise alone doubts too little where people err on the pictures that a net cannot
+    tell either; the confident joint doubts too much, for it takes the net's mistakes for the labels' (docs/LOG.md).
     """
     wrong = np.clip(1 - classes[np.arange(len(given)), given], 1e-12, 1 - 1e-12)
-    share = np.sqrt(wrong.mean() * suspected)
+    weight = min(0.5, knowledge)
+    share = wrong.mean() ** (1 - weight) * suspected**weight
     low, high = 0.0, 6.0
     for _ in range(40):
         middle = (low + high) / 2
