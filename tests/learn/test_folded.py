@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
 
+from beholder.base.errors import Interrupted
+from beholder.base.recipe import load
+from beholder.data.digest import digested
+from beholder.data.sources import scan
 from beholder.learn import folded
 from beholder.learn.folded import components, heads, pooled
 
@@ -90,3 +96,15 @@ def test_a_pool_of_several_labels_weighs_odds() -> None:
     found = pooled([one, one], targets, multi=True)
     assert ((found > 0.5) == (targets > 0)).all()
     assert found.max() > 0.9
+
+
+def test_an_interruption_says_what_it_interrupted(leaves: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*_: object, **__: object) -> None:
+        raise Interrupted("at step 3; nothing is kept", hint="give out=", exit_code=143)
+
+    monkeypatch.setattr(folded, "train", stop)
+    pictures = digested(scan(leaves))
+    with pytest.raises(Interrupted) as error:
+        folded.nets(pictures, np.arange(36) % 3, load("quick"), known=np.full((36, 3), np.nan, np.float32), done=print)
+    assert (error.value.exit_code, error.value.message) == (143, "interrupted while nets learnt to judge the labels")
+    assert "remembered" in error.value.hint
