@@ -82,7 +82,7 @@ def gathered(
     """Return the evidence with features and, where they are `needed`, out-of-fold probabilities; without where it cannot be.
 
     minutes: about what the nets may take (0: as long as they need)
-    from_scratch: train nets in folds where no pretrained one is at hand
+    from_scratch: train nets in folds where no pretrained one is at hand, or where they see what it does not
     """
     pictures, facts = evidence.pictures, evidence.facts
     backbone = at_hand(recipe.net)
