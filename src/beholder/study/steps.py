@@ -189,5 +189,6 @@ def preprocess(source: str | Path | tuple[Any, Any] | Pictures, recipe: Recipe, 
         )
     shares = ", ".join(f"{name} {len(part)}" for name, part in parts.items())
     labels = "several labels a picture" if pictures.multi else "one label a picture"
-    events.note(f"{len(pictures)} pictures in {len(pictures.classes)} classes ({labels}): {shares}")
+    left = sum(len(part) for _, part in parts.items())
+    events.note(f"{left} pictures in {len(parts.train.classes)} classes ({labels}): {shares}")
     return found
