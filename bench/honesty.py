@@ -6,9 +6,13 @@
     sets         coverage of conformal sets in 200 such splits
     risk         how often an accepted risk or a sensitivity is kept: simulated, and in 200 splits
     pneumonia    the operating point at sensitivity 0.95, on the test
+    strangers    which score tells strangers best, on validation; all scores on the test, beside pytorch-ood
+    corruptions  accuracy of the CIFAR-10 recogniser under every corruption, with its usual augmentation and with `strong`
+    methods      deletion and insertion areas of each kind of heat map, beside random maps
+    shortcut     a mark planted in one class: what the audit says, and what the heat maps show (writes the figure)
 
 Needs the shared pictures (BEHOLDER_SHARED: where) and recognisers of them (BEHOLDER_BUNDLES: the folder that holds
-cifar.beholder, trashnet.beholder, pneumonia.beholder; docs/HONESTY.md says how each is made).
+trashnet.beholder, cifar.beholder, cifar-strong.beholder, pneumonia.beholder; docs/HONESTY.md says how each is made).
 """
 
 from __future__ import annotations
@@ -25,6 +29,10 @@ PARTS = {
     "sets": "honesty_promises:sets",
     "risk": "honesty_promises:risk",
     "pneumonia": "honesty_promises:pneumonia",
+    "strangers": "honesty_strangers:strangers",
+    "corruptions": "honesty_corruptions:corruptions",
+    "methods": "honesty_explain:methods",
+    "shortcut": "honesty_explain:shortcut",
 }
 
 

@@ -37,7 +37,7 @@ def settled(task: str = "single", n: int = 3000, **fields: object) -> Bundle:
     logits, targets = told(n)
     truth = np.eye(3, dtype=np.uint8)[targets] if task == "multi" else targets
     with events.listen(alone=True):
-        settle(made, logits, np.zeros((n, 1), np.float32), truth)
+        settle(made, logits, np.ones((n, 2), np.float32), truth)
     return made
 
 
@@ -82,7 +82,7 @@ def test_labels_of_their_own_have_temperatures_of_their_own() -> None:
     made = bundle("multi")
     factors = np.array([0.5, 1.0, 3.0])
     with events.listen(alone=True):
-        settle(made, (logits * factors).astype(np.float32), np.zeros((4000, 1), np.float32), truth)
+        settle(made, (logits * factors).astype(np.float32), np.ones((4000, 2), np.float32), truth)
     assert np.allclose(np.array(made.config["calibration"]["scale"]) * factors, 1.0, atol=0.12)
     assert made.config["conformal"]["per_class"] is True
     assert made.guess(np.array([0.9, 0.9, 0.001], np.float32)).set == ("cat", "dog")
@@ -93,7 +93,7 @@ def test_what_cannot_be_promised_is_said_with_the_number_that_it_takes() -> None
     made = bundle(accept_risk=0.01, sensitivity=0.95, positive="eel")
     logits, targets = told(60)
     with events.listen(heard.append, alone=True):
-        settle(made, logits, np.zeros((60, 1), np.float32), targets)
+        settle(made, logits, np.ones((60, 2), np.float32), targets)
     warned = " ".join(event.message for event in heard if event.kind == "warn")
     assert "takes 299 validation pictures, there are 60" in warned
     assert "takes 59 validation pictures of eel" in warned

@@ -15,6 +15,7 @@ import typer
 
 from beholder.base import recipe as recipes
 from beholder.base.errors import DataError, UsageError
+from beholder.cli.explain import explain
 from beholder.cli.options import (
     AcceptRisk,
     AllowDownload,
@@ -28,6 +29,7 @@ from beholder.cli.options import (
     Sensitivity,
     Set,
     Source,
+    Strangers,
     Trust,
 )
 from beholder.cli.settle import settle
@@ -211,6 +213,7 @@ def evaluate(
     sections: Annotated[
         str, typer.Option(help="What to look into beyond the scores: none, usual, all, or names with commas between.")
     ] = "usual",
+    strangers: Strangers = None,
     trust: Trust = False,
     allow_download: AllowDownload = False,
     json: Json = False,
@@ -222,7 +225,8 @@ def evaluate(
 
     names = chosen(sections)
     bundle = load(model, trust=trust)
-    evaluation = examined(bundle, evaluate(bundle, source, part=part.value, allow_download=allow_download), names)
+    evaluation = evaluate(bundle, source, part=part.value, allow_download=allow_download)
+    evaluation = examined(bundle, evaluation, names, strangers=strangers or ())
     say(json_line(evaluation.json()) if json else evaluation)
     if report is not None:
         from beholder.use.report import report as write_report
@@ -256,6 +260,9 @@ def predict(
         raise DataError(
             "there is no picture in what was given", code="no-pictures", hint="name pictures, or folders that hold some"
         )
+
+
+_explain = app.command()(explain)
 
 
 @app.command()

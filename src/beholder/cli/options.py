@@ -60,3 +60,11 @@ Sensitivity = Annotated[
     float | None, typer.Option("--sensitivity", help="Share of the class of --for that has to be found.", show_default=False)
 ]
 For = Annotated[str | None, typer.Option("--for", metavar="CLASS", help="The class of --sensitivity.", show_default=False)]
+Strangers = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="SOURCE",
+        help="Pictures of none of the classes, a folder or an archive, that should be told from the tested ones; repeatable.",
+        show_default=False,
+    ),
+]

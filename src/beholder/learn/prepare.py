@@ -22,6 +22,7 @@ from beholder.data.loader import Batches, plain, statistics
 from beholder.data.survey import Survey, choose_policy, survey
 from beholder.learn.decide import Plan, plan
 from beholder.learn.probe import Normal
+from beholder.learn.settle import check
 from beholder.learn.tasks import balance
 from beholder.machine.device import Precision, device, free_memory, precision
 from beholder.nets.build import Created, create, wants
@@ -100,6 +101,7 @@ def prepare(parts: Parts, recipe: Recipe) -> Prepared:
 
     Raises `DataError` when too little is left to learn from, `UsageError` for a net or weights that cannot be had.
     """
+    check(recipe, parts.train.classes)
     said = Said()
     on = device()
     with span("decode"):

@@ -1,4 +1,4 @@
-"""What is fitted on the validation part once the weights are chosen: calibration, operating points, sets of classes."""
+"""What is fitted on the validation part once the weights are chosen: calibration, operating points, sets, strangers."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy.typing as npt
 from beholder.base import events
 from beholder.base.errors import UsageError, did_you_mean
 from beholder.base.recipe import Recipe, TestRecipe
+from beholder.bundle import stranger
 from beholder.bundle.bundle import Bundle
 from beholder.measure import calibration, conformal
 from beholder.measure.abstention import Operating, accepting, certainty, finding, mistakes
@@ -55,6 +56,7 @@ def settle(
     points = _operating(bundle, p, targets)
     if points:
         bundle.config["operating"] = {point.kind: point.json() for point in points}
+    stranger.keep(bundle, logits, features)
 
 
 def _calibration(

@@ -30,7 +30,7 @@ from beholder.learn.optim import SCHEDULES, optimiser
 from beholder.learn.prepare import Material, Prepared, check_scales, prepare
 from beholder.learn.probe import Shown, features_name, fit_head
 from beholder.learn.profile import step_flop, summary
-from beholder.learn.settle import check, settle
+from beholder.learn.settle import settle
 from beholder.learn.tasks import TASKS
 from beholder.learn.validate import score, validate
 from beholder.learn.watch import Average, Best, Guard, NotFiniteError
@@ -73,7 +73,6 @@ def train(
     if path is not None and folder is not None:
         check_place(path)
         folder.check()
-    check(asked, parts.train.classes)
     with span("prepare"):
         prepared = prepare(parts, asked)
     going_on = folder.begin(_identity(prepared), resume=resume, machine=_machine(prepared)) if folder is not None else False

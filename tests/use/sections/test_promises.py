@@ -39,7 +39,7 @@ def trial(*, multi: bool, n: int = 2000, fitted: bool = True, **fields: Any) -> 
     if fitted:
         logits, targets = told(4000, multi=multi, seed=0)
         with events.listen(alone=True):
-            settle(bundle, logits, np.zeros((4000, 1), np.float32), targets)
+            settle(bundle, logits, np.ones((4000, 2), np.float32), targets)
     logits, targets = told(n, multi=multi, seed=1)
     p = bundle.activated(logits)
     scores = (multi_scores if multi else single)(p, targets, CLASSES)
