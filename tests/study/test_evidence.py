@@ -38,7 +38,7 @@ def gathered(source: Path) -> Evidence:
 
 
 def test_no_net_is_asked_where_no_check_needs_one(leaves: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("beholder.study.examine.gathered", None)
+    monkeypatch.setattr("beholder.study.evidence.gathered", None)
     assert audit(leaves, checks=["dark", "few"]).looked == {"dark": 36, "few": 36}
 
 

@@ -19,7 +19,7 @@ from beholder.base.recipe import Recipe
 from beholder.base.records import Finding, Parts, Pictures
 from beholder.data.audit import Findings, applied
 from beholder.data.checks import CHECKS
-from beholder.data.facts import Facts, facts
+from beholder.data.facts import Facts, Thumbnails, facts
 from beholder.data.split import split
 from beholder.data.twins import Twins
 from beholder.study.examine import MINUTES, examined, with_nets
@@ -63,10 +63,13 @@ def mended(pictures: Pictures, recipe: Recipe) -> Mended:
     policy = recipe.data.audit
     if policy == "off":
         return Mended(_split(pictures, recipe))
-    measured, near = facts(pictures), _near(pictures)
+    near = _near(pictures)
+    small = Thumbnails() if near else None
+    measured = facts(pictures, small=small)
     left_out = (*with_nets(), *(() if near else ("near",)))
     names = [name for name in CHECKS.names() if name not in left_out]
-    findings = examined(pictures, recipe, checks=names, measured=measured, near=near)
+    findings = examined(pictures, recipe, checks=names, measured=measured, near=near, small=small)
+    del small  # as much as 64 MiB
     first = _decisions(findings.rows, ALWAYS)
     fixed = applied(pictures, first)
     stay = np.array([row for row, key in enumerate(pictures.keys) if first.get(key) != "drop"], np.int64)
