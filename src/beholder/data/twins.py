@@ -27,7 +27,7 @@ TIED, LIKE = 0.6, 0.85
 See docs/DATA_QUALITY.md for what pictures of different things reach. A split loses nothing by keeping too much together.
 """
 
-COPY, FAR = 4.0, 12.0
+COPY, FAR = 4.0, 14.0
 """Levels of 255 up to which the light of two copies of one picture differs, and beyond which two are not called near twins.
 
 Of what shows the same detail, a copy is lit by one gain and offset, a second shot in spots, and a look-alike (lids, tins: one
