@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -94,3 +96,10 @@ def test_planted_flips_in_trashnet_are_found(shared: Path, monkeypatch: pytest.M
         again = audit(replace(some, targets=targets), checks=NEEDS, weights=weights)
     assert any("remembered" in event.message for event in said)
     assert again.csv() == found.csv()
+
+
+def test_an_audit_without_nets_loads_no_torch(leaves: Path) -> None:
+    program = (
+        f"import beholder, sys; beholder.audit({str(leaves)!r}, checks=['near', 'dark']); assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
