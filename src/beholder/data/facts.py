@@ -89,9 +89,6 @@ class Thumbnails:
             self.held[digest] = thumbnail(luma)
 
 
-Facts = npt.NDArray[np.void]
-
-
 def facts(
     pictures: Pictures, *, root: str | Path | None = None, limits: Limits = LIMITS, small: Thumbnails | None = None
 ) -> Facts:
