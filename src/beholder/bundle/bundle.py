@@ -23,7 +23,7 @@ from beholder.base.recipe import Recipe, from_toml
 from beholder.base.records import PARTS, Guess, PixelPolicy
 from beholder.base.spans import span
 from beholder.bundle import card, format
-from beholder.bundle.infer import probabilities
+from beholder.bundle.infer import activated, outputs
 from beholder.data.image import load as load_picture
 from beholder.data.sources.folder import file_bytes
 from beholder.nets.build import build
@@ -102,10 +102,24 @@ class Bundle:
 
     def probabilities(self, images: npt.NDArray[np.uint8], *, batch: int = 256) -> npt.NDArray[np.float32]:
         """Return float32 (N, K) for `images` uint8 (N, C, height, width): softmax, or one sigmoid per class if `multi`."""
+        return self.activated(self.outputs(images, batch=batch)[0])
+
+    def outputs(
+        self, images: npt.NDArray[np.uint8], *, batch: int = 256
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """Return logits float32 (N, K), not calibrated, and features float32 (N, F) for uint8 (N, C, height, width)."""
         device = next(self.net.parameters()).device
-        parts = [images[start : start + batch] for start in range(0, len(images), batch)]
-        rows = [probabilities(self.net, torch.from_numpy(part).to(device), self.config).cpu().numpy() for part in parts]
-        return np.concatenate(rows) if rows else np.zeros((0, len(self.classes)), np.float32)
+        rows = []
+        for start in range(0, len(images), batch):
+            part = torch.from_numpy(images[start : start + batch]).to(device)
+            rows.append([values.cpu().numpy() for values in outputs(self.net, part, self.config)])
+        if not rows:
+            return np.zeros((0, len(self.classes)), np.float32), np.zeros((0, 0), np.float32)
+        return np.concatenate([row[0] for row in rows]), np.concatenate([row[1] for row in rows])
+
+    def activated(self, logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Return probabilities float32 (N, K) of logits that `outputs` gave."""
+        return activated(torch.from_numpy(logits), multi=self.multi).numpy()
 
     def guess(self, row: npt.NDArray[np.float32]) -> Guess:
         """Return the guess for one row of probabilities, float32 (K,)."""

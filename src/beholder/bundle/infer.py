@@ -9,14 +9,21 @@ import torch
 from torch import Tensor, nn
 
 from beholder.data.loader import normalised
+from beholder.nets.features import classify, features
 
 
 def logits(net: nn.Module, images: Tensor, *, mirror: bool) -> Tensor:
     """Return float32 (B, K) for normalised images; with `mirror`, the mean over each picture and its mirror image."""
-    out: Tensor = net(images).float()
+    return _both(net, images, mirror=mirror)[0]
+
+
+def _both(net: nn.Module, images: Tensor, *, mirror: bool) -> tuple[Tensor, Tensor]:
+    seen = features(net, images)
+    out = classify(net, seen).float()
     if mirror:
-        out = (out + net(images.flip(-1)).float()) / 2
-    return out
+        other = features(net, images.flip(-1))
+        return (out + classify(net, other).float()) / 2, (seen + other) / 2
+    return out, seen
 
 
 def activated(values: Tensor, *, multi: bool) -> Tensor:
@@ -25,8 +32,12 @@ def activated(values: Tensor, *, multi: bool) -> Tensor:
 
 
 @torch.inference_mode()
+def outputs(net: nn.Module, images: Tensor, config: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
+    """Return logits float32 (B, K), not calibrated, and features float32 (B, F) for uint8 images (B, C, H, W)."""
+    x = normalised(images, config["mean"], config["std"]).contiguous(memory_format=torch.channels_last)
+    return _both(net, x, mirror=bool(config["mirror"]))
+
+
 def probabilities(net: nn.Module, images: Tensor, config: Mapping[str, Any]) -> Tensor:
     """Return float32 (B, K) for uint8 images (B, C, H, W), as the bundle's `config` says."""
-    x = normalised(images, config["mean"], config["std"])
-    values = logits(net, x.contiguous(memory_format=torch.channels_last), mirror=bool(config["mirror"]))
-    return activated(values, multi=config["task"] == "multi")
+    return activated(outputs(net, images, config)[0], multi=config["task"] == "multi")

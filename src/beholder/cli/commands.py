@@ -15,7 +15,8 @@ import typer
 
 from beholder.base import recipe as recipes
 from beholder.base.errors import DataError, UsageError
-from beholder.cli.options import AllowDownload, Json, Model, Out, Part, Policy, RecipeName, Seed, Set, Source, Trust
+from beholder.cli.explain import explain
+from beholder.cli.options import AllowDownload, Json, Model, Out, Part, RecipeName, Seed, Set, Source, Trust
 from beholder.cli.show import json_line, pairs, say, table
 
 app = typer.Typer(
@@ -77,26 +78,17 @@ def audit(
 ) -> None:
     """Find what is wrong with pictures and labels; write audit.csv."""
     asked = _recipe("quick", set_)
-    from beholder.study import review
+    from beholder.study.examine import audited
 
+    findings = audited(
+        source, out, go_on=web, checks=check, recipe=asked, minutes=minutes, seed=seed or 0, allow_download=allow_download
+    )
     if web:
-        opening = _open if browser and _has_screen() else None
-        reviewed = review.review(
-            source,
-            out,
-            checks=check,
-            recipe=asked,
-            minutes=minutes,
-            seed=seed or 0,
-            port=port,
-            allow_download=allow_download,
-            ready=opening,
-        )
+        from beholder.use.review import review
+
+        reviewed = review(findings, out, source=source, port=port, ready=_open if browser and _has_screen() else None)
         say(json_line(reviewed.json()) if json else reviewed)
         return
-    findings = review.audited(
-        source, out, checks=check, recipe=asked, minutes=minutes, seed=seed or 0, allow_download=allow_download
-    )
     if json:
         say(json_line({**findings.json(), "audit": str(out)}))
     else:
@@ -136,8 +128,13 @@ def train(
     seed: Seed = None,
     set_: Set = None,
     audit: Annotated[
-        Policy | None,
-        typer.Option(help="What to do about findings of the audit: say them, follow every suggestion, or not look."),
+        str | None,
+        typer.Option(
+            metavar="report|fix|off|AUDIT.csv",
+            help="What to do about findings of the audit: say them, follow every suggestion, not look, "
+            "or do as was decided in a reviewed audit.csv.",
+            show_default=False,
+        ),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run that --out left unfinished.")] = False,
     profile: Annotated[bool, typer.Option("--profile", help="Say where the time went, and show it in the report.")] = False,
@@ -145,7 +142,7 @@ def train(
     json: Json = False,
 ) -> None:
     """Train on SOURCE, test once, and write a bundle with a report."""
-    asked = _recipe(recipe, set_, net=net, minutes=minutes, seed=seed, audit=audit.value if audit else None)
+    asked = _recipe(recipe, set_, net=net, minutes=minutes, seed=seed, **_policy(audit))
     target = _target(source, out)
     from beholder.study.steps import steps
 
@@ -193,6 +190,9 @@ def evaluate(
     *,
     part: Annotated[Part, typer.Option(help="Which pictures of the source.")] = Part.TEST,
     report: Annotated[Path | None, typer.Option(help="Write an HTML report here.", show_default=False)] = None,
+    sections: Annotated[
+        str, typer.Option(help="What to look into beyond the scores: none, usual, all, or names with commas between.")
+    ] = "usual",
     trust: Trust = False,
     allow_download: AllowDownload = False,
     json: Json = False,
@@ -200,9 +200,11 @@ def evaluate(
     """Score a bundle on SOURCE, each figure with its interval and n."""
     from beholder.bundle.bundle import load
     from beholder.use.evaluate import evaluate
+    from beholder.use.sections import chosen, examined
 
+    names = chosen(sections)
     bundle = load(model, trust=trust)
-    evaluation = evaluate(bundle, source, part=part.value, allow_download=allow_download)
+    evaluation = examined(bundle, evaluate(bundle, source, part=part.value, allow_download=allow_download), names)
     say(json_line(evaluation.json()) if json else evaluation)
     if report is not None:
         from beholder.use.report import report as write_report
@@ -233,6 +235,9 @@ def predict(
         raise DataError(
             "there is no picture in what was given", code="no-pictures", hint="name pictures, or folders that hold some"
         )
+
+
+_explain = app.command()(explain)
 
 
 @app.command()
@@ -281,6 +286,17 @@ def _open(address: str) -> None:
 def _recipe(name: str, assignments: list[str] | None, **changes: object) -> recipes.Recipe:
     given = {key: value for key, value in changes.items() if value is not None}
     return recipes.load(name).set(**given).override(assignments or [])
+
+
+def _policy(audit: str | None) -> dict[str, str]:
+    """Return the recipe fields that `--audit` stands for: a policy, or the path of a reviewed audit.csv."""
+    policies = ("report", "fix", "off")
+    if audit is None or audit in policies:
+        return {"audit": audit} if audit else {}
+    if not Path(audit).exists():
+        hint = f"it is {', '.join(policies)}, or the path of a reviewed audit.csv"
+        raise UsageError(f"--audit cannot be '{audit}': there is no such file", code="unknown-policy", hint=hint)
+    return {"decisions": audit}
 
 
 def _target(source: str, out: Path | None) -> Path:

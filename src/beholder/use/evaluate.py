@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from beholder.base import events
 from beholder.base.errors import DataError, UsageError, did_you_mean
-from beholder.base.records import PARTS, Bad, Pictures
+from beholder.base.records import PARTS, Bad, Pictures, Score
 from beholder.bundle.bundle import Bundle
 from beholder.data.cache import Pixels, cached
 from beholder.data.digest import digested
@@ -25,12 +25,19 @@ from beholder.measure.scores import Scores, multi, single
 _CHUNK = 1024
 
 
+def _none() -> npt.NDArray[np.float32]:
+    return np.zeros((0, 0), np.float32)
+
+
 @dataclass(frozen=True, eq=False)
 class Evaluation:
     """What a bundle said of N labelled pictures.
 
     probabilities: float32 (N, K) in the order of the bundle's classes; targets: int64 (N,) or uint8 (N, K); keys: N names.
     bad: pictures that could not be read and are in no score; source: what was tested; seconds: wall time of it.
+    pixels, pictures: what the net was given, and the records of the same N pictures; logits: float32 (N, K), not calibrated;
+    features: float32 (N, F), what the last layer was given; sections: what `use.sections` found beyond the scores.
+    unleaked: name → score without the pictures that have twins in other parts of the source; None where there are none.
     """
 
     scores: Scores
@@ -42,6 +49,11 @@ class Evaluation:
     source: str
     notes: tuple[str, ...] = ()
     pixels: Pixels | None = field(default=None, repr=False)
+    pictures: Pictures | None = field(default=None, repr=False)
+    logits: npt.NDArray[np.float32] = field(default_factory=_none, repr=False)
+    features: npt.NDArray[np.float32] = field(default_factory=_none, repr=False)
+    sections: Mapping[str, dict[str, Any]] = field(default_factory=dict, repr=False)
+    unleaked: Mapping[str, Score] | None = None
 
     def thumbnail(self, index: int) -> npt.NDArray[np.uint8]:
         """Return what the net was given of picture `index`: uint8 (C, H, W)."""
@@ -51,14 +63,17 @@ class Evaluation:
         return picture
 
     def json(self) -> dict[str, Any]:
-        """Return {"scores", "classes", "confusion", "n", …} as plain JSON values."""
+        """Return {"scores", "classes", "confusion", "n", …} as plain JSON values; "without_leaks" where pictures leaked."""
+        unleaked = {name: score.json() for name, score in (self.unleaked or {}).items()}
         bad = [{"path": bad.key, "error": {"code": bad.code, "message": bad.message}} for bad in self.bad]
         return {
             **self.scores.json(),
+            **({"without_leaks": unleaked} if unleaked else {}),
             "source": self.source,
             "seconds": round(self.seconds, 3),
             "bad": bad,
             "remarks": list(self.notes),
+            "sections": dict(self.sections),
         }
 
     def __str__(self) -> str:
@@ -91,7 +106,8 @@ def evaluate(
         raise DataError("there is no picture to score", code="empty-part", hint="give more pictures, or a larger data.test")
     pixels = cached(pictures, bundle.policy, on_bad=bundle.recipe.data.on_bad, workers=bundle.recipe.data.workers)
     pictures, known = pictures.take(pixels.rows), [known[i] for i in pixels.rows.tolist()]
-    probabilities = _probabilities(bundle, pixels)
+    logits, features = _outputs(bundle, pixels)
+    probabilities = bundle.activated(logits)
     notes += _count(bundle, known)
     scores = _scores(bundle, probabilities, pictures)
     name = pictures.store.name
@@ -105,11 +121,14 @@ def evaluate(
         name,
         tuple(notes),
         pixels,
+        pictures,
+        logits,
+        features,
     )
 
 
 def beside_leaks(bundle: Bundle, evaluation: Evaluation, pictures: Pictures, leaked: Collection[str]) -> Evaluation:
-    """Return the evaluation with a remark on what it is without the pictures `leaked`, by key, that have twins in other parts.
+    """Return the evaluation with its scores without the pictures `leaked`, by key, that have twins in other parts.
 
     pictures: those that were evaluated, the unreadable ones too
     """
@@ -122,7 +141,7 @@ def beside_leaks(bundle: Bundle, evaluation: Evaluation, pictures: Pictures, lea
     name, value = next(iter(scores.headline.items()))
     n = int((~stays).sum())
     note = f"{n} of these pictures have twins in the other parts of the source; without them: {name} {value}"
-    return replace(evaluation, notes=(*evaluation.notes, note))
+    return replace(evaluation, notes=(*evaluation.notes, note), unleaked=scores.headline)
 
 
 def _scores(bundle: Bundle, probabilities: npt.NDArray[np.float32], pictures: Pictures) -> Scores:
@@ -210,16 +229,16 @@ def _replaced(pictures: Pictures, targets: npt.NDArray[Any], classes: tuple[str,
     )
 
 
-def _probabilities(bundle: Bundle, pixels: Pixels) -> npt.NDArray[np.float32]:
+def _outputs(bundle: Bundle, pixels: Pixels) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     home = next(bundle.net.parameters()).device
     moved = bundle.to(device())
     rows = []
     for start in range(0, len(pixels), _CHUNK):
         positions = np.arange(start, min(start + _CHUNK, len(pixels)))
-        rows.append(moved.probabilities(pixels.take(positions)))
+        rows.append(moved.outputs(pixels.take(positions)))
         events.progress("testing", int(positions[-1]) + 1, len(pixels))
     bundle.to(home)
-    return np.concatenate(rows)
+    return np.concatenate([row[0] for row in rows]), np.concatenate([row[1] for row in rows])
 
 
 def _count(bundle: Bundle, known: list[str]) -> list[str]:

@@ -1,0 +1,54 @@
+"""What a test says beyond its scores, one section each: how sure, how robust, how strange, how dear.
+
+A section is a function that takes a `Bundle` and its `Evaluation` and returns plain JSON values, or None where it does not
+apply; its module has a line in `SECTIONS` (or an entry point of the group `beholder.sections`), its figures stand in
+`Evaluation.sections`, in scores.json and in the report under its name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from beholder.base import events
+from beholder.base.errors import BeholderError
+from beholder.base.registry import Registry
+
+if TYPE_CHECKING:
+    from beholder.bundle.bundle import Bundle
+    from beholder.use.evaluate import Evaluation
+
+Section = Callable[["Bundle", "Evaluation"], dict[str, Any] | None]
+
+SECTIONS = Registry("section", {})
+
+DEAR = frozenset({"corruptions", "cost"})
+"""Sections that take much longer than the test itself; `evaluate --sections all` runs them too."""
+
+
+def chosen(words: str) -> list[str]:
+    """Return the names of the sections that `words` asks for: none | usual | all | names with commas between.
+
+    Raises `UsageError` for an unknown name.
+    """
+    if words in ("none", "usual", "all"):
+        names = [] if words == "none" else SECTIONS.names()
+        return [name for name in names if words == "all" or name not in DEAR]
+    names = [name.strip() for name in words.split(",") if name.strip()]
+    for name in names:
+        SECTIONS.load(name)
+    return names
+
+
+def examined(bundle: Bundle, evaluation: Evaluation, names: Sequence[str]) -> Evaluation:
+    """Return the evaluation with the sections `names`; one that fails warns and is left out, the others stay."""
+    for name in names:
+        try:
+            section = SECTIONS.load(name)(bundle, evaluation)
+        except BeholderError as error:
+            events.warn(f"the section '{name}' is left out: {error.message}", hint=error.hint)
+            continue
+        if section is not None:
+            evaluation = replace(evaluation, sections={**evaluation.sections, name: section})
+    return evaluation
