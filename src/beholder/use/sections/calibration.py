@@ -28,7 +28,7 @@ def calibration(bundle: Bundle, evaluation: Evaluation) -> dict[str, Any] | None
     scaling = Calibration.from_json(kept) if kept else None
     scaled = scaling(evaluation.logits) if scaling else evaluation.logits
     plain = probabilities(evaluation.logits, multi=multi)
-    both = [
+    both: list[tuple[Any, Any]] = [
         (plain, losses(evaluation.logits, targets, multi=multi)),
         (evaluation.probabilities, losses(scaled, targets, multi=multi)),
     ]
