@@ -37,7 +37,7 @@ STACK = 4 << 20
 LINES = 32
 """Sharpness is measured on so many rows and columns, evenly spread: more would change it little."""
 
-VERSION = 3
+VERSION = 4
 """Counts the versions of what is measured: raise it when the same picture would get another row."""
 
 QUANTILES = (0.01, 0.05, 0.5, 0.95, 0.99)
@@ -60,6 +60,7 @@ FACTS = np.dtype(
         ("fine", "f4"),  # share of the gradient's energy beyond half of the highest frequency
         ("tint", "f4"),  # 99th percentile of the largest less the smallest of R, G, B, in 0..1
         ("border", "f4", 2),  # mean and standard deviation of the luma on the outermost ring, in 0..1
+        ("corners", "f4", 12),  # of the four corners, an eighth of the shorter side: luma's mean, its deviation, mean tint
     ]
 )
 """One picture. What was not measured, as the picture is unreadable, is 0."""
@@ -183,7 +184,19 @@ def describe(pixels: Bytes) -> dict[str, npt.NDArray[np.number]]:
         "fine": fine,
         "tint": (colours >= 0.99 * n).argmax(axis=1) / 255,
         "border": np.stack([ring.mean(axis=1), ring.std(axis=1)], axis=1),
+        "corners": _corners(luma, tints),
     }
+
+
+def _corners(luma: Bytes, tints: Bytes) -> F64:
+    """Return (B, 12) in 0..1 of luma and tints uint8 (B, H, W): upper left, upper right, lower left, lower right."""
+    side = max(1, min(luma.shape[1:]) // 8)
+    found = []
+    for rows in (slice(None, side), slice(-side, None)):
+        for columns in (slice(None, side), slice(-side, None)):
+            light, tint = luma[:, rows, columns], tints[:, rows, columns]
+            found += [light.mean(axis=(1, 2)), light.std(axis=(1, 2)), tint.mean(axis=(1, 2))]
+    return np.stack(found, axis=1) / 255
 
 
 def _histogram(values: Bytes) -> npt.NDArray[np.int64]:

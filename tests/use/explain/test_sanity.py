@@ -81,7 +81,7 @@ def marked(tmp_path_factory: pytest.TempPathFactory) -> tuple[beholder.Bundle, n
         top, left = rng.integers(0, 16, 2)
         shape = np.ones((8, 8), bool) if kind else np.abs(np.subtract.outer(np.arange(8), np.arange(8))) < 2
         image[top : top + 8, left : left + 8][shape] = (240, 240, 30)
-    parts = beholder.split(beholder.arrays(images, targets))
+    parts = beholder.split(beholder.scan((images, targets)))
     bundle = beholder.train(parts, net="fastnet", width=0.25, epochs=12, batch=16, audit="off", mirror=False, augment="none")
     return bundle, np.ascontiguousarray(images[:48].transpose(0, 3, 1, 2)), targets[:48]
 
