@@ -56,8 +56,8 @@ def _framed(e: Evidence) -> None:
 
 
 def _stamped(e: Evidence) -> None:
-    e.facts["corners"] = np.random.default_rng(1).random((len(e.facts), 12))
-    e.facts["corners"][:, 6:9] *= np.where(e.pictures.targets == 1, 0.1, 1.0)[:, None]
+    e.facts["corners"] = np.random.default_rng(1).random((len(e.facts), 8))
+    e.facts["corners"][:, 4:6] *= np.where(e.pictures.targets == 1, 0.1, 1.0)[:, None]
 
 
 @pytest.mark.parametrize(
