@@ -30,6 +30,7 @@ class FakeEvaluation:
     shape: tuple[int, int, int] = (3, 40, 48)
     unreadable: set[int] = field(default_factory=set)
     notes: tuple[str, ...] = ()
+    sections: dict[str, Any] = field(default_factory=dict)
 
     def thumbnail(self, index: int) -> npt.NDArray[np.uint8]:
         if index in self.unreadable:

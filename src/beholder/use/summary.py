@@ -1,0 +1,35 @@
+"""The report in a hurry: what was found, what it is bad at, what to do next; from the scores and from every section."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from beholder.measure.scores import Scores
+from beholder.use import verdict
+from beholder.use.words import Words
+
+ENGLISH = Words("en")
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Plain sentences, each list the most important first."""
+
+    findings: list[str]
+    weaknesses: list[str]
+    advice: list[str]
+
+    def json(self) -> dict[str, list[str]]:
+        """Return {"findings", "weaknesses", "advice"}."""
+        return {"findings": self.findings, "weaknesses": self.weaknesses, "advice": self.advice}
+
+
+def summary(scores: Scores, sections: Mapping[str, Mapping[str, Any]], bad: int = 0, words: Words = ENGLISH) -> Summary:
+    """Return what a test says to a reader in a hurry; `bad`: how many pictures could not be read."""
+    return Summary(
+        verdict.findings(scores, words),
+        verdict.weaknesses(scores, words),
+        [*verdict.advice(scores, bad, words), *verdict.last_advice(scores, words)],
+    )
