@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from beholder.base.records import Finding, Pictures
 from beholder.data.audit import Findings
 from beholder.data.digest import digested
 from beholder.data.sources import scan
+from beholder.data.twins import Twins
 from beholder.study.examine import examined
 from beholder.study.mend import mended
 from beholder.study.steps import steps
@@ -87,7 +89,13 @@ def test_a_run_says_keeps_and_shows_what_was_found_and_done(leaves: Path, tmp_pa
     said = " ".join(event.message for event in heard)
     assert "1 pictures left out" in said
     assert "--audit fix" in said
-    assert outcome.bundle.config["audit"] == {"policy": "report", "found": {"blurred": 12}, "dropped": 1, "relabelled": 0}
+    assert outcome.bundle.config["audit"] == {
+        "policy": "report",
+        "found": {"blurred": 12},
+        "dropped": 1,
+        "relabelled": 0,
+        "moved": 0,
+    }
     again = beholder.load(out)
     assert again.audit == outcome.bundle.audit
     rows = {row["picture"]: row for row in csv.DictReader(io.StringIO(again.audit))}
@@ -98,8 +106,9 @@ def test_a_run_says_keeps_and_shows_what_was_found_and_done(leaves: Path, tmp_pa
     assert "rust/00.png" in report
 
 
-def test_twins_across_given_parts_are_left_out_of_training_and_the_score_without_them_is_said(
-    tmp_path: Path, draw: Callable[..., Path]
+@pytest.mark.parametrize(("policy", "done", "tested"), [("drop", "drop", 18), ("move", "move:test", 19)])
+def test_twins_across_given_parts_are_dropped_or_moved_and_the_score_without_them_is_said(
+    policy: str, done: str, tested: int, tmp_path: Path, draw: Callable[..., Path]
 ) -> None:
     for part, each in (("train", 20), ("test", 6)):
         draw(tmp_path / "set" / part, each=each, size=(64, 48))
@@ -109,11 +118,79 @@ def test_twins_across_given_parts_are_left_out_of_training_and_the_score_without
         Image.fromarray(pixels).save(file)  # the parts were drawn alike: now they differ
     twin = tmp_path / "set" / "test" / "rust" / "00.png"
     Image.open(twin).save(tmp_path / "set" / "train" / "rust" / "twin.bmp")
-    outcome = steps(tmp_path / "set", recipe=RECIPE)
-    assert outcome.bundle.config["parts"]["test"] == 18
+    outcome = steps(tmp_path / "set", recipe=RECIPE.set(leaks=policy))
+    assert outcome.bundle.config["parts"]["test"] == tested
+    assert sum(outcome.bundle.config["parts"].values()) == 78 + (policy == "move")
+    assert (outcome.bundle.config["audit"]["dropped"], outcome.bundle.config["audit"]["moved"]) == (
+        (1, 0) if policy == "drop" else (0, 1)
+    )
     rows = {row["picture"]: row for row in csv.DictReader(io.StringIO(outcome.bundle.audit)) if row["check"] == "leak"}
-    assert rows["train/rust/twin.bmp"]["done"] == "drop"
+    assert rows["train/rust/twin.bmp"]["done"] == done
     assert any("without them: accuracy" in note and "(n=17)" in note for note in outcome.evaluation.notes)
+    assert outcome.evaluation.json()["without_leaks"]["accuracy"]["n"] == 17
+    assert outcome.evaluation.json()["scores"]["accuracy"]["n"] == tested
+
+
+TRAIN, VALID, TEST = 0, 1, 2
+
+
+def leaking(pictures: Pictures, parts: Sequence[int], groups: Sequence[int], ties: Sequence[tuple[int, int]]) -> Findings:
+    """Findings on the first pictures, with given parts, groups and near twins; the leaks among them are marked as they are."""
+    some = replace(pictures.take(np.arange(len(parts))), parts=np.array(parts, np.int8), groups=np.array(groups, np.int64))
+    near = np.array(ties, np.int64).reshape(-1, 2)
+    return Findings(some, (), {}, twins=Twins(np.arange(len(parts)), near, np.full(len(near), 0.9)))
+
+
+@pytest.mark.parametrize(
+    ("policy", "parts", "ties", "done"),
+    [
+        ("drop", [TRAIN, TRAIN, TEST, TRAIN, VALID], [(0, 1), (1, 2)], {1: "drop"}),
+        # A picture that has moved takes its own twins with it: none may stay behind in the part that it left.
+        ("move", [TRAIN, TRAIN, TEST, TRAIN, VALID], [(0, 1), (1, 2)], {0: "move:test", 1: "move:test"}),
+        ("move", [TRAIN, VALID, TEST, TRAIN, VALID], [(0, 1)], {0: "move:valid"}),
+        ("move", [TRAIN, VALID, TEST, TRAIN, VALID], [(0, 1), (1, 2)], {0: "move:test", 1: "move:test"}),
+        # Group 7 stays whole: its picture is left out instead.
+        ("move", [TRAIN, TRAIN, VALID, TRAIN, TEST], [(3, 4)], {3: "drop"}),
+        ("move", [TRAIN, TRAIN, VALID, -1, TEST], [(3, 4)], {}),
+    ],
+)
+def test_after_leaks_are_mended_no_twins_are_across_parts(
+    policy: str,
+    parts: list[int],
+    ties: list[tuple[int, int]],
+    done: dict[int, str],
+    pictures: Pictures,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found = leaking(pictures, parts, [-1, -1, -1, 7, -1], ties)
+    none = Findings(found.pictures, (), {})
+    monkeypatch.setattr("beholder.study.mend.examined", lambda *_, checks, **__: found if "dark" in checks else none)
+    result = mended(found.pictures, RECIPE.set(leaks=policy))
+    keys = list(found.pictures.keys)
+    assert result.done == {keys[row]: what for row, what in done.items()}
+    where = {key: name for name, part in result.parts.items() for key in part.keys}
+    assert all(where[keys[row]] == what.partition(":")[2] for row, what in done.items() if what != "drop")
+    assert all(where.get(keys[a], where.get(keys[b])) == where.get(keys[b], where.get(keys[a])) for a, b in ties)
+
+
+def test_a_leak_whose_label_contradicts_its_twins_is_not_moved(pictures: Pictures, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = leaking(pictures, [TRAIN, TRAIN, VALID, TEST], [-1] * 4, [(1, 3)])
+    other = np.array([0, 1, 0, 0])
+    found = replace(found, pictures=replace(found.pictures, targets=other))
+    monkeypatch.setattr(
+        "beholder.study.mend.examined", lambda given, *_, checks, **__: found if "dark" in checks else Findings(given, (), {})
+    )
+    assert mended(found.pictures, RECIPE.set(leaks="move")).done == {found.pictures.keys[1]: "drop"}
+
+
+def test_training_pictures_that_are_all_in_the_test_part_too_are_an_error_that_says_so(
+    pictures: Pictures, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = leaking(pictures, [TRAIN, TRAIN, TEST, TEST], [-1] * 4, [(0, 2), (1, 3)])
+    monkeypatch.setattr("beholder.study.mend.examined", lambda *_, **__: found)
+    with pytest.raises(beholder.DataError, match="every training picture has a twin") as error:
+        mended(found.pictures, RECIPE)
+    assert error.value.code == "all-leaked"
 
 
 def test_nets_judge_no_picture_of_the_test_part(pictures: Pictures, monkeypatch: pytest.MonkeyPatch) -> None:

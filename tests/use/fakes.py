@@ -31,6 +31,7 @@ class FakeEvaluation:
     unreadable: set[int] = field(default_factory=set)
     notes: tuple[str, ...] = ()
     sections: dict[str, Any] = field(default_factory=dict)
+    unleaked: dict[str, Any] | None = None
 
     def thumbnail(self, index: int) -> npt.NDArray[np.uint8]:
         if index in self.unreadable:

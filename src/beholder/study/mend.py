@@ -4,6 +4,12 @@ off     nothing is looked at
 report  contradictions among exact twins and leaks between given parts are mended; all else is said
 fix     every suggestion is followed; in the test part, whose labels are not ours to choose, only what `report` follows too
 
+Leaks are mended by `data.leaks`, in the earlier part, so that the later one loses nothing:
+
+drop    the picture in the earlier part is left out
+move    it joins its twin in the later part: no picture is lost, and the parts are as disjoint; one whose label contradicts its
+        twin's, or whose group would be torn apart, is left out all the same
+
 Unreadable pictures are left out in any case, by `data.on_bad`.
 """
 
@@ -13,22 +19,27 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+import numpy.typing as npt
 
 from beholder.base import events
+from beholder.base.errors import DataError
 from beholder.base.recipe import Recipe
-from beholder.base.records import Finding, Parts, Pictures
+from beholder.base.records import PARTS, Finding, Parts, Pictures
 from beholder.data.audit import Findings, applied
 from beholder.data.checks import CHECKS
+from beholder.data.checks.twins import leaks
 from beholder.data.facts import Facts, facts
 from beholder.data.split import split
-from beholder.data.twins import Twins
+from beholder.data.twins import LIKE, Twins
 from beholder.study.examine import MINUTES, examined, with_nets
 
-ALWAYS = ("conflict", "leak")
+Bools = npt.NDArray[np.bool_]
+
+ALWAYS = ("conflict",)
 """Checks whose suggestions are followed in every part and under every policy but off."""
 
-ELSEWHERE = ("unreadable",)
-"""Checks whose suggestion is followed by others: `data.cache` leaves out what cannot be read, as `data.on_bad` says."""
+ELSEWHERE = ("leak", "unreadable")
+"""Checks whose suggestion is followed by others: by `data.leaks`, and by `data.cache`, which leaves out what cannot be read."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +47,7 @@ class Mended:
     """The parts to train and test on.
 
     findings: what the audit found; None where it is off
-    done:     picture → drop | relabel:CLASS, as it was done
+    done:     picture → drop | relabel:CLASS | move:PART, as it was done
     """
 
     parts: Parts
@@ -45,17 +56,20 @@ class Mended:
 
     @property
     def leaked(self) -> set[str]:
-        """Return the pictures of the test part that have twins in another of the given parts, left out there or not."""
+        """Return the pictures of the test part that have twins in another of the given parts, or were moved from there."""
         rows = () if self.findings is None else self.findings.only(["leak"]).rows
-        return {key for row in rows for key in (row.picture, row.other)} & set(self.parts.test.keys)
+        told = {key for row in rows for key in (row.picture, row.other)}
+        moved = {key for key, what in self.done.items() if what == "move:test"}
+        return (told | moved) & set(self.parts.test.keys)
 
     def json(self, policy: str) -> dict[str, object]:
-        """Return what a bundle keeps of it: {"policy", "found", "dropped", "relabelled"}."""
+        """Return what a bundle keeps of it: {"policy", "found", "dropped", "relabelled", "moved"}."""
         if self.findings is None:
             return {"policy": policy}
         found = {str(row["check"]): row["found"] for row in self.findings.summary()}
         kinds = Counter(what.partition(":")[0] for what in self.done.values())
-        return {"policy": policy, "found": found, "dropped": kinds["drop"], "relabelled": kinds["relabel"]}
+        counts = {"dropped": kinds["drop"], "relabelled": kinds["relabel"], "moved": kinds["move"]}
+        return {"policy": policy, "found": found, **counts}
 
 
 def mended(pictures: Pictures, recipe: Recipe) -> Mended:
@@ -71,6 +85,10 @@ def mended(pictures: Pictures, recipe: Recipe) -> Mended:
     fixed = applied(pictures, first)
     stay = np.array([row for row, key in enumerate(pictures.keys) if first.get(key) != "drop"], np.int64)
     twins = None if findings.twins is None else findings.twins.among(stay)
+    fixed, leaked = _without_leaks(fixed, twins, measured[stay]["error"] == b"", recipe.data.leaks)
+    first |= leaked
+    stay = stay[[what != "drop" for what in (first.get(pictures.keys[row]) for row in stay.tolist())]]
+    twins = None if findings.twins is None else findings.twins.among(stay)
     parts = _split(fixed, recipe, twins)
     findings = _joined(findings, _judged(fixed, measured[stay], twins, parts, recipe))
     done = dict(first)
@@ -83,6 +101,34 @@ def mended(pictures: Pictures, recipe: Recipe) -> Mended:
         done |= second
     _tell(findings, done, policy)
     return Mended(parts, findings, done)
+
+
+def _without_leaks(pictures: Pictures, twins: Twins | None, readable: Bools, policy: str) -> tuple[Pictures, dict[str, str]]:
+    """Return the pictures without twins across given parts, and what was done: picture → drop | move:PART.
+
+    A picture that was moved may have twins of its own in the part that it left: it goes on until none is left there.
+    """
+    parts, out = pictures.parts.copy(), np.zeros(len(pictures), bool)
+    labels = np.unique(pictures.targets, axis=0, return_inverse=True)[1].ravel()
+    while twins is not None:
+        best, other = leaks(replace(pictures, parts=np.where(out, -1, parts).astype(np.int8)), twins)
+        rows = np.flatnonzero((best >= LIKE) & readable)
+        if not len(rows):
+            break
+        joins = (policy == "move") & (labels[rows] == labels[other[rows]]) & (pictures.groups[rows] < 0)
+        out[rows[~joins]] = True
+        parts[rows[joins]] = parts[other[rows[joins]]]
+    done = {pictures.keys[row]: "drop" for row in np.flatnonzero(out).tolist()}
+    moved = np.flatnonzero(~out & (parts != pictures.parts))
+    done |= {pictures.keys[row]: f"move:{PARTS[parts[row]]}" for row in moved.tolist()}
+    left = replace(pictures, parts=parts).take(np.flatnonzero(~out))
+    if len(pictures) and not (left.parts <= PARTS.index("train")).any() and (pictures.parts == PARTS.index("train")).any():
+        raise DataError(
+            "nothing is left to train on: every training picture has a twin in a later one of the given parts",
+            code="all-leaked",
+            hint="give other pictures to train on; beholder audit SOURCE --check leak lists the twins",
+        )
+    return left, done
 
 
 NEAR = 50_000
@@ -137,7 +183,8 @@ def _tell(findings: Findings, done: dict[str, str], policy: str) -> None:
     events.note(f"audit: {counts or 'nothing found'}")
     kinds = Counter(what.partition(":")[0] for what in done.values())
     if done:
-        events.note(f"audit: {kinds['drop']} pictures left out, {kinds['relabel']} given another label")
+        moved = f", {kinds['move']} moved to the part where their twins are" if kinds["move"] else ""
+        events.note(f"audit: {kinds['drop']} pictures left out, {kinds['relabel']} given another label{moved}")
     left = sum(key not in done for key in findings.decisions)
     if left and policy == "report":
         events.note(f"audit: {left} suggestions are not followed (--audit fix follows them; beholder audit --web shows them)")

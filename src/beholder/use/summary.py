@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from beholder.base.records import Score
 from beholder.measure.scores import Scores
 from beholder.use import verdict
 from beholder.use.words import Words
@@ -26,10 +27,20 @@ class Summary:
         return {"findings": self.findings, "weaknesses": self.weaknesses, "advice": self.advice}
 
 
-def summary(scores: Scores, sections: Mapping[str, Mapping[str, Any]], bad: int = 0, words: Words = ENGLISH) -> Summary:
-    """Return what a test says to a reader in a hurry; `bad`: how many pictures could not be read."""
+def summary(
+    scores: Scores,
+    sections: Mapping[str, Mapping[str, Any]],
+    *,
+    bad: int = 0,
+    unleaked: Mapping[str, Score] | None = None,
+    words: Words = ENGLISH,
+) -> Summary:
+    """Return what a test says to a reader in a hurry.
+
+    bad: how many pictures could not be read; unleaked: the headline without pictures that have twins in other parts
+    """
     return Summary(
-        verdict.findings(scores, words),
+        [*verdict.findings(scores, words), *verdict.without_leaks(unleaked, words)],
         verdict.weaknesses(scores, words),
         [*verdict.advice(scores, bad, words), *verdict.last_advice(scores, words)],
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,6 +47,11 @@ def findings(scores: Scores, words: Words = ENGLISH) -> list[str]:
     if scores.n == 0:
         return [words("verdict.nothing")]
     return _overall(scores, words) if scores.confusion is not None else [_overall_multi(scores, words)]
+
+
+def without_leaks(unleaked: Mapping[str, Score] | None, words: Words = ENGLISH) -> list[str]:
+    """Return what is left of the score without the pictures that have twins in other parts, where there are some."""
+    return [words("verdict.leaks", **_share(next(iter(unleaked.values())), words))] if unleaked else []
 
 
 def weaknesses(scores: Scores, words: Words = ENGLISH) -> list[str]:

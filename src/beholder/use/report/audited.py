@@ -71,9 +71,8 @@ def _summary(room: Room, total: int) -> str:
     kept = room.config["audit"]
     if not total:
         return room.words("audit.nothing")
-    dropped, relabelled = kept.get("dropped", 0), kept.get("relabelled", 0)
-    key = "audit.acted" if dropped or relabelled else "audit.untouched"
-    return room.words(key, n=total, dropped=dropped, relabelled=relabelled, policy=kept.get("policy"))
+    done = {name: kept.get(name, 0) for name in ("dropped", "relabelled", "moved")}
+    return room.words("audit.acted" if any(done.values()) else "audit.untouched", n=total, policy=kept.get("policy"), **done)
 
 
 def _groups(room: Room) -> list[dict[str, Any]]:
@@ -103,5 +102,5 @@ def _suspect(room: Room, findings: Findings, at: int, row: Finding) -> Suspect:
         image = plots.thumbnail(load(pictures.store.read(pictures.keys[at]), _POLICY))
     except BeholderError:
         image = None
-    suggestion = "" if what == "keep" else room.words(f"audit.{what}", label=label)
+    suggestion = "" if what == "keep" else room.words(f"audit.{what}", label=label) if what in ("drop", "relabel") else row.suggestion
     return Suspect(image, "; ".join(pictures.labels(at)), room.words.said(row.verdict), suggestion, row.picture)

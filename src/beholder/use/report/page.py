@@ -56,7 +56,9 @@ def page(room: Room) -> str:
     """Return the report as HTML text."""
     environment = _environment(room)
     scores, evaluation = room.scores, room.evaluation
-    said = summary.summary(scores, evaluation.sections, len(evaluation.bad), room.words)
+    said = summary.summary(
+        scores, evaluation.sections, bad=len(evaluation.bad), unleaked=evaluation.unleaked, words=room.words
+    )
     name, score = next(iter(scores.headline.items()))
     headline = {"name": room.words.named("score", name), "score": score} if scores.n else None
     return environment.get_template("page.html").render(
