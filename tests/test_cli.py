@@ -81,7 +81,7 @@ def test_train_prints_the_summary_on_stdout(stand_in: Any, capsys: Any, tmp_path
     out, err = capsys.readouterr()
     assert (out, err) == ("in words\n", "")
     assert calls[0][0] == ("pictures/my set.tar.gz",)
-    fixed = {"resume": False, "profile": False, "began": None, "allow_download": False}
+    fixed = {"resume": False, "profile": False, "lang": "en", "began": None, "allow_download": False}
     assert calls[0][1] == {"recipe": Recipe(), "out": Path("my set.beholder"), **fixed}
 
 
@@ -191,10 +191,12 @@ def test_evaluate_scores_the_part_and_writes_the_report(stand_in: Any, capsys: A
     evaluations = stand_in("beholder.use.evaluate:evaluate", evaluation)
     reports = stand_in("beholder.use.report:report", None)
     page = tmp_path / "r.html"
-    assert run(["evaluate", "m.beholder", "x", "--part", "all", "--report", str(page), "--trust", "--json"]) == 0
+    assert (
+        run(["evaluate", "m.beholder", "x", "--part", "all", "--report", str(page), "--lang", "zh", "--trust", "--json"]) == 0
+    )
     assert loads == [((Path("m.beholder"),), {"trust": True})]
     assert evaluations == [(("the bundle", "x"), {"part": "all", "allow_download": False})]
-    assert reports == [(("the bundle", evaluation, page), {})]
+    assert reports == [(("the bundle", evaluation, page), {"lang": "zh"})]
     assert json.loads(capsys.readouterr().out) == {"n": 3}
 
 

@@ -16,10 +16,11 @@ from tests.use.fakes import FakeEvaluation, bundle, evaluated, evaluated_multi
 
 from beholder.base.records import Bad
 from beholder.measure.scores import single
-from beholder.use import report as room
 from beholder.use.report import render, report
+from beholder.use.report.mistakes import MISTAKES
+from beholder.use.report.room import ROWS
 
-VOID = {"meta", "link", "br", "img"}
+VOID = {"meta", "link", "br", "img", "input"}
 
 
 class Reader(HTMLParser):
@@ -32,7 +33,7 @@ class Reader(HTMLParser):
         self.ids: list[str] = []
         self.words: list[str] = []
         self.scripts = 0
-        self.images_without_text = 0
+        self.images_without_alt = 0
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         if tag not in VOID:
@@ -40,8 +41,8 @@ class Reader(HTMLParser):
         values = dict(attrs)
         self.links += [str(values[name]) for name in ("src", "href", "srcset", "action") if name in values]
         self.ids += [str(values["id"])] if "id" in values else []
-        self.scripts += tag == "script"
-        self.images_without_text += tag == "img" and not values.get("alt")
+        self.scripts += tag == "script" and values.get("type") != "application/json"
+        self.images_without_alt += tag == "img" and "alt" not in values
 
     def handle_endtag(self, tag: str) -> None:
         assert self.open.pop() == tag, tag
@@ -61,7 +62,7 @@ def read(html: str) -> tuple[Reader, str]:
     assert {link[1:] for link in reader.links if link.startswith("#")} <= set(reader.ids)
     assert len(set(reader.ids)) == len(reader.ids)
     assert reader.scripts == 1
-    assert reader.images_without_text == 0
+    assert reader.images_without_alt == 0
     assert not re.search(r"https?://|@import|url\(", html)
     return reader, re.sub(r"\s+", " ", " ".join(reader.words))
 
@@ -188,10 +189,10 @@ def test_arrays_are_called_by_the_bundles_name_and_not_typed_into_a_command() ->
 
 
 def test_bad_and_vanished_pictures_are_said_and_cost_nothing() -> None:
-    bad = tuple(Bad(f"x/{i}.jpg", "truncated", "the file ends early") for i in range(room.ROWS + 7))
+    bad = tuple(Bad(f"x/{i}.jpg", "truncated", "the file ends early") for i in range(ROWS + 7))
     evaluation = evaluated(["a", "b", "c"], skill=0.2, bad=bad, unreadable=set(range(300)))
     _, text = read(render(bundle(), evaluation))
-    assert f"{room.ROWS + 7} pictures that could not be read" in text
+    assert f"{ROWS + 7} pictures that could not be read" in text
     assert "And 7 more." in text
     assert "cannot be read any more" in text
 
@@ -212,5 +213,5 @@ def test_grey_and_large_pictures_become_small_images() -> None:
         evaluation = evaluated(["a", "b", "c"], skill=0.2, shape=shape)
         html = render(bundle(), evaluation)
         found = re.findall(rf"src=\"data:image/{kind};base64,([^\"]+)\" alt", html)
-        assert len(found) == room.MISTAKES
+        assert len(found) == MISTAKES
         assert Image.open(io.BytesIO(base64.b64decode(found[0]))).size == size

@@ -63,9 +63,7 @@ def weaknesses(scores: Scores, words: Words = ENGLISH) -> list[str]:
         return [_weak_multi(scores, weakest, words)]
     found = [_weak(scores, weakest, words)]
     pairs = [pair for pair in confusions(scores, 1) if pair.truth != weakest and pair.count > 1]
-    return found + [
-        words("verdict.pair", n=p.count, truth=p.truth, guess=p.guess, share=words.percent(p.share)) for p in pairs
-    ]
+    return found + [words("verdict.pair", n=p.count, truth=p.truth, guess=p.guess, share=words.percent(p.share)) for p in pairs]
 
 
 def advice(scores: Scores, bad: int = 0, words: Words = ENGLISH) -> list[str]:

@@ -21,7 +21,7 @@ Entry = Mapping[str, str]
 
 @dataclass(frozen=True)
 class Words:
-    """The words of one language: `words("verdict.weakest", label="moss")`.
+    """The words of one language: `words("next.unreadable", n=3)`.
 
     An entry of the table has a text per language, and where English differs for n = 1 also "one".
     """

@@ -102,5 +102,7 @@ def _suspect(room: Room, findings: Findings, at: int, row: Finding) -> Suspect:
         image = plots.thumbnail(load(pictures.store.read(pictures.keys[at]), _POLICY))
     except BeholderError:
         image = None
-    suggestion = "" if what == "keep" else room.words(f"audit.{what}", label=label) if what in ("drop", "relabel") else row.suggestion
+    suggestion = (
+        "" if what == "keep" else room.words(f"audit.{what}", label=label) if what in ("drop", "relabel") else row.suggestion
+    )
     return Suspect(image, "; ".join(pictures.labels(at)), room.words.said(row.verdict), suggestion, row.picture)

@@ -46,9 +46,7 @@ def mistakes(room: Room) -> dict[str, Any]:
     return {"mistakes": shown, "heated": any(mistake.heat for mistake in shown), "n": room.scores.n}
 
 
-def _single(
-    keys: Sequence[str], p: npt.NDArray[np.float64], targets: npt.NDArray[Any], names: Sequence[str]
-) -> list[Mistake]:
+def _single(keys: Sequence[str], p: npt.NDArray[np.float64], targets: npt.NDArray[Any], names: Sequence[str]) -> list[Mistake]:
     guesses = p.argmax(axis=1) if len(p) else np.zeros(0, np.int64)
     wrong = np.flatnonzero(guesses != targets)
     worst = wrong[np.argsort(p[wrong, targets[wrong]], kind="stable")][:MISTAKES]

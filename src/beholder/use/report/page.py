@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
 from typing import Any
 
@@ -14,6 +15,7 @@ from beholder.base import events
 from beholder.use import summary
 from beholder.use.report import audited, beyond, figures, mistakes, record
 from beholder.use.report.room import Room
+from beholder.use.words import Words
 
 Context = Mapping[str, Any]
 
@@ -54,11 +56,9 @@ class Part:
 
 def page(room: Room) -> str:
     """Return the report as HTML text."""
-    environment = _environment(room)
+    environment = _environment(room.words)
     scores, evaluation = room.scores, room.evaluation
-    said = summary.summary(
-        scores, evaluation.sections, bad=len(evaluation.bad), unleaked=evaluation.unleaked, words=room.words
-    )
+    said = summary.summary(scores, evaluation.sections, bad=len(evaluation.bad), unleaked=evaluation.unleaked, words=room.words)
     name, score = next(iter(scores.headline.items()))
     headline = {"name": room.words.named("score", name), "score": score} if scores.n else None
     return environment.get_template("page.html").render(
@@ -87,13 +87,12 @@ def _parts(room: Room, environment: Environment) -> list[Part]:
     return found
 
 
-def _environment(room: Room) -> Environment:
+@cache
+def _environment(words: Words) -> Environment:
     loader = FunctionLoader(lambda name: _read(name if "/" in name or name == "page.html" else f"parts/{name}"))
-    environment = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.globals["t"] = room.words
-    environment.filters.update(percent=room.words.percent, between=room.words.between, cut=cut)
+    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.globals["t"] = words
+    environment.filters.update(percent=words.percent, between=words.between, cut=cut)
     return environment
 
 
