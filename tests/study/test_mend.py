@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ import beholder
 from beholder.base import events
 from beholder.base.recipe import load
 from beholder.base.records import Finding, Pictures
+from beholder.cli.run import run
 from beholder.data.audit import Findings
 from beholder.data.digest import digested
 from beholder.data.sources import scan
@@ -239,3 +241,87 @@ def test_the_findings_of_a_second_run_are_remembered_and_new_labels_are_judged_a
         assert again.twins is not None
         with pytest.raises(TypeError):
             examined(pictures.take(np.arange(20)), RECIPE, checks=["dark", "conflict"])
+
+
+HEADER = "picture,check,score,verdict,suggestion,other,decided"
+
+
+def reviewed(path: Path, *lines: str) -> str:
+    path.write_text("\n".join([HEADER, *lines]) + "\n")
+    return str(path)
+
+
+@pytest.mark.parametrize("policy", ["report", "fix", "off"])
+@pytest.mark.usefixtures("planted")
+def test_what_a_person_decided_is_done_in_every_part_and_wins(policy: str, pictures: Pictures, tmp_path: Path) -> None:
+    rows = [f"rust/{k:02}.png,blurred,0.9,w,drop,,keep" for k in range(12)]
+    rows += [f"mildew/{k:02}.png,mine,1,w,keep,,relabel:scab" for k in range(12)]
+    rows += ["healthy/00.png,conflict,1,w,drop,,keep", "healthy/01.png,review,1,w,keep,,drop"]
+    found = mended(pictures, RECIPE.set(audit=policy, decisions=reviewed(tmp_path / "audit.csv", *rows)))
+    every = {key: label for _, part in found.parts.items() for key, label in labels(part).items()}
+    assert set(pictures.keys) - set(every) == {"healthy/01.png"}
+    assert {label for key, label in every.items() if key.startswith("mildew")} == {"scab"}
+    assert {label for key, label in every.items() if key.startswith("rust")} == {"rust"}
+    assert all(part.classes == ("healthy", "rust", "scab") for _, part in found.parts.items())
+    assert found.done == {f"mildew/{k:02}.png": "relabel:scab" for k in range(12)} | {"healthy/01.png": "drop"}
+    assert found.findings is not None
+    written = {row["picture"]: row for row in csv.DictReader(io.StringIO(found.findings.csv(done=found.done)))}
+    assert (written["mildew/00.png"]["decided"], written["mildew/00.png"]["done"]) == ("relabel:scab", "relabel:scab")
+    assert (written["healthy/00.png"]["decided"], written["healthy/00.png"]["done"]) == ("keep", "")
+
+
+@pytest.mark.usefixtures("planted")
+def test_what_a_reviewed_file_suggests_is_followed_outside_the_test_part(pictures: Pictures, tmp_path: Path) -> None:
+    rows = [f"{key},blurred,0.9,w,relabel:healthy,," for key in pictures.keys if not key.startswith("healthy")]
+    rows += ["rust/00.png,unheard,0.9,w,relabel:never,,", "elsewhere/00.png,dark,0.9,w,drop,,drop", ",few,0.4,w,keep,,"]
+    rows += ["healthy/03.png,dark,0.9,w,drop,,", "healthy/05.png,dark,1,w,keep,,keep"]
+    heard: list[events.Event] = []
+    with events.listen(heard.append, alone=True):
+        found = mended(pictures, RECIPE.set(decisions=reviewed(tmp_path / "audit.csv", *rows)))
+    for name, part in found.parts.items():
+        others = {label for key, label in labels(part).items() if key.startswith("mildew")}
+        assert others == ({"mildew"} if name == "test" else {"healthy"})
+    assert any("1 decisions are about pictures that the source does not have" in event.message for event in heard)
+    assert found.done["healthy/00.png"] == "drop"
+
+
+def test_a_file_of_another_source_and_decisions_that_leave_nothing_are_errors(pictures: Pictures, tmp_path: Path) -> None:
+    other = reviewed(tmp_path / "other.csv", "elsewhere/1.png,dark,1,w,keep,,drop")
+    with pytest.raises(beholder.DataError) as error:
+        mended(pictures, RECIPE.set(decisions=other))
+    assert error.value.code == "other-audit"
+    nothing = reviewed(tmp_path / "audit.csv", *(f"{key},dark,1,w,keep,,drop" for key in pictures.keys))
+    with pytest.raises(beholder.DataError) as error:
+        mended(pictures, RECIPE.set(decisions=nothing, audit="off"))
+    assert error.value.code == "nothing-left"
+    with pytest.raises(beholder.UsageError):
+        mended(pictures, RECIPE.set(decisions=str(tmp_path / "none.csv")))
+
+
+def test_a_leak_that_a_person_keeps_stays(pictures: Pictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = leaking(pictures, [TRAIN, TRAIN, VALID, TEST], [-1] * 4, [(0, 3), (1, 3)])
+    monkeypatch.setattr(
+        "beholder.study.mend.examined", lambda given, *_, checks, **__: found if "dark" in checks else Findings(given, (), {})
+    )
+    keys = found.pictures.keys
+    kept = reviewed(tmp_path / "audit.csv", f"{keys[0]},leak,1,w,drop,{keys[3]},keep")
+    assert mended(found.pictures, RECIPE.set(decisions=kept)).done == {keys[1]: "drop"}
+
+
+def test_the_command_trains_as_was_decided_on_the_review(
+    leaves: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "audit.csv"
+    assert run(["audit", str(leaves), "--check", "dark", "--out", str(out)]) == 0
+    with out.open("a") as file:
+        file.writelines(f"rust/{k:02}.png,review,1,w,keep,,relabel:mildew\n" for k in range(12))
+    small = ["--net", "cnn", "--set", "train.epochs=1", "--out", str(tmp_path / "m.beholder"), "--json"]
+    capsys.readouterr()
+    assert run(["train", str(leaves), "--audit", str(out), *small]) == 0
+    assert sum(json.loads(capsys.readouterr().out)["parts"].values()) == 36
+    bundle = beholder.load(tmp_path / "m.beholder")
+    assert bundle.classes == ("healthy", "mildew")
+    assert bundle.config["audit"]["relabelled"] == 12
+    assert bundle.recipe.data.decisions == str(out)
+    assert run(["train", str(leaves), "--audit", "fx", *small]) == 2
+    assert "did you mean 'fix'" in capsys.readouterr().err

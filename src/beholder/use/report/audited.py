@@ -39,7 +39,7 @@ class Suspect:
 def labels(room: Room) -> dict[str, Any] | None:
     """Return {"summary", "shown"}: labels that are probably wrong; None where no audit looked for them."""
     kept = room.config.get("audit")
-    if not kept or kept.get("policy") == "off" or not set(LABELS) & set(kept.get("found", {})):
+    if not kept or not set(LABELS) & set(kept.get("found", {})):
         return None
     count = sum(int(kept["found"].get(check, 0)) for check in LABELS)
     rows = [row for row in room.findings.rows if row.check in LABELS and row.picture] if room.findings else []
@@ -51,7 +51,7 @@ def labels(room: Room) -> dict[str, Any] | None:
 def audit(room: Room) -> dict[str, Any] | None:
     """Return {"summary", "rows", "groups"}: what the bundle keeps of the audit; its findings where they are at hand."""
     kept = room.config.get("audit")
-    if not kept or kept.get("policy") == "off":
+    if not kept or "found" not in kept:
         return None
     found = {check: int(n) for check, n in kept.get("found", {}).items() if n}
     known = set(CHECKS.names())
@@ -69,9 +69,9 @@ def _meaning(room: Room, check: str) -> dict[str, str]:
 
 def _summary(room: Room, total: int) -> str:
     kept = room.config["audit"]
-    if not total:
-        return room.words("audit.nothing")
     done = {name: kept.get(name, 0) for name in ("dropped", "relabelled", "moved")}
+    if not total and not any(done.values()):
+        return room.words("audit.nothing")
     return room.words("audit.acted" if any(done.values()) else "audit.untouched", n=total, policy=kept.get("policy"), **done)
 
 
