@@ -9,6 +9,7 @@ from typing import Any
 from beholder.base.records import Score
 from beholder.measure.scores import Scores
 from beholder.use import verdict
+from beholder.use.remarks import remarks
 from beholder.use.words import Words
 
 ENGLISH = Words("en")
@@ -39,8 +40,9 @@ def summary(
 
     bad: how many pictures could not be read; unleaked: the headline without pictures that have twins in other parts
     """
+    said = remarks(sections, words)
     return Summary(
-        [*verdict.findings(scores, words), *verdict.without_leaks(unleaked, words)],
-        verdict.weaknesses(scores, words),
-        [*verdict.advice(scores, bad, words), *verdict.last_advice(scores, words)],
+        [*verdict.findings(scores, words), *verdict.without_leaks(unleaked, words), *(s for r in said for s in r.findings)],
+        [*verdict.weaknesses(scores, words), *(s for r in said for s in r.weaknesses)],
+        [*verdict.advice(scores, bad, words), *(s for r in said for s in r.advice), *verdict.last_advice(scores, words)],
     )

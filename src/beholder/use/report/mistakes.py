@@ -9,6 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from beholder.base import events
+from beholder.base.errors import BeholderError
+from beholder.use import plots
+from beholder.use.explain import maps
 from beholder.use.report.room import Room
 from beholder.use.words import Words
 
@@ -42,8 +46,24 @@ def mistakes(room: Room) -> dict[str, Any]:
         found = _multi(evaluation.keys, p, targets, names, room.config, room.words)
     else:
         found = _single(evaluation.keys, p, targets, names)
-    shown = [replace(mistake, image=room.picture(mistake.row)) for mistake in found]
+    heat = _heat(room, found)
+    shown = [replace(m, image=room.picture(m.row), heat=heat.get(m.row)) for m in found]
     return {"mistakes": shown, "heated": any(mistake.heat for mistake in shown), "n": room.scores.n}
+
+
+def _heat(room: Room, found: Sequence[Mistake]) -> dict[int, str]:
+    """Return row → what spoke for the answer as a data URI; none where the pixels were not kept or the net allows no map."""
+    pixels = room.evaluation.pixels
+    if pixels is None or not found:
+        return {}
+    rows = np.array([mistake.row for mistake in found])
+    answers = np.array([mistake.answer for mistake in found], np.int64)
+    try:
+        heat = maps(room.bundle, pixels.take(rows), classes=answers)
+    except (BeholderError, RuntimeError, NotImplementedError) as error:
+        events.warn(f"no heat maps of the mistakes: {error}")
+        return {}
+    return {row: plots.overlay(one) for row, one in zip(rows.tolist(), heat, strict=True) if one.any()}
 
 
 def _single(keys: Sequence[str], p: npt.NDArray[np.float64], targets: npt.NDArray[Any], names: Sequence[str]) -> list[Mistake]:
