@@ -92,8 +92,18 @@ def sections(*, ece: float = 0.02, caught: float = 0.9, lost: float = 0.3) -> di
     less = {name: {"value": -0.05, "low": -0.08, "high": -0.01, "n": 300} for name in errors}
     point = {"target": 0.02, "confidence": 0.95, "threshold": 0.8, "n": 500, "label": "", "reason": "", "kind": "risk"}
     by = ("energy", "softmax", "knn")
+    slices = [
+        {"name": name, "by": name.partition(":")[0], "score": scored(0.6, 40), "rest": 0.91, "p": p, "share": 0.13}
+        | {"keys": [f"{i:04}.jpg" for i in range(8)]}
+        for name, p in (("brightness: lowest quarter", 0.004), ("class: rust", 0.2), ("cluster: 3", 1.0))
+    ]
     against = {
-        name: {"n": 200, "auroc": dict.fromkeys(by, scored(0.8)), "fpr95": dict.fromkeys(by, scored(0.4)), "caught": scored(share)}
+        name: {
+            "n": 200,
+            "auroc": dict.fromkeys(by, scored(0.8)),
+            "fpr95": dict.fromkeys(by, scored(0.4)),
+            "caught": scored(share),
+        }
         for name, share in (("noise", 0.99), ("patches", caught), ("digits", 0.95), ("flowers", 0.97))
     }
     kinds = {
@@ -144,6 +154,15 @@ def sections(*, ece: float = 0.02, caught: float = 0.9, lost: float = 0.3) -> di
                 "sizes": {"1": 210, "2": 80, "3": 10},
                 "classes": {},
             },
+        },
+        "slices": {
+            "n": 300,
+            "measure": "accuracy",
+            "looked_at": 40,
+            "overall": 0.9,
+            "worst": slices[0],
+            "lowest": "class: rust",
+            "slices": slices,
         },
         "strangers": {"score": "knn", "accept": 0.95, "fitted_on": 150, "accepted": scored(0.94), "sets": against},
         "corruptions": {

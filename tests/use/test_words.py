@@ -60,7 +60,7 @@ def test_an_unknown_language_is_said() -> None:
 
 
 def test_one_is_said_otherwise_in_english() -> None:
-    assert Words("en")("next.unreadable", n=1) == "Look at the picture that could not be read, listed below."
+    assert Words("en")("next.unreadable", n=1) == "Look at the picture that could not be read, listed in the report."
     assert "2 pictures" in Words("en")("next.unreadable", n=2)
     assert "1 张" in Words("zh")("next.unreadable", n=1)
 

@@ -14,7 +14,7 @@ from markupsafe import Markup, escape
 from PIL import Image
 
 WIDTH, HEIGHT = 480, 270
-LEFT, RIGHT, TOP, BOTTOM = 58, 14, 22, 46
+LEFT, RIGHT, TOP, BOTTOM = 58, 26, 22, 46
 GOOD, WRONG = (47, 111, 200), (214, 96, 44)
 """Colours of right and wrong cells in a heat map; readable on white and on near-black."""
 

@@ -139,9 +139,25 @@ def _corruptions(section: Section, words: Words) -> Remarks:
     return Remarks(weaknesses=[words("corruptions.worst", **facts, **_of(worst["score"], words))], advice=advice)
 
 
+def _slices(section: Section, words: Words) -> Remarks:
+    worst, overall = section["worst"], words.percent(float(section["overall"]))
+    if worst is None:
+        return Remarks(findings=[words("slices.even", n=section["looked_at"])])
+    name = slice_name(worst["name"], words)
+    said = words("slices.bad", name=name, n=section["looked_at"], overall=overall, **_of(worst["score"], words))
+    return Remarks(weaknesses=[said], advice=[words("slices.advice", name=name)])
+
+
+def slice_name(name: str, words: Words) -> str:
+    """Return the name of a slice, "brightness: lowest quarter", in the words of the report; names stay as they are."""
+    what, _, which = name.partition(": ")
+    return words("slices.name", what=words.named("slice", what.replace(" ", "_")), which=words.said(which))
+
+
 REMARKS: Mapping[str, Callable[[Section, Words], Remarks]] = {
     "calibration": _calibration,
     "abstention": _abstention,
     "strangers": _strangers,
     "corruptions": _corruptions,
+    "slices": _slices,
 }

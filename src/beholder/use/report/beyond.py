@@ -6,12 +6,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from beholder.use import plots
-from beholder.use.remarks import operating, score
+from beholder.use.remarks import operating, score, slice_name
 from beholder.use.report.room import Room
 from beholder.use.words import Words
 
 ERRORS = ("ece", "brier", "nll")
 """What the table of calibration shows, in its order; the first is a share, the others are not."""
+
+SHOWN = 12
+"""Pictures of the worst slice."""
 
 
 def calibration(room: Room) -> dict[str, Any] | None:
@@ -23,7 +26,10 @@ def calibration(room: Room) -> dict[str, Any] | None:
     curves = [_reliability(bins["after"], words("calibration.after"), "first", spans=True)]
     if section["method"] != "none":
         curves.append(_reliability(bins["before"], words("calibration.before"), "third", spans=False))
-    axes = plots.Axis(words("calibration.certainty"), 0, 1, percent=True), plots.Axis(words("calibration.right"), 0, 1, percent=True)
+    axes = (
+        plots.Axis(words("calibration.certainty"), 0, 1, percent=True),
+        plots.Axis(words("calibration.right"), 0, 1, percent=True),
+    )
     told = words("calibration.alt", n=len(bins["after"]))
     chart = {
         "title": words("calibration.diagram"),
@@ -70,7 +76,11 @@ def abstention(room: Room) -> dict[str, Any] | None:
 def _promise(name: str, point: Mapping[str, Any], words: Words) -> str:
     if point["threshold"] is None:
         target = words.percent(float(point["target"]))
-        return words(f"abstention.no_{name}", target=target, label=point["label"]) + words("form.space") + words.said(point["reason"])
+        return (
+            words(f"abstention.no_{name}", target=target, label=point["label"])
+            + words("form.space")
+            + words.said(point["reason"])
+        )
     basis = {"threshold": f"{point['threshold']:.3f}", "n": point["n"], "confidence": words.percent(float(point["confidence"]))}
     return operating(name, point, words) + words("form.space") + words("abstention.basis", **basis)
 
@@ -141,8 +151,30 @@ def _lost(value: float, clean: float) -> float:
 
 
 def slices(room: Room) -> dict[str, Any] | None:
-    """Return the table of slices, the worst first."""
+    """Return the table of slices, the most surely bad first, and pictures of the worst one."""
+    section, words = room.section("slices"), room.words
+    if section is None:
+        return None
+    rows = [
+        {"name": slice_name(one["name"], words), "score": score(one["score"]), "share": one["share"], "p": one["p"]}
+        for one in section["slices"]
+    ]
+    worst = section["worst"]
+    keys = worst["keys"][:SHOWN] if worst else []
+    index = {key: row for row, key in enumerate(room.evaluation.keys)}
+    pictures = [{"image": room.picture(index[key]), "key": key} for key in keys if key in index]
+    return {
+        "looked_at": section["looked_at"],
+        "overall": section["overall"],
+        "rows": rows,
+        "worst": slice_name(worst["name"], words) if worst else None,
+        "pictures": [picture for picture in pictures if picture["image"]],
+    }
+
+
+def sealed(room: Room) -> dict[str, Any] | None:
+    """Return how often the test part was read."""
     return None
 
 
-sealed = cost = slices
+cost = sealed
