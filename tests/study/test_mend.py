@@ -78,6 +78,7 @@ def test_unreadable_pictures_stay_the_caches_business(leaves: Path) -> None:
     (leaves / "rust" / "00.png").write_bytes(b"")
     found = mended(digested(scan(leaves)), RECIPE.set(audit="fix"))
     assert "rust/00.png" in {key for _, part in found.parts.items() for key in part.keys}
+    assert found.done["rust/00.png"] == "drop", "it is left out, and the bundle says so"
     with pytest.raises(beholder.DataError):
         steps(leaves, recipe=RECIPE.set(audit="fix", on_bad="stop"))
 
@@ -89,7 +90,7 @@ def test_a_run_says_keeps_and_shows_what_was_found_and_done(leaves: Path, tmp_pa
     with events.listen(heard.append, alone=True):
         outcome = steps(leaves, recipe=RECIPE, out=out)
     said = " ".join(event.message for event in heard)
-    assert "1 pictures left out" in said
+    assert "1 picture left out, 0 pictures given" in said
     assert "--audit fix" in said
     assert outcome.bundle.config["audit"] == {
         "policy": "report",
@@ -281,7 +282,7 @@ def test_what_a_reviewed_file_suggests_is_followed_outside_the_test_part(picture
     for name, part in found.parts.items():
         others = {label for key, label in labels(part).items() if key.startswith("mildew")}
         assert others == ({"mildew"} if name == "test" else {"healthy"})
-    assert any("1 decisions are about pictures that the source does not have" in event.message for event in heard)
+    assert any("does not have the pictures of 1 of 2 decisions" in event.message for event in heard)
     assert found.done["healthy/00.png"] == "drop"
 
 
@@ -324,4 +325,4 @@ def test_the_command_trains_as_was_decided_on_the_review(
     assert bundle.config["audit"]["relabelled"] == 12
     assert bundle.recipe.data.decisions == str(out)
     assert run(["train", str(leaves), "--audit", "fx", *small]) == 2
-    assert "did you mean 'fix'" in capsys.readouterr().err
+    assert "it is report, fix, off, or the path of" in capsys.readouterr().err

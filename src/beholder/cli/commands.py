@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from beholder.base import recipe as recipes
-from beholder.base.errors import DataError, UsageError, did_you_mean
+from beholder.base.errors import DataError, UsageError
 from beholder.cli.options import (
     AllowDownload,
     Json,
@@ -312,8 +312,8 @@ def _policy(audit: str | None) -> dict[str, str]:
     if audit is None or audit in policies:
         return {"audit": audit} if audit else {}
     if not Path(audit).exists():
-        hint = did_you_mean(audit, policies) + ", or the path of a reviewed audit.csv"
-        raise UsageError(f"--audit is no policy and no file: '{audit}'", code="unknown-policy", hint=hint)
+        hint = f"it is {', '.join(policies)}, or the path of a reviewed audit.csv"
+        raise UsageError(f"--audit cannot be '{audit}': there is no such file", code="unknown-policy", hint=hint)
     return {"decisions": audit}
 
 

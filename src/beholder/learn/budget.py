@@ -21,8 +21,8 @@ from beholder.data.image import load
 from beholder.learn.prepare import Material, Prepared
 from beholder.learn.validate import validate
 
-CLOSING = 1.5
-"""Seconds that saving, scores with their intervals, the report and the end of the process take, beside the test itself."""
+CLOSING = 2.0
+"""Seconds that saving twice, scores with their intervals and the report take, beside the test itself."""
 
 SAMPLING = 0.005
 """Share of the time in which the speed of validation is measured beforehand, and again that of testing."""
@@ -55,10 +55,11 @@ class Budget:
         return max(0.02 * self.seconds, self.left() - self.after)
 
 
-def budget(prepared: Prepared, test: Pictures, trained: Bundle, *, began: float) -> Budget:
+def budget(prepared: Prepared, test: Pictures, trained: Bundle, *, began: float, closing: float = CLOSING) -> Budget:
     """Return the budget of a run, its costs measured here on a few pictures of the validation part.
 
     trained: a bundle of the net as it is now, for the speed of testing. Of `test` no picture is read.
+    closing: seconds of what follows the loop beside the test itself
     """
     seconds = prepared.recipe.train.minutes * 60
     if not seconds:
@@ -72,7 +73,7 @@ def budget(prepared: Prepared, test: Pictures, trained: Bundle, *, began: float)
     enough = max(0.25, SAMPLING * seconds)
     testing = _each(lambda n: trained.probabilities(pixels.take(np.arange(n))), most=len(pixels), enough=enough)
     validation = _each(validated, most=len(pixels), enough=enough) * len(pixels)
-    after = CLOSING + (PROFILING if current() else 0) + testing * len(test) + _decoding(prepared, test)
+    after = closing + (PROFILING if current() else 0) + testing * len(test) + _decoding(prepared, test)
     found = Budget(seconds, began, validation, after)
     left = found.training()
     if left < 0.1 * seconds:
@@ -99,8 +100,9 @@ def _each(work: Callable[[int], object], *, most: int, enough: float) -> float:
     """Return the least seconds that `work` took per picture: of more and more pictures at a time, for about `enough` seconds.
 
     The first call, in which kernels are chosen, does not count, and other work on the machine only ever makes a call slower.
+    Of fewer pictures at a time than are tested later each takes several times as long, and more so in bf16 (docs/LOG.md).
     """
-    n = min(8, most)
+    n = min(32, most)
     work(n)
     spent, least = 0.0, float("inf")
     while True:

@@ -19,14 +19,14 @@ from beholder.base.spans import current, span
 from beholder.bundle.bundle import Bundle
 from beholder.bundle.format import check_place, finished
 from beholder.data.digest import digested
-from beholder.learn.budget import Budget, budget, sampled
+from beholder.learn.budget import CLOSING, Budget, budget, sampled
 from beholder.learn.checkpoint import RunFolder
 from beholder.learn.clock import Clock
 from beholder.learn.grow import dearer
 from beholder.learn.loop import Run, Settings
 from beholder.learn.optim import SCHEDULES, optimiser
-from beholder.learn.prepare import Prepared, check_scales, prepare
-from beholder.learn.probe import fit_head
+from beholder.learn.prepare import Material, Prepared, check_scales, prepare
+from beholder.learn.probe import Shown, features_name, fit_head
 from beholder.learn.profile import step_flop, summary
 from beholder.learn.tasks import TASKS
 from beholder.learn.validate import score, validate
@@ -39,6 +39,7 @@ from beholder.machine.peak import peak
 from beholder.machine.stop import Stop, stopping
 from beholder.nets.depth import decayed, freeze
 from beholder.nets.features import head
+from beholder.nets.pretrained import weights_hash
 
 
 def train(
@@ -48,6 +49,7 @@ def train(
     out: str | Path | None = None,
     resume: bool = False,
     began: float | None = None,
+    after: float = 0.0,
     **fields: Any,
 ) -> Bundle:
     """Train a recogniser on `parts.train`, choose its weights on `parts.valid`, and return it; `parts.test` is not read.
@@ -56,6 +58,7 @@ def train(
             minutes=10 (a wall-clock budget), seed=1, augment="strong", …
     out:    where to save the bundle; until it is whole its run folder lies beside it, from which `resume` continues
     began:  `time.monotonic()` at which the budget of `minutes` started; default now
+    after:  seconds of that budget for what the caller does after the test
 
     Raises `UsageError` for a wrong field, `DataError` for pictures that cannot be learnt from, and `Interrupted` after
     Ctrl-C, when the best so far has been saved to `out`.
@@ -74,7 +77,7 @@ def train(
         best, net = Best(), prepared.created.net
         if not going_on:
             check_scales(net, prepared)
-        limits = _budget(prepared, parts, began)
+        limits = _budget(prepared, parts, began, after)
         if prepared.created.pretrained and prepared.recipe.train.probe and not going_on:
             with span("probe"):
                 _probe(prepared, best, stop, seconds=limits.training() / 4)
@@ -229,18 +232,18 @@ def _run(prepared: Prepared, net: nn.Module, best: Best, *, limits: Budget, fold
 
 def _probe(prepared: Prepared, best: Best, stop: Stop, *, seconds: float) -> None:
     train, valid, multi = prepared.train, prepared.valid, prepared.multi
-    net = prepared.created.net
+    net, asked = prepared.created.net, prepared.recipe.net
     fitted = fit_head(
         net,
-        (train.pixels, train.targets),
-        (valid.pixels, lambda logits: score(logits, valid.targets, multi=multi)),
+        (_shown(train), train.targets),
+        (_shown(valid), lambda logits: score(logits, valid.targets, multi=multi)),
         prepared.normal,
         prepared.precision,
         multi=multi,
-        mirror=prepared.plan.augment.horizontal > 0,
         weights=prepared.weights.cpu() if prepared.weights is not None else None,
         stop=stop,
         seconds=seconds,
+        name=features_name(asked, weights_hash(asked.name, asked.weights), prepared.policy, prepared.precision),
     )
     if fitted:
         found = validate(net, valid.pixels, valid.targets, prepared.normal, prepared.precision, multi=multi)
@@ -251,6 +254,12 @@ def _probe(prepared: Prepared, best: Best, stop: Stop, *, seconds: float) -> Non
         prepared.said(f"a linear head on frozen features reaches {reached:.4f} on validation; training has to beat it")
 
 
+def _shown(material: Material) -> Shown:
+    digests = digested(material.pictures).digests
+    assert digests is not None
+    return Shown(material.pixels, digests)
+
+
 def _forget(last: nn.Linear | None) -> None:
     """Set a head to zeros: fine-tuning that starts from the fitted head stays near it and ends lower (docs/LOG.md)."""
     if last is not None:
@@ -258,9 +267,9 @@ def _forget(last: nn.Linear | None) -> None:
             nn.init.zeros_(parameter)
 
 
-def _budget(prepared: Prepared, parts: Parts, began: float) -> Budget:
+def _budget(prepared: Prepared, parts: Parts, began: float, after: float) -> Budget:
     net = prepared.created.net.eval()
-    return budget(prepared, parts.test, Bundle(_config(prepared), net, prepared.recipe), began=began)
+    return budget(prepared, parts.test, Bundle(_config(prepared), net, prepared.recipe), began=began, closing=CLOSING + after)
 
 
 def comparable(recipe: Recipe) -> Recipe:

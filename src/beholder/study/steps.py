@@ -25,9 +25,12 @@ from beholder.learn.profile import renewed
 from beholder.learn.profile import text as profile_text
 from beholder.learn.train import comparable, splits_of, train
 from beholder.machine.stop import terminating
+from beholder.nets.build import wants
+from beholder.nets.pretrained import weights_file
 from beholder.study.mend import Mended, mended
 from beholder.use.evaluate import Evaluation, beside_leaks, evaluate
 from beholder.use.report import report as write_report
+from beholder.use.report.audited import seconds as showing
 from beholder.use.sections import chosen, examined
 
 
@@ -121,7 +124,8 @@ def train_and_test(
     parts, findings = mended.parts, mended.findings
     bundle = _untested(out, parts, recipe) if resume and out is not None else None
     if bundle is None:
-        bundle = train(parts, recipe=recipe, out=out, resume=resume, began=began)
+        after = showing(findings) if out is not None and recipe.train.minutes else 0.0
+        bundle = train(parts, recipe=recipe, out=out, resume=resume, began=began, after=after)
     events.step(6, "test", f"{len(parts.test)} pictures that nothing so far has seen")
     with span("evaluate"):
         evaluation = beside_leaks(bundle, evaluate(bundle, parts.test), parts.test, mended.leaked)
@@ -163,8 +167,17 @@ def _untested(out: Path, parts: Parts, recipe: Recipe) -> Bundle | None:
     return bundle
 
 
+def _check_net(recipe: Recipe) -> None:
+    """Raise `UsageError` for a net or weights that cannot be had, before any picture is looked at."""
+    if recipe.net.name != "auto":
+        wants(recipe.net)
+    elif recipe.net.weights not in ("auto", "none"):
+        weights_file(recipe.net.weights)
+
+
 def preprocess(source: str | Path | tuple[Any, Any] | Pictures, recipe: Recipe, *, allow_download: bool = False) -> Mended:
     """Return the three parts of a source: read, fingerprinted, examined and split."""
+    _check_net(recipe)
     events.step(1, "data preprocessing", str(source) if isinstance(source, (str, Path)) else "pictures in memory")
     with span("decode"):
         pictures = source if isinstance(source, Pictures) else scan(source, allow_download=allow_download)
@@ -184,5 +197,6 @@ def preprocess(source: str | Path | tuple[Any, Any] | Pictures, recipe: Recipe, 
         )
     shares = ", ".join(f"{name} {len(part)}" for name, part in parts.items())
     labels = "several labels a picture" if pictures.multi else "one label a picture"
-    events.note(f"{len(pictures)} pictures in {len(pictures.classes)} classes ({labels}): {shares}")
+    left = sum(len(part) for _, part in parts.items())
+    events.note(f"{left} pictures in {len(parts.train.classes)} classes ({labels}): {shares}")
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -75,34 +76,62 @@ def _summary(room: Room, total: int) -> str:
     return room.words("audit.acted" if any(done.values()) else "audit.untouched", n=total, policy=kept.get("policy"), **done)
 
 
+def seconds(findings: Findings | None) -> float:
+    """Return about how long the pictures of both parts take to be read and decoded: as many times as long as one of them."""
+    if findings is None:
+        return 0.0
+    doubted = [row for row in findings.rows if row.check in LABELS and row.picture][:SUSPECTS]
+    rows = doubted + [row for _, _, shown in _chosen(findings) for row in shown]
+    if not rows:
+        return 0.0
+    began = time.monotonic()
+    _image(findings, rows[len(rows) // 2].picture)
+    return (time.monotonic() - began) * len(rows)
+
+
 def _groups(room: Room) -> list[dict[str, Any]]:
     """Return per check {"name", "remarks", "shown"}: sentences about the set or a class, and suspects."""
+    if room.findings is None:
+        return []
+    return [
+        {"name": name, "remarks": [room.words.said(remark) for remark in remarks], "shown": _suspects(room, rows, EACH)}
+        for name, remarks, rows in _chosen(room.findings)
+    ]
+
+
+def _chosen(findings: Findings) -> list[tuple[str, list[str], list[Finding]]]:
+    """Return check, sentences about the set or a class, and the findings whose pictures are shown."""
+    known = set(findings.pictures.keys)
     groups, left = [], MOST
-    rows = room.findings.rows if room.findings else ()
-    for name, some in groupby(rows, key=lambda row: row.check):
-        found = list(some)
-        remarks = [room.words.said(row.verdict) for row in found if not row.picture][:EACH]
-        shown = [] if name in LABELS else _suspects(room, [row for row in found if row.picture], min(EACH, left))
+    for name, some in groupby(findings.rows, key=lambda row: row.check):
+        rows = list(some)
+        remarks = [row.verdict for row in rows if not row.picture][:EACH]
+        shown = [] if name in LABELS else [row for row in rows if row.picture in known][: min(EACH, left)]
         left -= len(shown)
         if remarks or shown:
-            groups.append({"name": name, "remarks": remarks, "shown": shown})
+            groups.append((name, remarks, shown))
     return groups
 
 
 def _suspects(room: Room, rows: Sequence[Finding], most: int) -> list[Suspect]:
-    if room.findings is None:
+    findings = room.findings
+    if findings is None:
         return []
-    index = {key: at for at, key in enumerate(room.findings.pictures.keys)}
-    return [_suspect(room, room.findings, index[row.picture], row) for row in [r for r in rows if r.picture in index][:most]]
+    index = {key: at for at, key in enumerate(findings.pictures.keys)}
+    known = [row for row in rows if row.picture in index][:most]
+    return [_suspect(room, findings, index[row.picture], row) for row in known]
 
 
 def _suspect(room: Room, findings: Findings, at: int, row: Finding) -> Suspect:
-    pictures, (what, _, label) = findings.pictures, row.suggestion.partition(":")
+    what, _, label = row.suggestion.partition(":")
+    suggestion = room.words(f"audit.{what}", label=label) if what in ("drop", "relabel") else row.suggestion
+    labels = "; ".join(findings.pictures.labels(at))
+    shown = "" if what == "keep" else suggestion
+    return Suspect(_image(findings, row.picture), labels, room.words.said(row.verdict), shown, row.picture)
+
+
+def _image(findings: Findings, key: str) -> str | None:
     try:
-        image = plots.thumbnail(load(pictures.store.read(pictures.keys[at]), _POLICY))
+        return plots.thumbnail(load(findings.pictures.store.read(key), _POLICY))
     except BeholderError:
-        image = None
-    suggestion = (
-        "" if what == "keep" else room.words(f"audit.{what}", label=label) if what in ("drop", "relabel") else row.suggestion
-    )
-    return Suspect(image, "; ".join(pictures.labels(at)), room.words.said(row.verdict), suggestion, row.picture)
+        return None
