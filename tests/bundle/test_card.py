@@ -27,17 +27,17 @@ def test_an_untested_bundle_says_so() -> None:
     assert "has not been tested" in text(CONFIG, {}, Recipe())
 
 
-def tested(n: int) -> dict[str, Any]:
+def figure(n: int) -> dict[str, Any]:
     return {"value": 0.5, "low": 0.4, "high": 0.6, "n": n}
 
 
 def test_the_card_says_what_it_is_bad_at_and_how_calibrated_it_is() -> None:
-    errors = {name: tested(90) for name in ("ece", "brier", "nll")}
+    errors = {name: figure(90) for name in ("ece", "brier", "nll")}
     scores = {
         "n": 90,
         "summary": {"findings": ["Good.", "Better."], "weaknesses": ["Bad at “<b>_x_”."], "advice": ["Collect more."]},
-        "classes": {"ant": {"recall": tested(80)}, "bee": {"recall": tested(10)}},
-        "sections": {"calibration": {"before": {**errors, "ece": {**tested(90), "value": 0.123}}, "after": errors}},
+        "classes": {"ant": {"recall": figure(80)}, "bee": {"recall": figure(10)}},
+        "sections": {"calibration": {"before": {**errors, "ece": {**figure(90), "value": 0.123}}, "after": errors}},
     }
     card = text(CONFIG, scores, Recipe())
     assert "\nGood. Better.\n" in card

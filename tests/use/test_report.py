@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from tests.use.fakes import FakeEvaluation, bundle, evaluated, evaluated_multi
+from tests.use.fakes import FakeEvaluation, bundle, evaluated, evaluated_multi, sections
 
+from beholder.base import events
 from beholder.base.records import Bad
 from beholder.measure.scores import single
 from beholder.use.report import render, report
@@ -215,3 +216,49 @@ def test_grey_and_large_pictures_become_small_images() -> None:
         found = re.findall(rf"src=\"data:image/{kind};base64,([^\"]+)\" alt", html)
         assert len(found) == MISTAKES
         assert Image.open(io.BytesIO(base64.b64decode(found[0]))).size == size
+
+
+PARTS_OF_SECTIONS = ("calibration", "abstention", "strangers", "corruptions", "slices")
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_every_section_has_its_part_and_its_sentence(lang: str) -> None:
+    evaluation = evaluated(["healthy", "mildew", "rust"], sections=sections(ece=0.08, caught=0.2))
+    reader, text = read(render(bundle(), evaluation, lang=lang))
+    assert set(PARTS_OF_SECTIONS) <= set(reader.ids)
+    assert len(re.findall("<li>", render(bundle(), evaluation, lang=lang).split("<nav")[0])) >= 9
+    if lang == "en":
+        assert "its probabilities are 8.0 % off on average" in text
+        assert "of shuffled patches it notices only 20.0 %" in text
+        assert "at worst (motion blur, severity 5) it names 20.0 % correctly" in text
+        assert "It is worse where brightness: lowest quarter: 60.0 % right" in text
+        assert "93.0 % of “rust” (95 % interval 89.0 to 97.0 %)" in text
+    else:
+        assert "运动模糊" in text
+        assert "最低的四分之一" in text
+
+
+@pytest.mark.parametrize("name", PARTS_OF_SECTIONS)
+def test_a_section_of_another_form_is_left_out_and_costs_nothing_else(name: str) -> None:
+    heard: list[events.Event] = []
+    given = {**sections(), name: {"something": "else"}}
+    with events.listen(heard.append, alone=True):
+        reader, _ = read(render(bundle(), evaluated(["healthy", "mildew", "rust"], sections=given)))
+    assert set(PARTS_OF_SECTIONS) - set(reader.ids) == {name}
+    assert any(f"part '{name}'" in event.message for event in heard)
+
+
+def test_chinese_leaves_no_english_sentence_but_records() -> None:
+    evaluation = evaluated([f"k{i}" for i in range(12)], skill=0.6, sections=sections(), bad=(Bad("b", "cut", "cut"),))
+    reader = read(render(bundle(notes=[]), evaluation, lang="zh"))[0]
+    texts = [" ".join(word.split()) for word in reader.words]
+    allowed = re.compile(r"beholder .*|[a-z_.]+ = .*|\[[a-z]+\]|.*\.jpg", re.DOTALL)
+    english = [text for text in texts if re.search(r"[A-Za-z]{3,} [A-Za-z]{2,}", text) and not allowed.match(text)]
+    assert [text for text in english if text not in ("own kind",) and not re.search("[\u4e00-\u9fff]", text)] == []
+
+
+@pytest.mark.slow
+def test_a_thousand_classes_fit_in_five_megabytes(tmp_path: Path) -> None:
+    names = [f"a rather long name of a class, number {i}" for i in range(1000)]
+    evaluation = evaluated(names, n=8000, skill=0.4, shape=(3, 224, 224), sections=sections())
+    assert report(bundle(), evaluation, tmp_path / "r.html").stat().st_size < 5_000_000
