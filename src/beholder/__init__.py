@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from beholder.study.steps import steps as steps
     from beholder.study.tune import tune as tune
     from beholder.use.evaluate import evaluate as evaluate
+    from beholder.use.explain import explain as explain
     from beholder.use.predict import predict as predict
     from beholder.use.report import report as report
 
@@ -51,6 +52,7 @@ _WHERE = {
     "train": "beholder.learn.train:train",
     "evaluate": "beholder.use.evaluate:evaluate",
     "predict": "beholder.use.predict:predict",
+    "explain": "beholder.use.explain:explain",
     "report": "beholder.use.report:report",
     "load": "beholder.bundle.bundle:load",
     "steps": "beholder.study.steps:steps",
@@ -80,6 +82,7 @@ __all__ = [  # noqa: RUF022  (verbs in the order of the steps, then nouns, then 
     "train",
     "evaluate",
     "predict",
+    "explain",
     "report",
     "load",
     "steps",

@@ -15,6 +15,7 @@ import typer
 
 from beholder.base import recipe as recipes
 from beholder.base.errors import DataError, UsageError
+from beholder.cli.explain import explain
 from beholder.cli.options import (
     AllowDownload,
     Json,
@@ -256,6 +257,9 @@ def predict(
         raise DataError(
             "there is no picture in what was given", code="no-pictures", hint="name pictures, or folders that hold some"
         )
+
+
+_explain = app.command()(explain)
 
 
 @app.command()

@@ -31,7 +31,7 @@ def calibration(room: Room) -> dict[str, Any] | None:
         plots.Axis(words("calibration.right"), 0, 1, percent=True),
     )
     told = words("calibration.alt", n=len(bins["after"]))
-    chart = {
+    chart: dict[str, Any] = {
         "title": words("calibration.diagram"),
         "svg": plots.chart(told, curves, *axes, diagonal=True),
         "curves": curves,
@@ -62,7 +62,7 @@ def abstention(room: Room) -> dict[str, Any] | None:
     axes = plots.Axis(words("abstention.answered"), 0, 1, percent=True), plots.Axis(words("abstention.wrong"), 0, percent=True)
     whole = words.percent(points[-1][1])
     svg = plots.chart(words("abstention.alt", risk=whole), [curve], *axes)
-    chart = {"title": words("abstention.curve"), "svg": svg, "curves": [], "note": words("abstention.read")}
+    chart: dict[str, Any] = {"title": words("abstention.curve"), "svg": svg, "curves": [], "note": words("abstention.read")}
     promises = [_promise(name, section[name], words) for name in ("risk", "sensitivity") if section.get(name)]
     return {
         "chart": chart if svg else None,

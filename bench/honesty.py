@@ -1,0 +1,41 @@
+"""Whether what Beholder says of a recogniser is true: the figures of docs/HONESTY.md.
+
+    .venv/bin/python bench/honesty.py [PART [SEED]]
+
+    methods      deletion and insertion areas of each kind of heat map, beside random maps
+    shortcut     a mark planted in one class: what the audit says, and what the heat maps show (writes the figure)
+
+Needs the shared pictures (BEHOLDER_SHARED: where) and recognisers of them (BEHOLDER_BUNDLES: the folder that holds
+cifar.beholder and trashnet.beholder; docs/HONESTY.md says how each is made).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+from pathlib import Path
+
+SHARED = Path(__file__).parent.parent / os.environ.get("BEHOLDER_SHARED", "../shared")
+
+PARTS = {
+    "methods": "honesty_explain:methods",
+    "shortcut": "honesty_explain:shortcut",
+}
+
+
+def main() -> None:
+    asked, seed = sys.argv[1:2] or list(PARTS), int(sys.argv[2]) if len(sys.argv) > 2 else 0
+    if not set(asked) <= set(PARTS):
+        sys.exit(f"{__doc__}\nPART is one of {', '.join(PARTS)}")
+    if not SHARED.is_dir():
+        print("left out: it needs the shared pictures (BEHOLDER_SHARED)")
+        return
+    for part in asked:
+        print(f"-- {part}", flush=True)
+        module, _, name = PARTS[part].partition(":")
+        getattr(import_module(module), name)(seed)
+
+
+if __name__ == "__main__":
+    main()
