@@ -231,7 +231,7 @@ def test_every_section_has_its_part_and_its_sentence(lang: str) -> None:
         assert "its probabilities are 8.0 % off on average" in text
         assert "of shuffled patches it notices only 20.0 %" in text
         assert "at worst (motion blur, severity 5) it names 20.0 % correctly" in text
-        assert "It is worse where brightness: lowest quarter: 60.0 % right" in text
+        assert "It does worse on the slice “brightness: lowest quarter”: 60.0 % right" in text
         assert "93.0 % of “rust” (95 % interval 89.0 to 97.0 %)" in text
     else:
         assert "运动模糊" in text

@@ -14,7 +14,7 @@ from markupsafe import Markup, escape
 from PIL import Image
 
 WIDTH, HEIGHT = 480, 270
-LEFT, RIGHT, TOP, BOTTOM = 58, 26, 22, 46
+LEFT, RIGHT, TOP, BOTTOM = 58, 26, 32, 46
 GOOD, WRONG = (47, 111, 200), (214, 96, 44)
 """Colours of right and wrong cells in a heat map; readable on white and on near-black."""
 
@@ -117,7 +117,7 @@ def _axes(frame: Frame, x: Axis, y: Axis, x_ticks: Sequence[float], y_ticks: Seq
     middle = (LEFT + WIDTH - RIGHT) / 2
     yield f'<text x="{middle:.0f}" y="{HEIGHT - 4}" text-anchor="middle">{escape(x.label)}</text>'
     if y.label:
-        yield f'<text x="4" y="12">{escape(y.label)}</text>'
+        yield f'<text x="4" y="15">{escape(y.label)}</text>'
 
 
 def _curve(frame: Frame, curve: Series) -> Iterator[str]:
