@@ -2,11 +2,13 @@
 
     .venv/bin/python bench/honesty.py [PART [SEED]]
 
+    strangers    which score tells strangers best, on validation; all scores on the test, beside pytorch-ood
+    corruptions  accuracy of the CIFAR-10 recogniser under every corruption, with its usual augmentation and with `strong`
     methods      deletion and insertion areas of each kind of heat map, beside random maps
     shortcut     a mark planted in one class: what the audit says, and what the heat maps show (writes the figure)
 
 Needs the shared pictures (BEHOLDER_SHARED: where) and recognisers of them (BEHOLDER_BUNDLES: the folder that holds
-cifar.beholder and trashnet.beholder; docs/HONESTY.md says how each is made).
+trashnet.beholder, cifar.beholder, cifar-strong.beholder; docs/HONESTY.md says how each is made).
 """
 
 from __future__ import annotations
@@ -19,6 +21,8 @@ from pathlib import Path
 SHARED = Path(__file__).parent.parent / os.environ.get("BEHOLDER_SHARED", "../shared")
 
 PARTS = {
+    "strangers": "honesty_strangers:strangers",
+    "corruptions": "honesty_corruptions:corruptions",
     "methods": "honesty_explain:methods",
     "shortcut": "honesty_explain:shortcut",
 }

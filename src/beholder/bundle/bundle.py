@@ -19,10 +19,11 @@ from torch import nn
 
 from beholder.base import events
 from beholder.base.errors import BundleError, MachineError, UsageError
+from beholder.base.files import file_sha256
 from beholder.base.recipe import Recipe, from_toml
 from beholder.base.records import PARTS, Guess, PixelPolicy
 from beholder.base.spans import span
-from beholder.bundle import card, format
+from beholder.bundle import card, format, stranger
 from beholder.bundle.infer import activated, outputs
 from beholder.data.image import load as load_picture
 from beholder.data.sources.folder import file_bytes
@@ -42,6 +43,7 @@ class Bundle:
     splits:  (SHA-256 of the file as 64 hexadecimal digits, part name) of every picture of the three parts
     path:    where it is saved; None before that
     audit:   what the audit found and what was done about it, as audit.csv; "" where there was none
+    references: float16 (M, F), features of validation pictures that strangers are told by; None where there are none
     """
 
     config: dict[str, Any]
@@ -53,6 +55,7 @@ class Bundle:
     path: Path | None = None
     readings: list[dict[str, Any]] = field(default_factory=list)
     audit: str = ""
+    references: npt.NDArray[np.float16] | None = None
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -159,6 +162,7 @@ class Bundle:
                 "readings.json": _json(self.readings),
                 "README.md": card.text(self.config, self.scores, self.recipe).encode("utf-8", "replace"),
                 **({"audit.csv": self.audit.encode("utf-8", "surrogateescape")} if self.audit else {}),
+                **({} if self.references is None else {stranger.FILE: stranger.encoded(self.references)}),
             },
         )
 
@@ -207,6 +211,7 @@ def load(path: str | Path, *, trust: bool = False) -> Bundle:
             path=path,
             readings=_readings(path),
             audit=_audit(path),
+            references=_references(path, config),
         )
     except UsageError as error:
         raise BundleError(f"{path} cannot be used here: {error.message}", code="unusable", hint=error.hint) from error
@@ -230,6 +235,17 @@ def _readings(path: Path) -> list[dict[str, Any]]:
 def _audit(path: Path) -> str:
     file = path / "audit.csv"
     return file.read_bytes().decode("utf-8", "surrogateescape") if file.is_file() else ""
+
+
+def _references(path: Path, config: dict[str, Any]) -> npt.NDArray[np.float16] | None:
+    """Return the features that strangers are told by; raise `BundleError` if the file is not the one that the config names."""
+    if "strangers" not in config:
+        return None
+    file = path / stranger.FILE
+    if not file.is_file() or file_sha256(file) != config["strangers"]["references"]["sha256"]:
+        hint = "copy it again from where it was made, or train again"
+        raise BundleError(f"{path} is damaged: {stranger.FILE} is missing or was changed", code="damaged", hint=hint)
+    return stranger.decoded(file.read_bytes())
 
 
 def _json(value: object) -> bytes:

@@ -9,6 +9,7 @@ splits.csv          digest, part of every picture
 README.md           model card
 readings.json       how often the test part was read (not hashed: evaluation adds to it)
 audit.csv           what the audit found, and what was done about it (not hashed; absent where it was off)
+references.npy      what strangers are told by (config.json holds its hash; absent where nothing was fitted)
 report.html         for people (not hashed)
 """
 

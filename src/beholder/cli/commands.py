@@ -28,6 +28,7 @@ from beholder.cli.options import (
     Seed,
     Set,
     Source,
+    Strangers,
     Trust,
 )
 from beholder.cli.show import json_line, pairs, say, table
@@ -215,6 +216,7 @@ def evaluate(
         str, typer.Option(help="What to look into beyond the scores: none, usual, all, or names with commas between.")
     ] = "usual",
     lang: ReportLang = Lang.EN,
+    strangers: Strangers = None,
     trust: Trust = False,
     allow_download: AllowDownload = False,
     json: Json = False,
@@ -226,7 +228,8 @@ def evaluate(
 
     names = chosen(sections)
     bundle = load(model, trust=trust)
-    evaluation = examined(bundle, evaluate(bundle, source, part=part.value, allow_download=allow_download), names)
+    evaluation = evaluate(bundle, source, part=part.value, allow_download=allow_download)
+    evaluation = examined(bundle, evaluation, names, strangers=strangers or ())
     say(json_line(evaluation.json()) if json else evaluation)
     if report is not None:
         from beholder.use.report import report as write_report
