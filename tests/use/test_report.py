@@ -248,6 +248,13 @@ def test_a_section_of_another_form_is_left_out_and_costs_nothing_else(name: str)
     assert any(f"part '{name}'" in event.message for event in heard)
 
 
+def test_a_section_that_nobody_knows_is_shown_as_it_stands() -> None:
+    cost = {"latency": {"p50": 1.5, "steps": [1, 2]}, "energy": None, "rate": {"value": 0.5, "low": 0.25, "high": 0.75, "n": 8}}
+    reader, text = read(render(bundle(), evaluated(["a", "b"], sections={"cost": cost})))
+    assert "others" in reader.ids
+    assert "latency.p50 1.5 latency.steps 1, 2 energy None rate 0.5 [0.25, 0.75] (n = 8)" in text
+
+
 def test_chinese_leaves_no_english_sentence_but_records() -> None:
     evaluation = evaluated([f"k{i}" for i in range(12)], skill=0.6, sections=sections(), bad=(Bad("b", "cut", "cut"),))
     reader = read(render(bundle(notes=[]), evaluation, lang="zh"))[0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from beholder.use import plots
@@ -15,6 +15,9 @@ ERRORS = ("ece", "brier", "nll")
 
 SHOWN = 12
 """Pictures of the worst slice."""
+
+MOST_ROWS = 60
+"""Figures that are shown of a section without a part of its own."""
 
 
 def calibration(room: Room) -> dict[str, Any] | None:
@@ -172,9 +175,23 @@ def slices(room: Room) -> dict[str, Any] | None:
     }
 
 
-def sealed(room: Room) -> dict[str, Any] | None:
-    """Return how often the test part was read."""
-    return None
+def others(room: Room) -> dict[str, Any] | None:
+    """Return {"groups"}: heading and rows (name, value) of every section that has no part of its own, as it stands."""
+    words, known = room.words, room.words.has
+    sections = {name: found for name, found in room.evaluation.sections.items() if found and not known(f"{name}.title")}
+    groups = [(words.named("section", name), list(_rows(found, words))[:MOST_ROWS]) for name, found in sections.items()]
+    return {"groups": groups} if groups else None
 
 
-cost = sealed
+def _rows(found: Mapping[str, Any], words: Words, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Yield name and value of what a section holds; scores with their intervals, lists only where they are of plain values."""
+    for name, value in found.items():
+        if isinstance(value, Mapping) and set(value) == {"value", "low", "high", "n"}:
+            one = score(value)
+            yield f"{prefix}{name}", f"{one.value:.4g} [{one.low:.4g}, {one.high:.4g}] {words('scores.of', n=one.n)}"
+        elif isinstance(value, Mapping):
+            yield from _rows(value, words, f"{prefix}{name}.")
+        elif not isinstance(value, (list, tuple)):
+            yield f"{prefix}{name}", f"{value:.4g}" if isinstance(value, float) else words.said(str(value))
+        elif all(isinstance(item, (str, int, float)) for item in value):
+            yield f"{prefix}{name}", ", ".join(f"{item:.4g}" if isinstance(item, float) else str(item) for item in value)
