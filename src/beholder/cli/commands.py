@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import os
 import re
@@ -21,10 +20,12 @@ from beholder.cli.options import (
     AllowDownload,
     For,
     Json,
+    Lang,
     Model,
     Out,
     Part,
     RecipeName,
+    ReportLang,
     Seed,
     Sensitivity,
     Set,
@@ -33,7 +34,7 @@ from beholder.cli.options import (
     Trust,
 )
 from beholder.cli.settle import settle
-from beholder.cli.show import json_line, pairs, say, table
+from beholder.cli.show import json_line, pairs, print_csv, print_lines, say, table
 
 app = typer.Typer(
     help="From pictures with labels to an image recogniser you can trust.",
@@ -157,6 +158,7 @@ def train(
     positive: For = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run that --out left unfinished.")] = False,
     profile: Annotated[bool, typer.Option("--profile", help="Say where the time went, and show it in the report.")] = False,
+    lang: ReportLang = Lang.EN,
     allow_download: AllowDownload = False,
     json: Json = False,
 ) -> None:
@@ -167,7 +169,14 @@ def train(
     from beholder.study.steps import steps
 
     outcome = steps(
-        source, recipe=asked, out=target, resume=resume, profile=profile, began=context.obj, allow_download=allow_download
+        source,
+        recipe=asked,
+        out=target,
+        resume=resume,
+        profile=profile,
+        lang=lang.value,
+        began=context.obj,
+        allow_download=allow_download,
     )
     say(json_line(outcome.json()) if json else outcome)
 
@@ -213,6 +222,7 @@ def evaluate(
     sections: Annotated[
         str, typer.Option(help="What to look into beyond the scores: none, usual, all, or names with commas between.")
     ] = "usual",
+    lang: ReportLang = Lang.EN,
     strangers: Strangers = None,
     trust: Trust = False,
     allow_download: AllowDownload = False,
@@ -231,7 +241,7 @@ def evaluate(
     if report is not None:
         from beholder.use.report import report as write_report
 
-        write_report(bundle, evaluation, report)
+        write_report(bundle, evaluation, report, lang=lang.value)
 
 
 settled = app.command()(settle)
@@ -253,7 +263,7 @@ def predict(
     from beholder.use.predict import predict
 
     lines = predict(load(model, trust=trust), _each(paths))
-    read, bad = _print_csv(lines) if as_csv else _print_lines(lines)
+    read, bad = print_csv(lines) if as_csv else print_lines(lines)
     if bad and not read:
         raise DataError("not one picture could be read", code="all-unreadable", hint="see the error of each line above")
     if not read:
@@ -365,27 +375,3 @@ def _each(paths: list[str]) -> Iterator[str]:
             yield from (line.rstrip("\r\n") for line in sys.stdin if line.strip())
         else:
             yield path
-
-
-def _print_lines(lines: Iterator[dict[str, object]]) -> tuple[int, int]:
-    """Print one JSON object a line; return how many pictures were read and how many were not."""
-    read = bad = 0
-    for line in lines:
-        say(json_line(line))
-        bad += "error" in line
-        read += "error" not in line
-    return read, bad
-
-
-def _print_csv(lines: Iterator[dict[str, object]]) -> tuple[int, int]:
-    read = bad = 0
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(["path", "label", "p", "error"])
-    for line in lines:
-        error = line.get("error")
-        writer.writerow(
-            [line["path"], line.get("label", ""), line.get("p", ""), error["code"] if isinstance(error, dict) else ""]
-        )
-        bad += error is not None
-        read += error is None
-    return read, bad

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import math
 import numbers
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 
 def say(text: object) -> None:
@@ -79,3 +80,28 @@ def _flat(values: Mapping[str, object], *, indent: str = "") -> Iterable[tuple[s
             yield indent + name, ", ".join(str(inner) for inner in value)
         else:
             yield indent + name, value
+
+
+def print_lines(lines: Iterator[dict[str, object]]) -> tuple[int, int]:
+    """Print one JSON object a line; return how many pictures were read and how many were not."""
+    read = bad = 0
+    for line in lines:
+        say(json_line(line))
+        bad += "error" in line
+        read += "error" not in line
+    return read, bad
+
+
+def print_csv(lines: Iterator[dict[str, object]]) -> tuple[int, int]:
+    """Print path,label,p,error a line; return how many pictures were read and how many were not."""
+    read = bad = 0
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(["path", "label", "p", "error"])
+    for line in lines:
+        error = line.get("error")
+        writer.writerow(
+            [line["path"], line.get("label", ""), line.get("p", ""), error["code"] if isinstance(error, dict) else ""]
+        )
+        bad += error is not None
+        read += error is None
+    return read, bad
