@@ -33,7 +33,9 @@ def test_flips_count_all_signs(sums: list[int]) -> None:
     change = np.concatenate([np.full(abs(s), np.sign(s)) for s in sums] + [np.zeros(1, int)]).astype(np.int64)
     clusters = np.concatenate([np.full(abs(s), i) for i, s in enumerate(sums)] + [[len(sums)]]).astype(np.int64)
     sizes = [abs(s) for s in sums if s]
-    totals = np.array([abs(sum(a * b for a, b in zip(sizes, signs, strict=True))) for signs in product((1, -1), repeat=len(sizes))])
+    totals = np.array(
+        [abs(sum(a * b for a, b in zip(sizes, signs, strict=True))) for signs in product((1, -1), repeat=len(sizes))]
+    )
     seen = abs(sum(sums))
     expected = (totals > seen).mean() + (totals == seen).mean() / 2 if seen else 1.0
     assert flips(change, clusters) == pytest.approx(expected)

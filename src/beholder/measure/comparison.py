@@ -1,4 +1,4 @@
-"""Is one recogniser better than another on the same pictures: tests, the interval of the difference, and what would settle it."""
+"""Is one recogniser better than another on the same pictures: a test, the interval of the difference, what would settle it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Paired:
     first_only, second_only: pictures that only one of them has right
     p:           of the test that they are equally good (mid-p, two-sided)
     effect:      how many times the variance is that of as many independent pictures; 1 without groups
-    needed:      independent pictures (of groups like these) at which a difference of this size is found in `POWER` of all tests;
+    needed:      pictures (of groups like these) at which a difference of this size is found in `POWER` of all tests;
                  None where both are right equally often, or more than `MOST` would be needed
     """
 
@@ -203,7 +203,7 @@ def needed(lost: float, won: float, *, effect: float = 1.0, alpha: float = ALPHA
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """Return p-values corrected for being several: with all of them ≤ 0.05, one false alarm or more has a chance of 5 % at most.
+    """Return p-values corrected for being several: that any false alarm is at most 0.05 has a chance of 5 % at most.
 
     Source: S. Holm, A simple sequentially rejective multiple test procedure, Scandinavian Journal of Statistics 6 (1979).
 

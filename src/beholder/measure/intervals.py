@@ -156,6 +156,18 @@ def mean_variance(values: npt.ArrayLike, clusters: Ints | None = None) -> tuple[
     return float(np.square(sums).sum()) / len(column) ** 2 * count / (count - 1), count - 1.0
 
 
+def proportion(right: npt.NDArray[np.bool_], clusters: Ints | None = None, *, level: float = 0.95) -> Score:
+    """Return the share of True in bool (N,) with Wilson's interval; clusters: as for `mean_variance`, N ≥ 1 then.
+
+    Raises `UsageError` for a level outside 0..1.
+    """
+    if clusters is None:
+        return wilson(int(right.sum()), len(right), level=level)
+    variance, degrees = mean_variance(right, clusters)
+    units = float(clusters.max() + 1)
+    return by_variance(float(right.mean()), variance, len(right), units=units, degrees=degrees, level=level)
+
+
 def joint(count: int, *, level: float = 0.95) -> float:
     """Return the level that each of `count` intervals needs for all of them to hold at once with `level`, by Šidák.
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from beholder.base.errors import UsageError
 from beholder.base.records import Score
-from beholder.measure.counts import Counts, of_confusion, of_labels, redrawn, weighted
+from beholder.measure.counts import Counts, mean_of_defined, of_confusion, of_labels, redrawn, weighted
 from beholder.measure.curves import auroc, average_precision
 from beholder.measure.intervals import (
     REPEATS,
@@ -20,7 +20,7 @@ from beholder.measure.intervals import (
     cluster_numbers,
     interval,
     joint,
-    mean_variance,
+    proportion,
     resamples,
     wilson,
 )
@@ -98,7 +98,8 @@ def single(
     on them and not on the pictures, since ten photos of one person are not ten independent tests.
 
     Headline: accuracy, top5 (where K > 5), macro_f1, balanced_accuracy, auroc (mean over the classes, each against the rest).
-    A class without pictures has NaN for recall, F1 and AUROC and is left out of the means. Raises `UsageError` for shapes, classes or values that do not fit.
+    A class without pictures has NaN for recall, F1 and AUROC and is left out of the means.
+    Raises `UsageError` for shapes, classes or values that do not fit.
 
     >>> print(single([[0.9, 0.1], [0.2, 0.8], [0.7, 0.3]], [0, 1, 1], ["cat", "dog"]).headline["accuracy"])
     0.667 [0.208, 0.939] (n=3)
@@ -115,15 +116,15 @@ def single(
     else:
         drawn = weighted(y, guesses, k, resamples(n, strata=y, clusters=clusters, seed=seed))
         units = np.array([len(np.unique(clusters[y == c])) for c in range(k)], np.float64)
-    headline = {"accuracy": _proportion(guesses == y, clusters)}
+    headline = {"accuracy": proportion(guesses == y, clusters)}
     if k > 5:
-        headline["top5"] = _proportion(_rank(p, y) < 5, clusters)
+        headline["top5"] = proportion(_rank(p, y) < 5, clusters)
     independent = _effective(seen.truth if units is None else units)
     for name, value, draws in (
         ("macro_f1", seen.f1(), drawn.f1()),
         ("balanced_accuracy", seen.recall(), drawn.recall()),
     ):
-        headline[name] = interval(float(_mean(value)), _mean(draws), n, units=independent)
+        headline[name] = interval(float(mean_of_defined(value)), mean_of_defined(draws), n, units=independent)
     headline["auroc"], areas = _areas(p, y[:, None] == np.arange(k), clusters)
     rows = [{**row, "auroc": area} for row, area in zip(_of_classes(seen, drawn, units), areas, strict=True)]
     notes = (*_notes(seen, classes, clusters), *_at_once(classes, seen, drawn, units))
@@ -144,8 +145,8 @@ def multi(
     probabilities: float (N, K); targets: 0 or 1 (N, K); a class is guessed where its probability reaches its threshold.
     thresholds: one for all or (K,). groups: as for `single`.
 
-    Headline: map (mean over the classes of average precision), micro_f1, macro_f1, auroc (mean over the classes). A class that no picture has is left out of
-    the means. Raises `UsageError` for shapes, classes or values that do not fit.
+    Headline: map (mean over the classes of average precision), micro_f1, macro_f1, auroc (mean over the classes). A class that no
+    picture has is left out of the means. Raises `UsageError` for shapes, classes or values that do not fit.
     """
     p = _probabilities(probabilities, classes)
     n, k = p.shape
@@ -164,9 +165,9 @@ def multi(
     support = seen.truth if units is None else units
     ap = np.array([float(average_precision(p[:, c], truth[:, c])) for c in range(k)])
     headline = {
-        "map": interval(float(_mean(ap)), _mean(precisions), n, units=_effective(support)),
+        "map": interval(float(mean_of_defined(ap)), mean_of_defined(precisions), n, units=_effective(support)),
         "micro_f1": interval(float(seen.micro_f1()), drawn.micro_f1(), n, units=float(support.sum())),
-        "macro_f1": interval(float(_mean(seen.f1())), _mean(drawn.f1()), n, units=_effective(support)),
+        "macro_f1": interval(float(mean_of_defined(seen.f1())), mean_of_defined(drawn.f1()), n, units=_effective(support)),
     }
     headline["auroc"], areas = _areas(p, truth, clusters)
     rows = _of_classes(seen, drawn, units)
@@ -212,13 +213,6 @@ def _of_classes(seen: Counts, drawn: Counts, units: Floats | None) -> list[dict[
         row["f1"] = interval(float(f1[c]), f1_drawn[:, c], int(seen.truth[c]), units=support)
         rows.append(row)
     return rows
-
-
-def _proportion(right: npt.NDArray[np.bool_], clusters: Ints | None) -> Score:
-    if clusters is None:
-        return wilson(int(right.sum()), len(right))
-    variance, degrees = mean_variance(right, clusters)
-    return by_variance(float(right.mean()), variance, len(right), units=float(clusters.max() + 1), degrees=degrees)
 
 
 def _areas(p: Floats, truth: npt.NDArray[np.bool_], clusters: Ints | None) -> tuple[Score, list[Score]]:
@@ -276,15 +270,6 @@ def _effective(support: Floats) -> float:
     """Return the n for which a share has the variance of a mean of shares over classes of `support` pictures each."""
     present = support[support > 0]
     return float(len(present) ** 2 / (1 / present).sum()) if len(present) else 0.0
-
-
-def _mean(values: Floats) -> Floats:
-    """Return the mean over the last axis of what is defined: NaN is left out, and all NaN gives NaN."""
-    defined = ~np.isnan(values)
-    count = defined.sum(axis=-1)
-    total = np.where(defined, values, 0.0).sum(axis=-1)
-    means: Floats = np.divide(total, count, out=np.full(np.shape(total), np.nan), where=np.asarray(count > 0))
-    return means
 
 
 def _notes(seen: Counts, classes: Sequence[str], clusters: Ints | None) -> tuple[str, ...]:
