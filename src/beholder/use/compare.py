@@ -155,7 +155,7 @@ def compare(
     tested, alike = _aligned([evaluate(bundle, pictures.take(rows)) for bundle in loaded], strict=part in ("test", "all"))
     if alike:
         notes.append(
-            f"{alike} more are left out: they look the same as pictures that one of the bundles was trained or chosen on."
+            f"{alike} more are left out: they look the same as what a bundle was trained or chosen on."
         )
     clusters = _clusters(tested[0])
     if clusters is not None:
