@@ -159,12 +159,13 @@ def test_audit_keeps_a_persons_decisions(leaves: Path, tmp_path: Path, capsys: A
 
 
 def test_the_review_opens_a_browser_only_where_there_is_a_screen(stand_in: Any, capsys: Any, monkeypatch: Any) -> None:
-    calls = stand_in("beholder.study.review:review", Stub({"decided": 3}))
-    monkeypatch.setattr("beholder.study.review", sys.modules["beholder.study.review"], raising=False)
+    audits = stand_in("beholder.study.examine:audited", "the findings")
+    calls = stand_in("beholder.use.review:review", Stub({"decided": 3}))
     assert run(["audit", "leaves", "--web", "--port", "8080", "--check", "dark", "--json"]) == 0
-    assert calls[0][0] == ("leaves", Path("audit.csv"))
-    fixed = {"seed": 0, "port": 8080, "allow_download": False, "ready": None, "recipe": Recipe(), "minutes": 10.0}
-    assert calls[0][1] == {"checks": ["dark"], **fixed}
+    assert audits[0][0] == ("leaves", Path("audit.csv"))
+    fixed = {"seed": 0, "allow_download": False, "recipe": Recipe(), "minutes": 10.0}
+    assert audits[0][1] == {"go_on": True, "checks": ["dark"], **fixed}
+    assert calls[0] == (("the findings", Path("audit.csv")), {"source": "leaves", "port": 8080, "ready": None})
     assert json.loads(capsys.readouterr().out) == {"decided": 3}
     monkeypatch.setattr("beholder.cli.commands._has_screen", lambda: True)
     assert run(["audit", "leaves", "--web"]) == 0

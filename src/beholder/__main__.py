@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import atexit
+import os
 import sys
 import time
+from contextlib import suppress
+from typing import NoReturn
 
 
-def main() -> int:
-    """Run the command line with the arguments of this process and return its exit code."""
+def main() -> NoReturn:
+    """Run the command line with the arguments of this process, and end it with the exit code."""
     began = time.monotonic()
     from beholder.cli.run import run
 
-    return run(sys.argv[1:], began=began)
+    _leave(run(sys.argv[1:], began=began))
+
+
+def _leave(code: int) -> NoReturn:
+    """End the process at once: to take torch apart again takes a second or two, and all that is to last is on disk by now."""
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError, AttributeError):
+            stream.flush()
+    os._exit(code)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
 
+from beholder.base.errors import Interrupted
+from beholder.base.recipe import load
+from beholder.data.digest import digested
+from beholder.data.sources import scan
 from beholder.learn import folded
 from beholder.learn.folded import components, heads
 
@@ -53,3 +59,15 @@ def test_components_keep_the_directions_of_most_variance() -> None:
     assert torch.isclose(found.square().mean(), torch.tensor(1.0), atol=1e-4)
     back = torch.linalg.lstsq(found, wide).solution
     assert (found @ back - wide).square().mean() / wide.square().mean() < 0.01
+
+
+def test_an_interruption_says_what_it_interrupted(leaves: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*_: object, **__: object) -> None:
+        raise Interrupted("at step 3; nothing is kept", hint="give out=", exit_code=143)
+
+    monkeypatch.setattr(folded, "train", stop)
+    pictures = digested(scan(leaves))
+    with pytest.raises(Interrupted) as error:
+        folded.nets(pictures, np.arange(36) % 3, load("quick"))
+    assert (error.value.exit_code, error.value.message) == (143, "interrupted while nets learnt to judge the labels")
+    assert "remembered" in error.value.hint

@@ -56,3 +56,18 @@ def test_one_channel_takes_the_average_of_three() -> None:
     assert mean == pytest.approx((0.3,))
     assert std == pytest.approx((0.3,))
     assert Wants().normalisation(3) is None
+
+
+@pytest.mark.parametrize(
+    ("want", "device", "size"),
+    [
+        (Wants(size=(224, 224)), "cpu", (192, 192)),
+        (Wants(size=(256, 128)), "cpu", (224, 96)),
+        (Wants(size=(224, 224)), "cuda", (224, 224)),
+        (Wants(size=(224, 224), flexible=False), "cpu", (224, 224)),
+        (Wants(size=(96, 224)), "cpu", (96, 224)),
+        (Wants(), "cpu", None),
+    ],
+)
+def test_a_cpu_takes_smaller_pictures_where_the_net_lets_it(want: Wants, device: str, size: tuple[int, int] | None) -> None:
+    assert want.size_on(device) == size

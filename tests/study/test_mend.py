@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +15,11 @@ import beholder
 from beholder.base import events
 from beholder.base.recipe import load
 from beholder.base.records import Finding, Pictures
+from beholder.cli.run import run
 from beholder.data.audit import Findings
 from beholder.data.digest import digested
 from beholder.data.sources import scan
+from beholder.data.twins import Twins
 from beholder.study.examine import examined
 from beholder.study.mend import mended
 from beholder.study.steps import steps
@@ -85,9 +89,15 @@ def test_a_run_says_keeps_and_shows_what_was_found_and_done(leaves: Path, tmp_pa
     with events.listen(heard.append, alone=True):
         outcome = steps(leaves, recipe=RECIPE, out=out)
     said = " ".join(event.message for event in heard)
-    assert "1 pictures left out" in said
+    assert "1 picture left out, 0 pictures given" in said
     assert "--audit fix" in said
-    assert outcome.bundle.config["audit"] == {"policy": "report", "found": {"blurred": 12}, "dropped": 1, "relabelled": 0}
+    assert outcome.bundle.config["audit"] == {
+        "policy": "report",
+        "found": {"blurred": 12},
+        "dropped": 1,
+        "relabelled": 0,
+        "moved": 0,
+    }
     again = beholder.load(out)
     assert again.audit == outcome.bundle.audit
     rows = {row["picture"]: row for row in csv.DictReader(io.StringIO(again.audit))}
@@ -98,8 +108,9 @@ def test_a_run_says_keeps_and_shows_what_was_found_and_done(leaves: Path, tmp_pa
     assert "rust/00.png" in report
 
 
-def test_twins_across_given_parts_are_left_out_of_training_and_the_score_without_them_is_said(
-    tmp_path: Path, draw: Callable[..., Path]
+@pytest.mark.parametrize(("policy", "done", "tested"), [("drop", "drop", 18), ("move", "move:test", 19)])
+def test_twins_across_given_parts_are_dropped_or_moved_and_the_score_without_them_is_said(
+    policy: str, done: str, tested: int, tmp_path: Path, draw: Callable[..., Path]
 ) -> None:
     for part, each in (("train", 20), ("test", 6)):
         draw(tmp_path / "set" / part, each=each, size=(64, 48))
@@ -109,11 +120,79 @@ def test_twins_across_given_parts_are_left_out_of_training_and_the_score_without
         Image.fromarray(pixels).save(file)  # the parts were drawn alike: now they differ
     twin = tmp_path / "set" / "test" / "rust" / "00.png"
     Image.open(twin).save(tmp_path / "set" / "train" / "rust" / "twin.bmp")
-    outcome = steps(tmp_path / "set", recipe=RECIPE)
-    assert outcome.bundle.config["parts"]["test"] == 18
+    outcome = steps(tmp_path / "set", recipe=RECIPE.set(leaks=policy))
+    assert outcome.bundle.config["parts"]["test"] == tested
+    assert sum(outcome.bundle.config["parts"].values()) == 78 + (policy == "move")
+    assert (outcome.bundle.config["audit"]["dropped"], outcome.bundle.config["audit"]["moved"]) == (
+        (1, 0) if policy == "drop" else (0, 1)
+    )
     rows = {row["picture"]: row for row in csv.DictReader(io.StringIO(outcome.bundle.audit)) if row["check"] == "leak"}
-    assert rows["train/rust/twin.bmp"]["done"] == "drop"
+    assert rows["train/rust/twin.bmp"]["done"] == done
     assert any("without them: accuracy" in note and "(n=17)" in note for note in outcome.evaluation.notes)
+    assert outcome.evaluation.json()["without_leaks"]["accuracy"]["n"] == 17
+    assert outcome.evaluation.json()["scores"]["accuracy"]["n"] == tested
+
+
+TRAIN, VALID, TEST = 0, 1, 2
+
+
+def leaking(pictures: Pictures, parts: Sequence[int], groups: Sequence[int], ties: Sequence[tuple[int, int]]) -> Findings:
+    """Findings on the first pictures, with given parts, groups and near twins; the leaks among them are marked as they are."""
+    some = replace(pictures.take(np.arange(len(parts))), parts=np.array(parts, np.int8), groups=np.array(groups, np.int64))
+    near = np.array(ties, np.int64).reshape(-1, 2)
+    return Findings(some, (), {}, twins=Twins(np.arange(len(parts)), near, np.full(len(near), 0.9)))
+
+
+@pytest.mark.parametrize(
+    ("policy", "parts", "ties", "done"),
+    [
+        ("drop", [TRAIN, TRAIN, TEST, TRAIN, VALID], [(0, 1), (1, 2)], {1: "drop"}),
+        # A picture that has moved takes its own twins with it: none may stay behind in the part that it left.
+        ("move", [TRAIN, TRAIN, TEST, TRAIN, VALID], [(0, 1), (1, 2)], {0: "move:test", 1: "move:test"}),
+        ("move", [TRAIN, VALID, TEST, TRAIN, VALID], [(0, 1)], {0: "move:valid"}),
+        ("move", [TRAIN, VALID, TEST, TRAIN, VALID], [(0, 1), (1, 2)], {0: "move:test", 1: "move:test"}),
+        # Group 7 stays whole: its picture is left out instead.
+        ("move", [TRAIN, TRAIN, VALID, TRAIN, TEST], [(3, 4)], {3: "drop"}),
+        ("move", [TRAIN, TRAIN, VALID, -1, TEST], [(3, 4)], {}),
+    ],
+)
+def test_after_leaks_are_mended_no_twins_are_across_parts(
+    policy: str,
+    parts: list[int],
+    ties: list[tuple[int, int]],
+    done: dict[int, str],
+    pictures: Pictures,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found = leaking(pictures, parts, [-1, -1, -1, 7, -1], ties)
+    none = Findings(found.pictures, (), {})
+    monkeypatch.setattr("beholder.study.mend.examined", lambda *_, checks, **__: found if "dark" in checks else none)
+    result = mended(found.pictures, RECIPE.set(leaks=policy))
+    keys = list(found.pictures.keys)
+    assert result.done == {keys[row]: what for row, what in done.items()}
+    where = {key: name for name, part in result.parts.items() for key in part.keys}
+    assert all(where[keys[row]] == what.partition(":")[2] for row, what in done.items() if what != "drop")
+    assert all(where.get(keys[a], where.get(keys[b])) == where.get(keys[b], where.get(keys[a])) for a, b in ties)
+
+
+def test_a_leak_whose_label_contradicts_its_twins_is_not_moved(pictures: Pictures, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = leaking(pictures, [TRAIN, TRAIN, VALID, TEST], [-1] * 4, [(1, 3)])
+    other = np.array([0, 1, 0, 0])
+    found = replace(found, pictures=replace(found.pictures, targets=other))
+    monkeypatch.setattr(
+        "beholder.study.mend.examined", lambda given, *_, checks, **__: found if "dark" in checks else Findings(given, (), {})
+    )
+    assert mended(found.pictures, RECIPE.set(leaks="move")).done == {found.pictures.keys[1]: "drop"}
+
+
+def test_training_pictures_that_are_all_in_the_test_part_too_are_an_error_that_says_so(
+    pictures: Pictures, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = leaking(pictures, [TRAIN, TRAIN, TEST, TEST], [-1] * 4, [(0, 2), (1, 3)])
+    monkeypatch.setattr("beholder.study.mend.examined", lambda *_, **__: found)
+    with pytest.raises(beholder.DataError, match="every training picture has a twin") as error:
+        mended(found.pictures, RECIPE)
+    assert error.value.code == "all-leaked"
 
 
 def test_nets_judge_no_picture_of_the_test_part(pictures: Pictures, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,3 +241,87 @@ def test_the_findings_of_a_second_run_are_remembered_and_new_labels_are_judged_a
         assert again.twins is not None
         with pytest.raises(TypeError):
             examined(pictures.take(np.arange(20)), RECIPE, checks=["dark", "conflict"])
+
+
+HEADER = "picture,check,score,verdict,suggestion,other,decided"
+
+
+def reviewed(path: Path, *lines: str) -> str:
+    path.write_text("\n".join([HEADER, *lines]) + "\n")
+    return str(path)
+
+
+@pytest.mark.parametrize("policy", ["report", "fix", "off"])
+@pytest.mark.usefixtures("planted")
+def test_what_a_person_decided_is_done_in_every_part_and_wins(policy: str, pictures: Pictures, tmp_path: Path) -> None:
+    rows = [f"rust/{k:02}.png,blurred,0.9,w,drop,,keep" for k in range(12)]
+    rows += [f"mildew/{k:02}.png,mine,1,w,keep,,relabel:scab" for k in range(12)]
+    rows += ["healthy/00.png,conflict,1,w,drop,,keep", "healthy/01.png,review,1,w,keep,,drop"]
+    found = mended(pictures, RECIPE.set(audit=policy, decisions=reviewed(tmp_path / "audit.csv", *rows)))
+    every = {key: label for _, part in found.parts.items() for key, label in labels(part).items()}
+    assert set(pictures.keys) - set(every) == {"healthy/01.png"}
+    assert {label for key, label in every.items() if key.startswith("mildew")} == {"scab"}
+    assert {label for key, label in every.items() if key.startswith("rust")} == {"rust"}
+    assert all(part.classes == ("healthy", "rust", "scab") for _, part in found.parts.items())
+    assert found.done == {f"mildew/{k:02}.png": "relabel:scab" for k in range(12)} | {"healthy/01.png": "drop"}
+    assert found.findings is not None
+    written = {row["picture"]: row for row in csv.DictReader(io.StringIO(found.findings.csv(done=found.done)))}
+    assert (written["mildew/00.png"]["decided"], written["mildew/00.png"]["done"]) == ("relabel:scab", "relabel:scab")
+    assert (written["healthy/00.png"]["decided"], written["healthy/00.png"]["done"]) == ("keep", "")
+
+
+@pytest.mark.usefixtures("planted")
+def test_what_a_reviewed_file_suggests_is_followed_outside_the_test_part(pictures: Pictures, tmp_path: Path) -> None:
+    rows = [f"{key},blurred,0.9,w,relabel:healthy,," for key in pictures.keys if not key.startswith("healthy")]
+    rows += ["rust/00.png,unheard,0.9,w,relabel:never,,", "elsewhere/00.png,dark,0.9,w,drop,,drop", ",few,0.4,w,keep,,"]
+    rows += ["healthy/03.png,dark,0.9,w,drop,,", "healthy/05.png,dark,1,w,keep,,keep"]
+    heard: list[events.Event] = []
+    with events.listen(heard.append, alone=True):
+        found = mended(pictures, RECIPE.set(decisions=reviewed(tmp_path / "audit.csv", *rows)))
+    for name, part in found.parts.items():
+        others = {label for key, label in labels(part).items() if key.startswith("mildew")}
+        assert others == ({"mildew"} if name == "test" else {"healthy"})
+    assert any("1 decisions are about pictures that the source does not have" in event.message for event in heard)
+    assert found.done["healthy/00.png"] == "drop"
+
+
+def test_a_file_of_another_source_and_decisions_that_leave_nothing_are_errors(pictures: Pictures, tmp_path: Path) -> None:
+    other = reviewed(tmp_path / "other.csv", "elsewhere/1.png,dark,1,w,keep,,drop")
+    with pytest.raises(beholder.DataError) as error:
+        mended(pictures, RECIPE.set(decisions=other))
+    assert error.value.code == "other-audit"
+    nothing = reviewed(tmp_path / "audit.csv", *(f"{key},dark,1,w,keep,,drop" for key in pictures.keys))
+    with pytest.raises(beholder.DataError) as error:
+        mended(pictures, RECIPE.set(decisions=nothing, audit="off"))
+    assert error.value.code == "nothing-left"
+    with pytest.raises(beholder.UsageError):
+        mended(pictures, RECIPE.set(decisions=str(tmp_path / "none.csv")))
+
+
+def test_a_leak_that_a_person_keeps_stays(pictures: Pictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = leaking(pictures, [TRAIN, TRAIN, VALID, TEST], [-1] * 4, [(0, 3), (1, 3)])
+    monkeypatch.setattr(
+        "beholder.study.mend.examined", lambda given, *_, checks, **__: found if "dark" in checks else Findings(given, (), {})
+    )
+    keys = found.pictures.keys
+    kept = reviewed(tmp_path / "audit.csv", f"{keys[0]},leak,1,w,drop,{keys[3]},keep")
+    assert mended(found.pictures, RECIPE.set(decisions=kept)).done == {keys[1]: "drop"}
+
+
+def test_the_command_trains_as_was_decided_on_the_review(
+    leaves: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "audit.csv"
+    assert run(["audit", str(leaves), "--check", "dark", "--out", str(out)]) == 0
+    with out.open("a") as file:
+        file.writelines(f"rust/{k:02}.png,review,1,w,keep,,relabel:mildew\n" for k in range(12))
+    small = ["--net", "cnn", "--set", "train.epochs=1", "--out", str(tmp_path / "m.beholder"), "--json"]
+    capsys.readouterr()
+    assert run(["train", str(leaves), "--audit", str(out), *small]) == 0
+    assert sum(json.loads(capsys.readouterr().out)["parts"].values()) == 36
+    bundle = beholder.load(tmp_path / "m.beholder")
+    assert bundle.classes == ("healthy", "mildew")
+    assert bundle.config["audit"]["relabelled"] == 12
+    assert bundle.recipe.data.decisions == str(out)
+    assert run(["train", str(leaves), "--audit", "fx", *small]) == 2
+    assert "it is report, fix, off, or the path of" in capsys.readouterr().err

@@ -113,3 +113,17 @@ def test_nothing_is_recorded_unless_asked_for(leaves: Path, tmp_path: Path, reci
     assert outcome.profile is None
     assert "profile" not in outcome.json()
     assert "Where the time went" not in (tmp_path / "m.beholder" / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("fields", "code"),
+    [
+        ({"net": "fastnt"}, "unknown-net"),
+        ({"net": "timm:resnet19"}, "unknown-net"),
+        ({"weights": "no/such/weights"}, "missing-weights"),
+    ],
+)
+def test_a_net_that_cannot_be_had_is_said_before_any_picture_is_looked_at(fields: dict[str, str], code: str) -> None:
+    with pytest.raises(beholder.UsageError) as error:
+        steps("no/such/source", recipe=load("quick").set(**fields))
+    assert error.value.code == code

@@ -27,6 +27,8 @@ class DataRecipe:
     strength: factor on every range of the augmentation          on_bad: report | skip | stop
     background: colour under transparent and letter-boxed pixels valid, test: their shares, where the source has no split
     audit: report (say what is found, mend contradictions and leaks) | fix (follow every suggestion) | off
+    decisions: path of a reviewed audit.csv: what a person decided there is done, and else what it suggests ("": there is none)
+    leaks: twins across given parts: drop (the one in the earlier part is left out) | move (it joins its twin in the later part)
     grow: side at which training pictures begin, as a share of the full one (0: chosen; 1: full size throughout)
     memory: MiB of decoded pixels that may stay in memory (0: a third of what is free)
     workers: threads that decode and that read batches ahead (0: one per core); like memory, it changes no batch
@@ -42,6 +44,8 @@ class DataRecipe:
     cutmix: float = field(default=0.0, metadata={"range": (0.0, 10.0)})
     grow: float = field(default=0.0, metadata={"range": (0.0, 1.0)})
     audit: str = field(default="report", metadata={"choices": ("report", "fix", "off")})
+    decisions: str = ""
+    leaks: str = field(default="drop", metadata={"choices": ("drop", "move")})
     on_bad: str = field(default="report", metadata={"choices": ("report", "skip", "stop")})
     background: str = "#ffffff"
     valid: float = field(default=0.15, metadata={"range": (0.01, 0.9)})

@@ -15,7 +15,7 @@ import typer
 
 from beholder.base import recipe as recipes
 from beholder.base.errors import DataError, UsageError
-from beholder.cli.options import AllowDownload, Json, Model, Out, Part, Policy, RecipeName, Seed, Set, Source, Trust
+from beholder.cli.options import AllowDownload, Json, Model, Out, Part, RecipeName, Seed, Set, Source, Trust
 from beholder.cli.show import json_line, pairs, say, table
 
 app = typer.Typer(
@@ -77,26 +77,17 @@ def audit(
 ) -> None:
     """Find what is wrong with pictures and labels; write audit.csv."""
     asked = _recipe("quick", set_)
-    from beholder.study import review
+    from beholder.study.examine import audited
 
+    findings = audited(
+        source, out, go_on=web, checks=check, recipe=asked, minutes=minutes, seed=seed or 0, allow_download=allow_download
+    )
     if web:
-        opening = _open if browser and _has_screen() else None
-        reviewed = review.review(
-            source,
-            out,
-            checks=check,
-            recipe=asked,
-            minutes=minutes,
-            seed=seed or 0,
-            port=port,
-            allow_download=allow_download,
-            ready=opening,
-        )
+        from beholder.use.review import review
+
+        reviewed = review(findings, out, source=source, port=port, ready=_open if browser and _has_screen() else None)
         say(json_line(reviewed.json()) if json else reviewed)
         return
-    findings = review.audited(
-        source, out, checks=check, recipe=asked, minutes=minutes, seed=seed or 0, allow_download=allow_download
-    )
     if json:
         say(json_line({**findings.json(), "audit": str(out)}))
     else:
@@ -136,8 +127,13 @@ def train(
     seed: Seed = None,
     set_: Set = None,
     audit: Annotated[
-        Policy | None,
-        typer.Option(help="What to do about findings of the audit: say them, follow every suggestion, or not look."),
+        str | None,
+        typer.Option(
+            metavar="report|fix|off|AUDIT.csv",
+            help="What to do about findings of the audit: say them, follow every suggestion, not look, "
+            "or do as was decided in a reviewed audit.csv.",
+            show_default=False,
+        ),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run that --out left unfinished.")] = False,
     profile: Annotated[bool, typer.Option("--profile", help="Say where the time went, and show it in the report.")] = False,
@@ -145,7 +141,7 @@ def train(
     json: Json = False,
 ) -> None:
     """Train on SOURCE, test once, and write a bundle with a report."""
-    asked = _recipe(recipe, set_, net=net, minutes=minutes, seed=seed, audit=audit.value if audit else None)
+    asked = _recipe(recipe, set_, net=net, minutes=minutes, seed=seed, **_policy(audit))
     target = _target(source, out)
     from beholder.study.steps import steps
 
@@ -286,6 +282,17 @@ def _open(address: str) -> None:
 def _recipe(name: str, assignments: list[str] | None, **changes: object) -> recipes.Recipe:
     given = {key: value for key, value in changes.items() if value is not None}
     return recipes.load(name).set(**given).override(assignments or [])
+
+
+def _policy(audit: str | None) -> dict[str, str]:
+    """Return the recipe fields that `--audit` stands for: a policy, or the path of a reviewed audit.csv."""
+    policies = ("report", "fix", "off")
+    if audit is None or audit in policies:
+        return {"audit": audit} if audit else {}
+    if not Path(audit).exists():
+        hint = f"it is {', '.join(policies)}, or the path of a reviewed audit.csv"
+        raise UsageError(f"--audit cannot be '{audit}': there is no such file", code="unknown-policy", hint=hint)
+    return {"decisions": audit}
 
 
 def _target(source: str, out: Path | None) -> Path:

@@ -18,14 +18,6 @@ class Part(StrEnum):
     ALL = "all"
 
 
-class Policy(StrEnum):
-    """What `train` does about the findings of the audit."""
-
-    REPORT = "report"
-    FIX = "fix"
-    OFF = "off"
-
-
 Source = Annotated[
     str,
     typer.Argument(

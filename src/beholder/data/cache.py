@@ -113,7 +113,7 @@ def cached(
     assert pictures.digests is not None
     keys, first, which = np.unique(_keys(pictures.digests), return_index=True, return_inverse=True)
     top = cache_folder(root) / "pixels"
-    shelf = _Shelf(top / _name(policy), (policy.channels, policy.height, policy.width), keys)
+    shelf = _Shelf(top / policy_name(policy), (policy.channels, policy.height, policy.width), keys)
     todo = np.sort(first[shelf.shard < 0])
     with span("decode"):
         failed = _fill(shelf, pictures, todo, policy, workers=workers, stop=on_bad == "stop") if len(todo) else {}
@@ -135,7 +135,7 @@ def missing(pictures: Pictures, policy: PixelPolicy, *, root: str | Path | None 
     digests = digested(pictures, root=root).digests
     assert digests is not None
     shape = (policy.channels, policy.height, policy.width)
-    shelf = _Shelf(cache_folder(root) / "pixels" / _name(policy), shape, np.unique(_keys(digests)))
+    shelf = _Shelf(cache_folder(root) / "pixels" / policy_name(policy), shape, np.unique(_keys(digests)))
     return int((shelf.shard < 0).sum())
 
 
@@ -343,7 +343,11 @@ def _judge(bad: Sequence[Bad], pictures: Pictures, on_bad: str) -> None:
     if len(bad) == len(pictures):
         raise DataError(text, code="all-unreadable", hint=bad[0].message)
     if on_bad == "report":
-        events.warn(text, hint="they are left out; repair or remove them, or see on_bad = skip | stop", bad=len(bad))
+        events.warn(
+            text,
+            hint="they are left out; --set data.on_bad=skip says nothing of them, data.on_bad=stop ends the run",
+            bad=len(bad),
+        )
 
 
 def _check_writable(folder: Path) -> None:
@@ -374,7 +378,8 @@ def _tidy(top: Path, limit: int, *, using: Sequence[Path]) -> None:
             total -= size
 
 
-def _name(policy: PixelPolicy) -> str:
+def policy_name(policy: PixelPolicy) -> str:
+    """Return what pixels of this policy are called in the cache; another conversion gives another name."""
     return sha256(json.dumps([CONVERSION, policy.json()], sort_keys=True).encode())[:16]
 
 

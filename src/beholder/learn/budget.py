@@ -21,8 +21,8 @@ from beholder.data.image import load
 from beholder.learn.prepare import Material, Prepared
 from beholder.learn.validate import validate
 
-CLOSING = 1.5
-"""Seconds that saving, scores with their intervals, the report and the end of the process take, beside the test itself."""
+CLOSING = 2.0
+"""Seconds that saving twice, scores with their intervals and the report take, beside the test itself."""
 
 SAMPLING = 0.005
 """Share of the time in which the speed of validation is measured beforehand, and again that of testing."""
@@ -99,8 +99,9 @@ def _each(work: Callable[[int], object], *, most: int, enough: float) -> float:
     """Return the least seconds that `work` took per picture: of more and more pictures at a time, for about `enough` seconds.
 
     The first call, in which kernels are chosen, does not count, and other work on the machine only ever makes a call slower.
+    Of fewer pictures at a time than are tested later each takes several times as long, and more so in bf16 (docs/LOG.md).
     """
-    n = min(8, most)
+    n = min(32, most)
     work(n)
     spent, least = 0.0, float("inf")
     while True:

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from beholder.base import events
+from beholder.base.errors import Interrupted
 from beholder.base.recipe import Recipe
 from beholder.base.records import Parts, Pictures
 from beholder.bundle.bundle import Bundle
@@ -124,7 +125,7 @@ def nets(pictures: Pictures, fold: I64, recipe: Recipe, *, minutes: float = 0.0)
         held = np.flatnonzero(fold == name)
         parts = Parts(*(pictures.take(rows) for rows in (inside[~tenth], inside[tenth], held)))
         events.progress("nets in folds", number, len(names))
-        with events.only("warn", "progress"):
+        with events.only("warn", "progress"), _named_interruption():
             bundle = train(parts, recipe=recipe.set(minutes=minutes / len(names)))
             pixels = cached(pictures, bundle.policy)
             bundle = bundle.to(device())
@@ -135,6 +136,17 @@ def nets(pictures: Pictures, fold: I64, recipe: Recipe, *, minutes: float = 0.0)
     events.progress("nets in folds", len(names), len(names))
     assert seen is not None
     return found, seen
+
+
+@contextmanager
+def _named_interruption() -> Iterator[None]:
+    """Say of what it was that Ctrl-C came in: `train` inside knows only that it was interrupted."""
+    try:
+        yield
+    except Interrupted as error:
+        message = "interrupted while nets learnt to judge the labels"
+        hint = "what was found out about the pictures before is remembered; these nets begin anew"
+        raise Interrupted(message, hint=hint, exit_code=error.exit_code) from error
 
 
 def embedded(bundle: Bundle, pixels: Pixels, run: Run, *, mirror: bool) -> F32:

@@ -163,13 +163,12 @@ def _span(values: Iterable[float]) -> str:
 
 
 def _size(want: Wants, recipe: Recipe, on: torch.device, said: Said) -> tuple[int, int] | None:
-    """Return the size for the pictures: what the net wants, or 6/7 of it on a CPU, where pretrained nets lose little by it."""
-    if want.size is None or recipe.data.size or on.type != "cpu" or not want.flexible or min(want.size) < 128:
-        return want.size
-    height, width = (32 * round(side * 6 / 7 / 32) for side in want.size)
-    theirs = f"{want.size[1]} × {want.size[0]}"
-    said(f"pixels: {width} × {height} instead of the {theirs} of the weights: a CPU trains a third faster on them")
-    return height, width
+    """Return the size for the pictures, as the net wants them on this device."""
+    size = want.size if recipe.data.size else want.size_on(on.type)
+    if size is not None and want.size is not None and size != want.size:
+        theirs = f"{want.size[1]} × {want.size[0]}"
+        said(f"pixels: {size[1]} × {size[0]} instead of the {theirs} of the weights: a CPU trains a third faster on them")
+    return size
 
 
 def _with_net(

@@ -25,8 +25,8 @@ from beholder.learn.clock import Clock
 from beholder.learn.grow import dearer
 from beholder.learn.loop import Run, Settings
 from beholder.learn.optim import SCHEDULES, optimiser
-from beholder.learn.prepare import Prepared, check_scales, prepare
-from beholder.learn.probe import fit_head
+from beholder.learn.prepare import Material, Prepared, check_scales, prepare
+from beholder.learn.probe import Shown, features_name, fit_head
 from beholder.learn.profile import step_flop, summary
 from beholder.learn.tasks import TASKS
 from beholder.learn.validate import score, validate
@@ -39,6 +39,7 @@ from beholder.machine.peak import peak
 from beholder.machine.stop import Stop, stopping
 from beholder.nets.depth import decayed, freeze
 from beholder.nets.features import head
+from beholder.nets.pretrained import weights_hash
 
 
 def train(
@@ -229,18 +230,18 @@ def _run(prepared: Prepared, net: nn.Module, best: Best, *, limits: Budget, fold
 
 def _probe(prepared: Prepared, best: Best, stop: Stop, *, seconds: float) -> None:
     train, valid, multi = prepared.train, prepared.valid, prepared.multi
-    net = prepared.created.net
+    net, asked = prepared.created.net, prepared.recipe.net
     fitted = fit_head(
         net,
-        (train.pixels, train.targets),
-        (valid.pixels, lambda logits: score(logits, valid.targets, multi=multi)),
+        (_shown(train), train.targets),
+        (_shown(valid), lambda logits: score(logits, valid.targets, multi=multi)),
         prepared.normal,
         prepared.precision,
         multi=multi,
-        mirror=prepared.plan.augment.horizontal > 0,
         weights=prepared.weights.cpu() if prepared.weights is not None else None,
         stop=stop,
         seconds=seconds,
+        name=features_name(asked, weights_hash(asked.name, asked.weights), prepared.policy, prepared.precision),
     )
     if fitted:
         found = validate(net, valid.pixels, valid.targets, prepared.normal, prepared.precision, multi=multi)
@@ -249,6 +250,12 @@ def _probe(prepared: Prepared, best: Best, stop: Stop, *, seconds: float) -> Non
         best.offer(net, score=reached, loss=loss, epoch=-1)
         _forget(head(net))
         prepared.said(f"a linear head on frozen features reaches {reached:.4f} on validation; training has to beat it")
+
+
+def _shown(material: Material) -> Shown:
+    digests = digested(material.pictures).digests
+    assert digests is not None
+    return Shown(material.pixels, digests)
 
 
 def _forget(last: nn.Linear | None) -> None:

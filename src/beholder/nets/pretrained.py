@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from beholder.base import events
 from beholder.base.errors import BundleError, MachineError, UsageError, did_you_mean
+from beholder.base.files import file_sha256
 from beholder.nets import hub
 from beholder.nets.depthwise import subsampled
 from beholder.nets.spec import Wants
@@ -101,6 +102,17 @@ def weights_file(path: str) -> tuple[Path, dict[str, Any] | None]:
             hint="convert: safetensors.torch.save_file(torch.load(FILE, weights_only=True), 'model.safetensors')",
         )
     return place, _described(folder / "config.json")
+
+
+def weights_hash(name: str, weights: str) -> str:
+    """Return the SHA-256 of the file that a net begins with, "" for random weights and those that are not on this machine.
+
+    name: as in the recipe, such as timm:resnet18; weights: auto | none | PATH. Raises what `source` raises.
+    """
+    if weights not in ("auto", "none"):
+        return file_sha256(weights_file(weights)[0])
+    file = source(name.removeprefix("timm:"), weights).file if name.startswith("timm:") else None
+    return file_sha256(file) if file else ""
 
 
 def _described(config: Path) -> dict[str, Any] | None:

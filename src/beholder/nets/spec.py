@@ -79,6 +79,16 @@ class Wants:
     interpolation: str | None = None
     flexible: bool = True
 
+    def size_on(self, device: str) -> tuple[int, int] | None:
+        """Return the size of the pictures on a kind of device (cpu, cuda): 6/7 of the net's own, in steps of 32, on a CPU.
+
+        Pretrained nets lose little by it, and train a third faster.
+        """
+        if self.size is None or device != "cpu" or not self.flexible or min(self.size) < 128:
+            return self.size
+        height, width = (32 * round(side * 6 / 7 / 32) for side in self.size)
+        return height, width
+
     def normalisation(self, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
         """Return (mean, std) for so many channels, None where the net does not care.
 

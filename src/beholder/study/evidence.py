@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from beholder.base import events
-from beholder.base.files import file_sha256, sha256
+from beholder.base.files import sha256
 from beholder.base.recipe import NetRecipe, Recipe, load
 from beholder.base.records import Pictures, PixelPolicy
 from beholder.data.cache import cached
@@ -28,13 +28,13 @@ from beholder.data.survey import Survey, choose_policy, survey
 from beholder.data.vectors import recalled, remember
 from beholder.learn.folded import heads, nets
 from beholder.learn.prepare import targets_of
-from beholder.learn.probe import Normal, embed, runner
+from beholder.learn.probe import Normal, embed, features_name, runner
 from beholder.machine.device import device, precision
 from beholder.nets.build import create, wants
 from beholder.nets.choose import CPU_PHOTOS, GPU_PHOTOS, choose, pretrained_at_hand
 from beholder.nets.engine import Run
 from beholder.nets.features import Enlarged
-from beholder.nets.pretrained import source, weights_file
+from beholder.nets.pretrained import weights_hash
 
 I64 = npt.NDArray[np.int64]
 F32 = npt.NDArray[np.float32]
@@ -103,16 +103,14 @@ def at_hand(net: NetRecipe) -> Backbone | None:
     """
     if net.weights == "none":
         return None
-    if net.weights != "auto":
-        file = weights_file(net.weights)[0]
-        name = net.name if net.name != "auto" else _of(net.weights)
-        return Backbone(dataclasses.replace(net, name=name), file_sha256(file))
     usual = CPU_PHOTOS if device().type == "cpu" else GPU_PHOTOS
     name = net.name if net.name.startswith("timm:") else usual
-    if not pretrained_at_hand(name):
+    if net.weights != "auto":
+        name = net.name if net.name != "auto" else _of(net.weights)
+    elif not pretrained_at_hand(name):
         return None
-    found = source(name.removeprefix("timm:"), "auto").file
-    return Backbone(dataclasses.replace(net, name=name), file_sha256(found)) if found else None
+    digest = weights_hash(name, net.weights)
+    return Backbone(dataclasses.replace(net, name=name), digest) if digest else None
 
 
 def _of(weights: str) -> str:
@@ -122,17 +120,16 @@ def _of(weights: str) -> str:
 def _features(pictures: Pictures, backbone: Backbone, recipe: Recipe, looked: Survey, minutes: float) -> F32:
     """Return the features of a pretrained net, float32 (N, F); those of the cache are not computed again."""
     policy, side = _pixels(backbone, recipe, looked)
-    key = [backbone.digest, dataclasses.asdict(backbone.net), policy.json(), side]
-    name = sha256(json.dumps(key, sort_keys=True).encode())[:16]
+    name = features_name(backbone.net, backbone.digest, policy, precision(device(), recipe.train.precision), side=side)
     assert pictures.digests is not None
     known = recalled(name, pictures.digests)
     missing = np.flatnonzero(np.isnan(known[:, 0])) if known.shape[1] else np.arange(len(pictures))
     if not len(missing):
         events.note(f"features of {len(pictures):,} pictures: remembered")
         return known.astype(np.float32)
-    limit = f"at most {minutes:g} minutes" if minutes else "as long as it needs"
+    limit = f"at most {minutes:g} min" if minutes else "as long as it needs"
     events.note(f"the labels are judged by features of {backbone.net.name}, of {len(missing):,} pictures: {limit}")
-    run, normal = _running(backbone, pictures, policy, side)
+    run, normal = _running(backbone, pictures, policy, side, recipe.train.precision)
     began, late = time.monotonic(), 60 * minutes
     missing = missing[np.random.default_rng(0).permutation(len(missing))]
     for at in range(0, len(missing), _STEP):
@@ -159,17 +156,12 @@ _STEP = 2048
 def _pixels(backbone: Backbone, recipe: Recipe, looked: Survey) -> tuple[PixelPolicy, int]:
     """Return the pixel policy, and the side to which the net's pictures are enlarged (0: not)."""
     want = wants(backbone.net)
-    size = want.size
-    if size is not None and want.flexible:
-        small = max(looked.height, looked.width) < ENLARGED
-        if small:
-            return choose_policy(looked, recipe.data, channels=want.channels or 3)[0], ENLARGED
-        if device().type == "cpu" and min(size) >= 128:
-            size = (32 * round(size[0] * 6 / 7 / 32), 32 * round(size[1] * 6 / 7 / 32))
-    return choose_policy(looked, recipe.data, size=size, channels=want.channels or 3)[0], 0
+    if want.size is not None and want.flexible and max(looked.height, looked.width) < ENLARGED:
+        return choose_policy(looked, recipe.data, channels=want.channels or 3)[0], ENLARGED
+    return choose_policy(looked, recipe.data, size=want.size_on(device().type), channels=want.channels or 3)[0], 0
 
 
-def _running(backbone: Backbone, pictures: Pictures, policy: PixelPolicy, side: int) -> tuple[Run, Normal]:
+def _running(backbone: Backbone, pictures: Pictures, policy: PixelPolicy, side: int, asked: str) -> tuple[Run, Normal]:
     """Return the fastest verified way to the features, and how pictures are normalised for it."""
     on = device()
     mean, std = wants(backbone.net).normalisation(policy.channels) or ((0.5,) * policy.channels, (0.25,) * policy.channels)
@@ -178,7 +170,7 @@ def _running(backbone: Backbone, pictures: Pictures, policy: PixelPolicy, side: 
     net = (Enlarged(net, side) if side else net).to(on, memory_format=torch.channels_last)  # type: ignore[call-overload]
     normal = Normal(mean, std, on)
     sample = cached(pictures.take(np.arange(min(256, len(pictures)))), policy)
-    return runner(net, sample, normal, precision(on)), normal
+    return runner(net, sample, normal, precision(on, asked)), normal
 
 
 def _headed(pictures: Pictures, features: F32, fold: I64) -> F32:
@@ -208,7 +200,7 @@ def _trained(pictures: Pictures, fold: I64, recipe: Recipe, minutes: float) -> t
     if known.shape[1] and np.isfinite(known).all():
         events.note("what nets trained in folds say of the labels: remembered")
         return known[:, :k].astype(np.float32), known[:, k:].astype(np.float32)
-    limit = f"at most {minutes:g} minutes" if minutes else "as long as it needs"
+    limit = f"at most {minutes:g} min" if minutes else "as long as it needs"
     events.note(
         f"no pretrained net is at hand: {NETS} nets ({asked.net.name}) learn from two thirds of the pictures each and judge "
         f"the labels of the rest; {limit}"

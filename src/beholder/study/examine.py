@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from beholder.base import memo
+from beholder.base import events, memo
 from beholder.base.files import cache_folder
 from beholder.base.recipe import Recipe, load
 from beholder.base.records import Finding, Pictures
@@ -20,6 +20,7 @@ from beholder.data import checks as built_in
 from beholder.data.audit import Findings
 from beholder.data.audit import audit as run_checks
 from beholder.data.checks import CHECKS, Evidence
+from beholder.data.decisions import continued, reopened
 from beholder.data.digest import digested
 from beholder.data.facts import Facts, facts
 from beholder.data.sources import scan
@@ -52,6 +53,33 @@ def audit(
     pictures = digested(source if isinstance(source, Pictures) else scan(source, allow_download=allow_download))
     asked = (recipe if isinstance(recipe, Recipe) else load(recipe)).set(**fields, seed=seed)
     return examined(pictures, asked, checks=checks, minutes=minutes)
+
+
+def audited(
+    source: str,
+    out: Path,
+    *,
+    go_on: bool = False,
+    checks: Sequence[str] | None = None,
+    recipe: Recipe | str = "quick",
+    minutes: float = MINUTES,
+    seed: int = 0,
+    allow_download: bool = False,
+) -> Findings:
+    """Audit a source and write audit.csv to `out`; decisions that a person took in an older one there are kept.
+
+    go_on: read the audit.csv that is at `out` instead, unless `checks` asks for a new audit
+    Raises what `audit` raises, and `DataError` (bad-audit, other-audit) before it overwrites what is not an audit of it.
+    """
+    if out.exists():
+        before = reopened(scan(source, allow_download=allow_download), out)
+        if go_on and not checks:
+            events.note(f"going on with {out}; without --web, or after it is moved away, the source is audited anew")
+            return before
+    found = audit(source, checks=checks, recipe=recipe, minutes=minutes, seed=seed, allow_download=allow_download)
+    findings = continued(found, out)
+    findings.save(out)
+    return findings
 
 
 def examined(

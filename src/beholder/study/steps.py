@@ -25,6 +25,8 @@ from beholder.learn.profile import renewed
 from beholder.learn.profile import text as profile_text
 from beholder.learn.train import comparable, splits_of, train
 from beholder.machine.stop import terminating
+from beholder.nets.build import wants
+from beholder.nets.pretrained import weights_file
 from beholder.study.mend import Mended, mended
 from beholder.use.evaluate import Evaluation, beside_leaks, evaluate
 from beholder.use.report import report as write_report
@@ -155,8 +157,17 @@ def _untested(out: Path, parts: Parts, recipe: Recipe) -> Bundle | None:
     return bundle
 
 
+def _check_net(recipe: Recipe) -> None:
+    """Raise `UsageError` for a net or weights that cannot be had, before any picture is looked at."""
+    if recipe.net.name != "auto":
+        wants(recipe.net)
+    elif recipe.net.weights not in ("auto", "none"):
+        weights_file(recipe.net.weights)
+
+
 def preprocess(source: str | Path | tuple[Any, Any] | Pictures, recipe: Recipe, *, allow_download: bool = False) -> Mended:
     """Return the three parts of a source: read, fingerprinted, examined and split."""
+    _check_net(recipe)
     events.step(1, "data preprocessing", str(source) if isinstance(source, (str, Path)) else "pictures in memory")
     with span("decode"):
         pictures = source if isinstance(source, Pictures) else scan(source, allow_download=allow_download)

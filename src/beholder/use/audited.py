@@ -36,7 +36,7 @@ def section(findings: Findings | None, kept: Mapping[str, Any] | None) -> dict[s
 
     kept: what the bundle keeps of the audit, all that is left of it where `findings` is None. None: there was no audit.
     """
-    if not kept or kept.get("policy") == "off":
+    if not kept or "found" not in kept:
         return None
     found = {check: int(n) for check, n in kept.get("found", {}).items() if n}
     known = set(CHECKS.names())
@@ -49,14 +49,15 @@ def section(findings: Findings | None, kept: Mapping[str, Any] | None) -> dict[s
 
 
 def _summary(kept: Mapping[str, Any], total: int) -> str:
-    if not total:
+    dropped, relabelled, moved = (kept.get(name, 0) for name in ("dropped", "relabelled", "moved"))
+    if not total and not (dropped or relabelled or moved):
         return "Nothing was found that a person should look at."
-    dropped, relabelled = kept.get("dropped", 0), kept.get("relabelled", 0)
     done = (
         f"{dropped} pictures were left out and {relabelled} given another label"
-        if dropped or relabelled
+        if dropped or relabelled or moved
         else "none was acted on"
     )
+    done += f", {moved} were moved to the part where their twins are" if moved else ""
     return f"{total} findings; {done} (--audit {kept.get('policy')}). Every one is in the bundle's audit.csv."
 
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from beholder.base import events
 from beholder.base.errors import DataError, UsageError, did_you_mean
-from beholder.base.records import PARTS, Bad, Pictures
+from beholder.base.records import PARTS, Bad, Pictures, Score
 from beholder.bundle.bundle import Bundle
 from beholder.data.cache import Pixels, cached
 from beholder.data.digest import digested
@@ -37,6 +37,7 @@ class Evaluation:
     bad: pictures that could not be read and are in no score; source: what was tested; seconds: wall time of it.
     pixels, pictures: what the net was given, and the records of the same N pictures; logits: float32 (N, K), not calibrated;
     features: float32 (N, F), what the last layer was given; sections: what `use.sections` found beyond the scores.
+    unleaked: name → score without the pictures that have twins in other parts of the source; None where there are none.
     """
 
     scores: Scores
@@ -52,6 +53,7 @@ class Evaluation:
     logits: npt.NDArray[np.float32] = field(default_factory=_none, repr=False)
     features: npt.NDArray[np.float32] = field(default_factory=_none, repr=False)
     sections: Mapping[str, dict[str, Any]] = field(default_factory=dict, repr=False)
+    unleaked: Mapping[str, Score] | None = None
 
     def thumbnail(self, index: int) -> npt.NDArray[np.uint8]:
         """Return what the net was given of picture `index`: uint8 (C, H, W)."""
@@ -61,10 +63,12 @@ class Evaluation:
         return picture
 
     def json(self) -> dict[str, Any]:
-        """Return {"scores", "classes", "confusion", "n", …} as plain JSON values."""
+        """Return {"scores", "classes", "confusion", "n", …} as plain JSON values; "without_leaks" where pictures leaked."""
+        unleaked = {name: score.json() for name, score in (self.unleaked or {}).items()}
         bad = [{"path": bad.key, "error": {"code": bad.code, "message": bad.message}} for bad in self.bad]
         return {
             **self.scores.json(),
+            **({"without_leaks": unleaked} if unleaked else {}),
             "source": self.source,
             "seconds": round(self.seconds, 3),
             "bad": bad,
@@ -124,7 +128,7 @@ def evaluate(
 
 
 def beside_leaks(bundle: Bundle, evaluation: Evaluation, pictures: Pictures, leaked: Collection[str]) -> Evaluation:
-    """Return the evaluation with a remark on what it is without the pictures `leaked`, by key, that have twins in other parts.
+    """Return the evaluation with its scores without the pictures `leaked`, by key, that have twins in other parts.
 
     pictures: those that were evaluated, the unreadable ones too
     """
@@ -137,7 +141,7 @@ def beside_leaks(bundle: Bundle, evaluation: Evaluation, pictures: Pictures, lea
     name, value = next(iter(scores.headline.items()))
     n = int((~stays).sum())
     note = f"{n} of these pictures have twins in the other parts of the source; without them: {name} {value}"
-    return replace(evaluation, notes=(*evaluation.notes, note))
+    return replace(evaluation, notes=(*evaluation.notes, note), unleaked=scores.headline)
 
 
 def _scores(bundle: Bundle, probabilities: npt.NDArray[np.float32], pictures: Pictures) -> Scores:

@@ -10,7 +10,8 @@ import pytest
 
 from beholder.base.errors import DataError
 from beholder.data.audit import decided, read
-from beholder.study.review import audited, review
+from beholder.study.examine import audited
+from beholder.use.review import review
 
 
 def test_an_audit_keeps_what_a_person_decided(leaves: Path, tmp_path: Path) -> None:
@@ -27,10 +28,17 @@ def test_an_audit_keeps_what_a_person_decided(leaves: Path, tmp_path: Path) -> N
 def test_what_is_no_audit_of_the_source_stays_as_it_is(text: str, leaves: Path, tmp_path: Path) -> None:
     out = tmp_path / "audit.csv"
     out.write_text(text)
-    for again in (audited, review):
+    for go_on in (False, True):
         with pytest.raises(DataError):
-            again(str(leaves), out)
+            audited(str(leaves), out, go_on=go_on)
         assert out.read_text() == text
+
+
+def test_going_on_audits_anew_where_there_is_no_audit_or_checks_are_asked(leaves: Path, tmp_path: Path) -> None:
+    out = tmp_path / "audit.csv"
+    assert audited(str(leaves), out, go_on=True, checks=["uniform"]).looked == {"uniform": 36}
+    assert audited(str(leaves), out, go_on=True).looked == {}
+    assert audited(str(leaves), out, go_on=True, checks=["dark"]).looked == {"dark": 36}
 
 
 def test_the_page_goes_on_with_the_audit_that_is_there(leaves: Path, tmp_path: Path) -> None:
@@ -47,6 +55,6 @@ def test_the_page_goes_on_with_the_audit_that_is_there(leaves: Path, tmp_path: P
         connection.getresponse().read()
         connection.close()
 
-    done = review(str(leaves), out, ready=finish)
+    done = review(audited(str(leaves), out, go_on=True), out, ready=finish)
     assert (done.suspects, done.dropped) == (1, 1)
     assert out.read_text().splitlines()[1] == "rust/00.png,mine,0.5000,my own finding,drop,,drop"
