@@ -168,6 +168,20 @@ def proportion(right: npt.NDArray[np.bool_], clusters: Ints | None = None, *, le
     return by_variance(float(right.mean()), variance, len(right), units=units, degrees=degrees, level=level)
 
 
+def at_level(score: Score, level: float) -> Score:
+    """Return a score whose interval is Wilson's at some effective n, with the interval that has another `level`."""
+    if math.isnan(score.value) or math.isnan(score.low):
+        return score
+    width, share = score.high - score.low, min(max(score.value, 0.0), 1.0)
+    few, many = 1e-3, 1e12
+    for _ in range(100):
+        middle = math.sqrt(few * many)
+        found = wilson(share * middle, middle)
+        few, many = (middle, many) if found.high - found.low > width else (few, middle)
+    wide = wilson(share * few, few, level=level)
+    return Score(score.value, wide.low, wide.high, score.n)
+
+
 def joint(count: int, *, level: float = 0.95) -> float:
     """Return the level that each of `count` intervals needs for all of them to hold at once with `level`, by Šidák.
 
