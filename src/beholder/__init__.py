@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from beholder.study.examine import audit as audit
     from beholder.study.steps import steps as steps
     from beholder.study.tune import tune as tune
+    from beholder.use.compare import compare as compare
     from beholder.use.evaluate import evaluate as evaluate
     from beholder.use.predict import predict as predict
     from beholder.use.report import report as report
@@ -50,6 +51,7 @@ _WHERE = {
     "arrays": "beholder.data.arrays:arrays",
     "train": "beholder.learn.train:train",
     "evaluate": "beholder.use.evaluate:evaluate",
+    "compare": "beholder.use.compare:compare",
     "predict": "beholder.use.predict:predict",
     "report": "beholder.use.report:report",
     "load": "beholder.bundle.bundle:load",
@@ -79,6 +81,7 @@ __all__ = [  # noqa: RUF022  (verbs in the order of the steps, then nouns, then 
     "arrays",
     "train",
     "evaluate",
+    "compare",
     "predict",
     "report",
     "load",

@@ -1,4 +1,4 @@
-"""Average precision and AUROC against scikit-learn, with equal scores and with weights; DeLong's variance against its definition."""
+"""Average precision and AUROC against scikit-learn, with equal scores and weights; DeLong's variance as it is defined."""
 
 from __future__ import annotations
 

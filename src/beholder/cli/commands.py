@@ -15,6 +15,7 @@ import typer
 
 from beholder.base import recipe as recipes
 from beholder.base.errors import DataError, UsageError
+from beholder.cli import judge
 from beholder.cli.options import AllowDownload, Json, Model, Out, Part, RecipeName, Seed, Set, Source, Trust
 from beholder.cli.show import json_line, pairs, say, table
 
@@ -209,6 +210,9 @@ def evaluate(
         from beholder.use.report import report as write_report
 
         write_report(bundle, evaluation, report)
+
+
+compare = app.command()(judge.compare)
 
 
 @app.command()

@@ -175,9 +175,7 @@ def _nearest(vectors: F32, centres: F32, count: int) -> I64:
     return found
 
 
-def _matches(
-    asked: F32, vectors: F32, cells: I64, members: list[I64], least: float, turn: int, *, others: bool = False
-) -> F64:
+def _matches(asked: F32, vectors: F32, cells: I64, members: list[I64], least: float, turn: int, *, others: bool = False) -> F64:
     """Return rows of first, second, turn, cosine (M, 4): who of the members of the cells is like each that was asked for.
 
     others: the vectors are of other pictures than those asked for, so that equal numbers do not mean the same one

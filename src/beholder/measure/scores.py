@@ -145,8 +145,8 @@ def multi(
     probabilities: float (N, K); targets: 0 or 1 (N, K); a class is guessed where its probability reaches its threshold.
     thresholds: one for all or (K,). groups: as for `single`.
 
-    Headline: map (mean over the classes of average precision), micro_f1, macro_f1, auroc (mean over the classes). A class that no
-    picture has is left out of the means. Raises `UsageError` for shapes, classes or values that do not fit.
+    Headline: map (mean over the classes of average precision), micro_f1, macro_f1, auroc (mean over the classes). A class
+    that no picture has is left out of the means. Raises `UsageError` for shapes, classes or values that do not fit.
     """
     p = _probabilities(probabilities, classes)
     n, k = p.shape

@@ -154,9 +154,7 @@ def compare(
         events.warn(notes[0], code="leak", n=left_out)
     tested, alike = _aligned([evaluate(bundle, pictures.take(rows)) for bundle in loaded], strict=part in ("test", "all"))
     if alike:
-        notes.append(
-            f"{alike} more are left out: they look the same as what a bundle was trained or chosen on."
-        )
+        notes.append(f"{alike} more are left out: they look the same as what a bundle was trained or chosen on.")
     clusters = _clusters(tested[0])
     if clusters is not None:
         notes.append(f"Intervals and p rest on {clusters.max() + 1} groups of pictures, not on single pictures.")

@@ -21,7 +21,13 @@ if TYPE_CHECKING:
 
 Section = Callable[["Bundle", "Evaluation"], dict[str, Any] | None]
 
-SECTIONS = Registry("section", {})
+SECTIONS = Registry(
+    "section",
+    {
+        "sealed": "beholder.use.sections.sealed:sealed",
+        "cost": "beholder.use.sections.cost:cost",
+    },
+)
 
 DEAR = frozenset({"corruptions", "cost"})
 """Sections that take much longer than the test itself; `evaluate --sections all` runs them too."""

@@ -34,7 +34,7 @@ def sealed(bundle: Bundle, evaluation: Evaluation) -> dict[str, Any] | None:
                over all (n + 1)^(readings - 1) answers that earlier readings can have given (Dwork et al., Science 349, 2015)
     level:     of the corrected interval; rule: in words
     same, alike: pictures tested here that were trained or chosen on, and others that look the same as one of those
-    with, without, only: the score of all pictures here, without those two kinds, and of these alone; absent where there are none
+    with, without, only: the score of all pictures here, without those two kinds, of these alone; absent where there are none
     remembers: whether the bundle holds the hashes that `alike` needs
     """
     name, score = next(iter(evaluation.scores.headline.items()))
