@@ -145,7 +145,7 @@ def compare(seed: int) -> None:
 
 
 def readings(seed: int, truth: float = 0.9) -> None:
-    """Recognisers that are all equally good, of which the best on the test part is kept; then one made by voting of the best."""
+    """Recognisers that are all equally good, of which the best on the test part is kept; then a vote of those that did well."""
     rng = np.random.default_rng(seed)
     print("the best of T equal recognisers: pictures, T, how often its interval holds the truth: of 0.95, of 1 - 0.05 / T")
     for n in (100, 1000):

@@ -37,8 +37,8 @@ class Evaluation:
     probabilities: float32 (N, K) in the order of the bundle's classes; targets: int64 (N,) or uint8 (N, K); keys: N names.
     bad: pictures that could not be read and are in no score; source: what was tested; seconds: wall time of it.
     pixels, pictures: what the net was given, and the records of the same N pictures; logits: float32 (N, K), not calibrated;
-    features: float32 (N, F), what the last layer was given; used: bool (N,), trained or chosen on; alike: bool (N,), look the same
-    as a picture that was; sections: what `use.sections` found beyond the scores.
+    features: float32 (N, F), what the last layer was given; used: bool (N,), trained or chosen on; alike: bool (N,), look the
+    same as a picture that was; sections: what `use.sections` found beyond the scores.
     unleaked: name → score without the pictures that have twins in other parts of the source; None where there are none.
     """
 

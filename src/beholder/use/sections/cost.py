@@ -37,7 +37,7 @@ def cost(bundle: Bundle, evaluation: Evaluation) -> dict[str, Any] | None:
     """Return what recognising costs on this machine, times in seconds; None where the pixels were not kept.
 
     latency:    p50, p95, p99 of one picture at a time, from its pixels to its probabilities, each with its 95 % interval
-    opening:    the same of reading, decoding and resizing one picture, on one thread; absent where pictures cannot be read again
+    opening:    the same of reading, decoding and resizing one picture, on one thread; absent where they cannot be read again
     throughput: pictures a second by batch ("1" to "256", as far as it grows), and the best "batch" with its "per_second"
     memory:     "peak" bytes in use while the best batch ran, "added" by it; absent where the system does not say
     flops:      of one picture, 2 per multiply-add, the mirror image included; None where the net cannot be counted

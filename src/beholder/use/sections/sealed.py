@@ -30,7 +30,7 @@ def sealed(bundle: Bundle, evaluation: Evaluation) -> dict[str, Any] | None:
 
     readings:  how often this bundle's test part was read, this time included; dates: when, ISO 8601, the last 20
     name:      the score that the rest is about
-    once, corrected, adaptive: it with the interval of a first reading, of level 1 - 0.05 / readings, and of the bound of Hoeffding
+    once, corrected, adaptive: it with the interval of a first reading, of level 1 - 0.05 / readings, and of Hoeffding's bound
                over all (n + 1)^(readings - 1) answers that earlier readings can have given (Dwork et al., Science 349, 2015)
     level:     of the corrected interval; rule: in words
     same, alike: pictures tested here that were trained or chosen on, and others that look the same as one of those
