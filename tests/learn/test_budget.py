@@ -38,16 +38,17 @@ def test_what_is_left_counts_from_the_beginning_and_leaves_room_for_what_follows
 
 def test_without_minutes_nothing_is_measured(parts: beholder.Parts, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(room, "_each", lambda *_, **__: pytest.fail("measured"))
-    found = _budget(prepare(parts, load("quick").set(net="cnn")), parts, 5.0)
+    found = _budget(prepare(parts, load("quick").set(net="cnn")), parts, 5.0, 0.0)
     assert found == Budget(0.0, 5.0)
 
 
 def test_costs_are_those_measured_here(parts: beholder.Parts, prepared: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(room, "_each", lambda work, **_: 0.5)
     cached(parts.test, prepared.policy)
-    found = _budget(prepared, parts, time.monotonic())
+    found = _budget(prepared, parts, time.monotonic(), 0.0)
     assert found.validation == 0.5 * len(prepared.valid.pixels) == 3.0
     assert found.after == CLOSING + 0.5 * len(parts.test) == CLOSING + 3.0
+    assert _budget(prepared, parts, time.monotonic(), 7.0).after == CLOSING + 3.0 + 7.0
 
 
 def test_decoding_the_test_part_is_planned_for_where_only_the_others_are_in_the_cache(
@@ -57,10 +58,10 @@ def test_decoding_the_test_part_is_planned_for_where_only_the_others_are_in_the_
     again = prepare(parts, prepared.recipe)
     assert again.decoding == 0.0, "they came from the cache"
     unread = replace(parts.test, digests=np.roll(parts.test.digests, 1, axis=1))  # pictures that no run has seen
-    found = _budget(again, replace(parts, test=unread), time.monotonic())
+    found = _budget(again, replace(parts, test=unread), time.monotonic(), 0.0)
     each = (found.after - CLOSING) / len(parts.test)
     assert 1e-5 < each < 0.5
-    told = _budget(replace(again, decoding=2.0), replace(parts, test=unread), time.monotonic())
+    told = _budget(replace(again, decoding=2.0), replace(parts, test=unread), time.monotonic(), 0.0)
     assert told.after == CLOSING + 2.0 * len(parts.test)
 
 

@@ -78,6 +78,7 @@ def test_unreadable_pictures_stay_the_caches_business(leaves: Path) -> None:
     (leaves / "rust" / "00.png").write_bytes(b"")
     found = mended(digested(scan(leaves)), RECIPE.set(audit="fix"))
     assert "rust/00.png" in {key for _, part in found.parts.items() for key in part.keys}
+    assert found.done["rust/00.png"] == "drop", "it is left out, and the bundle says so"
     with pytest.raises(beholder.DataError):
         steps(leaves, recipe=RECIPE.set(audit="fix", on_bad="stop"))
 
@@ -281,7 +282,7 @@ def test_what_a_reviewed_file_suggests_is_followed_outside_the_test_part(picture
     for name, part in found.parts.items():
         others = {label for key, label in labels(part).items() if key.startswith("mildew")}
         assert others == ({"mildew"} if name == "test" else {"healthy"})
-    assert any("1 decisions are about pictures that the source does not have" in event.message for event in heard)
+    assert any("does not have the pictures of 1 of 2 decisions" in event.message for event in heard)
     assert found.done["healthy/00.png"] == "drop"
 
 

@@ -116,7 +116,7 @@ def alike(hashes: I8, *, least: float = ALIKE) -> tuple[I64, I64]:
 
 
 def likest(asked: I8, known: I8, *, least: float) -> tuple[I64, F64]:
-    """Return for each of `asked`, int8 (N, 64), the row of `known`, int8 (M, 64), that is most like it: int64 (N,); and cosines.
+    """Return for each of `asked`, int8 (N, 64), the row of `known`, int8 (M, 64), that is most like it: int64 (N,), cosines.
 
     least: the cosine below which there is none: -1 and 0. Turned copies count; a row of zeros is like none. See `alike`.
     """

@@ -55,10 +55,11 @@ class Budget:
         return max(0.02 * self.seconds, self.left() - self.after)
 
 
-def budget(prepared: Prepared, test: Pictures, trained: Bundle, *, began: float) -> Budget:
+def budget(prepared: Prepared, test: Pictures, trained: Bundle, *, began: float, closing: float = CLOSING) -> Budget:
     """Return the budget of a run, its costs measured here on a few pictures of the validation part.
 
     trained: a bundle of the net as it is now, for the speed of testing. Of `test` no picture is read.
+    closing: seconds of what follows the loop beside the test itself
     """
     seconds = prepared.recipe.train.minutes * 60
     if not seconds:
@@ -72,7 +73,7 @@ def budget(prepared: Prepared, test: Pictures, trained: Bundle, *, began: float)
     enough = max(0.25, SAMPLING * seconds)
     testing = _each(lambda n: trained.probabilities(pixels.take(np.arange(n))), most=len(pixels), enough=enough)
     validation = _each(validated, most=len(pixels), enough=enough) * len(pixels)
-    after = CLOSING + (PROFILING if current() else 0) + testing * len(test) + _decoding(prepared, test)
+    after = closing + (PROFILING if current() else 0) + testing * len(test) + _decoding(prepared, test)
     found = Budget(seconds, began, validation, after)
     left = found.training()
     if left < 0.1 * seconds:

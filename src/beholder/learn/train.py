@@ -20,7 +20,7 @@ from beholder.bundle.bundle import Bundle
 from beholder.bundle.format import check_place, finished
 from beholder.data.digest import digested
 from beholder.data.kin import remembered
-from beholder.learn.budget import Budget, budget, sampled
+from beholder.learn.budget import CLOSING, Budget, budget, sampled
 from beholder.learn.checkpoint import RunFolder
 from beholder.learn.clock import Clock
 from beholder.learn.grow import dearer
@@ -50,6 +50,7 @@ def train(
     out: str | Path | None = None,
     resume: bool = False,
     began: float | None = None,
+    after: float = 0.0,
     **fields: Any,
 ) -> Bundle:
     """Train a recogniser on `parts.train`, choose its weights on `parts.valid`, and return it; `parts.test` is not read.
@@ -58,6 +59,7 @@ def train(
             minutes=10 (a wall-clock budget), seed=1, augment="strong", …
     out:    where to save the bundle; until it is whole its run folder lies beside it, from which `resume` continues
     began:  `time.monotonic()` at which the budget of `minutes` started; default now
+    after:  seconds of that budget for what the caller does after the test
 
     Raises `UsageError` for a wrong field, `DataError` for pictures that cannot be learnt from, and `Interrupted` after
     Ctrl-C, when the best so far has been saved to `out`.
@@ -76,7 +78,7 @@ def train(
         best, net = Best(), prepared.created.net
         if not going_on:
             check_scales(net, prepared)
-        limits = _budget(prepared, parts, began)
+        limits = _budget(prepared, parts, began, after)
         if prepared.created.pretrained and prepared.recipe.train.probe and not going_on:
             with span("probe"):
                 _probe(prepared, best, stop, seconds=limits.training() / 4)
@@ -266,9 +268,9 @@ def _forget(last: nn.Linear | None) -> None:
             nn.init.zeros_(parameter)
 
 
-def _budget(prepared: Prepared, parts: Parts, began: float) -> Budget:
+def _budget(prepared: Prepared, parts: Parts, began: float, after: float) -> Budget:
     net = prepared.created.net.eval()
-    return budget(prepared, parts.test, Bundle(_config(prepared), net, prepared.recipe), began=began)
+    return budget(prepared, parts.test, Bundle(_config(prepared), net, prepared.recipe), began=began, closing=CLOSING + after)
 
 
 def comparable(recipe: Recipe) -> Recipe:

@@ -54,7 +54,8 @@ class Mended:
     """The parts to train and test on.
 
     findings: what the audit found; None where it is off
-    done:     picture → drop | relabel:CLASS | move:PART, as it was done
+    done:     picture → drop | relabel:CLASS | move:PART, as it was done; drop of the unreadable ones, too, which
+              `data.cache` leaves out
     """
 
     parts: Parts
@@ -104,7 +105,8 @@ def mended(pictures: Pictures, recipe: Recipe) -> Mended:
     parts = replace(parts, train=applied(parts.train, second), valid=applied(parts.valid, second))
     done |= second
     _tell(findings, done, policy)
-    return Mended(parts, _with(findings, told, firm), done)
+    unread = {row.picture: "drop" for row in findings.rows if row.check == "unreadable"}
+    return Mended(parts, _with(findings, told, firm), unread | done)
 
 
 def _looked(pictures: Pictures, recipe: Recipe) -> tuple[Findings, Facts]:
@@ -129,12 +131,12 @@ def _firm(pictures: Pictures, told: Sequence[Finding]) -> dict[str, str]:
     every = decided(told)
     here = {key: what for key, what in every.items() if key in known}
     if len(here) < len(every):
-        events.warn(f"{len(every) - len(here):,} decisions are about pictures that the source does not have")
+        events.warn(f"the source does not have the pictures of {len(every) - len(here):,} of {len(every):,} decisions")
     if pictures.multi and any(what.startswith("relabel:") for what in here.values()):
         here = {key: what for key, what in here.items() if not what.startswith("relabel:")}
         events.warn("decisions to relabel are not followed: these pictures carry several labels each")
     if here:
-        events.note(f"audit: {len(here):,} decisions of a person are followed")
+        events.note(f"audit: a person's decisions are followed, {len(here):,} of them")
     return here
 
 

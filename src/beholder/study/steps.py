@@ -28,6 +28,7 @@ from beholder.machine.stop import terminating
 from beholder.nets.build import wants
 from beholder.nets.pretrained import weights_file
 from beholder.study.mend import Mended, mended
+from beholder.use.audited import seconds as showing
 from beholder.use.evaluate import Evaluation, beside_leaks, evaluate
 from beholder.use.report import report as write_report
 from beholder.use.sections import chosen, examined
@@ -115,7 +116,8 @@ def train_and_test(
     parts, findings = mended.parts, mended.findings
     bundle = _untested(out, parts, recipe) if resume and out is not None else None
     if bundle is None:
-        bundle = train(parts, recipe=recipe, out=out, resume=resume, began=began)
+        after = showing(findings) if out is not None and recipe.train.minutes else 0.0
+        bundle = train(parts, recipe=recipe, out=out, resume=resume, began=began, after=after)
     events.step(6, "test", f"{len(parts.test)} pictures that nothing so far has seen")
     with span("evaluate"):
         evaluation = beside_leaks(bundle, evaluate(bundle, parts.test), parts.test, mended.leaked)
@@ -187,5 +189,6 @@ def preprocess(source: str | Path | tuple[Any, Any] | Pictures, recipe: Recipe, 
         )
     shares = ", ".join(f"{name} {len(part)}" for name, part in parts.items())
     labels = "several labels a picture" if pictures.multi else "one label a picture"
-    events.note(f"{len(pictures)} pictures in {len(pictures.classes)} classes ({labels}): {shares}")
+    left = sum(len(part) for _, part in parts.items())
+    events.note(f"{left} pictures in {len(parts.train.classes)} classes ({labels}): {shares}")
     return found

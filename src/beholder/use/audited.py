@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
 from beholder.base.errors import BeholderError
-from beholder.base.records import PixelPolicy
+from beholder.base.records import Finding, PixelPolicy
 from beholder.data.audit import Findings
 from beholder.data.checks import CHECKS
 from beholder.data.image import load
@@ -61,18 +62,37 @@ def _summary(kept: Mapping[str, Any], total: int) -> str:
     return f"{total} findings; {done} (--audit {kept.get('policy')}). Every one is in the bundle's audit.csv."
 
 
+def seconds(findings: Findings | None) -> float:
+    """Return about how long the pictures of `section` take to be read and decoded: as many times as long as one of them."""
+    rows = [] if findings is None else [row for _, _, shown in _chosen(findings) for row in shown]
+    if findings is None or not rows:
+        return 0.0
+    index = {key: row for row, key in enumerate(findings.pictures.keys)}
+    began = time.monotonic()
+    _suspect(findings, index[rows[len(rows) // 2].picture], "", "")
+    return (time.monotonic() - began) * len(rows)
+
+
 def _groups(findings: Findings) -> list[tuple[str, list[str], list[Suspect]]]:
     """Return check, sentences about the set or a class, and suspects."""
     index = {key: row for row, key in enumerate(findings.pictures.keys)}
+    return [
+        (name, remarks, [_suspect(findings, index[row.picture], row.verdict, row.suggestion) for row in shown])
+        for name, remarks, shown in _chosen(findings)
+    ]
+
+
+def _chosen(findings: Findings) -> list[tuple[str, list[str], list[Finding]]]:
+    """Return check, sentences about the set or a class, and the findings whose pictures are shown."""
+    known = set(findings.pictures.keys)
     groups, left = [], MOST
     for name, some in groupby(findings.rows, key=lambda row: row.check):
         rows = list(some)
         remarks = [row.verdict for row in rows if not row.picture][:EACH]
-        shown = [row for row in rows if row.picture in index][: min(EACH, left)]
+        shown = [row for row in rows if row.picture in known][: min(EACH, left)]
         left -= len(shown)
-        suspects = [_suspect(findings, index[r.picture], r.verdict, r.suggestion) for r in shown]
-        if remarks or suspects:
-            groups.append((name, remarks, suspects))
+        if remarks or shown:
+            groups.append((name, remarks, shown))
     return groups
 
 
