@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from beholder.measure import comparison
-from beholder.measure.comparison import difference, flips, holm, mcnemar, needed, paired, power
+from beholder.measure.comparison import apart, difference, flips, holm, mcnemar, needed, paired, power
+from beholder.measure.intervals import wilson
 
 statsmodels = pytest.importorskip("statsmodels.stats.contingency_tables", reason="statsmodels is not installed")
 
@@ -110,3 +111,12 @@ def test_equal_recognisers_are_not_told_apart() -> None:
     same = paired(np.ones(20, bool), np.ones(20, bool))
     assert (same.p, same.needed, same.difference.value) == (1.0, None, 0.0)
     assert same.difference.low < 0 < same.difference.high
+
+
+def test_squares_are_added_as_newcombe_did() -> None:
+    # Newcombe 1998 (unpaired, method 10 of independent shares): 56/70 and 48/80, difference 0.2, 0.0524 to 0.3339.
+    score = apart(wilson(48, 80), wilson(56, 70), 0.0)
+    assert (score.value, score.low, score.high) == pytest.approx((0.2, 0.0524, 0.3339), abs=5e-5)
+    assert apart(wilson(9, 9), wilson(9, 9), 0.0).low < 0
+    close = apart(wilson(48, 80), wilson(50, 80), 0.9)
+    assert close.high - close.low < 0.5 * (apart(wilson(48, 80), wilson(50, 80), 0.0).high - close.low)

@@ -148,6 +148,22 @@ def _score(won: float, lost: float, n: float, delta: float) -> float:
     return gap / math.sqrt(spread) if spread > 1e-12 else math.copysign(math.inf, gap) if abs(gap) > 1e-9 else 0.0
 
 
+def apart(first: Score, second: Score, correlation: float) -> Score:
+    """Return second - first with an interval made of theirs by squaring and adding; correlation: of the two as estimates.
+
+    Unlike percentiles of the bootstrap it keeps a width where one of the two makes no mistake.
+    Source: R. Newcombe, Statistics in Medicine 17 (1998), method 10; G. Zou, A. Donner, ibid. 27 (2008).
+    """
+    value = second.value - first.value
+
+    def half(one: float, other: float) -> float:
+        return math.sqrt(max(one**2 + other**2 - 2 * correlation * one * other, 0.0))
+
+    low = value - half(second.value - second.low, first.high - first.value)
+    high = value + half(second.high - second.value, first.value - first.low)
+    return Score(value, max(-1.0, low), min(1.0, high), second.n)
+
+
 def power(n: int, lost: float, won: float, *, alpha: float = ALPHA) -> float:
     """Return how often McNemar's mid-p test of `n` pictures finds a difference, when shares `lost` and `won` change in truth.
 

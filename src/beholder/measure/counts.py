@@ -101,6 +101,12 @@ def mean_of_defined(values: Floats) -> Floats:
     return means
 
 
+def effective(support: Floats) -> float:
+    """Return the n for which a share has the variance of a mean of shares over classes of `support` pictures each."""
+    present = support[support > 0]
+    return float(len(present) ** 2 / (1 / present).sum()) if len(present) else 0.0
+
+
 def _share(part: Floats, whole: Floats) -> Floats:
     part, whole = np.broadcast_arrays(part, whole)
     shares: Floats = np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)

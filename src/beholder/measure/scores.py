@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from beholder.base.errors import UsageError
 from beholder.base.records import Score
-from beholder.measure.counts import Counts, mean_of_defined, of_confusion, of_labels, redrawn, weighted
+from beholder.measure.counts import Counts, effective, mean_of_defined, of_confusion, of_labels, redrawn, weighted
 from beholder.measure.curves import auroc, average_precision
 from beholder.measure.intervals import (
     REPEATS,
@@ -119,7 +119,7 @@ def single(
     headline = {"accuracy": proportion(guesses == y, clusters)}
     if k > 5:
         headline["top5"] = proportion(_rank(p, y) < 5, clusters)
-    independent = _effective(seen.truth if units is None else units)
+    independent = effective(seen.truth if units is None else units)
     for name, value, draws in (
         ("macro_f1", seen.f1(), drawn.f1()),
         ("balanced_accuracy", seen.recall(), drawn.recall()),
@@ -165,9 +165,9 @@ def multi(
     support = seen.truth if units is None else units
     ap = np.array([float(average_precision(p[:, c], truth[:, c])) for c in range(k)])
     headline = {
-        "map": interval(float(mean_of_defined(ap)), mean_of_defined(precisions), n, units=_effective(support)),
+        "map": interval(float(mean_of_defined(ap)), mean_of_defined(precisions), n, units=effective(support)),
         "micro_f1": interval(float(seen.micro_f1()), drawn.micro_f1(), n, units=float(support.sum())),
-        "macro_f1": interval(float(mean_of_defined(seen.f1())), mean_of_defined(drawn.f1()), n, units=_effective(support)),
+        "macro_f1": interval(float(mean_of_defined(seen.f1())), mean_of_defined(drawn.f1()), n, units=effective(support)),
     }
     headline["auroc"], areas = _areas(p, truth, clusters)
     rows = _of_classes(seen, drawn, units)
@@ -231,7 +231,7 @@ def _areas(p: Floats, truth: npt.NDArray[np.bool_], clusters: Ints | None) -> tu
             values.append(value)
     if not defined:
         return Score(math.nan, math.nan, math.nan, n), scores
-    return _area(float(np.mean(values)), total / defined, n, clusters, _effective(support)), scores
+    return _area(float(np.mean(values)), total / defined, n, clusters, effective(support)), scores
 
 
 def _area(value: float, added: Floats, n: int, clusters: Ints, units: float) -> Score:
@@ -264,12 +264,6 @@ def _rank(p: Floats, y: Ints) -> Ints:
     own = p[np.arange(len(y)), y][:, None]
     before = (p > own) | ((p == own) & (np.arange(p.shape[1]) < y[:, None]))
     return np.asarray(before.sum(axis=1), np.int64)
-
-
-def _effective(support: Floats) -> float:
-    """Return the n for which a share has the variance of a mean of shares over classes of `support` pictures each."""
-    present = support[support > 0]
-    return float(len(present) ** 2 / (1 / present).sum()) if len(present) else 0.0
 
 
 def _notes(seen: Counts, classes: Sequence[str], clusters: Ints | None) -> tuple[str, ...]:

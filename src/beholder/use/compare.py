@@ -18,8 +18,8 @@ from beholder.bundle.bundle import Bundle, load
 from beholder.data.digest import digested
 from beholder.data.sources import scan
 from beholder.data.split import unit_of
-from beholder.measure.comparison import ALPHA, POWER, Paired, holm, paired
-from beholder.measure.counts import mean_of_defined, of_labels, weighted
+from beholder.measure.comparison import ALPHA, POWER, Paired, apart, holm, paired
+from beholder.measure.counts import effective, mean_of_defined, of_labels, weighted
 from beholder.measure.curves import average_precision
 from beholder.measure.intervals import interval, proportion, resamples
 from beholder.use.evaluate import Evaluation, evaluate
@@ -291,18 +291,38 @@ def _others(
     seed: int,
     level: float,
 ) -> dict[str, Score]:
-    """Return the differences of means over the classes, each with the interval of a paired bootstrap."""
+    """Return the differences of means over the classes, each with an interval by the paired bootstrap (`apart`)."""
     n = len(tested[0].keys)
     orders = _orders(bundles)
     statistics = [_statistics(bundles[at], tested[at], orders[at]) for at in pair]
     strata = None if bundles[0].multi else tested[0].targets
     weights = list(resamples(n, strata=strata, clusters=clusters, seed=seed, repeats=REPEATS))
     ones = [np.ones(n, np.int64)]
+    support = effective(_support(tested[0], len(bundles[0].classes), clusters))
     found = {}
     for name in statistics[0]:
-        values, draws = ([of[name](drawn) for of in statistics] for drawn in (ones, weights))
-        found[name] = interval(float((values[1] - values[0])[0]), draws[1] - draws[0], n, level=level)
+        draws = [of[name](weights) for of in statistics]
+        one, other = (
+            interval(float(of[name](ones)[0]), drawn, n, units=support, level=level)
+            for of, drawn in zip(statistics, draws, strict=True)
+        )
+        found[name] = apart(one, other, _correlation(*draws))
     return found
+
+
+def _support(evaluation: Evaluation, k: int, clusters: Ints | None) -> Floats:
+    """Return how many independent pictures show each class, float64 (K,)."""
+    hot = evaluation.targets if evaluation.targets.ndim == 2 else np.eye(k, dtype=np.uint8)[evaluation.targets]
+    if clusters is None:
+        return np.asarray(hot.sum(axis=0), np.float64)
+    return np.array([len(np.unique(clusters[hot[:, c] > 0])) for c in range(k)], np.float64)
+
+
+def _correlation(first: Floats, second: Floats) -> float:
+    known = ~(np.isnan(first) | np.isnan(second))
+    if not known.any() or not first[known].std() or not second[known].std():
+        return 0.0
+    return float(np.corrcoef(first[known], second[known])[0, 1])
 
 
 def _statistics(bundle: Bundle, evaluation: Evaluation, order: Ints) -> dict[str, Callable[[list[Ints]], Floats]]:
