@@ -5,11 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import torch
 
 import beholder
-from beholder.machine.energy import joules, spent
-from beholder.machine.memory import peak_memory
 from beholder.use.sections import cost as section
 
 
@@ -34,24 +31,3 @@ def test_the_cost_of_a_small_net(leaves: Path, tmp_path: Path, monkeypatch: pyte
     assert found["parameters"] == sum(p.numel() for p in bundle.net.parameters())
     assert found["bundle_bytes"] == sum(f.stat().st_size for f in (tmp_path / "m.beholder").iterdir())
     assert section.size_of(None) is None
-
-
-def test_energy_is_read_where_it_is_counted(tmp_path: Path) -> None:
-    assert joules(tmp_path) is None
-    zone = tmp_path / "intel-rapl:0"
-    zone.mkdir()
-    (tmp_path / "intel-rapl:0:0").mkdir()
-    (zone / "energy_uj").write_text("3000000\n")
-    (zone / "max_energy_range_uj").write_text("10000000\n")
-    first = joules(tmp_path)
-    assert first == {"intel-rapl:0": 3.0}
-    assert spent(first, {"intel-rapl:0": 5.5}, tmp_path) == 2.5
-    assert spent(first, {"intel-rapl:0": 1.0}, tmp_path) == 8.0  # it began anew
-    assert spent(None, first) is None
-
-
-def test_the_peak_of_memory_is_what_was_taken() -> None:
-    found = peak_memory(lambda: torch.ones(16, 1024, 1024).sum(), torch.device("cpu"))
-    if found is not None:
-        assert found[1] > 40 * 2**20
-        assert found[0] >= found[1]
