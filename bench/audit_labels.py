@@ -2,10 +2,14 @@
 
     .venv/bin/python bench/audit_labels.py scores [NOISE …]
         CIFAR-10 with the labels that people gave (aggre, random1, worse): cleanlab on the same probabilities
-    .venv/bin/python bench/audit_labels.py usual [NOISE …]
-        the same by cleanlab's usual set-up, a logistic regression in 5 folds on the same features
-    .venv/bin/python bench/audit_labels.py training NOISE [SEED …]
-        accuracy on the test part, whose labels are sound, without and with the suggestions followed
+    .venv/bin/python bench/audit_labels.py usual [sorted] [NOISE …]
+        the same by cleanlab's usual set-up, a logistic regression in 5 folds on the same features, the pictures in CIFAR-10's
+        own order, or sorted by their true class; goes on where it was ended
+    .venv/bin/python bench/audit_labels.py training NOISE [SEED …] [given] [fixed] [true]
+        accuracy on the test part, whose labels are sound, without and with the suggestions followed, and with true labels;
+        goes on where it was ended
+    .venv/bin/python bench/audit_labels.py planted [trashnet | fashion-mnist …] [COUNT]
+        labels turned at random
     .venv/bin/python bench/audit_labels.py candidates
         the 275 suspect test labels that people looked at
     .venv/bin/python bench/audit_labels.py cells
@@ -19,6 +23,7 @@ Needs the shared pictures (BEHOLDER_SHARED, default ../shared).
 from __future__ import annotations
 
 import csv
+import json
 import os
 import statistics
 import subprocess
@@ -29,6 +34,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from scipy.stats import t as student
 
 import beholder
 from beholder.base.recipe import load
@@ -48,7 +54,11 @@ ROOT = Path(__file__).parent.parent
 SHARED = (ROOT / os.environ.get("BEHOLDER_SHARED", "../shared")).resolve()
 PEERS = os.environ.get("BEHOLDER_PEERS", str(ROOT / "bench" / "out" / "peers" / "bin" / "python"))
 WEIGHTS = str(SHARED / "weights" / "mobilenetv2_100")
+OUT = ROOT / "bench" / "out" / "labels"
 NOISES = ("aggre", "random1", "worse")
+ARMS = ("given", "fixed")
+SETTING = {"recipe": "quick", "epochs": 6, "width": 0.25}
+COUNT = 10_000
 
 CLEANLAB = """
 import sys, json, time
@@ -57,12 +67,21 @@ from cleanlab.rank import get_label_quality_scores
 data = np.load(sys.argv[1])
 labels, found, began = data["labels"], {}, time.monotonic()
 if "features" in data:
+    # cross_val_predict(make_pipeline(StandardScaler(), LogisticRegression()), features, labels, cv=5), fold by fold: a fold
+    # that was fitted before is not fitted again
+    from pathlib import Path
     from sklearn.linear_model import LogisticRegression
-    from sklearn.model_selection import cross_val_predict
+    from sklearn.model_selection import StratifiedKFold
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
-    model = make_pipeline(StandardScaler(), LogisticRegression())
-    p = cross_val_predict(model, data["features"], labels, cv=5, method="predict_proba")
+    p = np.zeros((len(labels), labels.max() + 1))
+    for number, (inside, held) in enumerate(StratifiedKFold(5).split(data["features"], labels)):
+        done = Path(f"{sys.argv[3]}-{number}.npy")
+        if not done.exists():
+            model = make_pipeline(StandardScaler(), LogisticRegression())
+            found_here = model.fit(data["features"][inside], labels[inside]).predict_proba(data["features"][held])
+            np.save(done, found_here)
+        p[held] = np.load(done)
 else:
     p = data["probabilities"]
 for method in ("self_confidence", "normalized_margin", "confidence_weighted_entropy"):
@@ -87,16 +106,19 @@ def number(key: str) -> int:
     return int(Path(key).stem)
 
 
-def looked(pictures: Pictures) -> Evidence:
-    bare = Evidence(pictures, facts(pictures))
-    return gathered(bare, load("quick").set(weights=WEIGHTS), needed={"features", "probabilities"}, minutes=0)
+def looked(pictures: Pictures, *, nets: bool = True) -> Evidence:
+    """What is known of the pictures; nets: with nets in folds beside the heads on features, where `gathered` asks them."""
+    bare, recipe = Evidence(pictures, facts(pictures)), load("quick").set(weights=WEIGHTS)
+    return gathered(bare, recipe, needed={"features", "probabilities"}, minutes=0, from_scratch=nets)
 
 
-def cleanlab(**arrays: np.ndarray) -> tuple[dict[str, np.ndarray], float]:
+def cleanlab(resume: str = "", **arrays: np.ndarray) -> tuple[dict[str, np.ndarray], float]:
     with tempfile.TemporaryDirectory() as folder:
         given, answer = Path(folder) / "given.npz", Path(folder) / "answer.npz"
         np.savez(given, **arrays)
-        subprocess.run([PEERS, "-c", CLEANLAB, str(given), str(answer)], check=True, env={**os.environ, "PYTHONPATH": ""})
+        subprocess.run(
+            [PEERS, "-c", CLEANLAB, str(given), str(answer), resume], check=True, env={**os.environ, "PYTHONPATH": ""}
+        )
         with np.load(answer) as found:
             return {name: found[name] for name in found.files if name != "seconds"}, float(found["seconds"])
 
@@ -131,43 +153,109 @@ def scores(noises: list[str]) -> None:
         )
 
 
-def usual(noises: list[str]) -> None:
+def planted(name: str, count: int) -> None:
+    """A tenth of the labels of `count` pictures turned at random: heads alone, then with nets in folds where they are asked."""
+    pictures = digested(scan(SHARED / "data" / f"{name}.zip"))
+    pictures = pictures.take(np.sort(np.random.default_rng(0).permutation(len(pictures))[:count]))
+    pictures = replace(pictures, parts=np.full(len(pictures), -1, np.int8))
+    rng, true = np.random.default_rng(1), pictures.targets
+    bad = np.isin(np.arange(len(true)), rng.permutation(len(true))[: len(true) // 10])
+    k = len(pictures.classes)
+    pictures = replace(pictures, targets=np.where(bad, (true + rng.integers(1, k, len(true))) % k, true))
+    for nets in (False, True):
+        evidence = looked(pictures, nets=nets)
+        assert evidence.probabilities is not None
+        marks = label(evidence)
+        assert marks.relabel is not None
+        print(f"{name}, {len(true):,} pictures, {'with nets where they are asked' if nets else 'heads alone'}:")
+        ranked("Beholder", marks.scores, bad)
+        for method, found in cleanlab(labels=pictures.targets, probabilities=evidence.probabilities)[0].items():
+            ranked(f"cleanlab, same probabilities, {method}", found, bad)
+        some, dropped = marks.relabel >= 0, np.isin(np.arange(len(bad)), list(marks.suggest))
+        print(
+            f"  relabel {some.sum():,}: {(marks.relabel[some] == true[some]).mean():.3f} right; "
+            f"drop {dropped.sum():,}: {bad[dropped].mean():.3f} wrong",
+            flush=True,
+        )
+
+
+def usual(noises: list[str], sorted_by_class: bool = False) -> None:
+    """cleanlab's usual set-up. Its folds are cut without shuffling, so the order of the pictures matters: see docs/LOG.md."""
+    OUT.mkdir(parents=True, exist_ok=True)
     for noise in noises:
         pictures, true = cifar(noise)
-        evidence = looked(pictures)
+        order = np.arange(len(true)) if sorted_by_class else np.argsort([number(key) for key in pictures.keys])
+        pictures, true = pictures.take(order), true[order]
+        bare = Evidence(pictures, facts(pictures))
+        evidence = gathered(bare, load("quick").set(weights=WEIGHTS), needed={"features"}, minutes=0)
         assert evidence.features is not None
-        found, seconds = cleanlab(labels=pictures.targets, features=evidence.features)
+        resume = str(OUT / f"usual-{noise}{'-sorted' if sorted_by_class else ''}")
+        found, seconds = cleanlab(resume=resume, labels=pictures.targets, features=evidence.features)
         print(f"{noise}: logistic regression in 5 folds and cleanlab: {seconds:.0f} s")
         for method, values in found.items():
             ranked(f"cleanlab, its usual set-up, {method}", values, pictures.targets != true)
 
 
-def training(noise: str, seeds: list[int]) -> None:
-    pictures, true = cifar(noise)
+def training(noise: str, seeds: list[int], arms: tuple[str, ...] = ARMS) -> None:
+    """Train with `SETTING` on `COUNT` pictures with labels as given, and with the suggestions followed.
+
+    What was measured before is read back.
+    """
+    OUT.mkdir(parents=True, exist_ok=True)
+    known = {(row["noise"], row["seed"], row["arm"]): row["accuracy"] for row in measured()}
+    todo = [(seed, arm) for seed in seeds for arm in arms if (noise, seed, arm) not in known]
     test, _ = cifar("clean", part=2)
+    for seed, arm in todo:
+        some = armed(noise, seed, arm)
+        held = folds(some, count=20, seed=seed) == 0
+        parts = Parts(some.take(np.flatnonzero(~held)), some.take(np.flatnonzero(held)), test)
+        began = time.monotonic()
+        model = beholder.train(parts, seed=seed, **SETTING)
+        value = beholder.evaluate(model, test).scores.headline["accuracy"].value
+        known[noise, seed, arm] = value
+        row = {"noise": noise, "seed": seed, "arm": arm, "accuracy": value, "count": COUNT, **SETTING}
+        with (OUT / "training.jsonl").open("a") as file:
+            file.write(json.dumps(row) + "\n")
+        print(f"  {noise}, seed {seed}, {arm}: {value:.4f} in {time.monotonic() - began:.0f} s", flush=True)
+    gains = [100 * (known[noise, seed, "fixed"] - known[noise, seed, "given"]) for seed in seeds if both(known, noise, seed)]
+    for arm in ("given", "fixed", "true"):
+        values = [known[noise, seed, arm] for seed in seeds if (noise, seed, arm) in known]
+        if values:
+            print(f"  {noise}, {arm}: mean {statistics.mean(values):.4f}, {', '.join(f'{value:.4f}' for value in values)}")
+    if len(gains) > 1:
+        half = float(student.ppf(0.975, len(gains) - 1)) * statistics.stdev(gains) / len(gains) ** 0.5
+        print(f"  {noise}: {statistics.mean(gains):+.2f} ± {half:.2f} points (95 %, {len(gains)} seeds)")
+
+
+def armed(noise: str, seed: int, arm: str) -> Pictures:
+    """`COUNT` pictures, drawn by the seed, with the labels as given, the true ones, or as `--audit fix` leaves them."""
+    pictures, true = cifar(noise)
+    rows = np.sort(np.random.default_rng(seed).permutation(len(pictures))[:COUNT])
+    pictures, true = pictures.take(rows), true[rows]
+    if arm != "fixed":
+        return pictures if arm == "given" else replace(pictures, targets=true)
     findings = examined(pictures, load("quick").set(weights=WEIGHTS), checks=["label"])
     kept = findings.kept
     right = dict(zip(pictures.keys, true.tolist(), strict=True))
-    clean = np.mean([right[key] == label for key, label in zip(kept.keys, kept.targets.tolist(), strict=True)])
-    print(f"{noise}: {len(findings.drop):,} dropped, {len(findings.relabel):,} relabelled; {1 - clean:.1%} are wrong now")
-    gains = []
-    for seed in seeds:
-        values = []
-        for some in (pictures, kept):
-            held = folds(some, count=20, seed=seed) == 0
-            parts = Parts(some.take(np.flatnonzero(~held)), some.take(np.flatnonzero(held)), test)
-            model = beholder.train(parts, recipe="sprint", seed=seed, epochs=5, width=0.25)
-            score = beholder.evaluate(model, test).scores.headline["accuracy"]
-            values.append(score.value)
-        gains.append(100 * (values[1] - values[0]))
-        print(
-            f"  seed {seed}: as given {values[0]:.4f}, suggestions followed {values[1]:.4f}, {gains[-1]:+.2f} points",
-            flush=True,
-        )
-    if len(gains) > 1:
-        spread = 4.303 if len(gains) == 3 else 1.96
-        half = spread * statistics.stdev(gains) / len(gains) ** 0.5
-        print(f"  mean {statistics.mean(gains):+.2f} ± {half:.2f} points (95 %, {len(gains)} seeds)")
+    wrong = np.mean([right[key] != label for key, label in zip(kept.keys, kept.targets.tolist(), strict=True)])
+    moved = [right[key] == pictures.classes.index(name) for key, name in findings.relabel.items()]
+    print(
+        f"{noise}, seed {seed}: {np.mean(pictures.targets != true):.1%} wrong; {len(findings.drop):,} dropped, "
+        f"{len(moved):,} relabelled, {np.mean(moved):.1%} of them rightly; {wrong:.1%} are wrong now",
+        flush=True,
+    )
+    return kept
+
+
+def measured() -> list[dict[str, object]]:
+    """What was measured with the same setting."""
+    path = OUT / "training.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    return [row for row in rows if all(row[name] == value for name, value in {**SETTING, "count": COUNT}.items())]
+
+
+def both(known: dict[tuple[str, int, str], float], noise: str, seed: int) -> bool:
+    return all((noise, seed, arm) in known for arm in ARMS)
 
 
 def candidates() -> None:
@@ -220,9 +308,12 @@ if __name__ == "__main__":
     elif what == "scores":
         scores(rest or list(NOISES))
     elif what == "usual":
-        usual(rest or list(NOISES))
+        usual([name for name in rest if name != "sorted"] or list(NOISES), sorted_by_class="sorted" in rest)
+    elif what == "planted":
+        planted(rest[0] if rest else "trashnet", int(rest[1]) if len(rest) > 1 else 1_000_000)
     elif what == "training":
-        training(rest[0], [int(seed) for seed in rest[1:]] or [0, 1, 2])
+        named = tuple(name for name in rest[1:] if name in (*ARMS, "true"))
+        training(rest[0], [int(seed) for seed in rest[1:] if seed.isdigit()] or [0, 1, 2], named or ARMS)
     elif what == "candidates":
         candidates()
     else:

@@ -1,23 +1,35 @@
-"""Whether what a test says of itself is true: the simulations and measurements behind docs/HONESTY.md.
+"""Whether what Beholder says of a recogniser is true: the figures of docs/HONESTY.md.
 
     .venv/bin/python bench/honesty.py [PART [SEED]]
 
     coverage     how often 95 % intervals hold the truth: shares, beside other intervals; means over classes; AUROC; groups
     compare      false alarms and power of the comparison of two recognisers
     readings     what reading one test part again and again does to its intervals
+    methods      deletion and insertion areas of each kind of heat map, beside random maps
+    shortcut     a mark planted in one class: what the audit says, and what the heat maps show (writes the figure)
 
-Parts that need the shared pictures (BEHOLDER_SHARED: where) are left out without them.
+The last two need the shared pictures (BEHOLDER_SHARED: where) and recognisers of them (BEHOLDER_BUNDLES: the folder that holds
+cifar.beholder and trashnet.beholder; docs/HONESTY.md says how each is made).
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import import_module
+from pathlib import Path
 
-PARTS = {
+SHARED = Path(__file__).parent.parent / os.environ.get("BEHOLDER_SHARED", "../shared")
+
+SIMULATED = {
     "coverage": "honesty_intervals:coverage",
     "compare": "honesty_intervals:compare",
     "readings": "honesty_intervals:readings",
+}
+PARTS = {
+    **SIMULATED,
+    "methods": "honesty_explain:methods",
+    "shortcut": "honesty_explain:shortcut",
 }
 
 
@@ -27,6 +39,9 @@ def main() -> None:
         sys.exit(f"{__doc__}\nPART is one of {', '.join(PARTS)}")
     for part in asked:
         print(f"-- {part}", flush=True)
+        if part not in SIMULATED and not SHARED.is_dir():
+            print("left out: it needs the shared pictures (BEHOLDER_SHARED)")
+            continue
         module, _, name = PARTS[part].partition(":")
         getattr(import_module(module), name)(seed)
 

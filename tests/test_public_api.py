@@ -13,7 +13,22 @@ import pytest
 
 import beholder
 
-VERBS = ["scan", "audit", "clean", "split", "arrays", "train", "evaluate", "compare", "predict", "report", "load", "steps", "tune"]
+VERBS = [
+    "scan",
+    "audit",
+    "clean",
+    "split",
+    "arrays",
+    "train",
+    "evaluate",
+    "compare",
+    "predict",
+    "explain",
+    "report",
+    "load",
+    "steps",
+    "tune",
+]
 NAMES = [name for name in beholder.__all__ if not name.startswith("__")]
 OBJECTS = [(name, getattr(beholder, name)) for name in NAMES]
 METHODS = [

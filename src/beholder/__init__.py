@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from beholder.study.tune import tune as tune
     from beholder.use.compare import compare as compare
     from beholder.use.evaluate import evaluate as evaluate
+    from beholder.use.explain import explain as explain
     from beholder.use.predict import predict as predict
     from beholder.use.report import report as report
 
@@ -53,6 +54,7 @@ _WHERE = {
     "evaluate": "beholder.use.evaluate:evaluate",
     "compare": "beholder.use.compare:compare",
     "predict": "beholder.use.predict:predict",
+    "explain": "beholder.use.explain:explain",
     "report": "beholder.use.report:report",
     "load": "beholder.bundle.bundle:load",
     "steps": "beholder.study.steps:steps",
@@ -83,6 +85,7 @@ __all__ = [  # noqa: RUF022  (verbs in the order of the steps, then nouns, then 
     "evaluate",
     "compare",
     "predict",
+    "explain",
     "report",
     "load",
     "steps",

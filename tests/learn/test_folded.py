@@ -14,7 +14,7 @@ from beholder.base.recipe import load
 from beholder.data.digest import digested
 from beholder.data.sources import scan
 from beholder.learn import folded
-from beholder.learn.folded import components, heads
+from beholder.learn.folded import components, heads, pooled
 
 
 def separable(n: int = 300, *, seed: int = 0) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
@@ -61,6 +61,43 @@ def test_components_keep_the_directions_of_most_variance() -> None:
     assert (found @ back - wide).square().mean() / wide.square().mean() < 0.01
 
 
+def test_a_pool_outvotes_mistakes_and_gives_noise_no_weight() -> None:
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 4, 4000)
+    targets = np.eye(4, dtype=np.float32)[y]
+
+    def guesses(strength: float) -> npt.NDArray[np.float32]:
+        logits = strength * targets + rng.normal(0, 1, targets.shape)
+        return np.asarray(np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True), np.float32)
+
+    one, two, nothing = guesses(2), guesses(2), guesses(0)
+    both = pooled([one, two], targets, multi=False)
+    assert np.allclose(both.sum(axis=1), 1, atol=1e-5)
+    assert (both.argmax(axis=1) == y).mean() > max((p.argmax(axis=1) == y).mean() for p in (one, two)) + 0.05
+    unmoved, alone = pooled([one, nothing], targets, multi=False), pooled([one], targets, multi=False)
+    assert np.abs(unmoved - alone).max() < 0.05
+
+
+def test_a_pool_says_what_one_says_where_the_other_is_silent() -> None:
+    y = np.arange(40) % 2
+    targets = np.eye(2, dtype=np.float32)[y]
+    one = np.where(targets > 0, 0.8, 0.2).astype(np.float32)
+    two = one.copy()
+    one[:3] = np.nan
+    two[3:5] = np.nan
+    found = pooled([one, two], targets, multi=False)
+    assert np.allclose(found[:5], np.where(targets[:5] > 0, 0.8, 0.2))
+    assert np.isfinite(found).all()
+
+
+def test_a_pool_of_several_labels_weighs_odds() -> None:
+    targets = np.array([[1, 0], [0, 1], [1, 1], [0, 0]] * 10, np.float32)
+    one = np.where(targets > 0, 0.7, 0.3).astype(np.float32)
+    found = pooled([one, one], targets, multi=True)
+    assert ((found > 0.5) == (targets > 0)).all()
+    assert found.max() > 0.9
+
+
 def test_an_interruption_says_what_it_interrupted(leaves: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def stop(*_: object, **__: object) -> None:
         raise Interrupted("at step 3; nothing is kept", hint="give out=", exit_code=143)
@@ -68,6 +105,6 @@ def test_an_interruption_says_what_it_interrupted(leaves: Path, monkeypatch: pyt
     monkeypatch.setattr(folded, "train", stop)
     pictures = digested(scan(leaves))
     with pytest.raises(Interrupted) as error:
-        folded.nets(pictures, np.arange(36) % 3, load("quick"))
+        folded.nets(pictures, np.arange(36) % 3, load("quick"), known=np.full((36, 3), np.nan, np.float32), done=print)
     assert (error.value.exit_code, error.value.message) == (143, "interrupted while nets learnt to judge the labels")
     assert "remembered" in error.value.hint

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -65,6 +66,59 @@ def test_nets_in_folds_judge_every_picture_and_are_remembered(leaves: Path, monk
     again = gathered(leaves)
     assert again.probabilities is not None
     assert np.allclose(again.probabilities[:-1], found.probabilities[:-1], atol=0.01)
+
+
+class Folded:
+    """Stands for `nets`: judges fold after fold, all of class 0, and is ended after `most` of them."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.judged: list[int] = []
+
+    def __call__(self, pictures: Any, fold: Any, recipe: Any, *, minutes: float, known: Any, done: Any) -> None:
+        for name in np.unique(fold).tolist():
+            rows = np.flatnonzero(fold == name)
+            if np.isfinite(known[rows]).all():
+                continue
+            if len(self.judged) == self.most:
+                raise KeyboardInterrupt
+            said = np.eye(len(pictures.classes), dtype=np.float32)[np.zeros(len(rows), np.int64)]
+            done(rows, said, None if name else np.ones((len(pictures), 4), np.float32))
+            self.judged.append(name)
+
+
+def test_nets_in_folds_go_on_where_they_were_ended(leaves: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evidence, "MANY", 30)
+    first, second = Folded(2), Folded(9)
+    monkeypatch.setattr(evidence, "nets", first)
+    with pytest.raises(KeyboardInterrupt):
+        gathered(leaves)
+    monkeypatch.setattr(evidence, "nets", second)
+    found = gathered(leaves)
+    assert (first.judged, second.judged) == ([0, 1], [2])
+    assert found.probabilities is not None
+    assert found.features is not None
+    assert (found.probabilities.argmax(axis=1) == 0).all()
+    assert found.features.shape == (36, 4)
+
+
+def test_small_pictures_are_judged_by_heads_and_nets_together(leaves: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pictures = digested(scan(leaves))
+    targets = np.eye(len(pictures.classes), dtype=np.float32)[pictures.targets]
+    heads = (0.1 + 0.7 * targets).astype(np.float32)
+    monkeypatch.setattr(evidence, "at_hand", lambda net: evidence.Backbone(net, "none"))
+    monkeypatch.setattr(evidence, "_features", lambda pictures, *_: np.ones((len(pictures), 4), np.float32))
+    monkeypatch.setattr(evidence, "_headed", lambda *_: heads / heads.sum(axis=1, keepdims=True))
+    monkeypatch.setattr(evidence, "nets", Folded(9))
+    monkeypatch.setattr(evidence, "BOTH", 37)
+    alone = gathered(leaves).probabilities
+    assert alone is not None
+    assert np.allclose(alone, heads / heads.sum(axis=1, keepdims=True))
+    monkeypatch.setattr(evidence, "BOTH", 36)
+    together = gathered(leaves).probabilities
+    assert together is not None
+    assert not np.allclose(together, alone)
+    assert np.allclose(together.sum(axis=1), 1, atol=1e-5)
 
 
 @pytest.mark.shared

@@ -76,5 +76,5 @@ def test_the_first_stop_of_the_keyboard_skips_to_the_verdict(browser: Any, pages
     page.goto(pages["3"].as_uri())
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
-    assert page.url.endswith("#verdict")
+    page.wait_for_url("**#verdict")  # on a busy machine the address follows the key a moment later
     page.close()

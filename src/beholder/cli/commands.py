@@ -15,7 +15,8 @@ import typer
 
 from beholder.base import recipe as recipes
 from beholder.base.errors import DataError, UsageError
-from beholder.cli import judge
+from beholder.cli.compare import compare
+from beholder.cli.explain import explain
 from beholder.cli.options import AllowDownload, Json, Model, Out, Part, RecipeName, Seed, Set, Source, Trust
 from beholder.cli.show import json_line, pairs, say, table
 
@@ -212,9 +213,6 @@ def evaluate(
         write_report(bundle, evaluation, report)
 
 
-compare = app.command()(judge.compare)
-
-
 @app.command()
 def predict(
     model: Model,
@@ -238,6 +236,10 @@ def predict(
         raise DataError(
             "there is no picture in what was given", code="no-pictures", hint="name pictures, or folders that hold some"
         )
+
+
+_explain = app.command()(explain)
+_compare = app.command()(compare)
 
 
 @app.command()

@@ -21,7 +21,7 @@ from beholder.data.image import load
 from beholder.learn.prepare import Material, Prepared
 from beholder.learn.validate import validate
 
-CLOSING = 2.0
+CLOSING = 1.5
 """Seconds that saving twice, scores with their intervals and the report take, beside the test itself."""
 
 SAMPLING = 0.005

@@ -1,11 +1,11 @@
 """Out-of-fold probabilities: for each picture, what a classifier says that learnt from the other folds only.
 
-`heads` fits linear heads on features that are there already; `nets` trains a small net per fold, where no pretrained one is.
+`heads` fits linear heads on features that are there already; `nets` trains a small net per fold; `pooled` weighs several.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -109,20 +109,66 @@ def _loss(logits: Tensor, y: Tensor, *, multi: bool) -> Tensor:
     return F.binary_cross_entropy_with_logits(logits, y) if multi else F.cross_entropy(logits, y)
 
 
-def nets(pictures: Pictures, fold: I64, recipe: Recipe, *, minutes: float = 0.0) -> tuple[F32, F32]:
-    """Return (out-of-fold probabilities float32 (N, K), features float32 (N, F)) of nets that are trained, one per fold.
+def pooled(tables: Sequence[F32], targets: F32, *, multi: bool) -> F32:
+    """Return the weighted geometric mean of several out-of-fold probabilities (with `multi`: of odds), float32 (N, K).
 
-    pictures: all readable, with digests; fold: int64 (N,); minutes: about what all of it may take (0: as long as it needs).
-    The features are those of the first fold's net for all pictures. A tenth of what a net may see chooses its weights.
-    Raises what `train` raises, `Interrupted` after Ctrl-C included.
+    tables: each (N, K), rows of NaN where nothing is said; targets: (N, K), one-hot or multi-hot.
+    The weights, 0 at least, are those under which the given labels are most probable: who knows nothing has none, and
+    mistakes that only one of them makes are outvoted. A row that one of them is silent on is what the first of the others says.
+    Source: Genest & Zidek, Combining probability distributions, Statistical Science 1 (1986): logarithmic pools.
+    """
+    found = tables[0].copy()
+    for table in tables[1:]:
+        silent = np.isnan(found).any(axis=1)
+        found[silent] = table[silent]
+    known = np.isfinite(np.stack(tables)).all(axis=(0, 2))
+    if known.any():
+        logs = torch.stack([_logs(torch.from_numpy(table[known]), multi=multi) for table in tables])
+        logits = torch.tensordot(_weights(logs, torch.from_numpy(targets[known]), multi=multi), logs, dims=1)
+        found[known] = (logits.sigmoid() if multi else logits.softmax(1)).numpy()
+    return found
+
+
+def _logs(p: Tensor, *, multi: bool) -> Tensor:
+    """Return logarithms of probabilities, or with `multi` of odds."""
+    p = p.clamp(1e-6, 1 - 1e-6)
+    return p.logit() if multi else p.log()
+
+
+def _weights(logs: Tensor, targets: Tensor, *, multi: bool) -> Tensor:
+    """Return the weights (T,) of log-probabilities (T, N, K) under which the targets (N, K) are most probable."""
+    roots = torch.full((len(logs),), len(logs) ** -0.5, requires_grad=True)  # their squares are the weights
+    solver = torch.optim.LBFGS([roots], max_iter=40, line_search_fn="strong_wolfe")
+
+    def loss() -> Tensor:
+        solver.zero_grad()
+        total = _loss(torch.tensordot(roots.square(), logs, dims=1), targets, multi=multi)
+        total.backward()  # type: ignore[no-untyped-call]
+        return total
+
+    solver.step(loss)  # type: ignore[no-untyped-call]
+    return roots.detach().square()
+
+
+Done = Callable[[I64, F32, F32 | None], None]
+
+
+def nets(pictures: Pictures, fold: I64, recipe: Recipe, *, minutes: float = 0.0, known: F32, done: Done) -> None:
+    """Train a net for each fold on the others, and hand over what it says of its own.
+
+    pictures: all readable, with digests; fold: int64 (N,); minutes: about what all of it may take (0: as long as it needs)
+    known: (N, K), rows of NaN but for pictures that were judged before: their folds are not judged again
+    done:  takes (rows int64 (M,) of a fold, probabilities float32 (M, K), features float32 (N, F) of all pictures by the first
+           fold's net, else None) as soon as a fold is judged
+    A tenth of what a net may see chooses its weights. Raises what `train` raises, `Interrupted` after Ctrl-C included.
     """
     names = np.unique(fold).tolist()
-    found = np.full((len(pictures), len(pictures.classes)), np.nan, np.float32)
-    seen: F32 | None = None
     for number, name in enumerate(names):
+        held = np.flatnonzero(fold == name)
+        if np.isfinite(known[held]).all():
+            continue
         inside = np.flatnonzero(fold != name)
         tenth = folds(pictures.take(inside), count=10, seed=recipe.seed) == 0
-        held = np.flatnonzero(fold == name)
         parts = Parts(*(pictures.take(rows) for rows in (inside[~tenth], inside[tenth], held)))
         events.progress("nets in folds", number, len(names))
         with events.only("warn", "progress"), _named_interruption():
@@ -131,11 +177,9 @@ def nets(pictures: Pictures, fold: I64, recipe: Recipe, *, minutes: float = 0.0)
             bundle = bundle.to(device())
             normal = Normal(tuple(bundle.config["mean"]), tuple(bundle.config["std"]), device())
             run = runner(bundle.net, pixels, normal, precision(device(), recipe.train.precision))
-            found[held] = _judged(bundle, pixels.subset(held), run)
-            seen = embedded(bundle, pixels, run, mirror=False) if seen is None else seen
+            said = _judged(bundle, pixels.subset(held), run)
+            done(held, said, None if number else embedded(bundle, pixels, run, mirror=False))
     events.progress("nets in folds", len(names), len(names))
-    assert seen is not None
-    return found, seen
 
 
 @contextmanager
@@ -145,7 +189,7 @@ def _named_interruption() -> Iterator[None]:
         yield
     except Interrupted as error:
         message = "interrupted while nets learnt to judge the labels"
-        hint = "what was found out about the pictures before is remembered; these nets begin anew"
+        hint = "what was found out before is remembered; the net that was learning begins anew"
         raise Interrupted(message, hint=hint, exit_code=error.exit_code) from error
 
 

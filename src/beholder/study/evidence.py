@@ -1,7 +1,8 @@
 """What the audit needs a net for: features of every picture, and out-of-fold probabilities of its labels.
 
 From a pretrained net where one is at hand (`net.weights`, or the hub's cache; nothing is downloaded), else from small nets that
-are trained in folds. Features of pretrained nets, and what the nets in folds said, are remembered in the cache folder.
+are trained in folds; from both where pictures are small and many. Features of pretrained nets, and what the nets in folds said,
+are remembered in the cache folder.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from beholder.data.checks import Evidence
 from beholder.data.folds import folds
 from beholder.data.survey import Survey, choose_policy, survey
 from beholder.data.vectors import recalled, remember
-from beholder.learn.folded import heads, nets
+from beholder.learn.folded import heads, nets, pooled
 from beholder.learn.prepare import targets_of
 from beholder.learn.probe import Normal, embed, features_name, runner
 from beholder.machine.device import device, precision
@@ -53,8 +54,18 @@ SEEN = 200_000
 """Pictures that a net in a fold sees, at least 6 times and at most 40 times each: nets learn what is right before they learn
 wrong labels by heart."""
 
-MANY_STEPS = 20_000
+MANY_STEPS = 10_000
 """Pictures from which on the net in a fold is half as wide and takes the large steps of the recipe `sprint`."""
+
+
+SMALL = 64
+"""Side in pixels up to which nets in folds are asked beside a pretrained net: of such pictures they see what it does not."""
+
+BOTH = 15_000
+"""Pictures from which on they are: of fewer they learn too little."""
+
+LEFT = 1.0
+"""Minutes that must be left for them when the pretrained net is done."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +82,7 @@ def gathered(
     """Return the evidence with features and, where they are `needed`, out-of-fold probabilities; without where it cannot be.
 
     minutes: about what the nets may take (0: as long as they need)
-    from_scratch: train nets in folds where no pretrained one is at hand
+    from_scratch: train nets in folds where no pretrained one is at hand, or where they see what it does not
     """
     pictures, facts = evidence.pictures, evidence.facts
     backbone = at_hand(recipe.net)
@@ -86,9 +97,16 @@ def gathered(
     if backbone is None:
         probabilities, features = _trained(some, fold, recipe, minutes)
     else:
+        began = time.monotonic()
         features = _features(some, backbone, recipe, looked, minutes)
         if "probabilities" in needed:
             probabilities = _headed(some, features, fold)
+            left = minutes - (time.monotonic() - began) / 60
+            small = max(looked.height, looked.width) <= SMALL and len(some) >= BOTH
+            if small and from_scratch and (not minutes or left >= LEFT):
+                fold = folds(some, count=NETS, seed=recipe.seed, same=facts["pixels"][rows], twins=twins)
+                others = _trained(some, fold, recipe, minutes, left=left, both=True)[0]
+                probabilities = pooled([probabilities, others], targets_of(some).numpy(), multi=some.multi)
     return dataclasses.replace(
         evidence,
         features=_spread(features, rows, len(pictures)),
@@ -188,26 +206,50 @@ def _headed(pictures: Pictures, features: F32, fold: I64) -> F32:
     return found
 
 
-def _trained(pictures: Pictures, fold: I64, recipe: Recipe, minutes: float) -> tuple[F32, F32]:
-    """Return (probabilities (N, K), features (N, F)) of nets trained in folds; what the cache holds is not trained again."""
+def _trained(
+    pictures: Pictures, fold: I64, recipe: Recipe, minutes: float, *, left: float | None = None, both: bool = False
+) -> tuple[F32, F32]:
+    """Return (probabilities (N, K), features (N, F)) of nets trained in folds; what the cache holds is not trained again.
+
+    minutes: what was asked for; left: what is left of it (None: all); both: they are asked beside a pretrained net
+    """
+    left = minutes if left is None or not minutes else left
     assert pictures.digests is not None
     asked = _small(recipe, len(pictures) * (NETS - 1) // NETS)
     told = [asked.essence().toml(), list(pictures.classes), minutes]
     content = pictures.digests.tobytes() + pictures.targets.tobytes() + fold.tobytes() + json.dumps(told).encode()
     name = f"folds-{sha256(content)[:16]}"
-    k = len(pictures.classes)
-    known = recalled(name, pictures.digests)
-    if known.shape[1] and np.isfinite(known).all():
+    known, features = _judged_before(name, pictures)
+    if np.isfinite(known).all():
         events.note("what nets trained in folds say of the labels: remembered")
-        return known[:, :k].astype(np.float32), known[:, k:].astype(np.float32)
-    limit = f"at most {minutes:g} min" if minutes else "as long as it needs"
+        return known, features
+    limit = f"at most {left:.2g} min" if minutes else "as long as it needs"
+    why = "the pictures are small and many" if both else "no pretrained net is at hand"
     events.note(
-        f"no pretrained net is at hand: {NETS} nets ({asked.net.name}) learn from two thirds of the pictures each and judge "
-        f"the labels of the rest; {limit}"
+        f"{why}: {NETS} nets ({asked.net.name}) learn from two thirds of them each and judge the labels of the rest; {limit}"
     )
-    probabilities, features = nets(pictures, fold, asked, minutes=minutes)
-    remember(name, pictures.digests, np.column_stack([probabilities, features]).astype(np.float16))
-    return probabilities, features
+
+    digests = pictures.digests
+
+    def done(rows: I64, said: F32, found: F32 | None) -> None:
+        nonlocal features
+        if found is not None:
+            features = found
+            remember(f"{name}-features", digests, found.astype(np.float16))
+        known[rows] = said
+        remember(name, digests[rows], said.astype(np.float16))
+
+    nets(pictures, fold, asked, minutes=left, known=known.copy(), done=done)
+    return known, features
+
+
+def _judged_before(name: str, pictures: Pictures) -> tuple[F32, F32]:
+    """Return what is remembered of nets in folds: probabilities (N, K), rows of NaN for folds not judged yet, and features."""
+    assert pictures.digests is not None
+    known, features = (recalled(each, pictures.digests).astype(np.float32) for each in (name, f"{name}-features"))
+    if known.shape[1] == len(pictures.classes) and features.shape[1] and np.isfinite(features).all():
+        return known, features
+    return np.full((len(pictures), len(pictures.classes)), np.nan, np.float32), features
 
 
 def _small(recipe: Recipe, n: int) -> Recipe:

@@ -33,7 +33,7 @@ CONFIDENT = 0.05
 """Share of the pictures guessed to be of a class, the surest, whose labels bound its noise: a net that is poor, not the labels,
 is to blame for the rest (anchor points: Patrini et al. 2017, Making deep neural networks robust to label noise)."""
 
-SURE, WORSE = 0.8, 0.6
+SURE, WORSE = 0.6, 0.5
 """Least probability of another class for which it is suggested, and else of a wrong label for which dropping is."""
 
 ABLE = 0.6
@@ -83,7 +83,7 @@ def beliefs(probabilities: npt.NDArray[np.floating], given: I64, *, steps: int =
     probabilities: (N, K), out of fold, without NaN; given: int64 (N,) in 0..K-1.
     The noise and the temperature are those under which the given labels are most probable, found by expectation-maximisation
     from the confident joint on, with a weak belief in the labels (`PRIOR`); then the noise is made more even (`EVEN`)
-    and bounded (`CONFIDENT`).
+    and bounded (`CONFIDENT`), and the doubt about all labels raised alike (`_doubted`).
     """
     p = probabilities.astype(np.float64)
     logs = np.log(np.clip(p, 1e-6, 1.0))
@@ -94,7 +94,43 @@ def beliefs(probabilities: npt.NDArray[np.floating], given: I64, *, steps: int =
     temperature = max(TEMPERATURES, key=lambda each: _likelihood(logs[some], given[some], noise, each))
     joint = _sharpened(logs, temperature) * noise[:, given].T
     classes = joint / joint.sum(axis=1, keepdims=True)
+    classes = _doubted(classes, given, _suspected(p, given), _knowledge(p, classes, given))
     return Beliefs(1 - classes[np.arange(len(given)), given], classes, noise, temperature)
+
+
+def _suspected(p: F64, given: I64) -> float:
+    """Return the share of wrong labels by the confident joint, each label counted as often as it is given."""
+    counts = confident_joint(p, given)
+    sums, given_counts = counts.sum(axis=0), np.bincount(given, minlength=len(counts))
+    kept = np.diag(counts) / np.maximum(sums, 1)
+    return float(1 - (kept * given_counts)[sums > 0].sum() / max(1, given_counts[sums > 0].sum()))
+
+
+def _knowledge(p: F64, classes: F64, given: I64) -> float:
+    """Return how much oftener the net is believed to be right than who always says the commonest label: 0 not, 1 always."""
+    right = classes[np.arange(len(given)), p.argmax(axis=1)].mean()
+    common = np.bincount(given).max() / len(given)
+    return float(np.clip((right - common) / max(1 - common, 1e-12), 0, 1))
+
+
+def _doubted(classes: F64, given: I64, suspected: float, knowledge: float) -> F64:
+    """Return the probabilities with the odds of all labels' being wrong raised alike; the order of the pictures stays.
+
+    Their mean becomes the geometric mean of itself and of the share that is `suspected`, where that is more, and nearer to
+    itself for a net of little `knowledge`. The noise alone doubts too little where people err on the pictures that a net cannot
+    tell either; the confident joint doubts too much, for it takes the net's mistakes for the labels' (docs/LOG.md).
+    """
+    wrong = np.clip(1 - classes[np.arange(len(given)), given], 1e-12, 1 - 1e-12)
+    weight = min(0.5, knowledge)
+    share = wrong.mean() ** (1 - weight) * suspected**weight
+    low, high = 0.0, 6.0
+    for _ in range(40):
+        middle = (low + high) / 2
+        raised = wrong / (wrong + (1 - wrong) * np.exp(-middle))
+        low, high = (middle, high) if raised.mean() < share else (low, middle)
+    found = classes * np.exp(low)
+    found[np.arange(len(given)), given] = classes[np.arange(len(given)), given]
+    return np.asarray(found / found.sum(axis=1, keepdims=True))
 
 
 def _anchors(p: F64, given: I64) -> F64:
@@ -207,7 +243,7 @@ LABEL = Check(
     label,
     limit=0.5,
     sentence="its label is probably wrong",
-    hint="look at it; a class is suggested where it is at least 80 % probable",
+    hint="look at it; a class is suggested where it is at least 60 % probable",
     group="labels",
     suggestion="relabel",
     needs=("probabilities",),

@@ -22,9 +22,7 @@ def fitted(pixels: Pixels, policy: PixelPolicy) -> Pixels:
         # Rounding must not push the box over the edge, which Pillow refuses.
         box = (max(left, 0.0), max(top, 0.0), min(left + size[1] * scale, width), min(top + size[0] * scale, height))
         return np.asarray(Image.fromarray(pixels).resize((policy.width, policy.height), Image.Resampling.BILINEAR, box=box))
-    scale = min(size[1] / width, size[0] / height)
-    tall, wide = min(max(round(height * scale), 1), size[0]), min(max(round(width * scale), 1), size[1])
-    top, left = (size[0] - tall) // 2, (size[1] - wide) // 2
+    top, left, tall, wide = _boxed(height, width, policy)
     ground = Image.new("RGB", (policy.width, policy.height), policy.background)
     canvas = np.array(ground.convert("L") if pixels.ndim == 2 else ground)
     canvas[top : top + tall, left : left + wide] = resized(pixels, tall, wide)
@@ -45,3 +43,52 @@ def resized(pixels: Pixels, height: int, width: int) -> Pixels:
     planes = torch.from_numpy(np.require(pixels, requirements=["C", "W"])).permute(2, 0, 1)[None]
     made = torch.nn.functional.interpolate(planes, (height, width), mode="bilinear", antialias=True)
     return made[0].permute(1, 2, 0).numpy()
+
+
+def unfitted(values: npt.NDArray[np.float32], height: int, width: int, policy: PixelPolicy) -> npt.NDArray[np.float32]:
+    """Return values of the policy's pixels, float32 (policy.height, policy.width), at those of a picture of height × width.
+
+    The inverse of `fitted`: bilinear between the centres of pixels, 0 where the policy cut the picture off; what lies on a
+    letter-box is in none of the picture's pixels.
+    """
+    top, left, tall, wide = placed(height, width, policy)
+    above, below, down, rows = _between(height, top, tall, policy.height)
+    before, after, right, columns = _between(width, left, wide, policy.width)
+    lines = values[above] * (1 - down)[:, None] + values[below] * down[:, None]
+    made = lines[:, before] * (1 - right) + lines[:, after] * right
+    return (made * (rows[:, None] & columns)).astype(np.float32)
+
+
+def placed(height: int, width: int, policy: PixelPolicy) -> tuple[float, float, float, float]:
+    """Return (top, left, height, width), in pixels of the policy, of the place that a picture of height × width takes.
+
+    It is all of them for squash, less for pad, and reaches over the edges for crop.
+    """
+    size = (policy.height, policy.width)
+    if policy.fit == "squash" or (height, width) == size:
+        return 0.0, 0.0, float(size[0]), float(size[1])
+    if policy.fit == "crop":
+        scale = max(size[1] / width, size[0] / height)
+        tall, wide = height * scale, width * scale
+        return (size[0] - tall) / 2, (size[1] - wide) / 2, tall, wide
+    return tuple(float(value) for value in _boxed(height, width, policy))  # type: ignore[return-value]
+
+
+def _boxed(height: int, width: int, policy: PixelPolicy) -> tuple[int, int, int, int]:
+    """Return (top, left, height, width) of a letter-boxed picture."""
+    size = (policy.height, policy.width)
+    scale = min(size[1] / width, size[0] / height)
+    tall, wide = min(max(round(height * scale), 1), size[0]), min(max(round(width * scale), 1), size[1])
+    return (size[0] - tall) // 2, (size[1] - wide) // 2, tall, wide
+
+
+def _between(
+    length: int, start: float, span: float, size: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+    """Return for each of `length` pixels laid on start..start+span of `size`: two neighbours, the second's weight, if on."""
+    place = start + (np.arange(length) + 0.5) * span / length
+    first, last = max(start, 0.0), min(start + span, float(size))
+    held = np.clip(place - 0.5, np.ceil(first), np.floor(last) - 1)
+    low = np.clip(np.floor(held), 0, size - 1).astype(np.int64)
+    high = np.minimum(low + 1, size - 1)
+    return low, high, np.clip(held - low, 0.0, 1.0), (place >= first) & (place <= last)

@@ -6,7 +6,11 @@ the same number, the log-odds of one class against all others, which is what a p
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,11 +18,19 @@ import torch
 from torch import Tensor, nn
 
 from beholder.base.errors import UsageError, did_you_mean
+from beholder.base.files import write_atomic
+from beholder.base.records import Pictures
 from beholder.base.registry import Registry
-from beholder.bundle.bundle import Bundle
+from beholder.bundle.bundle import Bundle, Picture
+from beholder.data.image import decode
+from beholder.data.image.fit import unfitted
 from beholder.data.loader import normalised
+from beholder.data.sources.folder import file_bytes
 from beholder.machine.device import device
 from beholder.use.explain.choose import choose
+from beholder.use.explain.draw import drawn
+from beholder.use.explain.faithful import covered
+from beholder.use.explain.nearest import Near, nearest
 
 Score = Callable[[Tensor], Tensor]
 """Maps logits (B, K) to what is explained of each picture, (B,)."""
@@ -36,6 +48,100 @@ METHODS = Registry(
     },
 )
 """Methods by name; the entry-point group `beholder.explanations` adds others."""
+
+KINDS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
+
+SURE = 0.02
+"""Least probability that covering the warm places must cost beyond covering others, for a map to be called true."""
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """Where in one picture a recogniser finds what speaks for one class.
+
+    label, p:  the class, and its probability; guess: the label that the bundle gives the picture
+    method, reason: by what method, and why that one
+    heat:      float32 (h, w) in [0, 1] at the picture's own pixels, upright; 0 where the bundle's pixel policy cuts it off
+    picture:   uint8 (h, w, 3), upright
+    covered:   {"share", "p", "elsewhere"}: p with the warmest tenth covered, and with as much covered elsewhere
+    nearest:   training pictures that the net finds most like it, the nearest first
+    """
+
+    label: str
+    p: float
+    guess: str
+    method: str
+    reason: str
+    heat: npt.NDArray[np.float32] = field(repr=False)
+    picture: npt.NDArray[np.uint8] = field(repr=False)
+    covered: dict[str, float]
+    nearest: tuple[Near, ...] = ()
+
+    @property
+    def remark(self) -> str:
+        """Return in a sentence whether the warm places matter to the answer."""
+        p, elsewhere = self.covered["p"], self.covered["elsewhere"]
+        share = f"{self.covered['share']:.0%}"
+        changed = f"with the warmest {share} covered p is {p:.2f}, with as much covered elsewhere {elsewhere:.2f}"
+        if not self.heat.any():
+            return f"nothing in the picture speaks for {self.label}"
+        return changed if elsewhere - p >= SURE else f"{changed}: do not trust this map"
+
+    def save(self, path: str | Path) -> Path:
+        """Write the picture, the heat over it, and these words, as .png, .jpg or .webp; return the path."""
+        path = Path(path)
+        if path.suffix.lower() not in KINDS:
+            raise UsageError(f"{path} names no kind of picture", code="bad-out", hint="end it in .png, .jpg or .webp")
+        examples = [(_colour(near.image), f"{';'.join(near.labels)}\n{near.distance:.3f}") for near in self.nearest]
+        words = [f"{self.label} {self.p:.3f}", f"{self.method}: {self.reason}", self.remark]
+        made = io.BytesIO()
+        drawn(self.picture, self.heat, words, examples).save(made, KINDS[path.suffix.lower()], quality=92)
+        write_atomic(path, made.getvalue())
+        return path
+
+    def json(self) -> dict[str, Any]:
+        """Return {"label", "p", "guess", "method", "reason", "covered", "remark", "nearest"} as plain JSON values."""
+        plain = {name: getattr(self, name) for name in ("label", "p", "guess", "method", "reason", "covered", "remark")}
+        return {**plain, "nearest": [near.json() for near in self.nearest]}
+
+
+def explain(
+    bundle: Bundle,
+    picture: Picture,
+    *,
+    label: str | None = None,
+    method: str = "auto",
+    like: str | Path | Pictures | None = None,
+) -> Explanation:
+    """Return where in a picture (a path, encoded bytes or an array) the bundle finds what speaks for a class.
+
+    label: the class; the most probable one where None. method: auto | gradcam | rollout | gradients | occlusion.
+    like: the source that the bundle was trained on; its training pictures that are nearest to this one are named and shown.
+    Raises `PictureError` for a picture that cannot be read, `UsageError` for an unknown class or an unfit method.
+    """
+    data = file_bytes(picture) if isinstance(picture, (str, Path)) else picture
+    whole, image = decode(data, channels=3, background=bundle.policy.background), bundle.pixels(data)
+    row = bundle.probabilities(image[None])[0]
+    k = int(row.argmax()) if label is None else class_index(bundle, label)
+    name, reason = resolved(bundle, method)
+    heat = maps(bundle, image[None], classes=np.array([k]), method=name)[0]
+    return Explanation(
+        label=bundle.classes[k],
+        p=float(row[k]),
+        guess=bundle.guess(row).label,
+        method=name,
+        reason=reason,
+        heat=unfitted(heat, whole.shape[0], whole.shape[1], bundle.policy),
+        picture=whole,
+        covered=covered(bundle, image, heat, k),
+        nearest=nearest(bundle, image, like) if like is not None else (),
+    )
+
+
+def _colour(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Return uint8 (H, W, 3) of (C, H, W)."""
+    planes = np.moveaxis(image, 0, 2)
+    return np.repeat(planes, 3, axis=2) if planes.shape[2] == 1 else planes
 
 
 def maps(

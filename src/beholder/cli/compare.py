@@ -1,4 +1,4 @@
-"""Commands that judge bundles which are there already. `cli.commands` registers them."""
+"""The command `compare`."""
 
 from __future__ import annotations
 

@@ -1,0 +1,36 @@
+"""The command `explain`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from beholder.cli.options import Json, Model, Trust
+from beholder.cli.show import json_line, say
+
+
+def explain(
+    model: Model,
+    image: Annotated[Path, typer.Argument(metavar="IMAGE", help="The picture.", show_default=False)],
+    *,
+    out: Annotated[Path, typer.Option(help="Where to write the heat map: .png, .jpg or .webp.")] = Path("heat.png"),
+    label: Annotated[
+        str | None, typer.Option("--class", help="What speaks for this class. Default: the most probable.", show_default=False)
+    ] = None,
+    method: Annotated[str, typer.Option(help="auto, gradcam, rollout, gradients or occlusion.")] = "auto",
+    like: Annotated[
+        str | None,
+        typer.Option(metavar="SOURCE", help="What it was trained on: show the nearest training pictures.", show_default=False),
+    ] = None,
+    trust: Trust = False,
+    json: Json = False,
+) -> None:
+    """Show where in a picture a bundle finds its answer."""
+    from beholder.bundle.bundle import load
+    from beholder.use.explain import explain
+
+    explanation = explain(load(model, trust=trust), image, label=label, method=method, like=like)
+    path = explanation.save(out)
+    say(json_line({"path": str(path), **explanation.json()}) if json else path)
