@@ -6,8 +6,8 @@ import numpy as np
 from scipy.stats import beta, binom, norm
 
 from beholder.measure.comparison import mcnemar, needed, power
-from beholder.measure.curves import auroc
-from beholder.measure.intervals import by_variance, proportion, wilson
+from beholder.measure.curves import auroc, of_area
+from beholder.measure.intervals import proportion, wilson
 from beholder.measure.scores import single
 from beholder.use.sections.sealed import adaptive
 
@@ -96,7 +96,7 @@ def _areas(rng: np.random.Generator, tests: int = 2000) -> None:
                 scores = rng.standard_normal(m + n) + truth * norm.ppf(area) * np.sqrt(2)
                 value, added = auroc(scores, truth)
                 variance = float(np.square(added).sum())
-                score = by_variance(value, variance, m + n, units=min(m, n))
+                score = of_area(value, added, m + n, units=min(m, n))
                 held += score.low <= area <= score.high
                 plain += abs(value - area) <= 1.96 * np.sqrt(variance)
             print(f"| {m} | {n} | {area} | {held / tests:.4f} | {plain / tests:.4f} |")

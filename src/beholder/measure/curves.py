@@ -7,7 +7,13 @@ import math
 import numpy as np
 import numpy.typing as npt
 
+from beholder.base.records import Score
+from beholder.measure.intervals import by_variance
+
 Floats = npt.NDArray[np.float64]
+
+WORTH = 3
+"""Independent observations that a picture of the rarer kind may stand for in an area under the ROC curve."""
 
 
 def average_precision(
@@ -57,6 +63,21 @@ def auroc(scores: npt.NDArray[np.floating], truth: npt.NDArray[np.generic]) -> t
     area = float(rank[positive].sum() - m * (m + 1) / 2) / (m * n)
     scale = np.where(positive, 1 / math.sqrt(m * max(m - 1, 1)), 1 / math.sqrt(n * max(n - 1, 1)))
     return area, (won - area) * scale
+
+
+def of_area(value: float, added: Floats, n: int, *, units: float, clusters: npt.NDArray[np.int64] | None = None) -> Score:
+    """Return an area under the ROC curve with its interval, from what each row adds to its error (`auroc`), float64 (N,).
+
+    units: independent pictures of the rarer of the two kinds; clusters: int64 (N,) numbered from 0.
+    The variance is taken as at least that of a share of `WORTH` times as many: near 1 few pairs are out of order, and
+    DeLong's variance of them is too small (docs/HONESTY.md).
+    """
+    if math.isnan(value):
+        return Score(math.nan, math.nan, math.nan, n)
+    sums = added if clusters is None else np.bincount(clusters, added)
+    # Sorted, so that the order of the pictures does not show in the last digits.
+    variance = float(np.sort(np.square(sums)).sum())
+    return by_variance(value, max(variance, value * (1 - value) / (WORTH * units)), n, units=units)
 
 
 def _ranks(values: npt.NDArray[np.floating]) -> Floats:

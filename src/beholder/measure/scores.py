@@ -13,10 +13,9 @@ import numpy.typing as npt
 from beholder.base.errors import UsageError
 from beholder.base.records import Score
 from beholder.measure.counts import Counts, effective, mean_of_defined, of_confusion, of_labels, redrawn, weighted
-from beholder.measure.curves import auroc, average_precision
+from beholder.measure.curves import auroc, average_precision, of_area
 from beholder.measure.intervals import (
     REPEATS,
-    by_variance,
     cluster_numbers,
     interval,
     joint,
@@ -225,20 +224,13 @@ def _areas(p: Floats, truth: npt.NDArray[np.bool_], clusters: Ints | None) -> tu
         value, added = auroc(p[:, c], truth[:, c])
         groups = [len(np.unique(clusters[truth[:, c] == side])) for side in (True, False)]
         support[c] = min(groups)
-        scores.append(_area(value, added, int(truth[:, c].sum()), clusters, float(support[c])))
+        scores.append(of_area(value, added, int(truth[:, c].sum()), units=float(support[c]), clusters=clusters))
         if not math.isnan(value):
             total, defined = total + added, defined + 1
             values.append(value)
     if not defined:
         return Score(math.nan, math.nan, math.nan, n), scores
-    return _area(float(np.mean(values)), total / defined, n, clusters, effective(support)), scores
-
-
-def _area(value: float, added: Floats, n: int, clusters: Ints, units: float) -> Score:
-    if math.isnan(value):
-        return Score(math.nan, math.nan, math.nan, n)
-    # Sorted, so that the order of the pictures does not show in the last digits.
-    return by_variance(value, float(np.sort(np.square(np.bincount(clusters, added))).sum()), n, units=units)
+    return of_area(float(np.mean(values)), total / defined, n, units=effective(support), clusters=clusters), scores
 
 
 def _at_once(classes: Sequence[str], seen: Counts, drawn: Counts, units: Floats | None) -> list[str]:
