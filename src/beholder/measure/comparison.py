@@ -105,7 +105,7 @@ def flips(change: Ints, clusters: Ints | None = None) -> float:
     odds = np.ones(1)  # [k]: probability that the groups whose sign is + sum to k
     for size, count in zip(*np.unique(sizes, return_counts=True), strict=True):
         steps = np.zeros(size * count + 1)
-        steps[::size] = np.exp(_log_half(np.arange(count + 1.0), np.float64(count)))
+        steps[::size] = np.exp(_log_half(np.arange(count + 1.0), np.asarray(count, np.float64)))
         odds = np.convolve(odds, steps)
     distance = np.abs(2 * np.arange(total + 1) - total)
     seen = abs(int(sums.sum()))
