@@ -6,6 +6,7 @@
     leakage      the same copies laid across given parts; and what a split by Beholder tears apart
     cifar-twins  CIFAR-10: test pictures that have twins among the training pictures
     exact        the exact duplicates of brain-mri.zip and trashnet.zip, and which contradict each other
+    findings     sets in good order: how many pictures of each every check finds, and how many enlarged ones if there were some
     scale        100,000 pictures: seconds for candidates and for their comparison
 
 Needs the shared pictures (BEHOLDER_SHARED: where). Peers are in an environment of bench/peers.txt (BEHOLDER_PEERS: its
@@ -26,6 +27,7 @@ PARTS = {
     "leakage": "audit_twins:leakage",
     "cifar-twins": "audit_twins:cifar",
     "exact": "audit_twins:exact",
+    "findings": "audit_findings:findings",
     "scale": "audit_twins:scale",
 }
 

@@ -27,7 +27,7 @@ from beholder.data.facts import facts
 from beholder.data.likeness import alike
 from beholder.data.sources import scan
 from beholder.data.split import split
-from beholder.data.twins import LIKE, TIED, Twins, agreements
+from beholder.data.twins import COPY, LIKE, TIED, Twins, agreements
 from beholder.data.twins import twins as find
 
 ROOT = Path(__file__).parent.parent
@@ -66,12 +66,16 @@ def pair(a: int, b: int) -> tuple[int, int]:
     return (a, b) if a < b else (b, a)
 
 
-def pairs_of(found: Twins, least: float = LIKE) -> Pairs:
-    """Return all pairs of pictures that are twins, exact and near, each of a kind with each of the other."""
+def pairs_of(found: Twins, least: float = LIKE, most: float = 255) -> Pairs:
+    """Return all pairs of pictures that are twins, exact and near, each of a kind with each of the other.
+
+    most: levels by which the light of near twins may differ
+    """
     order = np.argsort(found.kinds, kind="stable")
     names, starts = np.unique(found.kinds[order], return_index=True)
     rows = dict(zip(names.tolist(), np.split(order, starts[1:]), strict=True))
-    near = [(rows[a], rows[b]) for (a, b), score in zip(found.near.tolist(), found.scores, strict=True) if score >= least]
+    sure = (found.scores >= least) & ((found.light <= most) if found.light is not None else True)
+    near = [(rows[a], rows[b]) for a, b in found.near[sure].tolist()]
     copies = [(some, some) for some in rows.values() if len(some) > 1]
     return {pair(int(a), int(b)) for one, other in near + copies for a in one for b in other if a != b}
 
@@ -80,8 +84,8 @@ def folder_of(seed: int, folder: Path) -> dict[str, str]:
     return plant(SHARED / "trashnet.zip", folder, each=EACH, seed=seed)
 
 
-def looked_at(source: Path, cache: Path) -> tuple[Pictures, npt.NDArray[np.void]]:
-    pictures = digested(scan(source), root=cache)
+def looked_at(source: Path | Pictures, cache: Path) -> tuple[Pictures, npt.NDArray[np.void]]:
+    pictures = digested(source if isinstance(source, Pictures) else scan(source), root=cache)
     return pictures, facts(pictures, root=cache)
 
 
@@ -95,7 +99,7 @@ def twins(seed: int) -> None:
         found = find(pictures, known)
         seconds = time.perf_counter() - middle
         truth = Truth(list(pictures.keys), copies)
-        methods = {"Beholder": pairs_of(found), **peers(folder, truth)}
+        methods = {"Beholder": pairs_of(found), "its copies": pairs_of(found, most=COPY), **peers(folder, truth)}
         print(f"{len(pictures)} pictures, {len(copies)} copies, seed {seed}")
         print(f"seconds of Beholder: decoding and facts {middle - began:.1f}, twins {seconds:.1f}")
         print(f"{'recall, precision':20}" + "".join(f"{name:>22}" for name in methods))
@@ -114,7 +118,7 @@ def unlike(pictures: Pictures, truth: Truth, seed: int) -> None:
     rng = np.random.default_rng(seed)
     some = rng.integers(0, len(pictures), (5_000, 2))
     some = np.array([sorted(p) for p in some.tolist() if truth.judge(*p) == "wrong"], np.int64)
-    scores = agreements(pictures, some, np.zeros(len(some), np.int64))
+    scores, _ = agreements(pictures, some, np.zeros(len(some), np.int64))
     at = " ".join(f"{q:g}: {np.quantile(scores, q):.3f}" for q in (0.5, 0.9, 0.99, 0.999, 1))
     print(f"score of {len(some)} random pairs of different things, quantiles {at}")
 

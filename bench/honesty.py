@@ -5,11 +5,13 @@
     coverage     how often 95 % intervals hold the truth: shares, beside other intervals; means over classes; AUROC; groups
     compare      false alarms and power of the comparison of two recognisers
     readings     what reading one test part again and again does to its intervals
+    strangers    which score tells strangers best, on validation; all scores on the test, beside pytorch-ood
+    corruptions  accuracy of the CIFAR-10 recogniser under every corruption, with its usual augmentation and with `strong`
     methods      deletion and insertion areas of each kind of heat map, beside random maps
     shortcut     a mark planted in one class: what the audit says, and what the heat maps show (writes the figure)
 
-The last two need the shared pictures (BEHOLDER_SHARED: where) and recognisers of them (BEHOLDER_BUNDLES: the folder that holds
-cifar.beholder and trashnet.beholder; docs/HONESTY.md says how each is made).
+All but the first three need the shared pictures (BEHOLDER_SHARED: where) and recognisers of them (BEHOLDER_BUNDLES: the folder that holds
+trashnet.beholder, cifar.beholder, cifar-strong.beholder; docs/HONESTY.md says how each is made).
 """
 
 from __future__ import annotations
@@ -28,6 +30,8 @@ SIMULATED = {
 }
 PARTS = {
     **SIMULATED,
+    "strangers": "honesty_strangers:strangers",
+    "corruptions": "honesty_corruptions:corruptions",
     "methods": "honesty_explain:methods",
     "shortcut": "honesty_explain:shortcut",
 }

@@ -186,13 +186,26 @@ def test_tune_prints_a_table_of_trials(stand_in: Any, capsys: Any, tmp_path: Pat
     assert (options["minutes"], options["trials"], options["resume"]) == (3.0, 4, False)
 
 
-def test_evaluate_scores_the_part_and_writes_the_report(stand_in: Any, capsys: Any, tmp_path: Path) -> None:
+OTHERS = ["--sections", "none", "--strangers", "cats/", "--strangers", "dogs.zip"]
+
+
+def test_evaluate_scores_the_part_and_writes_the_report(
+    stand_in: Any, capsys: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     loads = stand_in("beholder.bundle.bundle:load", "the bundle")
     evaluation = Stub({"n": 3})
     evaluations = stand_in("beholder.use.evaluate:evaluate", evaluation)
     reports = stand_in("beholder.use.report:report", None)
+    asked: list[tuple[Any, ...]] = []
+
+    def examined(bundle: Any, evaluation: Any, names: list[str], *, strangers: list[str]) -> Any:
+        asked.append((bundle, names, strangers))
+        return evaluation
+
+    monkeypatch.setattr("beholder.use.sections.examined", examined)
     page = tmp_path / "r.html"
-    assert run(["evaluate", "m.beholder", "x", "--part", "all", "--report", str(page), "--trust", "--json"]) == 0
+    assert run(["evaluate", "m.beholder", "x", "--part", "all", "--report", str(page), "--trust", "--json", *OTHERS]) == 0
+    assert asked == [("the bundle", [], ["cats/", "dogs.zip"])]
     assert loads == [((Path("m.beholder"),), {"trust": True})]
     assert evaluations == [(("the bundle", "x"), {"part": "all", "allow_download": False})]
     assert reports == [(("the bundle", evaluation, page), {})]

@@ -12,10 +12,10 @@ import pytest
 from PIL import Image, ImageDraw, ImageOps
 
 from beholder.data.digest import digested
-from beholder.data.facts import facts
+from beholder.data.facts import Thumbnails, facts, seen
 from beholder.data.sources import scan
 from beholder.data.split import split
-from beholder.data.twins import GIANT, LIKE, Twins, twins
+from beholder.data.twins import COPY, FAR, GIANT, LIKE, Twins, twins
 
 Picture = npt.NDArray[np.uint8]
 NONE = np.empty((0, 2), np.int64)
@@ -83,6 +83,54 @@ def pairs_of(found: Twins) -> set[tuple[int, int]]:
 def test_changed_copy_is_found(planted: tuple[Twins, int], change: str) -> None:
     k = list(CHANGES).index(change)
     assert (k, planted[1] + k) in pairs_of(planted[0])
+
+
+def test_copies_are_lit_alike(planted: tuple[Twins, int]) -> None:
+    assert planted[0].light is not None
+    assert planted[0].light.max() <= COPY
+
+
+def relit(picture: Image.Image) -> Image.Image:
+    """The same things in another light: the shadow of a window's bars falls on them."""
+    height, width = picture.height, picture.width
+    bars = 1 - 0.25 * (np.sin(np.arange(width) / width * 12) > 0) * np.linspace(1, 0.2, height)[:, None]
+    return Image.fromarray((np.asarray(picture) * bars[:, :, None]).astype(np.uint8))
+
+
+def test_what_was_shot_again_is_lit_otherwise_but_kept_together() -> None:
+    scenes = [scene(seed) for seed in range(6)]
+    found = looked_for([*scenes, *(relit(picture) for picture in scenes)])
+    assert pairs_of(found) == {(k, k + 6) for k in range(6)}
+    assert found.light is not None
+    assert (found.light > COPY).all()
+    assert (found.scores[found.light > FAR] < LIKE).all()
+
+
+def test_thumbnails_at_hand_are_those_that_would_be_made(leaves: Path) -> None:
+    """Also where a picture is so large that it is measured reduced; and what is not at hand is opened."""
+    for k in range(2):
+        scene(k, 700, 900).save(leaves / "rust" / f"large{k}.jpg")
+        ImageOps.mirror(scene(k, 700, 900)).save(leaves / "rust" / f"mirrored{k}.jpg")
+    held, small = digested(scan(leaves)), Thumbnails()
+    known = facts(held, small=small)
+    assert len(small.held) == len({row.tobytes() for row in known["digest"]})
+    for key, digest in zip(held.keys, known["digest"], strict=True):
+        assert np.array_equal(small.held[digest.tobytes()], seen((leaves / key).read_bytes()))
+    alone = twins(held, known, root=leaves / "one")
+    small.held = dict(list(small.held.items())[::2])
+    shared = twins(held, known, root=leaves / "other", small=small)
+    assert len(alone.near) >= 2
+    assert alone.near.tolist() == shared.near.tolist()
+    assert alone.scores.tolist() == shared.scores.tolist()
+
+
+def test_thumbnails_are_bounded(leaves: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Thumbnails, "MOST", 5)
+    small = Thumbnails()
+    facts(digested(scan(leaves)), small=small)
+    assert len(small.held) == 5
+    assert {picture.nbytes for picture in small.held.values()} == {4096}
+    assert all(picture.base is None for picture in small.held.values())  # no larger array hangs on it
 
 
 def test_nothing_else_is_found(planted: tuple[Twins, int]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -39,7 +41,7 @@ def gathered(source: Path) -> Evidence:
 
 
 def test_no_net_is_asked_where_no_check_needs_one(leaves: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("beholder.study.examine.gathered", None)
+    monkeypatch.setattr("beholder.study.evidence.gathered", None)
     assert audit(leaves, checks=["dark", "few"]).looked == {"dark": 36, "few": 36}
 
 
@@ -148,3 +150,10 @@ def test_planted_flips_in_trashnet_are_found(shared: Path, monkeypatch: pytest.M
         again = audit(replace(some, targets=targets), checks=NEEDS, weights=weights)
     assert any("remembered" in event.message for event in said)
     assert again.csv() == found.csv()
+
+
+def test_an_audit_without_nets_loads_no_torch(leaves: Path) -> None:
+    program = (
+        f"import beholder, sys; beholder.audit({str(leaves)!r}, checks=['near', 'dark']); assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)

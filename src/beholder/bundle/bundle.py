@@ -19,10 +19,11 @@ from torch import nn
 
 from beholder.base import events
 from beholder.base.errors import BundleError, MachineError, UsageError
+from beholder.base.files import file_sha256
 from beholder.base.recipe import Recipe, from_toml
 from beholder.base.records import PARTS, Guess, PixelPolicy
 from beholder.base.spans import span
-from beholder.bundle import card, format
+from beholder.bundle import card, format, stranger
 from beholder.bundle.infer import activated, outputs
 from beholder.data.image import load as load_picture
 from beholder.data.kin import LARGEST, none
@@ -45,6 +46,7 @@ class Bundle:
     path:    where it is saved; None before that
     likeness: hashes of the pictures that were trained and chosen on, int8 (M, 64); (0, 64) where none are kept
     audit:   what the audit found and what was done about it, as audit.csv; "" where there was none
+    references: float16 (M, F), features of validation pictures that strangers are told by; None where there are none
     """
 
     config: dict[str, Any]
@@ -57,6 +59,7 @@ class Bundle:
     readings: list[dict[str, Any]] = field(default_factory=list)
     audit: str = ""
     likeness: npt.NDArray[np.int8] = field(default_factory=none, repr=False)
+    references: npt.NDArray[np.float16] | None = None
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -164,6 +167,7 @@ class Bundle:
                 "README.md": card.text(self.config, self.scores, self.recipe).encode("utf-8", "replace"),
                 **({"audit.csv": self.audit.encode("utf-8", "surrogateescape")} if self.audit else {}),
                 **({format.LIKENESS: _npy(self.likeness)} if len(self.likeness) else {}),
+                **({} if self.references is None else {stranger.FILE: stranger.encoded(self.references)}),
             },
         )
 
@@ -213,6 +217,7 @@ def load(path: str | Path, *, trust: bool = False) -> Bundle:
             readings=_readings(path),
             audit=_audit(path),
             likeness=_likeness(path),
+            references=_references(path, config),
         )
     except UsageError as error:
         raise BundleError(f"{path} cannot be used here: {error.message}", code="unusable", hint=error.hint) from error
@@ -254,6 +259,17 @@ def _likeness(path: Path) -> npt.NDArray[np.int8]:
     except (OSError, ValueError, EOFError):
         return none()
     return table if table.dtype == np.int8 and table.ndim == 2 and table.shape[1] == LENGTH else none()
+
+
+def _references(path: Path, config: dict[str, Any]) -> npt.NDArray[np.float16] | None:
+    """Return the features that strangers are told by; raise `BundleError` if the file is not the one that the config names."""
+    if "strangers" not in config:
+        return None
+    file = path / stranger.FILE
+    if not file.is_file() or file_sha256(file) != config["strangers"]["references"]["sha256"]:
+        hint = "copy it again from where it was made, or train again"
+        raise BundleError(f"{path} is damaged: {stranger.FILE} is missing or was changed", code="damaged", hint=hint)
+    return stranger.decoded(file.read_bytes())
 
 
 def _json(value: object) -> bytes:

@@ -10,6 +10,7 @@ README.md           model card
 readings.json       how often the test part was read (not hashed: evaluation adds to it)
 likeness.npy        hashes of the pictures trained on, 64 bytes each (not hashed; absent in old bundles, and of small pictures)
 audit.csv           what the audit found, and what was done about it (not hashed; absent where it was off)
+references.npy      what strangers are told by (config.json holds its hash; absent where nothing was fitted)
 report.html         for people (not hashed)
 """
 

@@ -17,7 +17,7 @@ from beholder.base import recipe as recipes
 from beholder.base.errors import DataError, UsageError
 from beholder.cli.compare import compare
 from beholder.cli.explain import explain
-from beholder.cli.options import AllowDownload, Json, Model, Out, Part, RecipeName, Seed, Set, Source, Trust
+from beholder.cli.options import AllowDownload, Json, Model, Out, Part, RecipeName, Seed, Set, Source, Strangers, Trust
 from beholder.cli.show import json_line, pairs, say, table
 
 app = typer.Typer(
@@ -194,6 +194,7 @@ def evaluate(
     sections: Annotated[
         str, typer.Option(help="What to look into beyond the scores: none, usual, all, or names with commas between.")
     ] = "usual",
+    strangers: Strangers = None,
     trust: Trust = False,
     allow_download: AllowDownload = False,
     json: Json = False,
@@ -205,7 +206,8 @@ def evaluate(
 
     names = chosen(sections)
     bundle = load(model, trust=trust)
-    evaluation = examined(bundle, evaluate(bundle, source, part=part.value, allow_download=allow_download), names)
+    evaluation = evaluate(bundle, source, part=part.value, allow_download=allow_download)
+    evaluation = examined(bundle, evaluation, names, strangers=strangers or ())
     say(json_line(evaluation.json()) if json else evaluation)
     if report is not None:
         from beholder.use.report import report as write_report

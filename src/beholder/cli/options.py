@@ -52,3 +52,11 @@ Trust = Annotated[
         "--trust", help="Allow a bundle whose net is a module:function to import that code. Only for bundles of yours."
     ),
 ]
+Strangers = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="SOURCE",
+        help="Pictures of none of the classes, a folder or an archive, that should be told from the tested ones; repeatable.",
+        show_default=False,
+    ),
+]

@@ -42,10 +42,12 @@ STILL: F32 = np.array([1, 0, 1, 0], np.float32)
 """The place of a picture that is not moved: scale and shift of rows, then of columns."""
 
 
-def agreement(first: U8, second: U8) -> F64:
-    """Return how much the details of M pairs agree once aligned, float64 (M,) in [0, 1]; 1 = the same picture.
+def agreement(first: U8, second: U8) -> tuple[F64, F64]:
+    """Return how much the details of M pairs agree once aligned, float64 (M,) in [0, 1]; and how far apart their light is.
 
-    first, second: uint8 (M, 64, 64), each squeezed to this size from whatever shape it has.
+    first, second: uint8 (M, 64, 64), each squeezed to this size from whatever shape it has; details: 1 = the same picture.
+    light: float64 (M,), in levels of 255, after the gain and offset that suit best: a quarter of the blocks differ by more.
+    They are aligned at a quarter and at half of the size; steps at the whole size find no twin more (docs/LOG.md).
     """
     levels = [(first.astype(np.float32), second.astype(np.float32))]
     for _ in range(2):
@@ -54,13 +56,15 @@ def agreement(first: U8, second: U8) -> F64:
     for level, robust in ((2, False), (1, True)):
         for _ in range(4):
             place = _step(*levels[level], place, robust=robust)
-    scores = _scores(*levels[1], place)
+    moved, seen = _moved(levels[1][0], place)
+    scores = _score(moved, levels[1][1], seen)
     left = np.flatnonzero(scores >= EARLY)
-    one, other, place = levels[0][0][left], levels[0][1][left], place[left]
-    for _ in range(3):
-        place = _step(one, other, place, robust=True)
-    scores[left] = _scores(one, other, place)
-    return scores
+    light = np.full(len(scores), 255.0)
+    if len(left):
+        moved, seen = _moved(levels[0][0][left], place[left])
+        scores[left] = _score(moved, levels[0][1][left], seen)
+        light[left] = _light(moved, levels[0][1][left], seen)
+    return scores, light
 
 
 def _halved(pictures: F32) -> F32:
@@ -90,13 +94,16 @@ def _step(first: F32, second: F32, place: F32, *, robust: bool) -> F32:
     """Return a better place: one step of Gauss-Newton, with gain and offset found beside it."""
     count, size, _ = first.shape
     moved, seen = _moved(first, place)
-    slopes = np.zeros((2, *moved.shape), np.float32)
-    slopes[0, :, 1:-1] = (moved[:, 2:] - moved[:, :-2]) * (size / 4) / place[:, 0, None, None]
-    slopes[1, :, :, 1:-1] = (moved[:, :, 2:] - moved[:, :, :-2]) * (size / 4) / place[:, 2, None, None]
     at = _axis(size)
-    columns = np.stack(
-        [slopes[0] * at[:, None], slopes[0], slopes[1] * at, slopes[1], moved, np.ones_like(moved)], axis=1
-    ).reshape(count, 6, size * size)
+    planes = np.zeros((count, 6, size, size), np.float32)  # by scale and shift of rows, then of columns; gain and offset
+    np.subtract(moved[:, 2:], moved[:, :-2], out=planes[:, 1, 1:-1])
+    np.subtract(moved[:, :, 2:], moved[:, :, :-2], out=planes[:, 3, :, 1:-1])
+    planes[:, 1] *= (size / 4) / place[:, 0, None, None]
+    planes[:, 3] *= (size / 4) / place[:, 2, None, None]
+    np.multiply(planes[:, 1], at[:, None], out=planes[:, 0])
+    np.multiply(planes[:, 3], at, out=planes[:, 2])
+    planes[:, 4], planes[:, 5] = moved, 1
+    columns = planes.reshape(count, 6, size * size)
     weights = seen.reshape(count, size * size).astype(np.float32)
     light = _solved(columns[:, 4:], second.reshape(count, size * size), weights)
     rest = second.reshape(count, size * size) - (light[:, None, :] @ columns[:, 4:])[:, 0]
@@ -131,8 +138,8 @@ def _detail(pictures: F32) -> F32:
     return np.asarray(pictures - smooth)
 
 
-def _scores(first: F32, second: F32, place: F32) -> F64:
-    moved, seen = _moved(first, place)
+def _score(moved: F32, second: F32, seen: Mask) -> F64:
+    """Return how much the details agree, (M,): moved, second (M, S, S), compared where `seen`."""
     ours, theirs = _detail(moved) * seen, _detail(second) * seen
     a, b, both = _blocks(ours**2), _blocks(theirs**2), _blocks(ours * theirs)
     gain = np.median(np.sqrt((b + 1) / (a + 1)), axis=1)[:, None]  # of most blocks: a text is not to be matched by contrast
@@ -145,9 +152,20 @@ def _scores(first: F32, second: F32, place: F32) -> F64:
     )
     some = np.where(share >= KEPT, _correlation(a * keep, b * keep, both * keep), 0)
     score = np.maximum(_correlation(a, b, both), some)
-    faint = FAINT**2 * first.shape[1] ** 2
+    faint = FAINT**2 * moved.shape[1] ** 2
     shown = (seen.mean(axis=(1, 2)) >= OVERLAP) & (a.sum(axis=1) >= faint) & (b.sum(axis=1) >= faint)
     return np.asarray(np.where(shown, np.clip(score, 0, 1), 0), np.float64)
+
+
+def _light(moved: F32, second: F32, seen: Mask) -> F64:
+    """Return by how much the means of blocks differ beyond gain and offset, (M,): the third quartile."""
+    shown = _blocks(seen.astype(np.float32))
+    count = np.maximum(shown.sum(axis=1, keepdims=True), 1)
+    ours, theirs = (_blocks(values * seen) for values in (moved, second))
+    centred = [means - shown * (means.sum(axis=1, keepdims=True) / count) for means in (ours, theirs)]
+    a, b = (block / np.maximum(shown, 1) for block in centred)
+    gain = (a * b * shown).sum(axis=1) / np.maximum((a * a * shown).sum(axis=1), 1e-6)
+    return np.asarray(np.quantile(np.abs(b - gain[:, None] * a), 0.75, axis=1))
 
 
 def _blocks(values: F32) -> F64:

@@ -20,7 +20,9 @@ from beholder.base.errors import PictureError
 from beholder.base.files import cache_folder, sha256
 from beholder.base.records import Pictures
 from beholder.data import image
+from beholder.data.align import SIZE
 from beholder.data.image.apart import decoders
+from beholder.data.image.fit import resized
 from beholder.data.image.refusal import PASSING
 from beholder.data.likeness import LENGTH, perceptual
 from beholder.data.limits import LIMITS, Limits
@@ -31,7 +33,7 @@ SIDE = 512
 CHUNK = 64
 """Pictures that a thread takes at a time."""
 
-STACK = 4 << 20
+STACK = 1 << 20
 """Bytes of pixels from which pictures of one size are no longer collected, but measured."""
 
 LINES = 32
@@ -39,6 +41,11 @@ LINES = 32
 
 VERSION = 3
 """Counts the versions of what is measured: raise it when the same picture would get another row."""
+
+Facts = npt.NDArray[np.void]
+Bytes = npt.NDArray[np.uint8]
+I64 = npt.NDArray[np.int64]
+F64 = npt.NDArray[np.float64]
 
 QUANTILES = (0.01, 0.05, 0.5, 0.95, 0.99)
 
@@ -64,15 +71,31 @@ FACTS = np.dtype(
 )
 """One picture. What was not measured, as the picture is unreadable, is 0."""
 
-Facts = npt.NDArray[np.void]
-Bytes = npt.NDArray[np.uint8]
-F64 = npt.NDArray[np.float64]
+
+class Thumbnails:
+    """Thumbnails by digest, uint8 (64, 64): at most `MOST`, the first that come, 4,096 bytes and some 200 of keys each.
+
+    What the facts are measured of is decoded anyway; `twins` need not open again what is held here.
+    """
+
+    MOST = 1 << 14
+
+    def __init__(self) -> None:
+        self.held: dict[bytes, Bytes] = {}
+
+    def add(self, digest: bytes, luma: Bytes) -> None:
+        """Hold the thumbnail of a luma (H, W), unless there are `MOST` of them."""
+        if len(self.held) < self.MOST:
+            self.held[digest] = thumbnail(luma)
 
 
-def facts(pictures: Pictures, *, root: str | Path | None = None, limits: Limits = LIMITS) -> Facts:
+def facts(
+    pictures: Pictures, *, root: str | Path | None = None, limits: Limits = LIMITS, small: Thumbnails | None = None
+) -> Facts:
     """Return (N,) of dtype `FACTS`: one row a picture, in the order of `pictures`, which must have digests.
 
-    root: the cache folder (the user's by default), where rows are remembered. Shows progress. Raises nothing of its own.
+    root: the cache folder (the user's by default), where rows are remembered; small: takes the thumbnails of those opened
+    Shows progress. Raises nothing of its own.
     """
     assert pictures.digests is not None
     path = cache_folder(root) / "facts" / f"{sha256(os.fsencode(f'{VERSION} {pictures.store.name}'))[:32]}.npy"
@@ -84,7 +107,7 @@ def facts(pictures: Pictures, *, root: str | Path | None = None, limits: Limits 
     for i, digest in enumerate(digests):
         if digest in known:
             rows[i] = known[digest]
-    for i, row in zip(todo, _measured(pictures, todo, limits), strict=True):
+    for i, row in zip(todo, _measured(pictures, todo, limits, small), strict=True):
         rows[i] = row
         rows[i]["digest"] = pictures.digests[i]
     if todo:
@@ -104,36 +127,53 @@ def suffix_of(key: str) -> str:
     return suffix.lower() if stem else ""
 
 
-def _measured(pictures: Pictures, rows: list[int], limits: Limits) -> Iterator[Facts]:
+def _measured(pictures: Pictures, rows: list[int], limits: Limits, small: Thumbnails | None) -> Iterator[Facts]:
     chunks = [rows[at : at + CHUNK] for at in range(0, len(rows), CHUNK)]
     done = 0
     with decoders() as (pool, _):
-        for found in pool.map(lambda chunk: measure(pictures, chunk, limits), chunks):
+        for found in pool.map(lambda chunk: measure(pictures, chunk, limits, small), chunks):
             done += len(found)
             events.progress("looking at the pictures", done, len(rows))
             yield from found
 
 
-def measure(pictures: Pictures, rows: Sequence[int], limits: Limits = LIMITS) -> Facts:
+def measure(pictures: Pictures, rows: Sequence[int], limits: Limits = LIMITS, small: Thumbnails | None = None) -> Facts:
     """Return (len(rows),) of dtype `FACTS`, `digest` not filled; `error` is set where a picture cannot be read.
 
-    Pictures of one size are described together, for small ones cost less to measure than to call for.
+    small: takes their thumbnails. Small pictures of one size are measured together, for they cost less to measure than to
+    call for.
     """
     table = np.zeros(len(rows), FACTS)
-    waiting: dict[tuple[int, int], list[tuple[int, Bytes]]] = {}
+    levels, tints = (np.zeros((len(rows), 256), np.int64) for _ in range(2))
+    waiting: dict[tuple[int, ...], list[tuple[int, Bytes]]] = {}
+
+    def count(some: list[tuple[int, Bytes]]) -> None:
+        places = np.array([at for at, _ in some])
+        pixels = some[0][1][None] if len(some) == 1 else np.stack([one for _, one in some])
+        luma = grey(pixels)
+        levels[places], tints[places] = _histogram(luma), _histogram(_tints(pixels))
+        for name, values in _shapes(luma).items():
+            table[name][places] = values
+        for at, plane in zip(places.tolist(), luma, strict=True):
+            if small is not None and pictures.digests is not None:
+                small.add(pictures.digests[rows[at]].tobytes(), plane)
+        some.clear()
+
     for at, index in enumerate(rows):
         try:
             pixels = _looked_at(pictures, index, table[at : at + 1], limits)
         except PictureError as error:
             table["error"][at] = error.code.encode()
             continue
-        same = waiting.setdefault((pixels.shape[0], pixels.shape[1]), [])
+        same = waiting.setdefault(pixels.shape, [])
         same.append((at, pixels))
         if len(same) * pixels.size >= STACK:
-            _describe(same, table)
-            same.clear()
-    for same in waiting.values():
-        _describe(same, table)
+            count(same)
+    for same in filter(None, waiting.values()):
+        count(same)
+    read = levels.any(axis=1)
+    for name, values in _lights(levels[read], tints[read]).items():
+        table[name][read] = values
     return table
 
 
@@ -147,50 +187,73 @@ def _looked_at(pictures: Pictures, index: int, row: Facts, limits: Limits) -> By
     code = hashlib.sha256(str(pixels.shape).encode())
     code.update(np.ascontiguousarray(pixels).data)
     row["pixels"] = np.frombuffer(code.digest()[:16], np.uint8)
+    return _bounded(pixels)
+
+
+def seen(data: bytes | npt.NDArray[np.generic], limits: Limits = LIMITS) -> Bytes:
+    """Return the thumbnail of a picture that `Thumbnails` would hold, uint8 (64, 64). Raises `PictureError`."""
+    return thumbnail(grey(_bounded(image.decode(data, channels=3, limits=limits))[None])[0])
+
+
+def thumbnail(luma: Bytes) -> Bytes:
+    """Return a luma (H, W) squeezed to the size in which twins are compared, uint8 (64, 64)."""
+    return np.array(resized(luma, SIZE, SIZE))
+
+
+def _bounded(pixels: Bytes) -> Bytes:
+    """Return pixels (H, W, 3) with no side longer than `SIDE`."""
     factor = -(-max(pixels.shape[:2]) // SIDE)
     return np.asarray(Image.fromarray(pixels).reduce(factor)) if factor > 1 else pixels
 
 
-def _describe(some: Sequence[tuple[int, Bytes]], table: Facts) -> None:
-    if some:
-        rows = np.array([at for at, _ in some])
-        for name, values in describe(np.stack([pixels for _, pixels in some])).items():
-            table[name][rows] = values
+def grey(pixels: Bytes) -> Bytes:
+    """Return the luma of B pictures: uint8 (B, H, W, 3) → (B, H, W)."""
+    count, height, width, _ = pixels.shape
+    return np.asarray(Image.fromarray(pixels.reshape(count * height, width, 3)).convert("L")).reshape(count, height, width)
 
 
 def describe(pixels: Bytes) -> dict[str, npt.NDArray[np.number]]:
     """Return the fields of `FACTS` that follow from the pixels uint8 (B, H, W, 3) of B pictures: name → (B,) or (B, n)."""
-    count, height, width, _ = pixels.shape
-    luma = np.asarray(Image.fromarray(pixels.reshape(count * height, width, 3)).convert("L")).reshape(count, height, width)
-    counts = _histogram(luma)
-    total = np.cumsum(counts, axis=1)
-    levels, n = np.arange(256), height * width
-    mean = counts @ levels / n
-    near = np.clip(counts.argmax(axis=1)[:, None] + np.array([4, -5]), -1, 255)
-    padded = np.concatenate([total, np.zeros((count, 1), total.dtype)], axis=1)  # [-1] is 0
-    commonest = np.take_along_axis(padded, near, axis=1)
+    luma = grey(pixels)
+    return _shapes(luma) | _lights(_histogram(luma), _histogram(_tints(pixels)))
+
+
+def _shapes(luma: Bytes) -> dict[str, npt.NDArray[np.number]]:
+    """Return the fields for which it counts where what is, of luma (B, H, W)."""
     ring = np.concatenate([luma[:, 0], luma[:, -1], luma[:, 1:-1, 0], luma[:, 1:-1, -1]], axis=1) / 255
-    red, green, blue = (pixels[..., k] for k in range(3))
-    tints = np.maximum(np.maximum(red, green), blue) - np.minimum(np.minimum(red, green), blue)
-    colours = np.cumsum(_histogram(tints), axis=1)
     blur, fine = sharpness(luma)
+    border = np.stack([ring.mean(axis=1), ring.std(axis=1)], axis=1)
+    return {"hash": perceptual(luma), "blur": blur, "fine": fine, "border": border}
+
+
+def _tints(pixels: Bytes) -> Bytes:
+    """Return the largest less the smallest of R, G, B: (B, H, W, 3) → (B, H, W)."""
+    red, green, blue = np.ascontiguousarray(np.moveaxis(pixels, -1, 0))
+    return np.asarray(np.maximum(np.maximum(red, green), blue) - np.minimum(np.minimum(red, green), blue))
+
+
+def _lights(levels: I64, tints: I64) -> dict[str, npt.NDArray[np.number]]:
+    """Return the fields that follow from how often each luma and each tint occurs, int64 (B, 256) each."""
+    n = levels.sum(axis=1)
+    total, colours = np.cumsum(levels, axis=1), np.cumsum(tints, axis=1)
+    values = np.arange(256)
+    mean = levels @ values / n
+    near = np.clip(levels.argmax(axis=1)[:, None] + np.array([4, -5]), -1, 255)
+    padded = np.concatenate([total, np.zeros((len(n), 1), total.dtype)], axis=1)  # [-1] is 0
+    commonest = np.take_along_axis(padded, near, axis=1)
     return {
-        "hash": perceptual(luma),
-        "light": np.stack([(total >= q * n).argmax(axis=1) / 255 for q in QUANTILES], axis=1),
-        "spread": np.sqrt(np.maximum(counts @ levels**2 / n - mean**2, 0)) / 255,
+        "light": np.stack([(total >= q * n[:, None]).argmax(axis=1) / 255 for q in QUANTILES], axis=1),
+        "spread": np.sqrt(np.maximum(levels @ values**2 / n - mean**2, 0)) / 255,
         "mode": (commonest[:, 0] - commonest[:, 1]) / n,
-        "blur": blur,
-        "fine": fine,
-        "tint": (colours >= 0.99 * n).argmax(axis=1) / 255,
-        "border": np.stack([ring.mean(axis=1), ring.std(axis=1)], axis=1),
+        "tint": (colours >= 0.99 * n[:, None]).argmax(axis=1) / 255,
     }
 
 
 def _histogram(values: Bytes) -> npt.NDArray[np.int64]:
     """Return how often each of 256 values occurs in each of B pictures: values uint8 (B, H, W) → int64 (B, 256)."""
     count = len(values)
-    if count == 1:  # Pillow counts a large picture in a third of the time
-        return np.array([Image.fromarray(values[0]).histogram()], np.int64)
+    if values[0].size > 4096:  # Pillow counts a large picture in a third of the time
+        return np.array([Image.fromarray(one).histogram() for one in values], np.int64)
     shifted = values.reshape(count, -1) + 256 * np.arange(count)[:, None]
     return np.bincount(shifted.ravel(), minlength=256 * count).reshape(count, 256).astype(np.int64)
 
@@ -204,27 +267,28 @@ def sharpness(luma: Bytes) -> tuple[F64, F64]:
     """
     _, height, width = luma.shape
     rows, columns = luma[:, :: -(-height // LINES)], luma[:, :, :: -(-width // LINES)].swapaxes(1, 2)
-    pairs = [_sharpness(np.ascontiguousarray(lines, np.int32)) for lines in (rows, columns)]
+    pairs = [_sharpness(np.ascontiguousarray(lines, np.int16)) for lines in (rows, columns)]
     return np.maximum(pairs[0][0], pairs[1][0]), np.maximum(pairs[0][1], pairs[1][1])
 
 
-def _sharpness(plane: npt.NDArray[np.int32]) -> tuple[F64, F64]:
-    """Return (blur, fine) along the last axis of int32 (B, H, W)."""
-    count, _, length = plane.shape
+def _sharpness(plane: npt.NDArray[np.int16]) -> tuple[F64, F64]:
+    """Return (blur, fine) along the last axis of int16 (B, H, W)."""
+    count, height, length = plane.shape
     if length < 4:
         return np.ones(count), np.zeros(count)
     width = min(11, length - 2) | 1
-    edges = ((0, 0), (0, 0), (width // 2 + 1, width // 2))
-    total = np.cumsum(np.pad(plane, edges, mode="edge"), axis=2, dtype=np.int32)
-    slope = np.diff(plane, axis=2)
+    half = width // 2
+    wide = np.empty((count, height, length + 2 * half), np.int16)  # as far as means reach beyond the edge
+    wide[:, :, half : half + length] = plane
+    wide[:, :, :half], wide[:, :, half + length :] = plane[:, :, :1], plane[:, :, -1:]
+    slope = plane[:, :, 1:] - plane[:, :, :-1]
     steep = np.abs(slope)
-    # Sums of `width` pixels instead of their means, so that everything stays in whole numbers.
-    kept = steep * width - np.abs(np.diff(total[:, :, width:] - total[:, :, :-width], axis=2))
-    energy = steep.sum(axis=(1, 2), dtype=np.float64)
-    lost = np.maximum(kept, 0).sum(axis=(1, 2), dtype=np.float64) / width
-    bend = np.diff(slope, axis=2)
-    power = np.square(slope).sum(axis=(1, 2), dtype=np.float64)
-    finer = np.square(bend).sum(axis=(1, 2), dtype=np.float64) / 4
+    # Sums of `width` pixels instead of their means, so that everything stays in whole numbers: two neighbouring sums differ by
+    # the pixel that comes in less the one that goes.
+    kept = steep * np.int16(width) - np.abs(wide[:, :, width:] - wide[:, :, :-width])
+    lost, energy = np.maximum(kept, 0).sum(axis=(1, 2), dtype=np.int64) / width, steep.sum(axis=(1, 2), dtype=np.int64)
+    power = np.square(slope, dtype=np.int32).sum(axis=(1, 2), dtype=np.int64)
+    finer = np.square(slope[:, :, 1:] - slope[:, :, :-1], dtype=np.int32).sum(axis=(1, 2), dtype=np.int64) / 4
     blur = 1 - np.divide(lost, energy, out=np.zeros(count), where=energy > 0)
     return blur, np.minimum(np.divide(finer, power, out=np.zeros(count), where=power > 0), 1.0)
 

@@ -16,9 +16,9 @@ import numpy.typing as npt
 from beholder.base import events, memo
 from beholder.base.errors import PictureError
 from beholder.base.files import cache_folder, sha256
-from beholder.base.records import Pictures, PixelPolicy
+from beholder.base.records import Pictures
 from beholder.data import align, likeness
-from beholder.data.image import load
+from beholder.data.facts import Thumbnails, seen
 from beholder.data.image.apart import decoders
 
 TIED, LIKE = 0.6, 0.85
@@ -27,19 +27,24 @@ TIED, LIKE = 0.6, 0.85
 See docs/DATA_QUALITY.md for what pictures of different things reach. A split loses nothing by keeping too much together.
 """
 
+COPY, FAR = 4.0, 14.0
+"""Levels of 255 up to which the light of two copies of one picture differs, and beyond which two are not called near twins.
+
+Of what shows the same detail, a copy is lit by one gain and offset, a second shot in spots, and a look-alike (lids, tins: one
+ellipse on one board) not at all alike; see docs/LOG.md. What is FAR keeps a score below LIKE, and so its place in a split.
+"""
+
 GIANT = 0.1
 """Largest share of the pictures that near twins may tie into one group."""
 
 SMALLEST = 32
 """Shorter side in pixels below which a picture has no near twins: it shows too little for two of a kind to differ."""
 
-VERSION = 1
+VERSION = 2
 """Counts the versions of how near twins are found: raise it when the same pictures would get others."""
 
-CHUNK = 128
+CHUNK = 32
 """Pairs compared at a time by one thread: what is needed of them stays in the processor's cache."""
-
-_POLICY = PixelPolicy(align.SIZE, align.SIZE, channels=1, fit="squash")
 
 I64 = npt.NDArray[np.int64]
 F64 = npt.NDArray[np.float64]
@@ -52,15 +57,17 @@ class Twins:
     kinds:  int64 (N,), pictures with the same pixels share a number
     near:   int64 (M, 2), numbers of kinds that may be near twins (they are from a score of LIKE on), the smaller first
     scores: float64 (M,) in [TIED, 1], how much the details of such a pair agree once aligned
+    light:  float64 (M,), levels by which their light differs: up to COPY in copies, more in second shots; None = not measured
     """
 
     kinds: I64
     near: I64
     scores: F64
+    light: F64 | None = None
 
     def among(self, rows: npt.NDArray[np.integer]) -> Twins:
         """Return the twins among the pictures at `rows`, int (K,)."""
-        return Twins(self.kinds[rows], self.near, self.scores)
+        return Twins(self.kinds[rows], self.near, self.scores, self.light)
 
     def groups(self) -> I64:
         """Return the number of each picture's group, int64 (N,): twins, and twins of twins, share one.
@@ -91,11 +98,19 @@ class Twins:
         return np.asarray(roots[kind.ravel()], np.int64)
 
 
-def twins(pictures: Pictures, facts: npt.NDArray[np.void], *, near: bool = True, root: str | Path | None = None) -> Twins:
+def twins(
+    pictures: Pictures,
+    facts: npt.NDArray[np.void],
+    *,
+    near: bool = True,
+    root: str | Path | None = None,
+    small: Thumbnails | None = None,
+) -> Twins:
     """Return the twins among pictures. facts: their rows by `beholder.data.facts`, (N,).
 
     near: look for near twins too; who they are is remembered in the cache folder (`root`, the user's by default)
-    Only candidates are decoded, each once; what cannot be read has no twin. 4,096 bytes are held of each meanwhile.
+    small: thumbnails at hand; only candidates that are not among them are decoded, each once, and 4,096 bytes are held of each
+    meanwhile. What cannot be read has no twin.
     Shows progress. Raises nothing of its own.
     """
     unread = facts["error"] != b""
@@ -111,47 +126,50 @@ def twins(pictures: Pictures, facts: npt.NDArray[np.void], *, near: bool = True,
     known = _remembered(path, len(first))
     if known is None:
         pairs, turns = likeness.alike(hashes)
-        scores = agreements(pictures, first[pairs], turns)
-        tied = scores >= TIED
-        known = np.concatenate([pairs[tied].astype(np.float64), scores[tied, None]], axis=1)
+        scores, light = agreements(pictures, first[pairs], turns, small)
+        known = np.column_stack([pairs, scores, light])[scores >= TIED]
         memo.keep_table(path, known, what="near twins")
-    return Twins(kinds, known[:, :2].astype(np.int64), known[:, 2])
+    return Twins(kinds, known[:, :2].astype(np.int64), known[:, 2], known[:, 3])
 
 
 def _remembered(path: Path, n: int) -> F64 | None:
-    """Return near twins found before: rows of first, second, score, float64 (M, 3)."""
+    """Return near twins found before: rows of first, second, score, light, float64 (M, 4)."""
     table = memo.table(path)
-    if table is None or table.dtype != np.float64 or table.ndim != 2 or table.shape[1] != 3:
+    if table is None or table.dtype != np.float64 or table.ndim != 2 or table.shape[1] != 4:
         return None
     return table if ((table[:, :2] >= 0) & (table[:, :2] < n)).all() else None
 
 
-def agreements(pictures: Pictures, pairs: I64, turns: I64) -> F64:
-    """Return how much the details of pairs of pictures (int64 (M, 2) rows) agree, float64 (M,); 0 where one cannot be read.
+def agreements(pictures: Pictures, pairs: I64, turns: I64, small: Thumbnails | None = None) -> tuple[F64, F64]:
+    """Return how much the details of pairs of pictures (int64 (M, 2) rows) agree, and their light, as `align.agreement` does.
 
-    turns: int64 (M,), how the first of each pair is turned before
+    turns: int64 (M,), how the first of each pair is turned before; small: thumbnails at hand
+    Scores are 0 where one cannot be read, and below LIKE where their light is FAR apart.
     """
+    assert pictures.digests is not None
+    held = {} if small is None else small.held
     rows = np.unique(pairs)
-    small = np.zeros((len(rows), align.SIZE, align.SIZE), np.uint8)
+    thumbs = [held.get(pictures.digests[row].tobytes()) for row in rows.tolist()]
+    missing = [at for at, thumb in enumerate(thumbs) if thumb is None]
     place = np.searchsorted(rows, pairs)
-    scores = np.zeros(len(pairs))
+    scores, light = np.zeros(len(pairs)), np.zeros(len(pairs))
 
     def fetch(at: int) -> None:
         try:
-            small[at] = load(pictures.store.read(pictures.keys[rows[at]]), _POLICY)[0]
+            thumbs[at] = seen(pictures.store.read(pictures.keys[rows[at]]))
         except PictureError:
-            pass  # an even surface agrees with nothing
+            thumbs[at] = np.zeros((align.SIZE, align.SIZE), np.uint8)  # an even surface agrees with nothing
 
     def compare(at: int) -> None:
-        some = place[at : at + CHUNK]
-        mine = [likeness.turned_picture(small[row], turn) for row, turn in zip(some[:, 0], turns[at : at + CHUNK], strict=True)]
-        scores[at : at + CHUNK] = align.agreement(np.stack(mine).astype(np.uint8), small[some[:, 1]])
+        some = slice(at, at + CHUNK)
+        mine = [likeness.turned_picture(thumbs[row], turn) for row, turn in zip(place[some, 0], turns[some], strict=True)]
+        scores[some], light[some] = align.agreement(np.stack(mine), np.stack([thumbs[row] for row in place[some, 1]]))
 
     with decoders() as (pool, _):
-        _shown(pool.map(fetch, range(len(rows))), len(rows), "opening what looks alike")
+        _shown(pool.map(fetch, missing), len(missing), "opening what looks alike")
         chunks = range(0, len(pairs), CHUNK)
         _shown(pool.map(compare, chunks), len(chunks), "comparing what looks alike")
-    return scores
+    return np.where(light > FAR, np.minimum(scores, np.nextafter(LIKE, 0)), scores), light
 
 
 def _shown(work: Iterable[None], total: int, label: str) -> None:

@@ -22,10 +22,9 @@ from beholder.data.audit import audit as run_checks
 from beholder.data.checks import CHECKS, Evidence
 from beholder.data.decisions import continued, reopened
 from beholder.data.digest import digested
-from beholder.data.facts import Facts, facts
+from beholder.data.facts import Facts, Thumbnails, facts
 from beholder.data.sources import scan
 from beholder.data.twins import Twins, twins
-from beholder.study.evidence import gathered
 
 MINUTES = 10.0
 """About what the nets of an audit may take, where nobody says otherwise."""
@@ -92,20 +91,26 @@ def examined(
     measured: Facts | None = None,
     known: Twins | None = None,
     near: bool = True,
+    small: Thumbnails | None = None,
 ) -> Findings:
     """Return what the checks find in pictures with digests, with the net, the weights and the seed of `recipe`.
 
     from_scratch: train nets in folds where no pretrained one is at hand, rather than leave those checks out, with a note
     measured, known: the facts of the pictures and who is whose twin, where that was found out before
-    near: look for near twins too, not for exact ones alone
+    near: look for near twins too, not for exact ones alone; small: thumbnails that were made with the facts
     """
     names = CHECKS.names() if checks is None else list(checks)
-    found = facts(pictures) if measured is None else measured
     needed = {need for name in names for need in CHECKS.load(name).needs}
+    if small is None and near and known is None and "twins" in needed:
+        small = Thumbnails()
+    found = facts(pictures, small=small) if measured is None else measured
     if known is None and "twins" in needed:
-        known = twins(pictures, found, near=near)
+        known = twins(pictures, found, near=near, small=small)
+    del small
     evidence = Evidence(pictures, found, twins=known)
     if needed & {"features", "probabilities"}:
+        from beholder.study.evidence import gathered  # with torch, which most checks do without
+
         evidence = gathered(evidence, recipe, needed=needed, minutes=minutes, from_scratch=from_scratch)
         return run_checks(evidence, names=names)
     if not set(names) <= set(CHECKS.builtin):  # of plug-ins nobody here knows when they change
@@ -126,7 +131,8 @@ def _place(evidence: Evidence, names: Sequence[str]) -> Path:
     content = hashlib.sha256(json.dumps([names, made, pictures.classes]).encode())
     content.update("\0".join(pictures.keys).encode("utf-8", "surrogateescape"))
     arrays: list[npt.NDArray[Any]] = [evidence.facts, pictures.targets, pictures.parts, pictures.groups]
-    arrays += [] if twins is None else [twins.kinds, twins.near, twins.scores]
+    if twins is not None:
+        arrays += [twins.kinds, twins.near, twins.scores, *([] if twins.light is None else [twins.light])]
     for array in arrays:
         content.update(np.ascontiguousarray(array).data)
     return cache_folder() / "findings" / f"{content.hexdigest()[:32]}.json"

@@ -33,7 +33,7 @@ from beholder.data.audit import Findings, applied, decided, followed
 from beholder.data.checks import CHECKS
 from beholder.data.checks.twins import leaks
 from beholder.data.decisions import reopened, with_decisions
-from beholder.data.facts import FACTS, Facts, facts
+from beholder.data.facts import FACTS, Facts, Thumbnails, facts
 from beholder.data.sources.listing import some
 from beholder.data.split import split
 from beholder.data.twins import LIKE, Twins
@@ -113,10 +113,12 @@ def _looked(pictures: Pictures, recipe: Recipe) -> tuple[Findings, Facts]:
     """Return what is found without a net, and the facts of the pictures."""
     if recipe.data.audit == "off":
         return Findings(pictures, (), {}), np.zeros(len(pictures), FACTS)
-    measured, near = facts(pictures), _near(pictures)
+    near = _near(pictures)
+    small = Thumbnails() if near else None
+    measured = facts(pictures, small=small)
     left_out = (*with_nets(), *(() if near else ("near",)))
     names = [name for name in CHECKS.names() if name not in left_out]
-    return examined(pictures, recipe, checks=names, measured=measured, near=near), measured
+    return examined(pictures, recipe, checks=names, measured=measured, near=near, small=small), measured
 
 
 def _left(pictures: Pictures, findings: Findings, done: Mapping[str, str]) -> tuple[Ints, Twins | None]:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from beholder.base.errors import PictureError
 from beholder.bundle.bundle import Bundle
+from beholder.bundle.stranger import judged
 from beholder.data.sources.folder import listing
 from beholder.data.sources.listing import is_picture
 from beholder.machine.device import device
@@ -74,7 +75,12 @@ def _lines(bundle: Bundle, work: list[_Work]) -> Iterator[dict[str, Any]]:
             line["error"] = {"code": error.code, "message": error.message}
         lines.append(line)
     if images:
-        for line, row in zip(rows, bundle.probabilities(np.stack(images)), strict=True):
+        logits, features = bundle.outputs(np.stack(images))
+        for line, row in zip(rows, bundle.activated(logits), strict=True):
             guess = bundle.guess(row)
             line.update(label=guess.label, p=guess.p, probabilities=guess.probabilities)
+        strange = judged(bundle, logits, features)
+        if strange is not None:
+            for line, is_stranger, share in zip(rows, *strange, strict=True):
+                line.update(stranger=bool(is_stranger), strangeness=round(float(share), 4))
     yield from lines

@@ -13,7 +13,7 @@ from beholder.data.checks import CHECKS, Evidence, Marks
 from beholder.data.checks.twins import leaks, touched
 from beholder.data.facts import FACTS
 from beholder.data.sources import scan
-from beholder.data.twins import Twins
+from beholder.data.twins import COPY, Twins
 
 NONE = np.empty((0, 2), np.int64)
 
@@ -65,6 +65,15 @@ def test_later_one_of_near_twins_is_marked_and_kept() -> None:
     assert found.other is not None
     assert found.other[2] == 0
     assert suggested(evidence, "near") == {2: "keep"}
+
+
+def test_words_tell_copies_from_second_shots() -> None:
+    evidence = known([0, 1, 2, 3], [0, 1, 0, 1], near={(0, 2): 0.95, (1, 3): 0.95})
+    assert evidence.twins is not None
+    lit = dataclasses.replace(evidence.twins, light=np.array([COPY - 1, COPY + 1]))
+    words = marks("near", dataclasses.replace(evidence, twins=lit)).words
+    assert "copy" in words[2]
+    assert "shot again" in words[3]
 
 
 def test_two_exact_twins_that_contradict_each_other_are_both_dropped() -> None:

@@ -42,3 +42,15 @@ def test_a_section_that_fails_leaves_the_others() -> None:
     with events.listen(alone=True):
         found = sections.examined(None, told, ["failing", "fine"])  # type: ignore[arg-type]
     assert found.sections == {"fine": {"n": 1}}
+
+
+def test_strangers_that_are_named_are_given_to_their_section(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sections, "SECTIONS", Registry("section", {"strangers": f"{__name__}:against"}))
+    scores = single(np.eye(2), [0, 1], ["cat", "dog"])
+    told = Evaluation(scores, np.eye(2, dtype=np.float32), np.array([0, 1]), ["a", "b"], (), 0.0, "s")
+    found = sections.examined(None, told, [], strangers=["x.zip"])  # type: ignore[arg-type]
+    assert found.sections == {"strangers": {"sets": ["x.zip"]}}
+
+
+def against(bundle: object, evaluation: object, *, sources: list[str]) -> dict[str, list[str]]:
+    return {"sets": sources}

@@ -34,15 +34,20 @@ def aspect(evidence: Evidence) -> Marks:
 
 
 def upscaled(evidence: Evidence) -> Marks:
-    """Score how little of its detail is finer than two pixels: above 0.5 half its size would hold all of it (docs/LOG.md)."""
+    """Score how little of its detail is finer than two pixels, beside the sharper quarter of the set (docs/LOG.md).
+
+    From 0.5 on half its size would hold all of it: it has half as much as the sharper quarter, which counts as `FINE` at
+    most and as `SOFT` at least. So a set that is soft throughout, such as scans, is measured by what is usual in it.
+    """
     facts = evidence.facts
-    scores = 1 - np.clip(facts["fine"].astype(np.float64) / FINE, 0.0, 1.0)
-    told = (np.minimum(facts["height"], facts["width"]) >= SMALLEST) & (facts["spread"] > 0.01)
-    return Marks(np.where(evidence.readable & told, scores, np.nan))
+    told = (np.minimum(facts["height"], facts["width"]) >= SMALLEST) & (facts["spread"] > 0.01) & evidence.readable
+    fine = facts["fine"].astype(np.float64)
+    usual = float(np.clip(np.quantile(fine[told], 0.75), SOFT, FINE)) if told.any() else FINE
+    return Marks(np.where(told, 1 - np.clip(fine / usual, 0.0, 1.0), np.nan))
 
 
-FINE = 0.5
-"""Share of fine detail that a photograph in its full size has."""
+FINE, SOFT = 0.5, 0.24
+"""Share of fine detail that a photograph in its full size has, and below half of which everything was enlarged three times."""
 
 SMALLEST = 64
 """Short side in pixels below which enlargement cannot be told from smoothness."""

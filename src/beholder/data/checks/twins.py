@@ -9,7 +9,10 @@ import numpy.typing as npt
 
 from beholder.base.records import PARTS, Pictures
 from beholder.data.checks import F64, I64, Check, Evidence, Marks
-from beholder.data.twins import LIKE, Twins
+from beholder.data.twins import COPY, LIKE, Twins
+
+COPIED = "it is a copy of another picture: saved, cut, turned, lit or written on otherwise"
+SHOT = "it shows the same as another picture: shot again from the same place, or edited"
 
 CLEAR = 2 / 3
 """Share of exact twins that must carry one label for it to count as theirs; there must be three at least."""
@@ -26,10 +29,16 @@ def duplicate(evidence: Evidence) -> Marks:
 
 
 def near(evidence: Evidence) -> Marks:
-    """Score how much the aligned details of two near twins agree; the later one of a pair is marked."""
-    first, second, scores = _near_rows(_twins(evidence))
-    best, other = _best(len(evidence.pictures), np.maximum(first, second), np.minimum(first, second), scores)
-    return Marks(_judged(evidence, best), other=other)
+    """Score how much the aligned details of two near twins agree; the later one of a pair is marked.
+
+    The words tell copies from what was shot again or edited: see `beholder.data.twins.COPY`.
+    """
+    first, second, scores, light = _near_rows(_twins(evidence))
+    later = np.maximum(first, second)
+    best, other = _best(len(evidence.pictures), later, np.minimum(first, second), scores)
+    _, pair = _best(len(evidence.pictures), later, np.arange(len(later)), scores)
+    words = {row: COPIED if light[pair[row]] <= COPY else SHOT for row in np.unique(later).tolist()}
+    return Marks(_judged(evidence, best), other=other, words=words)
 
 
 def conflict(evidence: Evidence) -> Marks:
@@ -40,7 +49,7 @@ def conflict(evidence: Evidence) -> Marks:
     """
     pictures, twins = evidence.pictures, _twins(evidence)
     labels = _labels(pictures)
-    first, second, scores = _near_rows(twins)
+    first, second, scores, _ = _near_rows(twins)
     apart = labels[first] != labels[second]
     ends = np.concatenate([first[apart], second[apart]])
     best, other = _best(len(pictures), ends, np.concatenate([second[apart], first[apart]]), np.tile(scores[apart], 2))
@@ -136,12 +145,13 @@ def _copies(twins: Twins) -> list[I64]:
     return [np.sort(rows) for rows in np.split(order, np.cumsum(counts)[:-1]) if len(rows) > 1]
 
 
-def _near_rows(twins: Twins) -> tuple[I64, I64, F64]:
-    """Return rows and scores of near twins, (M,) each; the first picture of a kind stands for it."""
+def _near_rows(twins: Twins) -> tuple[I64, I64, F64, F64]:
+    """Return rows, scores and light of near twins, (M,) each; the first picture of a kind stands for it."""
     names, first = np.unique(twins.kinds, return_index=True)
     place = np.searchsorted(names, twins.near).clip(0, len(names) - 1)
     here = (names[place] == twins.near).all(axis=1)
-    return first[place[here, 0]], first[place[here, 1]], twins.scores[here]
+    light = np.zeros(len(twins.near)) if twins.light is None else twins.light
+    return first[place[here, 0]], first[place[here, 1]], twins.scores[here], light[here]
 
 
 def _best(count: int, rows: I64, others: I64, scores: F64) -> tuple[F64, I64]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from beholder.base import events
@@ -19,12 +20,15 @@ if TYPE_CHECKING:
     from beholder.bundle.bundle import Bundle
     from beholder.use.evaluate import Evaluation
 
-Section = Callable[["Bundle", "Evaluation"], dict[str, Any] | None]
+Section = Callable[..., dict[str, Any] | None]
 
 SECTIONS = Registry(
     "section",
     {
         "sealed": "beholder.use.sections.sealed:sealed",
+        "strangers": "beholder.use.sections.strangers:strangers",
+        "slices": "beholder.use.sections.slices:slices",
+        "corruptions": "beholder.use.sections.corruptions:corruptions",
         "cost": "beholder.use.sections.cost:cost",
     },
 )
@@ -47,11 +51,17 @@ def chosen(words: str) -> list[str]:
     return names
 
 
-def examined(bundle: Bundle, evaluation: Evaluation, names: Sequence[str]) -> Evaluation:
-    """Return the evaluation with the sections `names`; one that fails warns and is left out, the others stay."""
-    for name in names:
+def examined(
+    bundle: Bundle, evaluation: Evaluation, names: Sequence[str], *, strangers: Sequence[str | Path] = ()
+) -> Evaluation:
+    """Return the evaluation with the sections `names`; one that fails warns and is left out, the others stay.
+
+    strangers: sources of pictures of none of the classes; where there are some, the section `strangers` is among the names.
+    """
+    given: dict[str, dict[str, Any]] = {"strangers": {"sources": strangers}} if strangers else {}
+    for name in dict.fromkeys([*names, *given]):
         try:
-            section = SECTIONS.load(name)(bundle, evaluation)
+            section = SECTIONS.load(name)(bundle, evaluation, **given.get(name, {}))
         except BeholderError as error:
             events.warn(f"the section '{name}' is left out: {error.message}", hint=error.hint)
             continue

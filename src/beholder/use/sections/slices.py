@@ -1,0 +1,116 @@
+"""The section `slices`: on which kind of picture the recogniser does worse than on the others."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from beholder.bundle.bundle import Bundle
+from beholder.data.facts import facts, suffix_of
+from beholder.measure.slices import Rows, Slice, judged, kinds, quarters
+from beholder.use.evaluate import Evaluation
+
+CLUSTERS = 12
+"""At most so many clusters in feature space, each of 25 pictures or more on average."""
+
+SHOWN = 10
+KEYS = 24
+SIGNIFICANT = 0.05
+
+
+def slices(bundle: Bundle, evaluation: Evaluation) -> dict[str, Any] | None:
+    """Return the slices that were looked at, the most surely bad first; None where no slice is large enough.
+
+    {"n"; "measure": "accuracy", or "labels" (share of the labels guessed right); "looked_at": slices; "overall": mean;
+    "worst": the first of "slices" if its p is at most 0.05, else None; "lowest": name of the one with the lowest mean;
+    "slices": up to ten of {"name", "by", "score", "rest", "p", "keys": mistakes first, "share": of the tested pictures}}
+    By: size, shape, brightness, contrast, sharpness, file type, group, class, and clusters of the features. Quarters of a
+    measured value are cut at its quartiles. p and intervals are corrected for "looked_at"; slices of fewer than ten pictures
+    (or groups) are left out.
+    """
+    if evaluation.pictures is None or not len(evaluation.features):
+        return None
+    values = _right(bundle, evaluation)
+    groups = evaluation.pictures.groups
+    clusters = groups if (groups >= 0).any() else None
+    found = judged(values, _slices(evaluation), clusters=clusters)
+    if not found:
+        return None
+    shown = [_json(one, values, evaluation.keys) for one in found[:SHOWN]]
+    return {
+        "n": len(values),
+        "measure": "labels" if bundle.multi else "accuracy",
+        "looked_at": len(found),
+        "overall": float(values.mean()),
+        "worst": shown[0] if found[0].p <= SIGNIFICANT else None,
+        "lowest": min(found, key=lambda one: one.score.value).name,
+        "slices": shown,
+    }
+
+
+def grouped(features: npt.NDArray[np.float32], *, seed: int = 0) -> dict[str, Rows]:
+    """Return the rows of each of up to `CLUSTERS` clusters (k-means) of features (N, F), scaled to length 1.
+
+    They are found without regard to what is right or wrong, so scoring them is no double use.
+    """
+    count = min(CLUSTERS, len(features) // 25)
+    if count < 2 or not np.isfinite(features).all():
+        return {}
+    from sklearn.cluster import KMeans
+
+    unit = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
+    distinct = min(count, len(np.unique(unit[:1000], axis=0)))
+    if distinct < 2:
+        return {}
+    rows = np.random.default_rng(seed).permutation(len(unit))[:5000]
+    fitted = KMeans(distinct, n_init=2, max_iter=50, random_state=seed).fit(unit[rows])
+    labels = fitted.predict(unit)
+    return {f"cluster {k + 1}": np.flatnonzero(labels == k) for k in range(distinct)}
+
+
+def _slices(evaluation: Evaluation) -> dict[str, Rows]:
+    """Return every slice by its name, "what: which"."""
+    pictures = evaluation.pictures
+    assert pictures is not None
+    table = facts(pictures)
+    readable = table["error"] == b""
+    measured = {
+        "size": np.sqrt(table["height"].astype(np.float64) * table["width"]),
+        "shape": table["width"] / np.maximum(table["height"], 1),
+        "brightness": table["light"][:, 2].astype(np.float64),
+        "contrast": table["spread"].astype(np.float64),
+        "sharpness": 1 - table["blur"].astype(np.float64),
+        "bytes": table["bytes"].astype(np.float64),
+    }
+    by = {name: quarters(np.where(readable, column, np.nan)) for name, column in measured.items()}
+    by["file type"] = kinds([kind.decode("ascii", "replace") for kind in table["format"]])
+    by["file ending"] = kinds([suffix_of(key) for key in evaluation.keys])
+    if (pictures.groups >= 0).any():
+        by["group"] = kinds([str(group) if group >= 0 else "none" for group in pictures.groups.tolist()])
+    if not pictures.multi:
+        by["class"] = kinds([pictures.classes[target] for target in pictures.targets.tolist()])
+    by["features"] = grouped(evaluation.features)
+    return {f"{what}: {which}": rows for what, parts in by.items() for which, rows in parts.items()}
+
+
+def _right(bundle: Bundle, evaluation: Evaluation) -> npt.NDArray[np.float64]:
+    if not bundle.multi:
+        right: npt.NDArray[np.bool_] = evaluation.probabilities.argmax(axis=1) == evaluation.targets
+        return right.astype(np.float64)
+    guessed = evaluation.probabilities >= np.asarray(bundle.config["thresholds"])
+    return np.asarray((guessed == evaluation.targets.astype(bool)).mean(axis=1), np.float64)
+
+
+def _json(one: Slice, values: npt.NDArray[np.float64], keys: list[str]) -> dict[str, Any]:
+    order = one.rows[np.argsort(values[one.rows], kind="stable")]
+    return {
+        "name": one.name,
+        "by": one.name.partition(": ")[0],
+        "score": one.score.json(),
+        "rest": one.rest,
+        "p": one.p,
+        "share": len(one.rows) / len(values),
+        "keys": [keys[row] for row in order[:KEYS].tolist()],
+    }

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from beholder.base.errors import DataError
+from beholder.use.sections.strangers import built_in, named, shuffled, strangers
+
+
+def test_every_set_has_every_score(tested, tmp_path: Path) -> None:
+    bundle, evaluation = tested
+    (tmp_path / "black").mkdir()
+    for k in range(3):
+        Image.new("RGB", (30, 20), (k, 0, 0)).save(tmp_path / "black" / f"{k}.png")
+    (tmp_path / "black" / "bad.png").write_bytes(b"")
+    found = json.loads(json.dumps(strangers(bundle, evaluation, sources=[tmp_path / "black"]), allow_nan=False))
+    assert list(found["sets"]) == ["noise", "patches", "digits", "black"]
+    assert found["sets"]["black"]["n"] == 3
+    for one in found["sets"].values():
+        for measure in ("auroc", "fpr95"):
+            assert set(one[measure]) == {"energy", "softmax", "knn"}
+            assert all(0 <= score["low"] <= score["value"] <= score["high"] <= 1 for score in one[measure].values())
+    assert found["accepted"]["value"] >= 0.95
+    assert found["fitted_on"] == 90
+
+
+def test_a_bundle_without_references_has_fewer_figures(tested) -> None:
+    bundle, evaluation = tested
+    bare = replace(bundle, references=None, config={k: v for k, v in bundle.config.items() if k != "strangers"})
+    found = strangers(bare, evaluation)
+    assert found is not None
+    assert "accepted" not in found
+    assert set(found["sets"]["noise"]["auroc"]) == {"energy", "softmax"}
+    assert strangers(bundle, replace(evaluation, pixels=None)) is None
+
+
+def test_digits_are_no_strangers_to_a_recogniser_of_digits(tested) -> None:
+    bundle, evaluation = tested
+    images = evaluation.pixels.take(np.arange(4))
+    knows = replace(bundle, config={**bundle.config, "classes": list("0123456789")})
+    assert [name for name, _ in built_in(knows, images)] == ["noise", "patches"]
+
+
+def test_shuffling_keeps_every_pixel() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (3, 3, 17, 22), np.uint8)
+    made = shuffled(images, np.random.default_rng(1))
+    assert (np.sort(made.reshape(9, -1)) == np.sort(images.reshape(9, -1))).all()
+    assert not (made == images).all()
+    assert shuffled(images[..., :2], np.random.default_rng(1)).shape == (3, 3, 17, 2)
+
+
+def test_a_set_that_cannot_be_read_is_an_error(tested, tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"x")
+    with pytest.raises(DataError):
+        named(tested[0], tmp_path)
