@@ -109,7 +109,7 @@ def _throughput(bundle: Bundle, images: U8) -> dict[int, float]:
     for size in BATCHES:
         some = _batch(images, size)
         bundle.probabilities(some, batch=size)
-        taken = []
+        taken: list[float] = []
         while len(taken) < 3 or (sum(taken) < 0.3 and len(taken) < 50):
             start = time.perf_counter()
             bundle.probabilities(some, batch=size)
