@@ -116,12 +116,13 @@ def _knowledge(p: F64, classes: F64, given: I64) -> float:
 def _doubted(classes: F64, given: I64, suspected: float, knowledge: float) -> F64:
     """Return the probabilities with the odds of all labels' being wrong raised alike; the order of the pictures stays.
 
-    Their mean becomes the geometric mean of itself and of the share that is `suspected`, where that is more, and nearer to
-    itself for a net of little `knowledge`. The noise alone doubts too little where people err on the pictures that a net cannot
-    tell either; the confident joint doubts too much, for it takes the net's mistakes for the labels' (docs/LOG.md).
+    Their mean becomes the geometric mean of itself and of the share that is `suspected`, where that is more; nearer to itself
+    for a net of little `knowledge`, and the more the two disagree. The noise alone doubts too little where people err on the
+    pictures that a net cannot tell either; the confident joint doubts too much, for it takes the net's mistakes for the
+    labels' (docs/LOG.md).
     """
     wrong = np.clip(1 - classes[np.arange(len(given)), given], 1e-12, 1 - 1e-12)
-    weight = min(0.5, knowledge)
+    weight = min(0.5, knowledge, wrong.mean() / max(suspected, 1e-12))
     share = wrong.mean() ** (1 - weight) * suspected**weight
     low, high = 0.0, 6.0
     for _ in range(40):
