@@ -81,7 +81,7 @@ def test_train_prints_the_summary_on_stdout(stand_in: Any, capsys: Any, tmp_path
     out, err = capsys.readouterr()
     assert (out, err) == ("in words\n", "")
     assert calls[0][0] == ("pictures/my set.tar.gz",)
-    fixed = {"resume": False, "profile": False, "began": None, "allow_download": False}
+    fixed = {"resume": False, "profile": False, "lang": "en", "began": None, "allow_download": False}
     assert calls[0][1] == {"recipe": Recipe(), "out": Path("my set.beholder"), **fixed}
 
 
@@ -186,7 +186,7 @@ def test_tune_prints_a_table_of_trials(stand_in: Any, capsys: Any, tmp_path: Pat
     assert (options["minutes"], options["trials"], options["resume"]) == (3.0, 4, False)
 
 
-OTHERS = ["--sections", "none", "--strangers", "cats/", "--strangers", "dogs.zip"]
+OTHERS = ["--lang", "zh", "--sections", "none", "--strangers", "cats/", "--strangers", "dogs.zip"]
 
 
 def test_evaluate_scores_the_part_and_writes_the_report(
@@ -208,7 +208,7 @@ def test_evaluate_scores_the_part_and_writes_the_report(
     assert asked == [("the bundle", [], ["cats/", "dogs.zip"])]
     assert loads == [((Path("m.beholder"),), {"trust": True})]
     assert evaluations == [(("the bundle", "x"), {"part": "all", "allow_download": False})]
-    assert reports == [(("the bundle", evaluation, page), {})]
+    assert reports == [(("the bundle", evaluation, page), {"lang": "zh"})]
     assert json.loads(capsys.readouterr().out) == {"n": 3}
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from tests.schema import scores_have_their_form as scores_have_their_form
 
 
 @pytest.fixture(scope="module")

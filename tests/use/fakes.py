@@ -30,6 +30,9 @@ class FakeEvaluation:
     shape: tuple[int, int, int] = (3, 40, 48)
     unreadable: set[int] = field(default_factory=set)
     notes: tuple[str, ...] = ()
+    sections: dict[str, Any] = field(default_factory=dict)
+    unleaked: dict[str, Any] | None = None
+    pixels: Any = None
 
     def thumbnail(self, index: int) -> npt.NDArray[np.uint8]:
         if index in self.unreadable:
@@ -72,3 +75,106 @@ def evaluated_multi(classes: list[str], *, n: int = 120) -> FakeEvaluation:
     targets = (rng.random((n, len(classes))) < 0.3).astype(np.uint8)
     p = np.clip(rng.random(targets.shape) * 0.7 + 0.3 * targets, 0, 1)
     return FakeEvaluation(multi(p, targets, classes), p.astype(np.float32), targets, [f"{i}.png" for i in range(n)])
+
+
+def scored(value: float, n: int = 300, half: float = 0.04) -> dict[str, Any]:
+    """A score as it stands in scores.json."""
+    return {"value": value, "low": max(0.0, value - half), "high": min(1.0, value + half), "n": n}
+
+
+def sections(*, ece: float = 0.02, caught: float = 0.9, lost: float = 0.3) -> dict[str, Any]:
+    """What the sections of a test hold, with figures made up."""
+    bins = [
+        {"low": c, "high": c + 0.1, "certainty": c + 0.05, "right": scored(c + 0.05 - 2 * ece, 30, 0.1), "n": 30}
+        for c in np.linspace(0.3, 0.9, 7).tolist()
+    ]
+    errors = {"ece": scored(ece), "ece_plain": scored(ece + 0.01), "brier": scored(0.4), "nll": scored(0.7)}
+    less = {name: {"value": -0.05, "low": -0.08, "high": -0.01, "n": 300} for name in errors}
+    point = {"target": 0.02, "confidence": 0.95, "threshold": 0.8, "n": 500, "label": "", "reason": "", "kind": "risk"}
+    by = ("energy", "softmax", "knn")
+    slices = [
+        {"name": name, "by": name.partition(":")[0], "score": scored(0.6, 40), "rest": 0.91, "p": p, "share": 0.13}
+        | {"keys": [f"{i:04}.jpg" for i in range(8)]}
+        for name, p in (("brightness: lowest quarter", 0.004), ("class: rust", 0.2), ("cluster: 3", 1.0))
+    ]
+    against = {
+        name: {
+            "n": 200,
+            "auroc": dict.fromkeys(by, scored(0.8)),
+            "fpr95": dict.fromkeys(by, scored(0.4)),
+            "caught": scored(share),
+        }
+        for name, share in (("noise", 0.99), ("patches", caught), ("digits", 0.95), ("flowers", 0.97))
+    }
+    kinds = {
+        name: {"group": group, "severities": [scored(v) for v in (0.85, 0.8, 0.7, 0.5, worst)], "mean": scored(0.7 - worst / 9)}
+        for name, group, worst in (
+            ("gaussian_noise", "noise", 0.3),
+            ("shot_noise", "noise", 0.4),
+            ("motion_blur", "blur", 0.2),
+            ("fog", "weather", 0.6),
+            ("own_kind", "other", 0.7),
+        )
+    }
+    return {
+        "calibration": {
+            "method": "temperature",
+            "temperature": 1.3,
+            "n_fitted": 150,
+            "reason": "it proved itself",
+            "before": errors,
+            "after": errors,
+            "difference": less,
+            "reliability": {"before": bins, "after": bins},
+        },
+        "abstention": {
+            "curve": [{"coverage": c, "risk": 0.1 * c, "threshold": 1 - c} for c in np.linspace(0.01, 1, 50).tolist()],
+            "aurc": scored(0.03),
+            "at": [{"risk": r, "coverage": min(1.0, 10 * r)} for r in (0.005, 0.01, 0.02, 0.05, 0.1)],
+            "risk": {**point, "coverage": scored(0.7), "risk": scored(0.01), "kept": True},
+            "sensitivity": {
+                **point,
+                "kind": "sensitivity",
+                "label": "rust",
+                "target": 0.95,
+                "sensitivity": scored(0.93),
+                "specificity": scored(0.8),
+                "precision": scored(0.5),
+                "kept": False,
+            },
+            "conformal": {
+                "kind": "least",
+                "coverage_promised": 0.9,
+                "per_class": False,
+                "n": 150,
+                "spread": [0.85, 0.94],
+                "coverage": scored(0.91),
+                "single": scored(0.7),
+                "mean_size": 1.3,
+                "sizes": {"1": 210, "2": 80, "3": 10},
+                "classes": {},
+            },
+        },
+        "slices": {
+            "n": 300,
+            "measure": "accuracy",
+            "looked_at": 40,
+            "overall": 0.9,
+            "worst": slices[0],
+            "lowest": "class: rust",
+            "slices": slices,
+        },
+        "strangers": {"score": "knn", "accept": 0.95, "fitted_on": 150, "accepted": scored(0.94), "sets": against},
+        "corruptions": {
+            "n": 200,
+            "of": 300,
+            "measure": "accuracy",
+            "clean": scored(0.9),
+            "kinds": kinds,
+            "error": scored(0.4),
+            "error_all": scored(0.35),
+            "lost": scored(lost),
+            "worst": {"kind": "motion_blur", "severity": 5, "score": scored(0.2)},
+            "worst_kind": {"kind": "gaussian_noise", "score": scored(0.6)},
+        },
+    }

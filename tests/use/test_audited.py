@@ -11,7 +11,7 @@ import pytest
 from beholder.base.records import Finding
 from beholder.data.audit import Findings
 from beholder.data.sources import scan
-from beholder.use import audited
+from beholder.use.report import audited
 
 
 def test_what_the_audits_pictures_will_take_is_told_beforehand(leaves: Path, monkeypatch: pytest.MonkeyPatch) -> None:

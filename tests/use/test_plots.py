@@ -13,6 +13,8 @@ from PIL import Image
 
 from beholder.use import plots
 
+EPOCHS, LOSS = plots.Axis("epoch", whole=True), plots.Axis("")
+
 
 @given(st.floats(-1e6, 1e6), st.floats(1e-6, 1e6), st.integers(2, 8))
 def test_ticks_are_even_few_and_span_the_values(low: float, span: float, most: int) -> None:
@@ -27,7 +29,7 @@ def test_ticks_are_even_few_and_span_the_values(low: float, span: float, most: i
 @given(st.lists(st.floats(-1e5, 1e5), min_size=2, max_size=30))
 def test_curves_stay_within_their_frame(values: list[float]) -> None:
     history = [{"epoch": e, "loss": v} for e, v in enumerate(values, start=1)]
-    svg = plots.chart("Loss", [plots.series(history, "loss", "training", "first")])
+    svg = plots.chart("Loss", [plots.series(history, "loss", "training", "first")], EPOCHS, LOSS)
     points = re.search(r'points="([^"]+)"', str(svg))
     assert points is not None
     xy = np.array([[float(v) for v in pair.split(",")] for pair in points[1].split()])
@@ -41,8 +43,9 @@ def test_curves_stay_within_their_frame(values: list[float]) -> None:
 def test_long_histories_are_thinned_and_names_escaped() -> None:
     curve = plots.series([{"epoch": e, "loss": 1 / e} for e in range(1, 5001)], "loss", "<b>", "first")
     assert len(curve.points) <= 400
-    assert "&lt;b&gt;" in str(plots.chart("x", [curve]))
-    assert "<b>" not in str(plots.chart("x", [curve]))
+    drawn = str(plots.chart("<b>", [curve], plots.Axis("<b>"), plots.Axis("<b>")))
+    assert drawn.count("&lt;b&gt;") == 3
+    assert "<b>" not in drawn
 
 
 def read(uri: str) -> np.ndarray:
@@ -66,3 +69,28 @@ def test_a_huge_heat_map_is_drawn_in_blocks_and_loses_no_confusion() -> None:
     pixels = read(plots.heat_map(table, largest=800))
     assert pixels.shape == (667, 667, 4)
     assert pixels[-1, 0, 3] > 0
+
+
+def test_axes_show_what_they_must_and_the_diagonal_joins_equal_values() -> None:
+    curve = plots.Series("x", "first", [(0.4, 0.5), (0.6, 0.7)], spans=[(0.5, 0.2, 0.9)], dots=True)
+    share = plots.Axis("p", 0, 1, percent=True)
+    drawn = str(plots.chart("Reliability", [curve], share, share, diagonal=True))
+    assert ">100%<" in drawn
+    assert ">0%<" in drawn
+    ends = re.search(r'class="ideal" x1="([\d.]+)" y1="([\d.]+)" x2="([\d.]+)" y2="([\d.]+)"', drawn)
+    assert ends is not None
+    assert [float(v) for v in ends.groups()] == [
+        plots.LEFT,
+        plots.HEIGHT - plots.BOTTOM,
+        plots.WIDTH - plots.RIGHT,
+        plots.TOP,
+    ]
+    assert "polyline" not in drawn
+    assert drawn.count("<circle") == 2
+    assert 'class="span first"' in drawn
+
+
+def test_an_overlay_is_clear_where_nothing_spoke() -> None:
+    pixels = read(plots.overlay(np.array([[0.0, 1.0], [np.nan, 0.5]], np.float32)))
+    assert pixels[..., 3].tolist() == [[0, 190], [0, 95]]
+    assert pixels[0, 1, :3].tolist() == [255, 0, 0]

@@ -12,14 +12,16 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from tests.use.fakes import FakeEvaluation, bundle, evaluated, evaluated_multi
+from tests.use.fakes import FakeEvaluation, bundle, evaluated, evaluated_multi, sections
 
+from beholder.base import events
 from beholder.base.records import Bad
 from beholder.measure.scores import single
-from beholder.use import report as room
 from beholder.use.report import render, report
+from beholder.use.report.mistakes import MISTAKES
+from beholder.use.report.room import ROWS
 
-VOID = {"meta", "link", "br", "img"}
+VOID = {"meta", "link", "br", "img", "input"}
 
 
 class Reader(HTMLParser):
@@ -32,7 +34,7 @@ class Reader(HTMLParser):
         self.ids: list[str] = []
         self.words: list[str] = []
         self.scripts = 0
-        self.images_without_text = 0
+        self.images_without_alt = 0
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         if tag not in VOID:
@@ -40,8 +42,8 @@ class Reader(HTMLParser):
         values = dict(attrs)
         self.links += [str(values[name]) for name in ("src", "href", "srcset", "action") if name in values]
         self.ids += [str(values["id"])] if "id" in values else []
-        self.scripts += tag == "script"
-        self.images_without_text += tag == "img" and not values.get("alt")
+        self.scripts += tag == "script" and values.get("type") != "application/json"
+        self.images_without_alt += tag == "img" and "alt" not in values
 
     def handle_endtag(self, tag: str) -> None:
         assert self.open.pop() == tag, tag
@@ -61,7 +63,7 @@ def read(html: str) -> tuple[Reader, str]:
     assert {link[1:] for link in reader.links if link.startswith("#")} <= set(reader.ids)
     assert len(set(reader.ids)) == len(reader.ids)
     assert reader.scripts == 1
-    assert reader.images_without_text == 0
+    assert reader.images_without_alt == 0
     assert not re.search(r"https?://|@import|url\(", html)
     return reader, re.sub(r"\s+", " ", " ".join(reader.words))
 
@@ -188,10 +190,10 @@ def test_arrays_are_called_by_the_bundles_name_and_not_typed_into_a_command() ->
 
 
 def test_bad_and_vanished_pictures_are_said_and_cost_nothing() -> None:
-    bad = tuple(Bad(f"x/{i}.jpg", "truncated", "the file ends early") for i in range(room.ROWS + 7))
+    bad = tuple(Bad(f"x/{i}.jpg", "truncated", "the file ends early") for i in range(ROWS + 7))
     evaluation = evaluated(["a", "b", "c"], skill=0.2, bad=bad, unreadable=set(range(300)))
     _, text = read(render(bundle(), evaluation))
-    assert f"{room.ROWS + 7} pictures that could not be read" in text
+    assert f"{ROWS + 7} pictures that could not be read" in text
     assert "And 7 more." in text
     assert "cannot be read any more" in text
 
@@ -212,5 +214,58 @@ def test_grey_and_large_pictures_become_small_images() -> None:
         evaluation = evaluated(["a", "b", "c"], skill=0.2, shape=shape)
         html = render(bundle(), evaluation)
         found = re.findall(rf"src=\"data:image/{kind};base64,([^\"]+)\" alt", html)
-        assert len(found) == room.MISTAKES
+        assert len(found) == MISTAKES
         assert Image.open(io.BytesIO(base64.b64decode(found[0]))).size == size
+
+
+PARTS_OF_SECTIONS = ("calibration", "abstention", "strangers", "corruptions", "slices")
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_every_section_has_its_part_and_its_sentence(lang: str) -> None:
+    evaluation = evaluated(["healthy", "mildew", "rust"], sections=sections(ece=0.08, caught=0.2))
+    reader, text = read(render(bundle(), evaluation, lang=lang))
+    assert set(PARTS_OF_SECTIONS) <= set(reader.ids)
+    assert len(re.findall("<li>", render(bundle(), evaluation, lang=lang).split("<nav")[0])) >= 9
+    if lang == "en":
+        assert "its probabilities are 8.0 % off on average" in text
+        assert "of shuffled patches it notices only 20.0 %" in text
+        assert "at worst (motion blur, severity 5) it names 20.0 % correctly" in text
+        assert "It does worse on the slice “brightness: lowest quarter”: 60.0 % right" in text
+        assert "93.0 % of “rust” (95 % interval 89.0 to 97.0 %)" in text
+    else:
+        assert "运动模糊" in text
+        assert "最低的四分之一" in text
+
+
+@pytest.mark.parametrize("name", PARTS_OF_SECTIONS)
+def test_a_section_of_another_form_is_left_out_and_costs_nothing_else(name: str) -> None:
+    heard: list[events.Event] = []
+    given = {**sections(), name: {"something": "else"}}
+    with events.listen(heard.append, alone=True):
+        reader, _ = read(render(bundle(), evaluated(["healthy", "mildew", "rust"], sections=given)))
+    assert set(PARTS_OF_SECTIONS) - set(reader.ids) == {name}
+    assert any(f"part '{name}'" in event.message for event in heard)
+
+
+def test_a_section_that_nobody_knows_is_shown_as_it_stands() -> None:
+    cost = {"latency": {"p50": 1.5, "steps": [1, 2]}, "energy": None, "rate": {"value": 0.5, "low": 0.25, "high": 0.75, "n": 8}}
+    reader, text = read(render(bundle(), evaluated(["a", "b"], sections={"cost": cost})))
+    assert "others" in reader.ids
+    assert "latency.p50 1.5 latency.steps 1, 2 energy None rate 0.5 [0.25, 0.75] (n = 8)" in text
+
+
+def test_chinese_leaves_no_english_sentence_but_records() -> None:
+    evaluation = evaluated([f"k{i}" for i in range(12)], skill=0.6, sections=sections(), bad=(Bad("b", "cut", "cut"),))
+    reader = read(render(bundle(notes=[]), evaluation, lang="zh"))[0]
+    texts = [" ".join(word.split()) for word in reader.words]
+    allowed = re.compile(r"beholder .*|[a-z_.]+ = .*|\[[a-z]+\]|.*\.jpg", re.DOTALL)
+    english = [text for text in texts if re.search(r"[A-Za-z]{3,} [A-Za-z]{2,}", text) and not allowed.match(text)]
+    assert [text for text in english if text not in ("own kind",) and not re.search("[\u4e00-\u9fff]", text)] == []
+
+
+@pytest.mark.slow
+def test_a_thousand_classes_fit_in_five_megabytes(tmp_path: Path) -> None:
+    names = [f"a rather long name of a class, number {i}" for i in range(1000)]
+    evaluation = evaluated(names, n=8000, skill=0.4, shape=(3, 224, 224), sections=sections())
+    assert report(bundle(), evaluation, tmp_path / "r.html").stat().st_size < 5_000_000

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.use.contrast import FAINT
-from tests.use.fakes import bundle, evaluated, evaluated_multi
+from tests.use.fakes import bundle, evaluated, evaluated_multi, sections
 
 from beholder.base.records import Bad
 from beholder.use.report import report
@@ -21,21 +22,25 @@ LONG = "a_class_name_without_any_space_that_goes_on_for_longer_than_a_phone_is_w
 def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("reports")
     bad = (Bad("x/" + LONG + ".jpg", "truncated", "the file ends before the picture does"),)
+    audit = {"policy": "report", "found": {"label": 3, "near": 4}, "dropped": 1, "relabelled": 0}
+    all_of_it = sections(ece=0.08, caught=0.2)
+    kinds = [f"kind {k}" for k in range(10)]
     made = {
         "3": (
             bundle(machine={LONG: LONG}, notes=[LONG]),
-            evaluated(["healthy", LONG, "rust"], skill=0.5, bad=bad, source=LONG),
+            evaluated(["healthy", LONG, "rust"], skill=0.5, bad=bad, source=LONG, sections=all_of_it),
         ),
-        "10": (bundle(), evaluated([f"kind {k}" for k in range(10)], skill=0.6, shape=(1, 28, 28))),
+        "10": (bundle(audit=audit), evaluated(kinds, skill=0.6, shape=(1, 28, 28), sections=all_of_it)),
         "200": (bundle(), evaluated([f"{k:03}.Species_{k}" for k in range(200)], n=2000)),
         "multi": (bundle(task="multi", thresholds=[0.5] * 3), evaluated_multi(["RBC", "WBC", "Platelets"])),
     }
-    return {name: report(b, e, folder / f"{name}.html") for name, (b, e) in made.items()}
+    found = {name: report(b, e, folder / f"{name}.html") for name, (b, e) in made.items()}
+    return {**found, "zh": report(*made["10"], folder / "zh.html", lang="zh")}
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1280])
-@pytest.mark.parametrize("name", ["3", "10", "200", "multi"])
+@pytest.mark.parametrize("name", ["3", "10", "200", "multi", "zh"])
 def test_is_quiet_fits_and_can_be_read(browser: Any, pages: dict[str, Path], name: str, width: int, scheme: str) -> None:
     page = browser.new_page(viewport={"width": width, "height": 844}, color_scheme=scheme)
     said: list[str] = []
@@ -77,4 +82,40 @@ def test_the_first_stop_of_the_keyboard_skips_to_the_verdict(browser: Any, pages
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
     page.wait_for_url("**#verdict")  # on a busy machine the address follows the key a moment later
+    page.close()
+
+
+def test_the_large_matrix_is_read_cell_by_cell_with_the_keyboard(browser: Any, pages: dict[str, Path]) -> None:
+    page = browser.new_page()
+    page.goto(pages["200"].as_uri())
+    page.locator(".heat").focus()
+    for key in ("ArrowDown", "ArrowRight", "ArrowLeft"):
+        page.keyboard.press(key)
+    assert page.locator("#cell").inner_text().startswith("001.Species_1, taken for 000.Species_0: ")
+    page.keyboard.press("ArrowRight")
+    assert page.locator("#cell").inner_text().endswith(" of 10 found.")
+    page.close()
+
+
+def test_a_class_is_found_by_a_part_of_its_name(browser: Any, pages: dict[str, Path]) -> None:
+    page = browser.new_page()
+    page.goto(pages["200"].as_uri())
+    page.locator("#find").fill("species_199")
+    assert page.locator("#table tbody tr:visible").count() >= 1
+    assert "199.Species_199" in page.locator("#table tbody").inner_text()
+    assert page.locator("#table tbody tr:visible").count() < 20
+    page.close()
+
+
+@pytest.mark.parametrize("name", ["10", "zh"])
+def test_every_landmark_and_figure_has_a_name(browser: Any, pages: dict[str, Path], name: str) -> None:
+    page = browser.new_page()
+    page.goto(pages[name].as_uri())
+    unnamed = """[...document.querySelectorAll('section, nav, svg, [role=region], [role=img]')].filter(e =>
+        !(e.getAttribute('aria-label') || document.getElementById(e.getAttribute('aria-labelledby')))).length"""
+    assert page.evaluate(unnamed) == 0
+    assert page.evaluate("document.documentElement.lang") == {"10": "en", "zh": "zh-Hans"}[name]
+    assert page.evaluate("[...document.querySelectorAll('nav a')].every(a => document.getElementById(a.hash.slice(1)))")
+    headings = page.evaluate("[...document.querySelectorAll('h1, h2, h3')].map(h => Number(h.tagName[1]))")
+    assert all(later - earlier <= 1 for earlier, later in pairwise(headings))
     page.close()

@@ -17,7 +17,21 @@ from beholder.base import recipe as recipes
 from beholder.base.errors import DataError, UsageError
 from beholder.cli.compare import compare
 from beholder.cli.explain import explain
-from beholder.cli.options import AllowDownload, Json, Model, Out, Part, RecipeName, Seed, Set, Source, Strangers, Trust
+from beholder.cli.options import (
+    AllowDownload,
+    Json,
+    Lang,
+    Model,
+    Out,
+    Part,
+    RecipeName,
+    ReportLang,
+    Seed,
+    Set,
+    Source,
+    Strangers,
+    Trust,
+)
 from beholder.cli.show import json_line, pairs, say, table
 
 app = typer.Typer(
@@ -139,6 +153,7 @@ def train(
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run that --out left unfinished.")] = False,
     profile: Annotated[bool, typer.Option("--profile", help="Say where the time went, and show it in the report.")] = False,
+    lang: ReportLang = Lang.EN,
     allow_download: AllowDownload = False,
     json: Json = False,
 ) -> None:
@@ -148,7 +163,14 @@ def train(
     from beholder.study.steps import steps
 
     outcome = steps(
-        source, recipe=asked, out=target, resume=resume, profile=profile, began=context.obj, allow_download=allow_download
+        source,
+        recipe=asked,
+        out=target,
+        resume=resume,
+        profile=profile,
+        lang=lang.value,
+        began=context.obj,
+        allow_download=allow_download,
     )
     say(json_line(outcome.json()) if json else outcome)
 
@@ -194,6 +216,7 @@ def evaluate(
     sections: Annotated[
         str, typer.Option(help="What to look into beyond the scores: none, usual, all, or names with commas between.")
     ] = "usual",
+    lang: ReportLang = Lang.EN,
     strangers: Strangers = None,
     trust: Trust = False,
     allow_download: AllowDownload = False,
@@ -212,7 +235,7 @@ def evaluate(
     if report is not None:
         from beholder.use.report import report as write_report
 
-        write_report(bundle, evaluation, report)
+        write_report(bundle, evaluation, report, lang=lang.value)
 
 
 @app.command()

@@ -18,6 +18,13 @@ class Part(StrEnum):
     ALL = "all"
 
 
+class Lang(StrEnum):
+    """The language of the report."""
+
+    EN = "en"
+    ZH = "zh"
+
+
 Source = Annotated[
     str,
     typer.Argument(
@@ -45,6 +52,7 @@ Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME=VALUE", help="Change a field of the recipe, such as train.lr=0.1; repeatable."),
 ]
+ReportLang = Annotated[Lang, typer.Option("--lang", help="The language of the report: English or Simplified Chinese.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 Trust = Annotated[
     bool,

@@ -28,9 +28,9 @@ from beholder.machine.stop import terminating
 from beholder.nets.build import wants
 from beholder.nets.pretrained import weights_file
 from beholder.study.mend import Mended, mended
-from beholder.use.audited import seconds as showing
 from beholder.use.evaluate import Evaluation, beside_leaks, evaluate
 from beholder.use.report import report as write_report
+from beholder.use.report.audited import seconds as showing
 from beholder.use.sections import chosen, examined
 
 
@@ -89,6 +89,7 @@ def steps(
     out: Path | None = None,
     resume: bool = False,
     profile: bool = False,
+    lang: str = "en",
     began: float | None = None,
     allow_download: bool = False,
 ) -> Outcome:
@@ -96,6 +97,7 @@ def steps(
 
     source: what `scan` takes, or Pictures. With `out` the bundle, its scores and report.html are saved there.
     profile: measure where the time goes, say it, and show it in the report
+    lang: the language of the report, en | zh
     began: `time.monotonic()` from which the time counts; default now
     allow_download: fetch a source that is not on this machine
     The test part is read once, at the end. Raises what `scan`, `split`, `train` and `evaluate` raise.
@@ -105,11 +107,17 @@ def steps(
         check_place(out)
     with terminating(), recorded(began=began) if profile else nullcontext():
         parts = preprocess(source, recipe, allow_download=allow_download)
-        return train_and_test(parts, recipe, out=out, resume=resume, began=began)
+        return train_and_test(parts, recipe, out=out, resume=resume, lang=lang, began=began)
 
 
 def train_and_test(
-    mended: Mended, recipe: Recipe, *, out: Path | None = None, resume: bool = False, began: float | None = None
+    mended: Mended,
+    recipe: Recipe,
+    *,
+    out: Path | None = None,
+    resume: bool = False,
+    lang: str = "en",
+    began: float | None = None,
 ) -> Outcome:
     """Train on the parts, then read the test part once; steps 2 to 6. `began`: when the budget of minutes started."""
     began = time.monotonic() if began is None else began
@@ -129,7 +137,7 @@ def train_and_test(
     if out is not None:
         bundle.save(out)
         with span("save"):
-            write_report(bundle, evaluation, out / "report.html", findings=findings)
+            write_report(bundle, evaluation, out / "report.html", findings=findings, lang=lang)
     profile = _renew_profile(bundle)
     if profile is not None:
         events.note(profile_text(profile), profile=profile)

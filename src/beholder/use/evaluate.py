@@ -22,8 +22,12 @@ from beholder.data.kin import hashes, looks_known, none, units
 from beholder.data.sources import scan
 from beholder.machine.device import device
 from beholder.measure.scores import Scores, multi, single
+from beholder.use.summary import summary
 
 _CHUNK = 1024
+
+SCHEMA = 1
+"""Version of the form of scores.json (use/scores.schema.json)."""
 
 
 def _none() -> npt.NDArray[np.float32]:
@@ -67,10 +71,13 @@ class Evaluation:
         return picture
 
     def json(self) -> dict[str, Any]:
-        """Return {"scores", "classes", "confusion", "n", …} as plain JSON values; "without_leaks" where pictures leaked."""
+        """Return scores.json as plain JSON values, as docs/SCORES.md and scores.schema.json describe it."""
         unleaked = {name: score.json() for name, score in (self.unleaked or {}).items()}
         bad = [{"path": bad.key, "error": {"code": bad.code, "message": bad.message}} for bad in self.bad]
+        said = summary(self.scores, self.sections, bad=len(bad), unleaked=self.unleaked)
         return {
+            "schema": SCHEMA,
+            "summary": said.json(),
             **self.scores.json(),
             **({"without_leaks": unleaked} if unleaked else {}),
             "source": self.source,

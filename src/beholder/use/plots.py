@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,7 @@ from markupsafe import Markup, escape
 from PIL import Image
 
 WIDTH, HEIGHT = 480, 270
-LEFT, RIGHT, TOP, BOTTOM = 58, 14, 14, 44
+LEFT, RIGHT, TOP, BOTTOM = 58, 26, 32, 46
 GOOD, WRONG = (47, 111, 200), (214, 96, 44)
 """Colours of right and wrong cells in a heat map; readable on white and on near-black."""
 
@@ -23,11 +23,54 @@ Point = tuple[float, float]
 
 @dataclass(frozen=True)
 class Series:
-    """One curve: its name, its style class in the report ("first" solid, "second" dashed) and its points."""
+    """One curve: its name, its style class in the report ("first" solid, "second" dashed, "third" dotted) and its points.
+
+    spans: (x, low, high) of intervals, drawn upright; dots: points only, no line between them
+    """
 
     name: str
     style: str
     points: Sequence[Point]
+    spans: Sequence[tuple[float, float, float]] = ()
+    dots: bool = False
+
+
+@dataclass(frozen=True)
+class Axis:
+    """What an axis is called, what it must show at least (None: the points alone decide), and how its numbers are written."""
+
+    label: str
+    low: float | None = None
+    high: float | None = None
+    percent: bool = False
+    whole: bool = False
+
+    def span(self, values: Sequence[float]) -> tuple[float, float]:
+        """Return the least and the greatest of the values and of what must be shown."""
+        held = [*values, *(v for v in (self.low, self.high) if v is not None)]
+        return min(held), max(held)
+
+    def text(self, value: float) -> str:
+        """Return a tick's number."""
+        return f"{100 * value:g}%" if self.percent else f"{value:g}"
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Where values lie in the picture: x from `left` to `right`, y from `low` to `high`."""
+
+    left: float
+    right: float
+    low: float
+    high: float
+
+    def x(self, value: float) -> float:
+        """Return the place of a value from the left, in units of the picture."""
+        return LEFT + (WIDTH - LEFT - RIGHT) * (value - self.left) / max(self.right - self.left, 1e-9)
+
+    def y(self, value: float) -> float:
+        """Return the place of a value from the top."""
+        return HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * (value - self.low) / max(self.high - self.low, 1e-9)
 
 
 def series(history: Sequence[Mapping[str, object]], key: str, name: str, style: str) -> Series:
@@ -40,37 +83,53 @@ def series(history: Sequence[Mapping[str, object]], key: str, name: str, style: 
     return Series(name, style, points[:: max(1, math.ceil(len(points) / 400))])
 
 
-def chart(title: str, curves: Sequence[Series]) -> Markup | None:
-    """Return curves over epochs as one SVG with a text alternative; None where no curve has two points."""
+def chart(alt: str, curves: Sequence[Series], x: Axis, y: Axis, *, diagonal: bool = False) -> Markup | None:
+    """Return curves as one SVG with `alt` as its text alternative; None where no curve has two points.
+
+    diagonal: also draw where y equals x
+    """
     drawn = [curve for curve in curves if len(curve.points) > 1]
     if not drawn:
         return None
-    xs = [x for curve in drawn for x, _ in curve.points]
-    ys = [y for curve in drawn for _, y in curve.points]
-    x_ticks, y_ticks = ticks(min(xs), max(xs), 6, whole=True), ticks(min(ys), max(ys), 5)
-    x_low, x_high = min(xs), max(xs)
-    y_low, y_high = min(y_ticks[0], min(ys)), max(y_ticks[-1], max(ys))
-
-    def x_at(x: float) -> float:
-        return LEFT + (WIDTH - LEFT - RIGHT) * (x - x_low) / max(x_high - x_low, 1e-9)
-
-    def y_at(y: float) -> float:
-        return HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * (y - y_low) / (y_high - y_low)
-
-    parts = [f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y_at(y):.1f}" y2="{y_at(y):.1f}"/>' for y in y_ticks]
-    parts += [f'<text x="{LEFT - 8}" y="{y_at(y) + 5:.1f}" text-anchor="end">{y:g}</text>' for y in y_ticks]
-    inside = [x for x in x_ticks if x_low <= x <= x_high]
-    parts += [f'<text x="{x_at(x):.1f}" y="{HEIGHT - BOTTOM + 20}" text-anchor="middle">{x:g}</text>' for x in inside]
-    middle = (LEFT + WIDTH - RIGHT) / 2
-    parts.append(f'<text x="{middle:.0f}" y="{HEIGHT - 4}" text-anchor="middle">epoch</text>')
+    heights = [value for c in drawn for value in (*(p[1] for p in c.points), *(v for s in c.spans for v in s[1:]))]
+    (left, right), (low, high) = x.span([p[0] for c in drawn for p in c.points]), y.span(heights)
+    y_ticks = ticks(low, high, 5)
+    frame = Frame(left, right, min(y_ticks[0], low), max(y_ticks[-1], high))
+    inside = [tick for tick in ticks(left, right, 6, whole=x.whole) if left - 1e-9 <= tick <= right + 1e-9]
+    parts = [*_axes(frame, x, y, inside, y_ticks)]
+    if diagonal:
+        a, b = max(left, frame.low), min(right, frame.high)
+        ends = f'x1="{frame.x(a):.1f}" y1="{frame.y(a):.1f}" x2="{frame.x(b):.1f}" y2="{frame.y(b):.1f}"'
+        parts.append(f'<line class="ideal" {ends}/>')
     for curve in drawn:
-        points = " ".join(f"{x_at(x):.1f},{y_at(y):.1f}" for x, y in curve.points)
-        x, y = curve.points[-1]
-        parts.append(f'<polyline class="{escape(curve.style)}" points="{points}"/>')
-        parts.append(f'<circle class="{escape(curve.style)}" cx="{x_at(x):.1f}" cy="{y_at(y):.1f}" r="4"/>')
-    told = "; ".join(f"{c.name} from {c.points[0][1]:.3g} to {c.points[-1][1]:.3g}" for c in drawn)
-    head = f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(f"{title} by epoch: {told}")}">'
+        parts += _curve(frame, curve)
+    head = f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(alt)}">'
     return Markup(head + "".join(parts) + "</svg>")
+
+
+def _axes(frame: Frame, x: Axis, y: Axis, x_ticks: Sequence[float], y_ticks: Sequence[float]) -> Iterator[str]:
+    for tick in y_ticks:
+        at = frame.y(tick)
+        yield f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{at:.1f}" y2="{at:.1f}"/>'
+        yield f'<text x="{LEFT - 8}" y="{at + 5:.1f}" text-anchor="end">{y.text(tick)}</text>'
+    for tick in x_ticks:
+        yield f'<text x="{frame.x(tick):.1f}" y="{HEIGHT - BOTTOM + 20}" text-anchor="middle">{x.text(tick)}</text>'
+    middle = (LEFT + WIDTH - RIGHT) / 2
+    yield f'<text x="{middle:.0f}" y="{HEIGHT - 4}" text-anchor="middle">{escape(x.label)}</text>'
+    if y.label:
+        yield f'<text x="4" y="15">{escape(y.label)}</text>'
+
+
+def _curve(frame: Frame, curve: Series) -> Iterator[str]:
+    style = escape(curve.style)
+    for at, low, high in curve.spans:
+        where = f'x1="{frame.x(at):.1f}" x2="{frame.x(at):.1f}" y1="{frame.y(low):.1f}" y2="{frame.y(high):.1f}"'
+        yield f'<line class="span {style}" {where}/>'
+    if not curve.dots:
+        points = " ".join(f"{frame.x(a):.1f},{frame.y(b):.1f}" for a, b in curve.points)
+        yield f'<polyline class="{style}" points="{points}"/>'
+    for a, b in curve.points if curve.dots else curve.points[-1:]:
+        yield f'<circle class="{style}" cx="{frame.x(a):.1f}" cy="{frame.y(b):.1f}" r="4"/>'
 
 
 def ticks(low: float, high: float, most: int, *, whole: bool = False) -> list[float]:
@@ -103,6 +162,18 @@ def heat_map(confusion: npt.NDArray[np.int64], *, largest: int = 800) -> str:
     pixels[np.arange(side), np.arange(side), :3] = GOOD
     pixels[..., 3] = np.round(255 * strength)
     return _uri(Image.fromarray(pixels), "png")
+
+
+def overlay(heat: npt.NDArray[np.float32], *, side: int = 160) -> str:
+    """Return a heat map float32 (H, W) in 0..1 as a PNG data URI to lie over its picture: clear at 0, orange to red at 1."""
+    strength = np.clip(np.nan_to_num(np.asarray(heat, np.float64)), 0, 1)
+    pixels = np.zeros((*strength.shape, 4), np.uint8)
+    pixels[..., 0] = 255
+    pixels[..., 1] = np.round(200 * (1 - strength))
+    pixels[..., 3] = np.round(190 * strength)
+    image = Image.fromarray(pixels)
+    image.thumbnail((side, side))
+    return _uri(image, "png")
 
 
 def thumbnail(picture: npt.NDArray[np.uint8], *, side: int = 160) -> str:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from beholder.base.records import Score
 from beholder.measure.scores import Scores
+from beholder.use.words import Words
+
+ENGLISH = Words("en")
+FEW = 30
+"""Below this many pictures of a class its recall is not known to within 15 points or so: advice asks for more."""
 
 
 @dataclass(frozen=True)
@@ -36,75 +42,70 @@ def confusions(scores: Scores, limit: int) -> list[Confusion]:
     return found
 
 
-def findings(scores: Scores) -> list[str]:
-    """Return what the test found, the most important first; one to three sentences."""
+def findings(scores: Scores, words: Words = ENGLISH) -> list[str]:
+    """Return how good it is overall and beside knowing nothing; one or two sentences."""
     if scores.n == 0:
-        return ["No picture could be tested, so nothing is known of this recogniser."]
-    weakest = _weakest(scores)
-    found = _overall(scores) if scores.confusion is not None else _overall_multi(scores)
-    if weakest:
-        found.append(_weak(scores, weakest) if scores.confusion is not None else _weak_multi(scores, weakest))
-    return found
+        return [words("verdict.nothing")]
+    return _overall(scores, words) if scores.confusion is not None else [_overall_multi(scores, words)]
 
 
-def advice(scores: Scores, bad: int = 0) -> list[str]:
+def without_leaks(unleaked: Mapping[str, Score] | None, words: Words = ENGLISH) -> list[str]:
+    """Return what is left of the score without the pictures that have twins in other parts, where there are some."""
+    return [words("verdict.leaks", **_share(next(iter(unleaked.values())), words))] if unleaked else []
+
+
+def weaknesses(scores: Scores, words: Words = ENGLISH) -> list[str]:
+    """Return what it is bad at as far as the scores tell: its weakest class, and the confusion that costs most."""
+    weakest = _weakest(scores) if scores.n else None
+    if not weakest:
+        return []
+    if scores.confusion is None:
+        return [_weak_multi(scores, weakest, words)]
+    found = [_weak(scores, weakest, words)]
+    pairs = [pair for pair in confusions(scores, 1) if pair.truth != weakest and pair.count > 1]
+    return found + [words("verdict.pair", n=p.count, truth=p.truth, guess=p.guess, share=words.percent(p.share)) for p in pairs]
+
+
+def advice(scores: Scores, bad: int = 0, words: Words = ENGLISH) -> list[str]:
     """Return what to do next; `bad`: how many pictures could not be read."""
-    if scores.n and _hardly_learned(scores):
-        return [
-            "Do not use it yet: it does hardly better than a fixed answer. See whether the training loss falls above; "
-            "if it does, train longer, if not, check that the labels belong to the pictures."
-        ]
+    if scores.n and hardly_learned(scores):
+        return [words("next.not_yet")]
     steps = []
     weakest, main = _weakest(scores), next(iter(scores.headline.values()))
-    if weakest and 0 < scores.classes[weakest]["recall"].n < 30:
-        few = scores.classes[weakest]["recall"].n
-        steps.append(f"Collect more pictures of “{weakest}”: only {few} {_were(few)} tested, so its figures are rough.")
+    if weakest and 0 < scores.classes[weakest]["recall"].n < FEW:
+        steps.append(words("next.collect", n=scores.classes[weakest]["recall"].n, label=weakest))
     if scores.n and main.high - main.low > 0.1:
-        points = f"{100 * (main.high - main.low):.0f}"
-        steps.append(f"Test on more pictures: with {scores.n} the interval is {points} points wide.")
+        steps.append(words("next.test_more", n=scores.n, points=f"{100 * (main.high - main.low):.0f}"))
     steps += [
-        f"Look at the mistakes between “{pair.truth}” and “{pair.guess}” below. Correct wrong labels first; "
-        "where you cannot tell them apart yourself, the pictures do not show enough."
+        words("next.look_between", truth=pair.truth, guess=pair.guess)
         for pair in confusions(scores, 1)
         if pair.count > 1 or scores.n < 100
     ]
     if bad:
-        steps.append(f"Look at the {'picture' if bad == 1 else f'{bad} pictures'} that could not be read, listed below.")
-    steps.append(
-        "Try it on pictures from elsewhere (another camera, place or person) before you rely on it: "
-        "these figures hold for pictures like those tested."
-    )
+        steps.append(words("next.unreadable", n=bad))
     return steps
 
 
-def percent(value: float) -> str:
-    """Return a share as text: "96.2 %", never rounded up to a hundred or down to nothing; "–" for NaN."""
-    if value != value:
-        return "–"
-    shown = f"{100 * value:.1f}"
-    if (shown == "100.0" and value < 1) or (shown == "0.0" and value > 0):
-        shown = "> 99.9" if value > 0.5 else "< 0.1"
-    return f"{shown}\u00a0%"
+def last_advice(scores: Scores, words: Words = ENGLISH) -> list[str]:
+    """Return what holds for every recogniser that has learned something."""
+    return [] if scores.n and hardly_learned(scores) else [words("next.elsewhere")]
 
 
-def between(score: Score) -> str:
-    """Return an interval as text: "94.1 to 97.6 %"."""
-    return "–" if score.low != score.low else f"{100 * score.low:.1f} to {100 * score.high:.1f}\u00a0%"
+def hardly_learned(scores: Scores) -> bool:
+    """Return True where the main score may lie less than a tenth of the way from the baseline to perfect."""
+    base = _baseline(scores)
+    return next(iter(scores.headline.values())).low < base + 0.1 * (1 - base)
 
 
-def _overall(scores: Scores) -> list[str]:
+def _overall(scores: Scores, words: Words) -> list[str]:
     accuracy, confusion = scores.headline["accuracy"], scores.confusion
     assert confusion is not None
     right, counts = int(np.trace(confusion)), confusion.sum(axis=1)
     common, base = list(scores.classes)[int(counts.argmax())], _baseline(scores)
-    first = (
-        f"It named {right:,} of {scores.n:,} test pictures correctly: {percent(accuracy.value)}. With 95\u00a0% confidence "
-        f"the true rate lies in {between(accuracy)}."
-    )
-    second = f"Always answering “{common}” would be right on {percent(base)}"
-    if accuracy.low > base:
-        return [first, f"{second}, so it has learned far more than that." if not _hardly_learned(scores) else f"{second}."]
-    return [first, f"{second}: this test does not show that it has learned more than that."]
+    share, held = words.percent(accuracy.value), words.between(accuracy)
+    first = words("verdict.right", right=f"{right:,}", n=scores.n, share=share, between=held)
+    kind = "unproven" if accuracy.low <= base else "hardly" if hardly_learned(scores) else "learned"
+    return [first, words(f"verdict.baseline_{kind}", label=common, share=words.percent(base))]
 
 
 def _baseline(scores: Scores) -> float:
@@ -114,47 +115,40 @@ def _baseline(scores: Scores) -> float:
     return float(np.mean([of["recall"].n / scores.n for of in scores.classes.values() if of["recall"].n] or [np.nan]))
 
 
-def _hardly_learned(scores: Scores) -> bool:
-    """Return True where the main score may lie less than a tenth of the way from the baseline to perfect."""
-    base = _baseline(scores)
-    return next(iter(scores.headline.values())).low < base + 0.1 * (1 - base)
-
-
-def _overall_multi(scores: Scores) -> list[str]:
+def _overall_multi(scores: Scores, words: Words) -> str:
     score = scores.headline["map"]
-    return [
-        f"Ranking {scores.n:,} test pictures by each class, it reaches a mean average precision of {percent(score.value)} "
-        f"(95\u00a0% interval {between(score)}). Perfect is 100\u00a0%, "
-        f"a random order gives about {percent(_baseline(scores))}."
-    ]
+    base = words.percent(_baseline(scores))
+    return words("verdict.ranks", n=scores.n, share=words.percent(score.value), between=words.between(score), base=base)
 
 
-def _weak(scores: Scores, label: str) -> str:
+def _weak(scores: Scores, label: str, words: Words) -> str:
     recall = scores.classes[label]["recall"]
     if recall.value == 1:
-        return "No picture of any class was missed."
-    row = np.asarray(scores.confusion)[list(scores.classes).index(label)].copy()
+        return words("verdict.none_missed")
+    names = list(scores.classes)
+    row = np.asarray(scores.confusion)[names.index(label)].copy()
     hits = round(recall.value * recall.n)
-    row[list(scores.classes).index(label)] = 0
-    text = f"It is weakest on “{label}”: it finds {hits} of {recall.n} ({percent(recall.value)}, interval {between(recall)})"
-    if recall.n - hits > 1 and row.max() == 1:
-        return f"{text}; the others are taken for {recall.n - hits} different classes."
-    taken, count = list(scores.classes)[int(row.argmax())], int(row.max())
-    if count == recall.n - hits:
-        return f"{text}; it takes the {'other' if count == 1 else f'other {count}'} for “{taken}”."
-    return f"{text}, and most often takes them for “{taken}” ({count} times)."
+    row[names.index(label)] = 0
+    facts = {"label": label, "hits": hits, "total": recall.n, **_share(recall, words)}
+    missed, taken, count = recall.n - hits, names[int(row.argmax())], int(row.max())
+    if missed > 1 and count == 1:
+        return words("verdict.weak_scattered", **facts, missed=missed)
+    if count == missed:
+        return words("verdict.weak_all", **facts, n=count, taken=taken)
+    return words("verdict.weak_most", **facts, count=count, taken=taken)
 
 
-def _weak_multi(scores: Scores, label: str) -> str:
+def _share(score: Score, words: Words) -> dict[str, str]:
+    return {"share": words.percent(score.value), "between": words.between(score)}
+
+
+def _weak_multi(scores: Scores, label: str, words: Words) -> str:
     of = scores.classes[label]
-    recall, specificity, ap = of["recall"], of["specificity"], of["average_precision"]
-    hits, alarms = round(recall.value * recall.n), 0
-    if specificity.n:
-        alarms = round((1 - specificity.value) * specificity.n)
-    return (
-        f"It is weakest on “{label}” (average precision {percent(ap.value)}, interval {between(ap)}): it finds {hits} of "
-        f"{recall.n} and raises {alarms} false {'alarm' if alarms == 1 else 'alarms'} on {specificity.n} pictures without it."
-    )
+    recall, specificity = of["recall"], of["specificity"]
+    hits = round(recall.value * recall.n)
+    alarms = round((1 - specificity.value) * specificity.n) if specificity.n else 0
+    facts = _share(of["average_precision"], words)
+    return words("verdict.weak_multi", label=label, hits=hits, total=recall.n, n=alarms, others=specificity.n, **facts)
 
 
 def _weakest(scores: Scores) -> str | None:
@@ -162,7 +156,3 @@ def _weakest(scores: Scores) -> str | None:
     name = "recall" if scores.confusion is not None else "average_precision"
     known = {label: of[name] for label, of in scores.classes.items() if of[name].value == of[name].value}
     return min(known, key=lambda label: (known[label].value, known[label].high), default=None)
-
-
-def _were(count: int) -> str:
-    return "was" if count == 1 else "were"
