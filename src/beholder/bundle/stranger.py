@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 FILE = "references.npy"
 
 DEFAULT = "knn"
-"""The score by which `predict` calls a picture a stranger: the best on validation pictures beside the built-in strangers of two
-recognisers (docs/HONESTY.md)."""
+"""The score by which `predict` calls a picture a stranger: the best on validation pictures of TrashNet beside the
+built-in strangers (docs/HONESTY.md)."""
 
 ACCEPT = 0.95
 ROWS = 2000

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import runpy
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -97,3 +99,10 @@ def test_what_cannot_be(images: Tensor, name: str, severity: int, indices: list[
     with pytest.raises(UsageError) as caught:
         corrupt(images, name, severity, indices)
     assert caught.value.code == code
+
+
+def test_the_figure_of_the_docs_can_be_drawn_again(root: Path, tmp_path: Path) -> None:
+    script = root / "docs" / "figures" / "corruptions.py"
+    runpy.run_path(str(script))["draw"](tmp_path / "again.jpg", 12)
+    assert (tmp_path / "again.jpg").stat().st_size > 20_000
+    assert script.with_suffix(".jpg").is_file()
