@@ -39,7 +39,7 @@ STACK = 1 << 20
 LINES = 32
 """Sharpness is measured on so many rows and columns, evenly spread: more would change it little."""
 
-VERSION = 3
+VERSION = 4
 """Counts the versions of what is measured: raise it when the same picture would get another row."""
 
 Facts = npt.NDArray[np.void]
@@ -67,6 +67,7 @@ FACTS = np.dtype(
         ("fine", "f4"),  # share of the gradient's energy beyond half of the highest frequency
         ("tint", "f4"),  # 99th percentile of the largest less the smallest of R, G, B, in 0..1
         ("border", "f4", 2),  # mean and standard deviation of the luma on the outermost ring, in 0..1
+        ("corners", "f4", 8),  # mean and standard deviation of the luma in each corner, an eighth of the shorter side
     ]
 )
 """One picture. What was not measured, as the picture is unreadable, is 0."""
@@ -223,7 +224,7 @@ def _shapes(luma: Bytes) -> dict[str, npt.NDArray[np.number]]:
     ring = np.concatenate([luma[:, 0], luma[:, -1], luma[:, 1:-1, 0], luma[:, 1:-1, -1]], axis=1) / 255
     blur, fine = sharpness(luma)
     border = np.stack([ring.mean(axis=1), ring.std(axis=1)], axis=1)
-    return {"hash": perceptual(luma), "blur": blur, "fine": fine, "border": border}
+    return {"hash": perceptual(luma), "blur": blur, "fine": fine, "border": border, "corners": _corners(luma)}
 
 
 def _tints(pixels: Bytes) -> Bytes:
@@ -247,6 +248,16 @@ def _lights(levels: I64, tints: I64) -> dict[str, npt.NDArray[np.number]]:
         "mode": (commonest[:, 0] - commonest[:, 1]) / n,
         "tint": (colours >= 0.99 * n[:, None]).argmax(axis=1) / 255,
     }
+
+
+def _corners(luma: Bytes) -> F64:
+    """Return (B, 8) in 0..1 of luma uint8 (B, H, W): upper left, upper right, lower left, lower right."""
+    side = max(1, min(luma.shape[1:]) // 8)
+    found = []
+    for rows in (slice(None, side), slice(-side, None)):
+        for columns in (slice(None, side), slice(-side, None)):
+            found += [luma[:, rows, columns].mean(axis=(1, 2)), luma[:, rows, columns].std(axis=(1, 2))]
+    return np.stack(found, axis=1) / 255
 
 
 def _histogram(values: Bytes) -> npt.NDArray[np.int64]:

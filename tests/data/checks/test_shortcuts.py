@@ -55,8 +55,14 @@ def _framed(e: Evidence) -> None:
     e.facts["border"] *= np.where(e.pictures.targets == 1, 0.0, 1.0)[:, None]
 
 
+def _stamped(e: Evidence) -> None:
+    e.facts["corners"] = np.random.default_rng(1).random((len(e.facts), 8))
+    e.facts["corners"][:, 4:6] *= np.where(e.pictures.targets == 1, 0.1, 1.0)[:, None]
+
+
 @pytest.mark.parametrize(
-    ("facet", "plant"), [("brightness", _dark), ("size", _large), ("file type", _jpeg), ("border", _framed)]
+    ("facet", "plant"),
+    [("corners", _stamped), ("brightness", _dark), ("size", _large), ("file type", _jpeg), ("border", _framed)],
 )
 def test_planted_shortcut_is_named(facet: str, plant: Callable[[Evidence], None]) -> None:
     evidence = ordinary()

@@ -14,5 +14,5 @@ def choose(net: nn.Module, image: Tensor) -> tuple[str, str]:
         return "rollout", "every layer of this transformer attends to all patches"
     place = feature_map(net, image)
     if place is not None:
-        return "gradcam", f"the net has a last feature map, of {place.cells[0]}×{place.cells[1]} cells"
+        return "gradcam", f"the net has a last feature map, of {place.cells[0]} by {place.cells[1]} cells"
     return "gradients", "the net has no map of places near its answer"

@@ -122,14 +122,14 @@ def _cut(line: str, width: int) -> str:
     """Return the line, shortened where it is wider than `width` pixels."""
     if _width(line, 13) <= width:
         return line
-    while line and _width(line + "…", 13) > width:
+    while line and _width(line + "...", 13) > width:
         line = line[:-1]
-    return line + "…"
+    return line + "..."
 
 
 def _font(text: str, size: int) -> Any:
     """Return a font for a text: Pillow's own, or one of the machine's where the text is not of Western Europe."""
-    if any(ord(letter) > 0x17F and letter not in "…·×–’" for letter in text):
+    if any(ord(letter) > 0x17F and letter not in "–’" for letter in text):
         for name in FONTS if all(ord(letter) < 0x530 for letter in text) else FONTS[1:]:
             try:
                 return ImageFont.truetype(name, size)
