@@ -21,6 +21,7 @@ from beholder.base.spans import current, span
 from beholder.bundle.bundle import Bundle
 from beholder.bundle.format import check_place, finished
 from beholder.data.digest import digested
+from beholder.data.kin import remembered
 from beholder.learn.budget import CLOSING, Budget, budget, sampled
 from beholder.learn.checkpoint import RunFolder
 from beholder.learn.clock import Clock
@@ -354,7 +355,12 @@ def _bundle(prepared: Prepared, parts: Parts, run: Run, *, seconds: float, cut: 
         **_profile(prepared, run),
     }
     bundle = Bundle(
-        config, net.to("cpu").eval().requires_grad_(True), prepared.recipe, history=run.at.history, splits=splits_of(parts)
+        config,
+        net.to("cpu").eval().requires_grad_(True),
+        prepared.recipe,
+        history=run.at.history,
+        splits=splits_of(parts),
+        likeness=remembered(prepared.train.pixels, prepared.valid.pixels),
     )
     if not cut:
         with span("evaluate"):

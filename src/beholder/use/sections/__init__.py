@@ -27,9 +27,11 @@ SECTIONS = Registry(
     {
         "calibration": "beholder.use.sections.calibration:calibration",
         "abstention": "beholder.use.sections.abstention:abstention",
+        "sealed": "beholder.use.sections.sealed:sealed",
         "strangers": "beholder.use.sections.strangers:strangers",
         "slices": "beholder.use.sections.slices:slices",
         "corruptions": "beholder.use.sections.corruptions:corruptions",
+        "cost": "beholder.use.sections.cost:cost",
     },
 )
 
