@@ -14,10 +14,9 @@
     methods      deletion and insertion areas of each kind of heat map, beside random maps
     shortcut     a mark planted in one class: what the audit says, and what the heat maps show (writes the figure)
 
-Needs the shared pictures (BEHOLDER_SHARED: where) and recognisers of them (BEHOLDER_BUNDLES: the folder that holds
-trashnet.beholder, cifar.beholder, cifar-strong.beholder, pneumonia.beholder; docs/HONESTY.md says how each is made).
-All but the first three need the shared pictures (BEHOLDER_SHARED: where) and recognisers of them (BEHOLDER_BUNDLES: the
-folder that holds trashnet.beholder, cifar.beholder, cifar-strong.beholder; docs/HONESTY.md says how each is made).
+All but coverage, compare and readings need the shared pictures (BEHOLDER_SHARED: where) and recognisers of them
+(BEHOLDER_BUNDLES: the folder that holds trashnet.beholder, cifar.beholder, cifar-strong.beholder, pneumonia.beholder;
+docs/HONESTY.md says how each is made).
 """
 
 from __future__ import annotations
