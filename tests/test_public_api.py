@@ -21,6 +21,7 @@ VERBS = [
     "arrays",
     "train",
     "evaluate",
+    "compare",
     "predict",
     "explain",
     "report",

@@ -58,7 +58,7 @@ def test_blood_cells_carry_several_labels(shared: Path, tmp_path: Path, capsys) 
     source.write_bytes((shared / "data" / "blood-cells.csv").read_bytes())
     result = _train(source, tmp_path / "m.beholder", capsys, "--minutes", "0.7")
     assert sum(result["parts"].values()) == 364
-    assert set(result["scores"]) == {"map", "micro_f1", "macro_f1"}
+    assert set(result["scores"]) == {"map", "micro_f1", "macro_f1", "auroc"}
     assert result["scores"]["map"]["value"] > 0.5
 
 

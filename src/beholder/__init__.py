@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from beholder.study.examine import audit as audit
     from beholder.study.steps import steps as steps
     from beholder.study.tune import tune as tune
+    from beholder.use.compare import compare as compare
     from beholder.use.evaluate import evaluate as evaluate
     from beholder.use.explain import explain as explain
     from beholder.use.predict import predict as predict
@@ -51,6 +52,7 @@ _WHERE = {
     "arrays": "beholder.data.arrays:arrays",
     "train": "beholder.learn.train:train",
     "evaluate": "beholder.use.evaluate:evaluate",
+    "compare": "beholder.use.compare:compare",
     "predict": "beholder.use.predict:predict",
     "explain": "beholder.use.explain:explain",
     "report": "beholder.use.report:report",
@@ -81,6 +83,7 @@ __all__ = [  # noqa: RUF022  (verbs in the order of the steps, then nouns, then 
     "arrays",
     "train",
     "evaluate",
+    "compare",
     "predict",
     "explain",
     "report",

@@ -9,11 +9,21 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import binomtest
+from scipy.stats import binom, binomtest, quantile_test
 from scipy.stats import bootstrap as scipy_bootstrap
 
 from beholder.base.errors import UsageError
-from beholder.measure.intervals import bootstrap, cluster_numbers, interval, resamples, wilson
+from beholder.measure.intervals import (
+    bootstrap,
+    by_variance,
+    cluster_numbers,
+    interval,
+    joint,
+    mean_variance,
+    quantile,
+    resamples,
+    wilson,
+)
 
 
 @given(st.integers(1, 5000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))), st.sampled_from([0.8, 0.95, 0.99]))
@@ -125,3 +135,42 @@ def test_columns_that_do_not_fit_are_refused(bad: np.ndarray) -> None:
     with pytest.raises(UsageError) as caught:
         list(resamples(5, clusters=bad))
     assert caught.value.code == "bad-shape"
+
+
+def test_the_variance_of_a_mean_is_that_of_the_bootstrap_of_its_clusters() -> None:
+    rng = np.random.default_rng(5)
+    person = cluster_numbers(300, rng.integers(0, 60, 300))
+    right = rng.random(300) < rng.random(60)[person]
+    draws = [np.average(right, weights=w) for w in resamples(300, clusters=person, repeats=1000)]
+    variance, degrees = mean_variance(right, person)
+    assert variance == pytest.approx(np.var(draws), rel=0.12)
+    assert degrees == person.max()
+    assert mean_variance(right)[0] == pytest.approx(right.var(ddof=1) / 300)
+    assert math.isnan(mean_variance([True])[0])
+
+
+def test_few_groups_make_an_interval_wider_than_many() -> None:
+    few, many = (by_variance(0.8, 0.002, 100, units=10, degrees=d) for d in (9, math.inf))
+    assert few.low < many.low < many.high < few.high
+    assert many == wilson(0.8 * 80, 80) or (many.low, many.high) == pytest.approx((wilson(64, 80).low, wilson(64, 80).high))
+
+
+@pytest.mark.parametrize("share", [0.5, 0.95])
+def test_the_interval_of_a_quantile_is_scipys(share: float) -> None:
+    values = np.random.default_rng(2).gamma(2, size=300)
+    score = quantile(values, share)
+    expected = quantile_test(values, p=share).confidence_interval()
+    assert (score.low, score.high) == (expected.low, expected.high)
+    assert math.isnan(quantile(values[:30], 0.99).high)
+    assert quantile([3, 1, 2], 0.5).value == 2
+
+
+def test_joint_levels_multiply_to_the_level() -> None:
+    assert joint(7) ** 7 == pytest.approx(0.95)
+    assert joint(1) == 0.95
+
+
+@pytest.mark.parametrize(("n", "share", "covered"), [(30, 0.9, 0.9742), (100, 0.99, 0.9206), (1000, 0.5, 0.9463)])
+def test_the_coverage_of_wilson_is_what_the_document_says(n: int, share: float, covered: float) -> None:
+    held = [k for k in range(n + 1) if (score := wilson(k, n)).low <= share <= score.high]
+    assert binom.pmf(held, n, share).sum() == pytest.approx(covered, abs=1e-4)

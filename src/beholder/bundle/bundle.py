@@ -26,6 +26,8 @@ from beholder.base.spans import span
 from beholder.bundle import card, format, stranger
 from beholder.bundle.infer import activated, outputs
 from beholder.data.image import load as load_picture
+from beholder.data.kin import LARGEST, none
+from beholder.data.likeness import LENGTH
 from beholder.data.sources.folder import file_bytes
 from beholder.nets.build import build
 from beholder.nets.spec import NetSpec
@@ -42,6 +44,7 @@ class Bundle:
     history: one dict per validation: epoch, step, seconds, loss, valid_loss, valid_score, lr
     splits:  (SHA-256 of the file as 64 hexadecimal digits, part name) of every picture of the three parts
     path:    where it is saved; None before that
+    likeness: hashes of the pictures that were trained and chosen on, int8 (M, 64); (0, 64) where none are kept
     audit:   what the audit found and what was done about it, as audit.csv; "" where there was none
     references: float16 (M, F), features of validation pictures that strangers are told by; None where there are none
     """
@@ -55,6 +58,7 @@ class Bundle:
     path: Path | None = None
     readings: list[dict[str, Any]] = field(default_factory=list)
     audit: str = ""
+    likeness: npt.NDArray[np.int8] = field(default_factory=none, repr=False)
     references: npt.NDArray[np.float16] | None = None
 
     @property
@@ -162,6 +166,7 @@ class Bundle:
                 "readings.json": _json(self.readings),
                 "README.md": card.text(self.config, self.scores, self.recipe).encode("utf-8", "replace"),
                 **({"audit.csv": self.audit.encode("utf-8", "surrogateescape")} if self.audit else {}),
+                **({format.LIKENESS: _npy(self.likeness)} if len(self.likeness) else {}),
                 **({} if self.references is None else {stranger.FILE: stranger.encoded(self.references)}),
             },
         )
@@ -211,6 +216,7 @@ def load(path: str | Path, *, trust: bool = False) -> Bundle:
             path=path,
             readings=_readings(path),
             audit=_audit(path),
+            likeness=_likeness(path),
             references=_references(path, config),
         )
     except UsageError as error:
@@ -235,6 +241,24 @@ def _readings(path: Path) -> list[dict[str, Any]]:
 def _audit(path: Path) -> str:
     file = path / "audit.csv"
     return file.read_bytes().decode("utf-8", "surrogateescape") if file.is_file() else ""
+
+
+def _npy(table: npt.NDArray[np.int8]) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, table, allow_pickle=False)
+    return buffer.getvalue()
+
+
+def _likeness(path: Path) -> npt.NDArray[np.int8]:
+    """Return the hashes in a bundle; none where there are none, or what lies there is something else."""
+    file = path / format.LIKENESS
+    try:
+        if not file.is_file() or file.stat().st_size > LENGTH * LARGEST + 4096:
+            return none()
+        table = np.load(file, allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return none()
+    return table if table.dtype == np.int8 and table.ndim == 2 and table.shape[1] == LENGTH else none()
 
 
 def _references(path: Path, config: dict[str, Any]) -> npt.NDArray[np.float16] | None:

@@ -8,6 +8,7 @@ history.json        one row per epoch
 splits.csv          digest, part of every picture
 README.md           model card
 readings.json       how often the test part was read (not hashed: evaluation adds to it)
+likeness.npy        hashes of the pictures trained on, 64 bytes each (not hashed; absent in old bundles, and of small pictures)
 audit.csv           what the audit found, and what was done about it (not hashed; absent where it was off)
 references.npy      what strangers are told by (config.json holds its hash; absent where nothing was fitted)
 report.html         for people (not hashed)
@@ -26,6 +27,7 @@ from beholder.base.files import adopt, file_sha256, folder_atomic, sha256, write
 SCHEMA = 1
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
+LIKENESS = "likeness.npy"
 HASHED = (WEIGHTS, "recipe.toml", "scores.json", "history.json", "splits.csv")
 _LARGEST_CONFIG = 16 * 2**20
 _LARGEST_HEADER = 2 * 2**20

@@ -15,6 +15,7 @@ import typer
 
 from beholder.base import recipe as recipes
 from beholder.base.errors import DataError, UsageError
+from beholder.cli.compare import compare
 from beholder.cli.explain import explain
 from beholder.cli.options import (
     AllowDownload,
@@ -263,6 +264,7 @@ def predict(
 
 
 _explain = app.command()(explain)
+_compare = app.command()(compare)
 
 
 @app.command()

@@ -115,6 +115,37 @@ def alike(hashes: I8, *, least: float = ALIKE) -> tuple[I64, I64]:
     return _fewer(*_best(np.concatenate(found), rows), len(hashes))
 
 
+def likest(asked: I8, known: I8, *, least: float) -> tuple[I64, F64]:
+    """Return for each of `asked`, int8 (N, 64), the row of `known`, int8 (M, 64), that is most like it: int64 (N,), cosines.
+
+    least: the cosine below which there is none: -1 and 0. Turned copies count; a row of zeros is like none. See `alike`.
+    """
+    row, cosine = np.full(len(asked), -1, np.int64), np.zeros(len(asked))
+    theirs, ours = np.flatnonzero(known.any(axis=1)), np.flatnonzero(asked.any(axis=1))
+    if not len(theirs) or not len(ours):
+        return row, cosine
+    vectors, mine = _unit(known[theirs]), _unit(asked[ours])
+    centres = _centres(vectors)
+    home = _nearest(vectors, centres, 1)[:, 0]
+    members = np.split(np.argsort(home, kind="stable"), np.cumsum(np.bincount(home, minlength=len(centres)))[:-1])
+    for turn in range(TURNS):
+        seen = np.ascontiguousarray(turned(mine, turn), np.float32)
+        cells = _nearest(seen, centres, min(PROBES, len(centres)))
+        found = _matches(seen, vectors, cells, members, least, turn, others=True)
+        found = found[np.argsort(found[:, 3], kind="stable")]  # the last assignment, the largest, stays
+        who, best = ours[found[:, 0].astype(np.int64)], np.zeros(len(asked))
+        best[who] = found[:, 3]
+        match = np.full(len(asked), -1, np.int64)
+        match[who] = theirs[found[:, 1].astype(np.int64)]
+        row, cosine = np.where(best > cosine, match, row), np.maximum(best, cosine)
+    return row, cosine
+
+
+def _unit(hashes: I8) -> F32:
+    vectors = hashes.astype(np.float32)
+    return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-6), np.float32)
+
+
 def _centres(vectors: F32) -> F32:
     """Return about √N unit vectors (K, 64) amid the vectors, by a few rounds of spherical k-means on a sample; 1 if few."""
     if len(vectors) <= ALL:
@@ -144,8 +175,11 @@ def _nearest(vectors: F32, centres: F32, count: int) -> I64:
     return found
 
 
-def _matches(asked: F32, vectors: F32, cells: I64, members: list[I64], least: float, turn: int) -> F64:
-    """Return rows of first, second, turn, cosine (M, 4): who of the members of the cells is like each that was asked for."""
+def _matches(asked: F32, vectors: F32, cells: I64, members: list[I64], least: float, turn: int, *, others: bool = False) -> F64:
+    """Return rows of first, second, turn, cosine (M, 4): who of the members of the cells is like each that was asked for.
+
+    others: the vectors are of other pictures than those asked for, so that equal numbers do not mean the same one
+    """
     order = np.argsort(cells.ravel(), kind="stable")
     ends = np.cumsum(np.bincount(cells.ravel(), minlength=len(members)))
     found = []
@@ -156,7 +190,7 @@ def _matches(asked: F32, vectors: F32, cells: I64, members: list[I64], least: fl
             _only_best(cosines)
             first, second = np.nonzero(cosines >= least)
             pair = np.stack([some[first], members[cell][second], np.full(len(first), turn), cosines[first, second]], axis=1)
-            found.append(pair[pair[:, 0] != pair[:, 1]])
+            found.append(pair if others else pair[pair[:, 0] != pair[:, 1]])
     return np.concatenate(found)
 
 

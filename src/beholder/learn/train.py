@@ -19,6 +19,7 @@ from beholder.base.spans import current, span
 from beholder.bundle.bundle import Bundle
 from beholder.bundle.format import check_place, finished
 from beholder.data.digest import digested
+from beholder.data.kin import remembered
 from beholder.learn.budget import CLOSING, Budget, budget, sampled
 from beholder.learn.checkpoint import RunFolder
 from beholder.learn.clock import Clock
@@ -351,7 +352,12 @@ def _bundle(prepared: Prepared, parts: Parts, run: Run, *, seconds: float, cut: 
         **_profile(prepared, run),
     }
     return Bundle(
-        config, net.to("cpu").eval().requires_grad_(True), prepared.recipe, history=run.at.history, splits=splits_of(parts)
+        config,
+        net.to("cpu").eval().requires_grad_(True),
+        prepared.recipe,
+        history=run.at.history,
+        splits=splits_of(parts),
+        likeness=remembered(prepared.train.pixels, prepared.valid.pixels),
     )
 
 

@@ -92,6 +92,21 @@ def of_labels(guesses: npt.NDArray[np.bool_], truth: npt.NDArray[np.bool_], weig
     return Counts(hits, guessed, true, weights.sum(axis=-1, keepdims=True))
 
 
+def mean_of_defined(values: Floats) -> Floats:
+    """Return the mean over the last axis of what is defined: NaN is left out, and all NaN gives NaN."""
+    defined = ~np.isnan(values)
+    count = defined.sum(axis=-1)
+    total = np.where(defined, values, 0.0).sum(axis=-1)
+    means: Floats = np.divide(total, count, out=np.full(np.shape(total), np.nan), where=np.asarray(count > 0))
+    return means
+
+
+def effective(support: Floats) -> float:
+    """Return the n for which a share has the variance of a mean of shares over classes of `support` pictures each."""
+    present = support[support > 0]
+    return float(len(present) ** 2 / (1 / present).sum()) if len(present) else 0.0
+
+
 def _share(part: Floats, whole: Floats) -> Floats:
     part, whole = np.broadcast_arrays(part, whole)
     shares: Floats = np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)

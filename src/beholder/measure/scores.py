@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,15 +12,26 @@ import numpy.typing as npt
 
 from beholder.base.errors import UsageError
 from beholder.base.records import Score
-from beholder.measure.counts import Counts, of_confusion, of_labels, redrawn, weighted
-from beholder.measure.curves import average_precision
-from beholder.measure.intervals import REPEATS, cluster_numbers, interval, resamples, wilson
+from beholder.measure.counts import Counts, effective, mean_of_defined, of_confusion, of_labels, redrawn, weighted
+from beholder.measure.curves import auroc, average_precision, of_area
+from beholder.measure.intervals import (
+    REPEATS,
+    cluster_numbers,
+    interval,
+    joint,
+    proportion,
+    resamples,
+    wilson,
+)
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
 TABLE_CLASSES = 20
 """Printed scores show one line per class up to this many classes."""
+
+MANY = 6
+"""From this many classes on a note says what holds for all of them at once."""
 
 FEW = 10
 """Below this many pictures of a class a note warns; intervals of means over classes may then be too short."""
@@ -30,7 +42,7 @@ class Scores:
     """What a test found.
 
     headline:  name → score over all pictures, the most important first
-    classes:   class → name → score: precision, recall (sensitivity), specificity, f1, for multi-label average_precision
+    classes:   class → name → score: precision, recall (sensitivity), specificity, f1, auroc, for multi-label average_precision
     confusion: int64 (K, K), rows = truth, columns = guess; None for multi-label
     notes:     what the figures leave out, in sentences
     """
@@ -81,11 +93,12 @@ def single(
     """Score guesses where each picture has one class.
 
     probabilities: float (N, K); targets: int (N,) in 0..K-1; the guess is the largest probability, the first among equals.
-    groups: int (N,); pictures of one person share a number, -1 = none. Where there are groups every interval resamples
-    them and not the pictures, since ten photos of one person are not ten independent tests.
+    groups: int (N,); pictures of one person, and twins, share a number, -1 = none. Where there are groups every interval rests
+    on them and not on the pictures, since ten photos of one person are not ten independent tests.
 
-    Headline: accuracy, top5 (where K > 5), macro_f1, balanced_accuracy. A class without pictures has NaN for recall and F1
-    and is left out of both means. Raises `UsageError` for shapes, classes or values that do not fit.
+    Headline: accuracy, top5 (where K > 5), macro_f1, balanced_accuracy, auroc (mean over the classes, each against the rest).
+    A class without pictures has NaN for recall, F1 and AUROC and is left out of the means.
+    Raises `UsageError` for shapes, classes or values that do not fit.
 
     >>> print(single([[0.9, 0.1], [0.2, 0.8], [0.7, 0.3]], [0, 1, 1], ["cat", "dog"]).headline["accuracy"])
     0.667 [0.208, 0.939] (n=3)
@@ -102,17 +115,19 @@ def single(
     else:
         drawn = weighted(y, guesses, k, resamples(n, strata=y, clusters=clusters, seed=seed))
         units = np.array([len(np.unique(clusters[y == c])) for c in range(k)], np.float64)
-    headline = {"accuracy": _proportion(guesses == y, clusters, seed)}
+    headline = {"accuracy": proportion(guesses == y, clusters)}
     if k > 5:
-        headline["top5"] = _proportion(_rank(p, y) < 5, clusters, seed)
-    independent = _effective(seen.truth if units is None else units)
+        headline["top5"] = proportion(_rank(p, y) < 5, clusters)
+    independent = effective(seen.truth if units is None else units)
     for name, value, draws in (
         ("macro_f1", seen.f1(), drawn.f1()),
         ("balanced_accuracy", seen.recall(), drawn.recall()),
     ):
-        headline[name] = interval(float(_mean(value)), _mean(draws), n, units=independent)
-    per_class = dict(zip(classes, _of_classes(seen, drawn, units), strict=True))
-    return Scores(headline, per_class, confusion, n, _notes(seen, classes, clusters))
+        headline[name] = interval(float(mean_of_defined(value)), mean_of_defined(draws), n, units=independent)
+    headline["auroc"], areas = _areas(p, y[:, None] == np.arange(k), clusters)
+    rows = [{**row, "auroc": area} for row, area in zip(_of_classes(seen, drawn, units), areas, strict=True)]
+    notes = (*_notes(seen, classes, clusters), *_at_once(classes, seen, drawn, units))
+    return Scores(headline, dict(zip(classes, rows, strict=True)), confusion, n, notes)
 
 
 def multi(
@@ -129,8 +144,8 @@ def multi(
     probabilities: float (N, K); targets: 0 or 1 (N, K); a class is guessed where its probability reaches its threshold.
     thresholds: one for all or (K,). groups: as for `single`.
 
-    Headline: map (mean over the classes of average precision), micro_f1, macro_f1. A class that no picture has is left out of
-    the means. Raises `UsageError` for shapes, classes or values that do not fit.
+    Headline: map (mean over the classes of average precision), micro_f1, macro_f1, auroc (mean over the classes). A class
+    that no picture has is left out of the means. Raises `UsageError` for shapes, classes or values that do not fit.
     """
     p = _probabilities(probabilities, classes)
     n, k = p.shape
@@ -149,15 +164,17 @@ def multi(
     support = seen.truth if units is None else units
     ap = np.array([float(average_precision(p[:, c], truth[:, c])) for c in range(k)])
     headline = {
-        "map": interval(float(_mean(ap)), _mean(precisions), n, units=_effective(support)),
+        "map": interval(float(mean_of_defined(ap)), mean_of_defined(precisions), n, units=effective(support)),
         "micro_f1": interval(float(seen.micro_f1()), drawn.micro_f1(), n, units=float(support.sum())),
-        "macro_f1": interval(float(_mean(seen.f1())), _mean(drawn.f1()), n, units=_effective(support)),
+        "macro_f1": interval(float(mean_of_defined(seen.f1())), mean_of_defined(drawn.f1()), n, units=effective(support)),
     }
+    headline["auroc"], areas = _areas(p, truth, clusters)
     rows = _of_classes(seen, drawn, units)
     for c, row in enumerate(rows):
         score = interval(float(ap[c]), precisions[:, c], int(seen.truth[c]), units=float(support[c]))
-        rows[c] = {"average_precision": score, **row}
-    return Scores(headline, dict(zip(classes, rows, strict=True)), None, n, _notes(seen, classes, clusters))
+        rows[c] = {"average_precision": score, **row, "auroc": areas[c]}
+    notes = (*_notes(seen, classes, clusters), *_at_once(classes, seen, drawn, units))
+    return Scores(headline, dict(zip(classes, rows, strict=True)), None, n, notes)
 
 
 def _redraw_labels(
@@ -197,11 +214,41 @@ def _of_classes(seen: Counts, drawn: Counts, units: Floats | None) -> list[dict[
     return rows
 
 
-def _proportion(right: npt.NDArray[np.bool_], clusters: Ints | None, seed: int) -> Score:
-    if clusters is None:
-        return wilson(int(right.sum()), len(right))
-    draws = np.array([np.average(right, weights=w) for w in resamples(len(right), clusters=clusters, seed=seed)])
-    return interval(float(right.mean()), draws, len(right), units=float(clusters.max() + 1))
+def _areas(p: Floats, truth: npt.NDArray[np.bool_], clusters: Ints | None) -> tuple[Score, list[Score]]:
+    """Return the mean area under the ROC curve of the classes, each against the rest, and that of each class."""
+    n, k = p.shape
+    clusters = np.arange(n) if clusters is None else clusters
+    total, defined, scores, values = np.zeros(n), 0, [], []
+    support = np.zeros(k)
+    for c in range(k):
+        value, added = auroc(p[:, c], truth[:, c])
+        groups = [len(np.unique(clusters[truth[:, c] == side])) for side in (True, False)]
+        support[c] = min(groups)
+        scores.append(of_area(value, added, int(truth[:, c].sum()), units=float(support[c]), clusters=clusters))
+        if not math.isnan(value):
+            total, defined = total + added, defined + 1
+            values.append(value)
+    if not defined:
+        return Score(math.nan, math.nan, math.nan, n), scores
+    return of_area(float(np.mean(values)), total / defined, n, units=effective(support), clusters=clusters), scores
+
+
+def _at_once(classes: Sequence[str], seen: Counts, drawn: Counts, units: Floats | None) -> list[str]:
+    """Return a note on the intervals of many classes: each holds by itself, and what would hold for all at once."""
+    recall = seen.recall()
+    count = int((seen.truth > 0).sum())
+    if count < MANY:
+        return []
+    c, level = int(np.nanargmin(recall)), joint(count)
+    if units is None:
+        wide = wilson(float(seen.hits[c]), float(seen.truth[c]), level=level)
+    else:
+        wide = interval(float(recall[c]), drawn.recall()[:, c], int(seen.truth[c]), units=float(units[c]), level=level)
+    missing = max(1, round(0.05 * count))
+    return [
+        f"Each interval holds by itself, 95 times of 100: of {count} recalls about {missing} may lie outside theirs. Intervals "
+        f"that hold for all of them at once are wider: of the lowest, {classes[c]}, {_short(wide)}."
+    ]
 
 
 def _rank(p: Floats, y: Ints) -> Ints:
@@ -209,21 +256,6 @@ def _rank(p: Floats, y: Ints) -> Ints:
     own = p[np.arange(len(y)), y][:, None]
     before = (p > own) | ((p == own) & (np.arange(p.shape[1]) < y[:, None]))
     return np.asarray(before.sum(axis=1), np.int64)
-
-
-def _effective(support: Floats) -> float:
-    """Return the n for which a share has the variance of a mean of shares over classes of `support` pictures each."""
-    present = support[support > 0]
-    return float(len(present) ** 2 / (1 / present).sum()) if len(present) else 0.0
-
-
-def _mean(values: Floats) -> Floats:
-    """Return the mean over the last axis of what is defined: NaN is left out, and all NaN gives NaN."""
-    defined = ~np.isnan(values)
-    count = defined.sum(axis=-1)
-    total = np.where(defined, values, 0.0).sum(axis=-1)
-    means: Floats = np.divide(total, count, out=np.full(np.shape(total), np.nan), where=np.asarray(count > 0))
-    return means
 
 
 def _notes(seen: Counts, classes: Sequence[str], clusters: Ints | None) -> tuple[str, ...]:
@@ -236,7 +268,7 @@ def _notes(seen: Counts, classes: Sequence[str], clusters: Ints | None) -> tuple
     if few:
         notes.append(f"Fewer than {FEW} pictures of {_some(few)}: their figures, and means over classes, are rough.")
     if clusters is not None:
-        notes.append(f"Intervals resample {clusters.max() + 1} groups of pictures, not single pictures.")
+        notes.append(f"Intervals rest on {clusters.max() + 1} groups of pictures, not on single pictures.")
     return tuple(notes)
 
 

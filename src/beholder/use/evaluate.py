@@ -18,6 +18,7 @@ from beholder.base.records import PARTS, Bad, Pictures, Score
 from beholder.bundle.bundle import Bundle
 from beholder.data.cache import Pixels, cached
 from beholder.data.digest import digested
+from beholder.data.kin import hashes, looks_known, none, units
 from beholder.data.sources import scan
 from beholder.machine.device import device
 from beholder.measure.scores import Scores, multi, single
@@ -40,7 +41,8 @@ class Evaluation:
     probabilities: float32 (N, K) in the order of the bundle's classes; targets: int64 (N,) or uint8 (N, K); keys: N names.
     bad: pictures that could not be read and are in no score; source: what was tested; seconds: wall time of it.
     pixels, pictures: what the net was given, and the records of the same N pictures; logits: float32 (N, K), not calibrated;
-    features: float32 (N, F), what the last layer was given; sections: what `use.sections` found beyond the scores.
+    features: float32 (N, F), what the last layer was given; used: bool (N,), trained or chosen on; alike: bool (N,), look the
+    same as a picture that was; sections: what `use.sections` found beyond the scores.
     unleaked: name → score without the pictures that have twins in other parts of the source; None where there are none.
     """
 
@@ -56,6 +58,8 @@ class Evaluation:
     pictures: Pictures | None = field(default=None, repr=False)
     logits: npt.NDArray[np.float32] = field(default_factory=_none, repr=False)
     features: npt.NDArray[np.float32] = field(default_factory=_none, repr=False)
+    used: npt.NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool), repr=False)
+    alike: npt.NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool), repr=False)
     sections: Mapping[str, dict[str, Any]] = field(default_factory=dict, repr=False)
     unleaked: Mapping[str, Score] | None = None
 
@@ -116,7 +120,11 @@ def evaluate(
     logits, features = _outputs(bundle, pixels)
     probabilities = bundle.activated(logits)
     notes += _count(bundle, known)
-    scores = _scores(bundle, probabilities, pictures)
+    seen = hashes(pixels)
+    used = np.array(bundle.used(_hexes(pictures)), bool)
+    alike = looks_known(seen, bundle.likeness) & ~used
+    scores = scored(bundle, probabilities, pictures, seen)
+    notes += _apart(bundle, probabilities, pictures, used, alike)
     name = pictures.store.name
     return Evaluation(
         scores,
@@ -131,6 +139,8 @@ def evaluate(
         pictures,
         logits,
         features,
+        used,
+        alike,
     )
 
 
@@ -144,15 +154,24 @@ def beside_leaks(bundle: Bundle, evaluation: Evaluation, pictures: Pictures, lea
         return evaluation
     index = {key: row for row, key in enumerate(pictures.keys)}
     rest = pictures.take(np.array([index[key] for key in evaluation.keys])[stays])
-    scores = _scores(bundle, evaluation.probabilities[stays], rest)
+    scores = scored(bundle, evaluation.probabilities[stays], rest)
     name, value = next(iter(scores.headline.items()))
     n = int((~stays).sum())
     note = f"{n} of these pictures have twins in the other parts of the source; without them: {name} {value}"
     return replace(evaluation, notes=(*evaluation.notes, note), unleaked=scores.headline)
 
 
-def _scores(bundle: Bundle, probabilities: npt.NDArray[np.float32], pictures: Pictures) -> Scores:
-    groups = pictures.groups if (pictures.groups >= 0).any() else None
+def scored(
+    bundle: Bundle,
+    probabilities: npt.NDArray[np.float32],
+    pictures: Pictures,
+    seen: npt.NDArray[np.int8] | None = None,
+) -> Scores:
+    """Return the scores of float32 (N, K); pictures of one group, and twins, count as one observation.
+
+    seen: hashes of the pictures, int8 (N, 64), by which near twins are known; None: only exact twins are
+    """
+    groups = units(pictures, none() if seen is None else seen)
     if bundle.multi:
         return multi(probabilities, pictures.targets, bundle.classes, thresholds=bundle.config["thresholds"], groups=groups)
     return single(probabilities, pictures.targets, bundle.classes, groups=groups)
@@ -166,6 +185,22 @@ def _flattery(bundle: Bundle, pictures: Pictures) -> list[str]:
     note = f"{used} of these {len(pictures)} pictures were used in training or validation: the scores flatter."
     events.warn(note, hint="--part test leaves out those that are not also in the test part")
     return [note]
+
+
+def _apart(
+    bundle: Bundle,
+    probabilities: npt.NDArray[np.float32],
+    pictures: Pictures,
+    used: npt.NDArray[np.bool_],
+    alike: npt.NDArray[np.bool_],
+) -> list[str]:
+    """Return a note on pictures that look the same as one that was trained on, and on the score without them and those used."""
+    new = ~(used | alike)
+    if not alike.any() or not new.any():
+        return []
+    name, value = next(iter(scored(bundle, probabilities[new], pictures.take(np.flatnonzero(new))).headline.items()))
+    rest = "these and those that were" if used.any() else "these"
+    return [f"{alike.sum()} pictures look the same as one used in training or validation; without {rest}: {name} {value}"]
 
 
 def _hexes(pictures: Pictures) -> list[str]:

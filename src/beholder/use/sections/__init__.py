@@ -25,9 +25,11 @@ Section = Callable[..., dict[str, Any] | None]
 SECTIONS = Registry(
     "section",
     {
+        "sealed": "beholder.use.sections.sealed:sealed",
         "strangers": "beholder.use.sections.strangers:strangers",
         "slices": "beholder.use.sections.slices:slices",
         "corruptions": "beholder.use.sections.corruptions:corruptions",
+        "cost": "beholder.use.sections.cost:cost",
     },
 )
 

@@ -1,0 +1,36 @@
+"""The command `compare`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from beholder.cli.options import AllowDownload, Json, Part, Source, Trust
+from beholder.cli.show import json_line, say, table
+
+
+def compare(
+    models: Annotated[
+        list[Path],
+        typer.Argument(metavar="MODEL...", help="Two bundles or more that know the same classes.", show_default=False),
+    ],
+    source: Source,
+    *,
+    part: Annotated[
+        Part, typer.Option(help="Which pictures of the source; those that a bundle learnt from are left out.")
+    ] = Part.TEST,
+    trust: Trust = False,
+    allow_download: AllowDownload = False,
+    json: Json = False,
+) -> None:
+    """Say which of several bundles is better on the same pictures."""
+    from beholder.use.compare import compare
+
+    found = compare(models, source, part=part.value, allow_download=allow_download, trust=trust)
+    if json:
+        say(json_line(found.json()))
+    else:
+        table(found.rows())
+        say(found)

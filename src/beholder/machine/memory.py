@@ -1,0 +1,37 @@
+"""How much memory something takes at its peak: of the device where it counts it, else of this process where Linux tells."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+STATUS, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+
+
+def peak_memory(work: Callable[[], object], on: torch.device) -> tuple[int, int] | None:
+    """Run `work` and return (bytes in use at the peak, bytes of them that it added); None where the system does not say."""
+    if on.type == "cuda":
+        torch.cuda.synchronize(on)
+        torch.cuda.reset_peak_memory_stats(on)
+        before = torch.cuda.memory_allocated(on)
+        work()
+        torch.cuda.synchronize(on)
+        most = torch.cuda.max_memory_allocated(on)
+        return most, most - before
+    try:
+        RESET.write_text("5")  # the peak of the resident set begins anew
+        start = _status("VmRSS")
+    except (OSError, ValueError, KeyError):
+        work()
+        return None
+    work()
+    most = _status("VmHWM")
+    return most, max(0, most - start)
+
+
+def _status(name: str) -> int:
+    """Return one figure of /proc/self/status in bytes."""
+    rows = dict(line.split(":", 1) for line in STATUS.read_text().splitlines() if ":" in line)
+    return int(rows[name].split()[0]) * 1024
