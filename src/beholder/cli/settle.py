@@ -30,7 +30,7 @@ def settle(
     allow_download: AllowDownload = False,
     json: Json = False,
 ) -> None:
-    """Calibrate a bundle anew, and choose when it abstains, on validation."""
+    """Calibrate a bundle and choose when it abstains, on validation."""
     from beholder.study.settle import settle
 
     asked = {
