@@ -47,8 +47,9 @@ def test_costs_are_those_measured_here(parts: beholder.Parts, prepared: Prepared
     cached(parts.test, prepared.policy)
     found = _budget(prepared, parts, time.monotonic(), 0.0)
     assert found.validation == 0.5 * len(prepared.valid.pixels) == 3.0
-    assert found.after == CLOSING + 0.5 * len(parts.test) == CLOSING + 3.0
-    assert _budget(prepared, parts, time.monotonic(), 7.0).after == CLOSING + 3.0 + 7.0
+    tested = len(parts.test) + len(prepared.valid.pixels)
+    assert found.after == CLOSING + 0.5 * tested == CLOSING + 6.0
+    assert _budget(prepared, parts, time.monotonic(), 7.0, 4).after == CLOSING + 6.0 + 7.0 + 2.0
 
 
 def test_decoding_the_test_part_is_planned_for_where_only_the_others_are_in_the_cache(

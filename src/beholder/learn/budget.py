@@ -55,11 +55,13 @@ class Budget:
         return max(0.02 * self.seconds, self.left() - self.after)
 
 
-def budget(prepared: Prepared, test: Pictures, trained: Bundle, *, began: float, closing: float = CLOSING) -> Budget:
+def budget(
+    prepared: Prepared, test: Pictures, trained: Bundle, *, began: float, closing: float = CLOSING, again: int = 0
+) -> Budget:
     """Return the budget of a run, its costs measured here on a few pictures of the validation part.
 
     trained: a bundle of the net as it is now, for the speed of testing. Of `test` no picture is read.
-    closing: seconds of what follows the loop beside the test itself
+    closing: seconds of what follows the loop beside the test itself; again: pictures that the net is given besides it
     """
     seconds = prepared.recipe.train.minutes * 60
     if not seconds:
@@ -73,7 +75,9 @@ def budget(prepared: Prepared, test: Pictures, trained: Bundle, *, began: float,
     enough = max(0.25, SAMPLING * seconds)
     testing = _each(lambda n: trained.probabilities(pixels.take(np.arange(n))), most=len(pixels), enough=enough)
     validation = _each(validated, most=len(pixels), enough=enough) * len(pixels)
-    tested = len(test) + len(pixels)  # what is settled after training takes the outputs of the validation part once more
+    tested = (
+        len(test) + again + len(pixels)
+    )  # what is settled after training takes the outputs of the validation part once more
     after = closing + (PROFILING if current() else 0) + testing * tested + _decoding(prepared, test)
     found = Budget(seconds, began, validation, after)
     left = found.training()

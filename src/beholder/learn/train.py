@@ -54,6 +54,7 @@ def train(
     resume: bool = False,
     began: float | None = None,
     after: float = 0.0,
+    again: int = 0,
     **fields: Any,
 ) -> Bundle:
     """Train a recogniser on `parts.train`, choose its weights on `parts.valid`, and return it; `parts.test` is not read.
@@ -62,7 +63,7 @@ def train(
             minutes=10 (a wall-clock budget), seed=1, augment="strong", …
     out:    where to save the bundle; until it is whole its run folder lies beside it, from which `resume` continues
     began:  `time.monotonic()` at which the budget of `minutes` started; default now
-    after:  seconds of that budget for what the caller does after the test
+    after:  seconds of that budget for what the caller does after the test; again: pictures that the net is given there
 
     Raises `UsageError` for a wrong field, `DataError` for pictures that cannot be learnt from, and `Interrupted` after
     Ctrl-C, when the best so far has been saved to `out`.
@@ -81,7 +82,7 @@ def train(
         best, net = Best(), prepared.created.net
         if not going_on:
             check_scales(net, prepared)
-        limits = _budget(prepared, parts, began, after)
+        limits = _budget(prepared, parts, began, after, again)
         if prepared.created.pretrained and prepared.recipe.train.probe and not going_on:
             with span("probe"):
                 _probe(prepared, best, stop, seconds=limits.training() / 4)
@@ -271,9 +272,10 @@ def _forget(last: nn.Linear | None) -> None:
             nn.init.zeros_(parameter)
 
 
-def _budget(prepared: Prepared, parts: Parts, began: float, after: float) -> Budget:
+def _budget(prepared: Prepared, parts: Parts, began: float, after: float, again: int = 0) -> Budget:
     net = prepared.created.net.eval()
-    return budget(prepared, parts.test, Bundle(_config(prepared), net, prepared.recipe), began=began, closing=CLOSING + after)
+    trained = Bundle(_config(prepared), net, prepared.recipe)
+    return budget(prepared, parts.test, trained, began=began, closing=CLOSING + after, again=again)
 
 
 def comparable(recipe: Recipe) -> Recipe:

@@ -31,7 +31,7 @@ from beholder.study.mend import Mended, mended
 from beholder.use.evaluate import Evaluation, beside_leaks, evaluate
 from beholder.use.report import report as write_report
 from beholder.use.report.audited import seconds as showing
-from beholder.use.sections import chosen, examined
+from beholder.use.sections import chosen, examined, looked
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,7 +125,7 @@ def train_and_test(
     bundle = _untested(out, parts, recipe) if resume and out is not None else None
     if bundle is None:
         after = showing(findings) if out is not None and recipe.train.minutes else 0.0
-        bundle = train(parts, recipe=recipe, out=out, resume=resume, began=began, after=after)
+        bundle = train(parts, recipe=recipe, out=out, resume=resume, began=began, after=after, again=looked(len(parts.test)))
     events.step(6, "test", f"{len(parts.test)} pictures that nothing so far has seen")
     with span("evaluate"):
         evaluation = beside_leaks(bundle, evaluate(bundle, parts.test), parts.test, mended.leaked)
