@@ -177,4 +177,47 @@ def sections(*, ece: float = 0.02, caught: float = 0.9, lost: float = 0.3) -> di
             "worst": {"kind": "motion_blur", "severity": 5, "score": scored(0.2)},
             "worst_kind": {"kind": "gaussian_noise", "score": scored(0.6)},
         },
+        "sealed": readings(12, same=7, alike=5),
+        "cost": cost(),
+    }
+
+
+def readings(times: int, *, same: int = 0, alike: int = 0) -> dict[str, Any]:
+    """The section `sealed` after some readings; with pictures that are not new, where there are some."""
+    apart = {"with": scored(0.9), "without": scored(0.88, 288), "only": scored(0.97, same + alike)}
+    return {
+        "readings": times,
+        "dates": [f"2026-03-{day:02}T09:30:00+00:00" for day in range(1, min(times, 20) + 1)],
+        "name": "accuracy",
+        "once": scored(0.9),
+        "corrected": scored(0.9, half=0.06),
+        "adaptive": scored(0.9, half=0.2),
+        "level": 1 - 0.05 / max(1, times),
+        "rule": "After T readings …",
+        "same": same,
+        "alike": alike,
+        **(apart if same + alike else {}),
+        "remembers": True,
+    }
+
+
+def cost(**changes: Any) -> dict[str, Any]:
+    """The section `cost` of a machine that tells everything."""
+
+    def times(*seconds: float) -> dict[str, Any]:
+        rows = zip(("p50", "p95", "p99"), seconds, strict=True)
+        return {name: {"value": s, "low": 0.9 * s, "high": 1.2 * s if name != "p99" else None, "n": 200} for name, s in rows}
+
+    rates = {str(2**power): 90.0 * (power + 1) for power in range(6)}
+    return {
+        "device": "a processor of four cores",
+        "latency": times(0.0123, 0.0158, 0.0211),
+        "opening": times(0.0021, 0.0034, 0.0052),
+        "throughput": {**rates, "batch": 32, "per_second": rates["32"]},
+        "memory": {"peak": 612_000_000, "added": 35_400_000},
+        "flops": 1_240_000_000,
+        "parameters": 3_410_000,
+        "bundle_bytes": 13_640_000,
+        "energy": {"joules_per_picture": 0.041},
+        **changes,
     }

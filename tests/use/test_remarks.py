@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.use.fakes import evaluated, scored, sections
+from tests.use.fakes import evaluated, readings, scored, sections
 
 from beholder.base import events
 from beholder.use.remarks import Remarks, bias, remarks
@@ -58,10 +58,26 @@ def test_slices_that_do_no_worse_are_said_to() -> None:
     assert "none is surely worse" in said("slices", {**sections()["slices"], "worst": None}).findings[0]
 
 
+def test_readings_and_pictures_that_are_not_new_make_one_sentence() -> None:
+    assert remarks({"sealed": readings(1)}, ENGLISH)[0] == Remarks()
+    often, known = said("sealed", readings(12)).findings, said("sealed", readings(1, alike=5)).findings
+    assert often == [
+        "The test part has been read 12 times, and an interval that allows for that is 84.0 to 96.0\u00a0% (Accuracy)."
+    ]
+    assert known == [
+        "5 of the pictures tested were used in training or look the same as one that was: "
+        "88.0\u00a0% without them (84.0 to 92.0\u00a0%)."
+    ]
+    both = said("sealed", readings(12, alike=5)).findings
+    assert both == [f"{often[0][:-1]}; {known[0]}"]
+    bare = {key: value for key, value in readings(1, same=2).items() if key != "without"}
+    assert said("sealed", bare).findings[0].endswith("the same as one that was.")
+
+
 def test_a_section_of_another_form_says_nothing_but_warns() -> None:
     heard: list[events.Event] = []
     with events.listen(heard.append, alone=True):
-        assert remarks({"slices": {"other": scored(0.5)}}, ENGLISH) == [Remarks()] * 4
+        assert remarks({"slices": {"other": scored(0.5)}}, ENGLISH) == [Remarks()] * 5
     assert "'slices'" in heard[0].message
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from tests.use.fakes import FakeEvaluation, bundle, evaluated, evaluated_multi, sections
+from tests.use.fakes import FakeEvaluation, bundle, cost, evaluated, evaluated_multi, readings, sections
 
 from beholder.base import events
 from beholder.base.records import Bad
@@ -218,7 +218,7 @@ def test_grey_and_large_pictures_become_small_images() -> None:
         assert Image.open(io.BytesIO(base64.b64decode(found[0]))).size == size
 
 
-PARTS_OF_SECTIONS = ("calibration", "abstention", "strangers", "corruptions", "slices")
+PARTS_OF_SECTIONS = ("calibration", "abstention", "strangers", "corruptions", "slices", "sealed", "cost")
 
 
 @pytest.mark.parametrize("lang", ["en", "zh"])
@@ -249,10 +249,75 @@ def test_a_section_of_another_form_is_left_out_and_costs_nothing_else(name: str)
 
 
 def test_a_section_that_nobody_knows_is_shown_as_it_stands() -> None:
-    cost = {"latency": {"p50": 1.5, "steps": [1, 2]}, "energy": None, "rate": {"value": 0.5, "low": 0.25, "high": 0.75, "n": 8}}
-    reader, text = read(render(bundle(), evaluated(["a", "b"], sections={"cost": cost})))
+    own = {"latency": {"p50": 1.5, "steps": [1, 2]}, "energy": None, "rate": {"value": 0.5, "low": 0.25, "high": 0.75, "n": 8}}
+    reader, text = read(render(bundle(), evaluated(["a", "b"], sections={"own_cost": own})))
     assert "others" in reader.ids
-    assert "latency.p50 1.5 latency.steps 1, 2 energy None rate 0.5 [0.25, 0.75] (n = 8)" in text
+    assert "own cost latency.p50 1.5 latency.steps 1, 2 energy None rate 0.5 [0.25, 0.75] (n = 8)" in text
+
+
+def part(name: str, section: dict[str, Any], lang: str = "en") -> str:
+    """Return the text of the page from the heading of a part on, which is the only one with a section of its own."""
+    reader, text = read(render(bundle(), evaluated(["a", "b"], sections={name: section}), lang=lang))
+    assert name in reader.ids
+    assert "others" not in reader.ids
+    assert f"#{name}" in reader.links
+    return text[text.rindex({"sealed": "How often was the test read?", "cost": "What does recognising cost?"}[name]) :]
+
+
+def test_many_readings_are_told_with_their_dates_and_intervals() -> None:
+    text = part("sealed", readings(25))
+    assert "has been read 25 times" in text
+    assert "2026-03-01 09:30 , 2026-03-02 09:30" in text
+    assert "(and 5 times before)" in text
+    for words in ("As at a first reading 90.0 % 86.0 to 94.0 %", "Corrected", "84.0 to 96.0 %", "70.0 to 100.0 %", "99.8 %"):
+        assert words in text
+    assert "No picture tested here was one that it was trained or chosen on, or looks the same" in text
+    assert "Without these" not in text
+
+
+def test_one_reading_needs_no_correction() -> None:
+    text = part("sealed", {**readings(1), "remembers": False})
+    assert "was read once" in text
+    assert "Corrected" not in text
+    assert "holds no hashes" in text
+
+
+def test_pictures_that_are_not_new_are_set_apart() -> None:
+    text = part("sealed", readings(1, same=7, alike=5))
+    assert "trained or chosen on 7; another 5 look the same" in text
+    for words in ("All pictures 90.0 %", "Without these 88.0 %", "(n = 288)", "Only these 97.0 %", "(n = 12)"):
+        assert words in text
+
+
+def test_cost_is_told_in_units_of_people() -> None:
+    text = part("cost", cost())
+    for words in (
+        "a processor of four cores",
+        "half of them p50 12.3 11.1 … 14.8 2.10 1.89 … 2.52",
+        "p99 21.1 ≥ 19.0",
+        "Opening",
+    ):
+        assert words in text
+    for words in (
+        "Fastest with 32 at once: 540 pictures a second",
+        "612 MB",
+        "35.4 MB",
+        "1.24 GFLOP",
+        "3.41 M",
+        "13.6 MB",
+        "41.0 mJ",
+    ):
+        assert words in text
+
+
+def test_what_the_machine_does_not_tell_is_left_out() -> None:
+    found = {
+        key: value for key, value in cost(flops=None, bundle_bytes=None).items() if key not in ("opening", "memory", "energy")
+    }
+    text = part("cost", found)
+    assert "Weights 3.41 M" in text
+    for words in ("Opening", "Memory", "Arithmetic", "Bundle", "Energy", "None"):
+        assert words not in text.partition("Data and split")[0]
 
 
 def test_chinese_leaves_no_english_sentence_but_records() -> None:

@@ -44,7 +44,11 @@ def test_what_evaluate_says_is_of_the_form(whole: dict[str, Any]) -> None:
     assert whole["summary"]["findings"][0].startswith("It named")
 
 
-@pytest.mark.parametrize("where", ["n", "summary", "scores/accuracy/low", "sections/calibration/method", "bad/0/error"])
+WHERE = ["n", "summary", "scores/accuracy/low", "sections/calibration/method", "bad/0/error"]
+DEEP = ["sections/sealed/corrected", "sections/cost/latency/p99", "sections/cost/throughput/per_second"]
+
+
+@pytest.mark.parametrize("where", [*WHERE, *DEEP])
 def test_what_lacks_a_key_is_refused(whole: dict[str, Any], where: str) -> None:
     broken = at = copy.deepcopy(whole)
     *way, last = [int(step) if step.isdigit() else step for step in where.split("/")]
@@ -53,6 +57,14 @@ def test_what_lacks_a_key_is_refused(whole: dict[str, Any], where: str) -> None:
     del at[last]
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(broken, SCHEMA)
+
+
+def test_what_a_machine_does_not_tell_may_be_absent(whole: dict[str, Any]) -> None:
+    less = copy.deepcopy(whole)
+    for section, key in (("cost", "energy"), ("cost", "memory"), ("cost", "opening"), ("sealed", "with"), ("sealed", "only")):
+        del less["sections"][section][key]
+    less["sections"]["cost"] |= {"flops": None, "bundle_bytes": None}
+    jsonschema.validate(less, SCHEMA)
 
 
 def test_the_page_names_every_key() -> None:

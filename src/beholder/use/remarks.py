@@ -148,6 +148,20 @@ def _slices(section: Section, words: Words) -> Remarks:
     return Remarks(weaknesses=[said], advice=[words("slices.advice", name=name)])
 
 
+def _sealed(section: Section, words: Words) -> Remarks:
+    """Return one sentence where the test part was read more than once, or pictures tested are not new to the recogniser."""
+    said, known = [], int(section["same"]) + int(section["alike"])
+    if section["readings"] > 1:
+        between, name = words.between(score(section["corrected"])), words.named("score", section["name"])
+        said.append(words("sealed.verdict_often", n=section["readings"], between=between, name=name))
+    if known and section.get("without"):
+        said.append(words("sealed.verdict_without", known=known, **_of(section["without"], words)))
+    elif known:
+        said.append(words("sealed.verdict_known", known=known))
+    joined = words("form.semicolon").join(said)
+    return Remarks(findings=[words("sealed.verdict", said=joined)] if said else [])
+
+
 def slice_name(name: str, words: Words) -> str:
     """Return the name of a slice, "brightness: lowest quarter", in the words of the report; names stay as they are."""
     what, _, which = name.partition(": ")
@@ -155,6 +169,7 @@ def slice_name(name: str, words: Words) -> str:
 
 
 REMARKS: Mapping[str, Callable[[Section, Words], Remarks]] = {
+    "sealed": _sealed,
     "calibration": _calibration,
     "abstention": _abstention,
     "strangers": _strangers,

@@ -179,7 +179,7 @@ def others(room: Room) -> dict[str, Any] | None:
     """Return {"groups"}: heading and rows (name, value) of every section that has no part of its own, as it stands."""
     words, known = room.words, room.words.has
     sections = {name: found for name, found in room.evaluation.sections.items() if found and not known(f"{name}.title")}
-    groups = [(words.named("section", name), list(_rows(found, words))[:MOST_ROWS]) for name, found in sections.items()]
+    groups = [(name.replace("_", " "), list(_rows(found, words))[:MOST_ROWS]) for name, found in sections.items()]
     return {"groups": groups} if groups else None
 
 

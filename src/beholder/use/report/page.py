@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from beholder.base import events
 from beholder.use import summary
-from beholder.use.report import audited, beyond, figures, mistakes, record
+from beholder.use.report import audited, beyond, cost, figures, mistakes, record, sealed
 from beholder.use.report.room import Room
 from beholder.use.words import Words
 
@@ -31,6 +31,8 @@ PARTS: Mapping[str, Callable[[Room], Context | None]] = {
     "strangers": beyond.strangers,
     "corruptions": beyond.corruptions,
     "slices": beyond.slices,
+    "sealed": sealed.sealed,
+    "cost": cost.cost,
     "audit": audited.audit,
     "data": record.data,
     "others": beyond.others,
