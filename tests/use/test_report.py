@@ -293,7 +293,7 @@ def test_cost_is_told_in_units_of_people() -> None:
     text = part("cost", cost())
     for words in (
         "a processor of four cores",
-        "half of them p50 12.3 11.1 … 14.8 2.10 1.89 … 2.52",
+        "50 of 100 p50 12.3 11.1 … 14.8 2.10 1.89 … 2.52",
         "p99 21.1 ≥ 19.0",
         "Opening",
     ):
