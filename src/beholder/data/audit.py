@@ -182,6 +182,8 @@ def applied(pictures: Pictures, decisions: dict[str, str]) -> Pictures:
 
     Relabelling a multi-label picture is not defined: such a decision leaves it as it is.
     """
+    if not decisions:
+        return pictures
     fresh = sorted({what.partition(":")[2] for what in decisions.values() if what.startswith("relabel:")})
     classes = (*pictures.classes, *(name for name in fresh if name not in pictures.classes))
     index = {name: k for k, name in enumerate(classes)}

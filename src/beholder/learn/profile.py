@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from beholder.base.spans import Ledger
 
@@ -21,6 +20,8 @@ def step_flop(net: nn.Module, shape: tuple[int, int, int]) -> int | None:
 
     They are counted on a copy without memory; None for a net that needs values to run.
     """
+    from torch.utils.flop_counter import FlopCounterMode  # 0.1 s, which a run spends after its last step
+
     hollow = copy.deepcopy(net).to("meta").train()
     images = torch.empty(2, *shape, device="meta")
     try:

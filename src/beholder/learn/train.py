@@ -71,10 +71,7 @@ def train(
     began = time.monotonic() if began is None else began
     asked = (recipe if isinstance(recipe, Recipe) else load(recipe)).set(**fields)
     path = Path(out) if out is not None else None
-    folder = RunFolder.beside(path) if path is not None else None
-    if path is not None and folder is not None:
-        check_place(path)
-        folder.check()
+    folder = _folder(path)
     with span("prepare"):
         prepared = prepare(parts, asked)
     going_on = folder.begin(_identity(prepared), resume=resume, machine=_machine(prepared)) if folder is not None else False
@@ -107,6 +104,16 @@ def train(
     if folder is not None:
         folder.discard()
     return bundle
+
+
+def _folder(path: Path | None) -> RunFolder | None:
+    """Return the run folder of a bundle that may be written to `path`, None where there is no path."""
+    if path is None:
+        return None
+    check_place(path)
+    folder = RunFolder.beside(path)
+    folder.check()
+    return folder
 
 
 def _facts(prepared: Prepared) -> list[str]:

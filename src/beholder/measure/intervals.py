@@ -8,7 +8,6 @@ from statistics import NormalDist
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import bdtr, stdtrit
 
 from beholder.base.errors import UsageError
 from beholder.base.records import Score
@@ -136,6 +135,8 @@ def by_variance(
     share = min(max(value, 0.0), 1.0)
     effective = share * (1 - share) / variance if variance > 0 and 0 < share < 1 else units
     if math.isfinite(degrees):
+        from scipy.special import stdtrit
+
         effective *= (NormalDist().inv_cdf(_inner(level)) / float(stdtrit(max(degrees, 1.0), _inner(level)))) ** 2
     found = wilson(share * effective, effective, level=level)
     return Score(value, min(value, found.low), max(value, found.high), n)
@@ -204,6 +205,8 @@ def quantile(values: npt.ArrayLike, share: float, *, level: float = 0.95) -> Sco
     n = len(column)
     if n == 0:
         return Score(math.nan, math.nan, math.nan, 0)
+    from scipy.special import bdtr
+
     below = bdtr(np.arange(-1, n).clip(0), n, share)  # [k]: P(fewer than k of n lie below the quantile), for k ≥ 1
     below[0] = 0.0
     low = int(np.searchsorted(below, 1 - _inner(level), side="right")) - 1

@@ -94,7 +94,9 @@ def mended(pictures: Pictures, recipe: Recipe) -> Mended:
     done = {key: what for key, what in {**_decisions(findings.rows, ALWAYS), **firm}.items() if what != "keep"}
     fixed = _without_empty(applied(pictures, done), pictures)
     rows, twins = _left(pictures, findings, done)
-    may = np.array([key not in firm for key in fixed.keys], bool) & (measured[rows]["error"] == b"")
+    may = measured[rows]["error"] == b""
+    if firm:
+        may &= np.array([key not in firm for key in fixed.keys], bool)
     fixed, leaked = _without_leaks(fixed, twins, may, recipe.data.leaks)
     done |= leaked
     rows, twins = _left(pictures, findings, done)
@@ -123,12 +125,16 @@ def _looked(pictures: Pictures, recipe: Recipe) -> tuple[Findings, Facts]:
 
 def _left(pictures: Pictures, findings: Findings, done: Mapping[str, str]) -> tuple[Ints, Twins | None]:
     """Return the rows of the pictures that are not dropped, and who is whose twin among them."""
-    rows = np.array([row for row, key in enumerate(pictures.keys) if done.get(key) != "drop"], np.int64)
+    rows = np.arange(len(pictures))
+    if "drop" in done.values():
+        rows = np.array([row for row, key in enumerate(pictures.keys) if done.get(key) != "drop"], np.int64)
     return rows, None if findings.twins is None else findings.twins.among(rows)
 
 
 def _firm(pictures: Pictures, told: Sequence[Finding]) -> dict[str, str]:
     """Return what a person decided about these pictures, picture → keep | drop | relabel:CLASS; the rest is said to be left."""
+    if not told:
+        return {}
     known = set(pictures.keys)
     every = decided(told)
     here = {key: what for key, what in every.items() if key in known}
@@ -163,14 +169,18 @@ def _without_empty(pictures: Pictures, before: Pictures) -> Pictures:
 
 def _suggested(rows: Iterable[Finding], parts: Parts, settled: Collection[str]) -> dict[str, str]:
     """Return what is suggested, picture → drop | relabel:CLASS, outside the test part and but for those `settled`."""
-    ours = {key for part in (parts.train, parts.valid) for key in part.keys} - set(settled)
     wanted = followed(row for row in rows if row.check not in ELSEWHERE)
+    if not wanted:
+        return {}
+    ours = {key for part in (parts.train, parts.valid) for key in part.keys} - set(settled)
     classes = () if parts.train.multi else parts.train.classes
     return {key: what for key, what in wanted.items() if key in ours and (what == "drop" or what[len("relabel:") :] in classes)}
 
 
 def _with(findings: Findings, told: Sequence[Finding], firm: Mapping[str, str]) -> Findings:
     """Return the findings with those of a reviewed audit.csv that were not found again, and with what was decided there."""
+    if not told:
+        return findings
     known = {(row.picture, row.check) for row in findings.rows}
     here = set(findings.pictures.keys)
     more = tuple(row for row in told if row.picture in here and (row.picture, row.check) not in known)

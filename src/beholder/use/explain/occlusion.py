@@ -10,8 +10,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-PARTS = 8
-"""The cover's side is an eighth of the picture's; it moves by half of that."""
+PARTS = 4
+"""The cover's side is a quarter of the picture's, as in the source; it moves by half of that. An eighth takes four times as
+long, and its maps are no truer (docs/HONESTY.md)."""
 
 
 @torch.no_grad()
