@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from beholder.base import events
 from beholder.base.spans import Ledger
 
 STEPPING = ("augment", "forward", "backward", "optimiser", "stall")
@@ -30,6 +31,17 @@ def step_flop(net: nn.Module, shape: tuple[int, int, int]) -> int | None:
     except (RuntimeError, NotImplementedError):
         return None
     return int(counter.get_total_flops()) // 2
+
+
+def tell_stall(stall: float, spent: float) -> None:
+    """Say how long a run whose pixels were streamed waited for them: `stall` of `spent` seconds."""
+    if spent > 0:
+        events.note(
+            f"the pixels were streamed, for they take more than data.memory allows: training waited {stall:.1f} s for them, "
+            f"{stall / spent:.1%} of its time",
+            stall=stall,
+            share=stall / spent,
+        )
 
 
 def summary(ledger: Ledger, *, pictures: int, flop: int | None, peak: float, precision: str) -> dict[str, Any]:

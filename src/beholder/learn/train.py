@@ -30,7 +30,7 @@ from beholder.learn.loop import Run, Settings
 from beholder.learn.optim import SCHEDULES, optimiser
 from beholder.learn.prepare import Material, Prepared, check_scales, prepare
 from beholder.learn.probe import Shown, features_name, fit_head
-from beholder.learn.profile import step_flop, summary
+from beholder.learn.profile import step_flop, summary, tell_stall
 from beholder.learn.settle import settle
 from beholder.learn.tasks import TASKS
 from beholder.learn.validate import score, validate
@@ -90,7 +90,8 @@ def train(
         if going_on and folder is not None:
             run.resume(folder)
         diverged = _go(run, prepared.plan.batch)
-        _tell_stall(run)
+        if not run.batches.resident:
+            tell_stall(run.batches.stall, run.clock.spent)
         if run.clock.unused > max(3.0, 0.03 * limits.seconds):
             prepared.said(f"all planned epochs are done, {run.clock.unused:.0f} s before the time is up")
         events.step(5, "validation", _when(best))
@@ -160,19 +161,6 @@ def _go(run: Run, batch: int) -> NotFiniteError | None:
     except NotFiniteError as error:
         return error
     return None
-
-
-def _tell_stall(run: Run) -> None:
-    """Say how long a run whose pixels were streamed waited for them."""
-    if not run.batches.resident and run.clock.spent > 0:
-        stall = run.batches.stall
-        share = stall / run.clock.spent
-        events.note(
-            f"the pixels were streamed, for they take more than data.memory allows: training waited {stall:.1f} s for them, "
-            f"{share:.1%} of its time",
-            stall=stall,
-            share=share,
-        )
 
 
 def _given_up(error: NotFiniteError, path: Path | None, *, saved: bool) -> NotFiniteError:
