@@ -8,7 +8,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,25 +21,19 @@ from beholder.base import events
 from beholder.base.errors import BundleError, MachineError, UsageError
 from beholder.base.files import file_sha256
 from beholder.base.recipe import Recipe, from_toml
-from beholder.base.records import PARTS, Guess, PixelPolicy
+from beholder.base.records import PARTS
 from beholder.base.spans import span
 from beholder.bundle import card, format, stranger
-from beholder.bundle.infer import activated, outputs
-from beholder.data.image import load as load_picture
+from beholder.bundle.infer import outputs
+from beholder.bundle.recogniser import Recogniser
 from beholder.data.kin import LARGEST, none
 from beholder.data.likeness import LENGTH
-from beholder.data.sources.folder import file_bytes
-from beholder.measure.abstention import Operating, certainty
-from beholder.measure.calibration import Calibration
-from beholder.measure.conformal import Sets
 from beholder.nets.build import build
 from beholder.nets.spec import NetSpec
 
-Picture = str | Path | bytes | npt.NDArray[np.generic]
-
 
 @dataclass(eq=False)
-class Bundle:
+class Bundle(Recogniser):
     """A trained recogniser.
 
     config:  what config.json holds (docs/BUNDLE.md): classes, task, pixels, mean, std, net, mirror, thresholds, parts, …
@@ -65,54 +59,9 @@ class Bundle:
     references: npt.NDArray[np.float16] | None = None
 
     @property
-    def classes(self) -> tuple[str, ...]:
-        """Return the class names in the order of the probabilities."""
-        return tuple(self.config["classes"])
-
-    @property
-    def multi(self) -> bool:
-        """Return True where a picture may carry several labels."""
-        return bool(self.config["task"] == "multi")
-
-    @property
-    def policy(self) -> PixelPolicy:
-        """Return how pictures become tensors for this net."""
-        pixels = self.config["pixels"]
-        return PixelPolicy(**{**pixels, "background": tuple(pixels["background"])})
-
-    @property
     def spec(self) -> NetSpec:
         """Return what the net is built from."""
         return NetSpec.from_json(self.config["net"])
-
-    @overload
-    def __call__(self, pictures: Picture) -> Guess: ...
-    @overload
-    def __call__(self, pictures: list[Picture] | tuple[Picture, ...]) -> list[Guess]: ...
-    def __call__(self, pictures: Picture | list[Picture] | tuple[Picture, ...]) -> Guess | list[Guess]:
-        """Recognise one picture (a path, encoded bytes, or an array (H, W) or (H, W, C)) or a list of them.
-
-        Raises `PictureError` for a picture that cannot be read; `beholder.predict` goes on past bad ones instead.
-        """
-        if isinstance(pictures, (str, Path, bytes, np.ndarray)):
-            return self._guesses([pictures])[0]
-        return self._guesses(pictures)
-
-    def _guesses(self, pictures: Sequence[Picture]) -> list[Guess]:
-        images = [self.pixels(picture) for picture in pictures]
-        if not images:
-            return []
-        return [self.guess(row) for row in self.probabilities(np.stack(images))]
-
-    def pixels(self, picture: Picture) -> npt.NDArray[np.uint8]:
-        """Return the uint8 tensor (C, height, width) that the net is given for a picture."""
-        if isinstance(picture, (str, Path)):
-            picture = file_bytes(picture)
-        return load_picture(picture, self.policy)
-
-    def probabilities(self, images: npt.NDArray[np.uint8], *, batch: int = 256) -> npt.NDArray[np.float32]:
-        """Return float32 (N, K) for `images` uint8 (N, C, height, width): softmax, or one sigmoid per class if `multi`."""
-        return self.activated(self.outputs(images, batch=batch)[0])
 
     def outputs(
         self, images: npt.NDArray[np.uint8], *, batch: int = 256
@@ -126,45 +75,6 @@ class Bundle:
         if not rows:
             return np.zeros((0, len(self.classes)), np.float32), np.zeros((0, 0), np.float32)
         return np.concatenate([row[0] for row in rows]), np.concatenate([row[1] for row in rows])
-
-    def activated(self, logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Return probabilities float32 (N, K) of logits that `outputs` gave: calibrated, where a calibration is kept."""
-        if (kept := self.config.get("calibration")) is not None:
-            logits = Calibration.from_json(kept)(logits).astype(np.float32)
-        return activated(torch.from_numpy(logits), multi=self.multi).numpy()
-
-    @property
-    def sets(self) -> Sets | None:
-        """Return how conformal sets are made of probabilities; None where nothing is promised."""
-        kept = self.config.get("conformal")
-        return None if kept is None else Sets.from_json(kept)
-
-    def operating(self, kind: str) -> Operating | None:
-        """Return the operating point of a kind, risk or sensitivity; None where none was asked for."""
-        kept = self.config.get("operating", {}).get(kind)
-        return None if kept is None else Operating(**kept)
-
-    def guess(self, row: npt.NDArray[np.float32]) -> Guess:
-        """Return the guess for one row of probabilities, float32 (K,)."""
-        named = {name: float(p) for name, p in zip(self.classes, row, strict=True)}
-        if not self.multi:
-            best = int(row.argmax())
-            return Guess(label=self.classes[best], p=float(row[best]), probabilities=named, **self._beyond(row))
-        above = [k for k, threshold in enumerate(self.config["thresholds"]) if row[k] >= threshold]
-        p = min((float(row[k]) for k in above), default=float(1 - row.max()))
-        return Guess(label=";".join(self.classes[k] for k in above), p=p, probabilities=named, **self._beyond(row))
-
-    def _beyond(self, row: npt.NDArray[np.float32]) -> dict[str, Any]:
-        """Return what a guess says beyond its label: abstain, positive, set."""
-        found: dict[str, Any] = {}
-        risk, sensitivity, sets = self.operating("risk"), self.operating("sensitivity"), self.sets
-        if risk is not None and risk.threshold is not None:
-            found["abstain"] = bool(certainty(row[None], multi=self.multi)[0] < risk.threshold)
-        if sensitivity is not None and sensitivity.threshold is not None:
-            found["positive"] = bool(row[self.classes.index(sensitivity.label)] >= sensitivity.threshold)
-        if sets is not None:
-            found["set"] = tuple(name for name, inside in zip(self.classes, sets(row[None])[0], strict=True) if inside)
-        return found
 
     def to(self, device: str | torch.device) -> Bundle:
         """Return the same bundle with its net on `device`."""

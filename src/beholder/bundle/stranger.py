@@ -13,6 +13,7 @@ from beholder.measure import strangers
 
 if TYPE_CHECKING:
     from beholder.bundle.bundle import Bundle
+    from beholder.bundle.recogniser import Recogniser
 
 FILE = "references.npy"
 
@@ -64,7 +65,7 @@ def keep(bundle: Bundle, logits: Floats, features: Floats, *, seed: int = 0) -> 
     }
 
 
-def scores(bundle: Bundle, logits: Floats, features: Floats) -> dict[str, npt.NDArray[np.float64]]:
+def scores(bundle: Recogniser, logits: Floats, features: Floats) -> dict[str, npt.NDArray[np.float64]]:
     """Return score → float64 (N,), the larger the stranger; `knn` only where the bundle has references."""
     found = {
         "energy": strangers.energy(logits, multi=bundle.multi),
@@ -73,7 +74,9 @@ def scores(bundle: Bundle, logits: Floats, features: Floats) -> dict[str, npt.ND
     return found if bundle.references is None else {**found, "knn": strangers.knn(features, bundle.references)}
 
 
-def judged(bundle: Bundle, logits: Floats, features: Floats) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.float64]] | None:
+def judged(
+    bundle: Recogniser, logits: Floats, features: Floats
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.float64]] | None:
     """Return whether each picture is a stranger, bool (N,), and how strange, float64 (N,) in 0..1; None where not fitted.
 
     How strange: the share of validation pictures that are less strange, so a stranger has more than `accept`.

@@ -126,12 +126,15 @@ def by_variance(
 ) -> Score:
     """Return a `value` in 0..1 with Wilson's interval for the number of observations at which a share has that `variance`.
 
+    variance: NaN where there is but one group or picture to tell it from; the interval is all of 0..1 then
     units:   the number of independent observations behind it, taken where the variance says nothing (0, or a value of 0 or 1)
     degrees: degrees of freedom of the variance; a variance that rests on few groups is uncertain, and the interval the wider
     Source: E. Korn, B. Graubard, Survey Methodology 24 (1998).
     """
-    if math.isnan(value) or math.isnan(variance) or units <= 0:
+    if math.isnan(value):
         return Score(value, math.nan, math.nan, n)
+    if math.isnan(variance) or units <= 0:
+        return Score(value, min(value, 0.0), max(value, 1.0), n)
     share = min(max(value, 0.0), 1.0)
     effective = share * (1 - share) / variance if variance > 0 and 0 < share < 1 else units
     if math.isfinite(degrees):

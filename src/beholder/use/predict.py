@@ -14,22 +14,24 @@ import numpy.typing as npt
 
 from beholder.base.errors import PictureError
 from beholder.bundle.bundle import Bundle
-from beholder.bundle.stranger import judged
+from beholder.bundle.recogniser import Recogniser
 from beholder.data.sources.folder import listing
 from beholder.data.sources.listing import is_picture
 from beholder.machine.device import device
+from beholder.use.answers import answers
 
 _Work = tuple[str, "Future[npt.NDArray[np.uint8]]"]
 
 
-def predict(bundle: Bundle, paths: Iterable[str | Path], *, batch: int = 32, workers: int = 0) -> Iterator[dict[str, Any]]:
+def predict(bundle: Recogniser, paths: Iterable[str | Path], *, batch: int = 32, workers: int = 0) -> Iterator[dict[str, Any]]:
     """Yield {"path", "label", "p", "probabilities", …} or {"path", "error": {"code", "message"}} for every picture, in order.
 
     Where the bundle has an operating point or sets, a line also has "abstain", "positive" or "set" (see `Guess`).
     paths: pictures, or folders, which are walked; read lazily, so a long list or a pipe is not held in memory.
     """
     workers = workers or min(8, os.cpu_count() or 1)
-    bundle = bundle.to(device())
+    if isinstance(bundle, Bundle):
+        bundle = bundle.to(device())
     with ThreadPoolExecutor(workers) as pool:
         waiting: deque[_Work] = deque()
         try:
@@ -60,11 +62,11 @@ def _is_folder(path: Path) -> bool:
         return False
 
 
-def _pixels(bundle: Bundle, path: str) -> npt.NDArray[np.uint8]:
+def _pixels(bundle: Recogniser, path: str) -> npt.NDArray[np.uint8]:
     return bundle.pixels(path)
 
 
-def _lines(bundle: Bundle, work: list[_Work]) -> Iterator[dict[str, Any]]:
+def _lines(bundle: Recogniser, work: list[_Work]) -> Iterator[dict[str, Any]]:
     lines: list[dict[str, Any]] = []
     images, rows = [], []
     for path, future in work:
@@ -76,14 +78,6 @@ def _lines(bundle: Bundle, work: list[_Work]) -> Iterator[dict[str, Any]]:
             line["error"] = {"code": error.code, "message": error.message}
         lines.append(line)
     if images:
-        logits, features = bundle.outputs(np.stack(images))
-        for line, row in zip(rows, bundle.activated(logits), strict=True):
-            guess = bundle.guess(row)
-            line.update(label=guess.label, p=guess.p, probabilities=guess.probabilities)
-            beyond = {"abstain": guess.abstain, "positive": guess.positive, "set": guess.set}
-            line.update({name: value for name, value in beyond.items() if value is not None})
-        strange = judged(bundle, logits, features)
-        if strange is not None:
-            for line, is_stranger, share in zip(rows, *strange, strict=True):
-                line.update(stranger=bool(is_stranger), strangeness=round(float(share), 4))
+        for line, answer in zip(rows, answers(bundle, np.stack(images)), strict=True):
+            line.update(answer)
     yield from lines

@@ -21,7 +21,8 @@ from beholder.base.errors import UsageError, did_you_mean
 from beholder.base.files import write_atomic
 from beholder.base.records import Pictures
 from beholder.base.registry import Registry
-from beholder.bundle.bundle import Bundle, Picture
+from beholder.bundle.bundle import Bundle
+from beholder.bundle.recogniser import Picture
 from beholder.data.image import decode
 from beholder.data.image.fit import unfitted
 from beholder.data.loader import normalised
