@@ -34,6 +34,7 @@ from beholder.cli.options import (
     Strangers,
     Trust,
 )
+from beholder.cli.serve import serve
 from beholder.cli.settle import settle
 from beholder.cli.show import json_line, pairs, print_csv, print_lines, say, table
 
@@ -275,6 +276,7 @@ def predict(
 
 _explain = app.command()(explain)
 _compare = app.command()(compare)
+_serve = app.command()(serve)
 
 
 @app.command()
