@@ -16,6 +16,7 @@ from beholder.base import recipe as recipes
 from beholder.base.errors import DataError, UsageError
 from beholder.cli.compare import compare
 from beholder.cli.explain import explain
+from beholder.cli.export import export
 from beholder.cli.options import (
     AcceptRisk,
     AllowDownload,
@@ -274,6 +275,7 @@ def predict(
 
 
 _explain = app.command()(explain)
+_export = app.command()(export)
 _compare = app.command()(compare)
 
 
