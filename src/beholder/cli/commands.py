@@ -257,7 +257,7 @@ def predict(
         typer.Argument(metavar="PATH...", help="Pictures, folders of pictures, or - for paths on stdin.", show_default=False),
     ],
     *,
-    as_csv: Annotated[bool, typer.Option("--csv", help="Print path,label,p,error as CSV instead of JSON lines.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print path,label,p,error,… as CSV instead of JSON lines.")] = False,
     trust: Trust = False,
 ) -> None:
     """Print one JSON line a picture, readable or not."""
