@@ -47,8 +47,7 @@ def serve(
     from beholder.use.serve.bounds import Bounds
     from beholder.use.serve.guard import Access
     from beholder.use.serve.loading import named, opened
-    from beholder.use.serve.run import listening
-    from beholder.use.serve.run import serve as run
+    from beholder.use.serve.run import listening, prepared
 
     bounds = Bounds(patience=patience, queue=queue, batch=batch, body=body << 20, held=max(256, 4 * body) << 20, pixels=pixels * 10**6, seconds=timeout)
     access = Access(keys=_keys(keys), hosts=tuple(h.lower() for h in allow_host or ()), origins=tuple(allow_origin or ()))
@@ -62,7 +61,8 @@ def serve(
         if not access.keys and host not in ("127.0.0.1", "::1", "localhost"):
             warn("whoever reaches this address may ask", hint="--keys FILE lets in only those who have a key")
         pair = (str(certificate), str(certificate_key)) if certificate else None
-        run(found, sock, bounds=bounds, access=access, version=__version__, certificate=pair)
+        with prepared(found, bounds=bounds, access=access, version=__version__, certificate=pair) as server:
+            server.run([sock])
 
 
 def _keys(path: Path | None) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from beholder.base.errors import UsageError
+from beholder.bundle import exported, exports
 from beholder.bundle.recogniser import Recogniser
 
 
@@ -29,7 +30,12 @@ def named(given: Sequence[str]) -> dict[str, Path]:
 
 
 def opened(path: Path, *, trust: bool = False) -> Recogniser:
-    """Return the recogniser of a bundle, on this machine's best device. Raises `BundleError`."""
+    """Return what recognises: the exported graph where there is one, without torch, else the bundle's net on the best device.
+
+    path: a bundle's folder, or an .onnx file. Raises `UsageError`, `BundleError`.
+    """
+    if path.is_file() or (path / exports.GRAPH).is_file():
+        return exported.load(path)
     from beholder.bundle.bundle import load
     from beholder.machine.device import device
 

@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import socket
+import threading
 from collections.abc import Iterator, Mapping
 from types import FrameType
 
@@ -37,18 +38,18 @@ def listening(host: str, port: int) -> socket.socket:
     return sock
 
 
-def serve(
+@contextlib.contextmanager
+def prepared(
     recognisers: Mapping[str, Recogniser],
-    sock: socket.socket,
     *,
     bounds: Bounds,
     access: Access,
     version: str = "",
     certificate: tuple[str, str] | None = None,
-) -> None:
-    """Serve until SIGTERM or Ctrl-C; then answer what was accepted, and return.
+) -> Iterator[Server]:
+    """Lend a server that is ready to run; afterwards its threads and children are gone.
 
-    recognisers: by the names under which they are served; sock: as `listening` returns it; certificate: TLS files (certificate, key)
+    recognisers: by the names under which they are served; certificate: TLS files (certificate, key)
     """
     with decoders() as (pool, _):
         models = {name: Model(name, found, bounds=bounds, pool=pool) for name, found in recognisers.items()}
@@ -63,15 +64,17 @@ def serve(
             access_log=False,
             proxy_headers=False,
             server_header=False,
-            timeout_keep_alive=int(bounds.idle_seconds) or 1,
-            timeout_graceful_shutdown=int(bounds.drain) or 1,
+            timeout_keep_alive=max(1, round(bounds.idle_seconds)),
+            timeout_graceful_shutdown=max(1, round(bounds.drain)),
             ssl_certfile=certificate[0] if certificate else None,
             ssl_keyfile=certificate[1] if certificate else None,
         )
         logging.getLogger("uvicorn").setLevel(logging.CRITICAL)  # clients that talk nonsense are no news
-        Server(config, service).run(sockets=[sock])
-        for model in models.values():
-            model.close()
+        try:
+            yield Server(config, service)
+        finally:
+            for model in models.values():
+                model.close()
 
 
 class Server(uvicorn.Server):
@@ -79,15 +82,22 @@ class Server(uvicorn.Server):
 
     def __init__(self, config: uvicorn.Config, service: Service) -> None:
         super().__init__(config)
-        self._service = service
+        self.service = service
+
+    def leave(self) -> None:
+        """Stop soon: no new request, every accepted one answered."""
+        self.should_exit = self.service.leaving = True
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Stop at the first signal; at the second drop what is under way."""
+        """Stop at the first signal; at the second drop what is under way. Off the main thread there are no signals."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
 
         def note(number: int, _frame: FrameType | None) -> None:
             self.force_exit = self.should_exit
-            self.should_exit = self._service.leaving = True
+            self.leave()
 
         before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
@@ -98,6 +108,6 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Take no new connection, answer what is under way, leave."""
-        waiting = sum(model.pending for model in self._service.models.values())
+        waiting = sum(model.pending for model in self.service.models.values())
         events.note(f"stopping: {waiting} pictures are under way", pending=waiting, process=os.getpid())
         await super().shutdown(sockets)
