@@ -22,18 +22,24 @@ def serve(
     port: Annotated[int, typer.Option(help="Port to listen on; 0 is any free one.", min=0, max=65535)] = 8000,
     keys: Annotated[
         Path | None,
-        typer.Option(help="A file with an API key a line. Or the variable BEHOLDER_KEYS, with commas between.", show_default=False),
+        typer.Option(
+            help="A file with an API key a line. Or the variable BEHOLDER_KEYS, with commas between.", show_default=False
+        ),
     ] = None,
     allow_host: Annotated[
         list[str] | None, typer.Option(help="A name by which the server may be called, or *; repeatable.", show_default=False)
     ] = None,
     allow_origin: Annotated[
         list[str] | None,
-        typer.Option(help="The origin of a page elsewhere that may ask, such as https://example.org; repeatable.", show_default=False),
+        typer.Option(
+            help="The origin of a page elsewhere that may ask, such as https://example.org; repeatable.", show_default=False
+        ),
     ] = None,
     certificate: Annotated[Path | None, typer.Option(help="TLS certificate (PEM).", show_default=False)] = None,
     certificate_key: Annotated[Path | None, typer.Option(help="Its private key (PEM).", show_default=False)] = None,
-    patience: Annotated[float, typer.Option(help="Seconds that a picture may have to wait; beyond that requests get 503.")] = 1.0,
+    patience: Annotated[
+        float, typer.Option(help="Seconds that a picture may have to wait; beyond that requests get 503.")
+    ] = 1.0,
     queue: Annotated[int, typer.Option(help="Pictures of one bundle that may wait, at most.", min=1)] = 512,
     batch: Annotated[int, typer.Option(help="Pictures in one run of the net, at most.", min=1)] = 32,
     body: Annotated[int, typer.Option(help="MiB of one request, at most.", min=1)] = 32,
@@ -42,14 +48,21 @@ def serve(
     trust: Trust = False,
 ) -> None:
     """Serve bundles over HTTP: a page at /, JSON at /predict, Open Inference Protocol v2 at /v2."""
-    from beholder import __version__
     from beholder.base.events import note, warn
     from beholder.use.serve.bounds import Bounds
     from beholder.use.serve.guard import Access
     from beholder.use.serve.loading import named, opened
     from beholder.use.serve.run import listening, prepared
 
-    bounds = Bounds(patience=patience, queue=queue, batch=batch, body=body << 20, held=max(256, 4 * body) << 20, pixels=pixels * 10**6, seconds=timeout)
+    bounds = Bounds(
+        patience=patience,
+        queue=queue,
+        batch=batch,
+        body=body << 20,
+        held=max(256, 4 * body) << 20,
+        pixels=pixels * 10**6,
+        seconds=timeout,
+    )
     access = Access(keys=_keys(keys), hosts=tuple(h.lower() for h in allow_host or ()), origins=tuple(allow_origin or ()))
     if (certificate is None) != (certificate_key is None):
         raise UsageError("TLS needs both files", code="half-certificate", hint="give --certificate and --certificate-key")
@@ -61,7 +74,7 @@ def serve(
         if not access.keys and host not in ("127.0.0.1", "::1", "localhost"):
             warn("whoever reaches this address may ask", hint="--keys FILE lets in only those who have a key")
         pair = (str(certificate), str(certificate_key)) if certificate else None
-        with prepared(found, bounds=bounds, access=access, version=__version__, certificate=pair) as server:
+        with prepared(found, bounds=bounds, access=access, certificate=pair) as server:
             server.run([sock])
 
 

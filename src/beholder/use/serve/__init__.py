@@ -1,1 +1,1 @@
-"""The verb `serve`: bundles behind HTTP, for people (a page), programs (JSON) and existing clients (Open Inference Protocol v2)."""
+"""The verb `serve`: bundles behind HTTP, a page for people, JSON for programs, the Open Inference Protocol v2 for clients that exist."""

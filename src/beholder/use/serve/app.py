@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from importlib.metadata import version
 from importlib.resources import files
 from typing import Any
 
@@ -57,11 +58,9 @@ class Service:
         return [data]
 
 
-def build(service: Service, *, version: str) -> FastAPI:
+def build(service: Service) -> FastAPI:
     """Return the application."""
-    app = FastAPI(
-        title="Beholder", version=version, docs_url=None, redoc_url=None, description=described.WHAT, openapi_url="/openapi.json"
-    )
+    app = FastAPI(title="Beholder", version=version("beholder"), docs_url=None, redoc_url=None, description=described.WHAT)
     _refusals(app)
     _health(app, service)
     _recognition(app, service)
@@ -82,7 +81,12 @@ def _refusals(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def unknown(request: Request, error: HTTPException) -> Response:
         code = {404: "no-such-path", 405: "wrong-method"}.get(error.status_code, "refused")
-        refusal = Refusal(error.status_code, code, f"{request.method} {request.url.path[:80]} is not served here", hint="GET /openapi.json says what is")
+        refusal = Refusal(
+            error.status_code,
+            code,
+            f"{request.method} {request.url.path[:80]} is not served here",
+            hint="GET /openapi.json says what is",
+        )
         return answer(refusal.json(), status=error.status_code, headers=error.headers)
 
     @app.exception_handler(RequestValidationError)

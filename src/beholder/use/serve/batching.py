@@ -28,7 +28,7 @@ class Sizes:
     """
 
     def __init__(self, *, most: int, bound: float) -> None:
-        self._sizes = [2**k for k in range(most.bit_length()) if 2**k <= most]
+        self._sizes = [1 << k for k in range(most.bit_length())]
         self._bound = bound
         self._pace: dict[int, float] = {}
         self._tried: dict[int, int] = {}
@@ -53,7 +53,7 @@ class Sizes:
         self._pace[size] = pace if before is None else before + WEIGHT * (pace - before)
 
     def _within(self, size: int) -> bool:
-        """Return whether a run of `size` is expected to end in time: by its own pace, else by that of the next smaller known."""
+        """Return whether a run of `size` is expected to end in time: by its own pace, else by that of the next smaller."""
         known = [other for other in self._pace if other <= size]
         return size == 1 or not known or self._pace[max(known)] * size <= self._bound
 
@@ -109,4 +109,4 @@ class Batcher(Generic[Item]):
 
 def _power(n: int) -> int:
     """Return the largest power of two that is at most `n`."""
-    return int(2 ** (n.bit_length() - 1))
+    return 1 << (n.bit_length() - 1)

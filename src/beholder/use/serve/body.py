@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from email.message import Message
+from typing import TYPE_CHECKING
 
 from python_multipart import MultipartParser
 from python_multipart.exceptions import FormParserError
@@ -13,6 +14,9 @@ from starlette.requests import ClientDisconnect, Request
 
 from beholder.use.serve.bounds import Bounds
 from beholder.use.serve.refusal import Refusal, overload
+
+if TYPE_CHECKING:
+    from python_multipart.multipart import MultipartCallbacks
 
 FIELD = "files"
 """The field of a form that holds pictures; `file` and `image` are understood too."""
@@ -59,7 +63,12 @@ def announced(request: Request, bounds: Bounds) -> int:
     """Return the length of the body as its header has it, 0 where unknown. Raises 413, and 415 where it is compressed."""
     coding = request.headers.get("content-encoding", "identity").strip().lower()
     if coding not in ("", "identity"):
-        raise Refusal(415, "encoded-body", f"the body is encoded as {coding[:40]!r}", hint="send it as it is: pictures are compressed already")
+        raise Refusal(
+            415,
+            "encoded-body",
+            f"the body is encoded as {coding[:40]!r}",
+            hint="send it as it is: pictures are compressed already",
+        )
     length = request.headers.get("content-length", "0")
     size = int(length) if length.isascii() and length.isdecimal() and len(length) < 20 else 0
     if size > bounds.body:
@@ -83,7 +92,9 @@ async def whole(request: Request, bounds: Bounds, room: Room) -> bytes:
                     room.take(read - room.taken)
                 chunks.append(chunk)
     except TimeoutError:
-        raise Refusal(408, "too-slow-body", f"the body did not come within {bounds.body_seconds:g} s", headers={"Connection": "close"}) from None
+        raise Refusal(
+            408, "too-slow-body", f"the body did not come within {bounds.body_seconds:g} s", headers={"Connection": "close"}
+        ) from None
     except ClientDisconnect:
         raise Refusal(400, "incomplete-body", "the connection was closed before the body ended") from None
     return b"".join(chunks)
@@ -133,10 +144,17 @@ class _Form:
         self._wanted = False
         self._data: list[bytes] = []
 
-    def callbacks(self) -> dict[str, object]:
+    def callbacks(self) -> MultipartCallbacks:
         """Return what the parser is to call for each event."""
-        names = ("part_begin", "header_field", "header_value", "header_end", "headers_finished", "part_data", "part_end", "end")
-        return {f"on_{name}": getattr(self, f"_{name}") for name in names}
+        return {
+            "on_part_begin": self._part_begin,
+            "on_header_field": self._header_field,
+            "on_header_value": self._header_value,
+            "on_header_end": self._header_end,
+            "on_part_data": self._part_data,
+            "on_part_end": self._part_end,
+            "on_end": self._end,
+        }
 
     def _part_begin(self) -> None:
         self._count += 1
@@ -164,9 +182,6 @@ class _Form:
             self._wanted = header.get_param("name", header="content-disposition") in FIELDS
         self._name.clear()
         self._value.clear()
-
-    def _headers_finished(self) -> None:
-        pass
 
     def _part_data(self, data: bytes, start: int, end: int) -> None:
         if self._wanted:

@@ -1,4 +1,4 @@
-"""One connection: uvicorn's, with what it lacks: a time for headers, a length for headers, a number of connections, a polite end."""
+"""One connection: uvicorn's, with what it lacks: bounds on headers and on connections, and a polite end."""
 
 from __future__ import annotations
 

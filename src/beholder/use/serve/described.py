@@ -1,4 +1,4 @@
-"""What /openapi.json says of bodies and answers that the code itself does not: they are bytes, made and read without a model class."""
+"""What /openapi.json says of bodies and answers that the code itself does not: they are bytes, read without a model class."""
 
 from __future__ import annotations
 
@@ -74,7 +74,10 @@ def _json(schema: _Json, words: str) -> _Json:
 
 def answers(schema: _Json, words: str, *codes: int) -> dict[int | str, _Json]:
     """Return the answers of a path: 200 of that JSON schema, and the refusals of these and the usual codes."""
-    return {200: _json(schema, words)} | {code: _json(_REFUSAL, _WHY[code]) for code in (401, 403, 421, 431, *codes)}
+    found: dict[int | str, _Json] = {200: _json(schema, words)}
+    for code in (401, 403, 421, 431, *codes):
+        found[code] = _json(_REFUSAL, _WHY[code])
+    return found
 
 
 HEALTH = answers(_object({"status": _STRING}), "yes", 503)

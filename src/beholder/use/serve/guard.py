@@ -1,4 +1,4 @@
-"""What stands before every request, whatever it asks for: who may ask, from where, how long it may take, and what goes back with it."""
+"""What stands before every request: who may ask, from where, how long it may take, and what goes back with each answer."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ OPEN = ("/healthz", "/readyz", "/openapi.json", "/v2/health/live", "/v2/health/r
 """Paths that need no key, beside the page and its files."""
 
 POLICY = (
-    "default-src 'none'; img-src 'self' blob: data:; style-src 'self'; script-src 'self'; connect-src 'self'; media-src 'self' blob:; "
-    "manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    "default-src 'none'; img-src 'self' blob: data:; style-src 'self'; script-src 'self'; connect-src 'self'; "
+    "media-src 'self' blob:; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 
 HEADERS = (
@@ -35,6 +35,9 @@ HEADERS = (
 
 LEFTOVER_SECONDS = 2.0
 """How long the rest of a body that nobody wants is read and dropped, so that the client sees why."""
+
+LEFTOVER_BYTES = 64 << 20
+"""How much of it."""
 
 Told = Callable[[str, int, float], None]
 """Told of every answer: path pattern, status, seconds."""
@@ -53,11 +56,11 @@ class Access:
     hosts: tuple[str, ...] = ()
     origins: tuple[str, ...] = ()
 
-    def knows(self, key: str) -> bool:
+    def knows(self, key: bytes) -> bool:
         """Return whether `key` is one of the keys, in a time that says nothing about them."""
-        asked = sha256(key.encode("utf-8", "surrogateescape")).digest()
+        asked = sha256(key).digest()
         found = [hmac.compare_digest(asked, sha256(known.encode()).digest()) for known in self.keys]
-        return any(found)
+        return any(found)  # all are compared before
 
     def serves(self, host: str) -> bool:
         """Return whether a request with this Host header is meant for this server: a name that somebody points here is not."""
@@ -87,6 +90,9 @@ class Guard:
         try:
             try:
                 self._check(scope)
+                if exchange.is_preflight:
+                    await exchange.allow()
+                    return
                 await self._app(scope, exchange.receive, exchange.send)
             except Refusal as refusal:
                 await exchange.refuse(refusal)
@@ -107,14 +113,24 @@ class Guard:
             raise Refusal(431, "headers-too-large", f"headers are {self._bounds.head} bytes at most")
         host = headers.get(b"host", "")
         if not self._access.serves(host):
-            raise Refusal(421, "wrong-host", f"this server is not called {host[:80]!r}", hint="start it with --allow-host NAME to let it be")
+            raise Refusal(
+                421,
+                "wrong-host",
+                f"this server is not called {host[:80]!r}",
+                hint="start it with --allow-host NAME to let it be",
+            )
         origin = headers.get(b"origin")
         if origin is not None and not self._access.trusts(origin, host):
-            raise Refusal(403, "wrong-origin", f"pages of {origin[:80]!r} may not ask", hint="start the server with --allow-origin to let them")
+            raise Refusal(
+                403,
+                "wrong-origin",
+                f"pages of {origin[:80]!r} may not ask",
+                hint="start the server with --allow-origin to let them",
+            )
         if self._access.keys and scope["path"] not in self._open and scope["method"] != "OPTIONS":
             kind, _, key = headers.get(b"authorization", "").partition(" ")
             key = key.strip() if kind.lower() == "bearer" else headers.get(b"x-api-key", "")
-            if not self._access.knows(key):
+            if not self._access.knows(key.encode("latin-1")):
                 hint = "send it as Authorization: Bearer KEY, or X-API-Key: KEY"
                 raise Refusal(401, "no-key", "this needs a key", hint=hint, headers={"WWW-Authenticate": "Bearer"})
 
@@ -123,7 +139,10 @@ class Guard:
         origin = next((value for name, value in scope["headers"] if name == b"origin"), b"")
         if origin.decode("latin-1") not in self._access.origins:
             return ()
-        allowed = ((b"access-control-allow-headers", b"authorization, content-type, x-api-key"), (b"access-control-allow-methods", b"GET, POST"))
+        allowed = (
+            (b"access-control-allow-headers", b"authorization, content-type, x-api-key"),
+            (b"access-control-allow-methods", b"GET, POST"),
+        )
         return ((b"access-control-allow-origin", origin), (b"vary", b"Origin"), *allowed)
 
 
@@ -134,7 +153,9 @@ class _Broken(Exception):
 class _Exchange:
     """One request and its answer. status: that was sent, 0 before; begun: whether the answer has begun."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, bounds: Bounds, extra: tuple[tuple[bytes, bytes], ...]) -> None:
+    def __init__(
+        self, scope: Scope, receive: Receive, send: Send, bounds: Bounds, extra: tuple[tuple[bytes, bytes], ...]
+    ) -> None:
         self.status = 0
         self.start = perf_counter()
         self._scope = scope
@@ -168,6 +189,16 @@ class _Exchange:
             message = {"type": "http.response.body", "body": b"", "more_body": False}
         await self._sent(message)
 
+    @property
+    def is_preflight(self) -> bool:
+        """Return whether a browser asks on behalf of a page elsewhere, that is allowed, what it may ask."""
+        return bool(self._extra) and self._scope["method"] == "OPTIONS"
+
+    async def allow(self) -> None:
+        """Answer that: the headers say it."""
+        await self.send({"type": "http.response.start", "status": 204, "headers": []})
+        await self.send({"type": "http.response.body", "body": b""})
+
     async def refuse(self, refusal: Refusal) -> None:
         """Send a refusal as the whole answer."""
         body = refusal.body()
@@ -180,7 +211,7 @@ class _Exchange:
         return [] if any(name == b"cache-control" for name, _ in given) else [(b"cache-control", b"no-store")]
 
     def _has_body(self) -> bool:
-        names = {name: value for name, value in self._scope["headers"]}
+        names = dict(self._scope["headers"])
         return names.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in names
 
     async def _sent(self, message: Message) -> None:
@@ -198,7 +229,7 @@ class _Exchange:
                 while self._unread:
                     message = await self.receive()
                     size += len(message.get("body", b""))
-                    if size > 2 * self._bounds.body:
+                    if size > LEFTOVER_BYTES:
                         raise _Broken
         except TimeoutError:
             raise _Broken from None

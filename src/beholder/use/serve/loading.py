@@ -22,7 +22,9 @@ def named(given: Sequence[str]) -> dict[str, Path]:
         if not equals or Path(word).exists():
             name, path = Path(word).resolve().stem, word
         if not name or not all(letter.isalnum() or letter in "-_." for letter in name):
-            raise UsageError(f"{name!r} cannot be the name of a model", code="bad-name", hint="letters, digits, - _ . make one: NAME=PATH")
+            raise UsageError(
+                f"{name!r} cannot be the name of a model", code="bad-name", hint="letters, digits, - _ . make one: NAME=PATH"
+            )
         if name in found:
             raise UsageError(f"two models are called {name}", code="name-twice", hint="name one of them: NAME=PATH")
         found[name] = Path(path)

@@ -1,4 +1,4 @@
-"""One bundle that is being served: pictures are decoded in threads, gathered into batches, and answered; the queue has a bound."""
+"""One bundle that is being served: pictures are decoded in threads, gathered into batches, answered; the queue is bounded."""
 
 from __future__ import annotations
 
@@ -22,9 +22,6 @@ from beholder.use.serve.bounds import Bounds
 from beholder.use.serve.refusal import Refusal, overload
 
 Encoded = bytes | npt.NDArray[Any]
-
-FIRST_PACE = 0.02
-"""Seconds a picture that are expected before anything was measured."""
 
 
 @dataclass(eq=False)
@@ -86,7 +83,7 @@ class Model:
         self.name = name
         self.recogniser = recogniser
         self.pending = 0
-        self.pace = FIRST_PACE
+        self.pace = 0.0
         self.batches: dict[int, int] = {}
         self._bounds = bounds
         self._pool = pool
@@ -117,7 +114,7 @@ class Model:
     async def answered(self, pictures: Sequence[Encoded]) -> tuple[list[dict[str, Any]], dict[str, float]]:
         """Return an answer a picture, in order, {"error": …} for one that cannot be read, and the timing in milliseconds.
 
-        pictures: encoded files, or arrays as `beholder.data.image.load` takes them, at least one. The timing is that of the picture
+        pictures: encoded files, or arrays as `beholder.data.image.load` takes them, at least one. The timing is of the picture
         answered last: queue_ms, decode_ms, infer_ms. Raises `Refusal`: overloaded, too-slow, or internal.
         """
         self.admit(len(pictures))
@@ -141,6 +138,16 @@ class Model:
         if job.error is not None:
             raise Refusal(500, "internal", f"the net failed: {type(job.error).__name__}") from job.error
         return job.answers, job.timing
+
+    def warm(self) -> None:
+        """Recognise a picture that nobody sent, so that the first request does not wait for libraries to be loaded."""
+        policy = self.recogniser.policy
+        grey = np.full((policy.height + 1, policy.width + 1, policy.channels), 128, np.uint8)
+        image = load(grey, policy, limits=self._bounds.limits)
+        for _ in range(2):
+            start = perf_counter()
+            answers(self.recogniser, image[None])
+            self.pace = perf_counter() - start
 
     def close(self) -> None:
         """Answer what waits, then end the thread."""

@@ -29,7 +29,9 @@ class Refusal(BeholderError):
 def overload(seconds: float) -> Refusal:
     """Return 503 for a request that would have to wait too long. seconds: until it is worth trying again."""
     wait = str(max(1, math.ceil(seconds)))
-    return Refusal(503, "overloaded", "too many pictures wait already", hint=f"try again in {wait} s", headers={"Retry-After": wait})
+    return Refusal(
+        503, "overloaded", "too many pictures wait already", hint=f"try again in {wait} s", headers={"Retry-After": wait}
+    )
 
 
 def stopping() -> Refusal:

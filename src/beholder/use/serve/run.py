@@ -23,6 +23,9 @@ from beholder.use.serve.connection import bound_to
 from beholder.use.serve.guard import Access, Guard
 from beholder.use.serve.model import Model
 
+BACKLOG = 2048
+"""Connections that may wait to be accepted."""
+
 
 def listening(host: str, port: int) -> socket.socket:
     """Return a socket that is bound to `host` and `port` (0: any free one). Raises `UsageError` where that cannot be."""
@@ -31,10 +34,13 @@ def listening(host: str, port: int) -> socket.socket:
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         sock.bind((host, port))
+        sock.listen(BACKLOG)
     except (OSError, OverflowError) as error:
         sock.close()
         reason = getattr(error, "strerror", None) or str(error)
-        raise UsageError(f"{host}:{port} cannot be bound: {reason.lower()}", code="cannot-bind", hint="choose another --port or --host") from None
+        raise UsageError(
+            f"{host}:{port} cannot be bound: {reason.lower()}", code="cannot-bind", hint="choose another --port or --host"
+        ) from None
     return sock
 
 
@@ -44,7 +50,6 @@ def prepared(
     *,
     bounds: Bounds,
     access: Access,
-    version: str = "",
     certificate: tuple[str, str] | None = None,
 ) -> Iterator[Server]:
     """Lend a server that is ready to run; afterwards its threads and children are gone.
@@ -54,11 +59,12 @@ def prepared(
     with decoders() as (pool, _):
         models = {name: Model(name, found, bounds=bounds, pool=pool) for name, found in recognisers.items()}
         service = Service(models, bounds)
-        app = Guard(build(service, version=version), access=access, bounds=bounds, tell=lambda *_: None)
+        app = Guard(build(service), access=access, bounds=bounds, tell=lambda *_: None)
         config = uvicorn.Config(
             app,
             http=bound_to(bounds),
             ws="none",
+            backlog=BACKLOG,
             lifespan="off",
             log_config=None,
             access_log=False,
@@ -71,6 +77,8 @@ def prepared(
         )
         logging.getLogger("uvicorn").setLevel(logging.CRITICAL)  # clients that talk nonsense are no news
         try:
+            for model in models.values():
+                model.warm()
             yield Server(config, service)
         finally:
             for model in models.values():
