@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from beholder.base.errors import UsageError
 from beholder.cli.options import Trust
+
+if TYPE_CHECKING:
+    from beholder.use.serve.bounds import Bounds
+    from beholder.use.serve.guard import Access
 
 
 def serve(
@@ -47,12 +51,9 @@ def serve(
     timeout: Annotated[float, typer.Option(help="Seconds that a request may take once its body is there.")] = 30.0,
     trust: Trust = False,
 ) -> None:
-    """Serve bundles over HTTP: a page at /, JSON at /predict, Open Inference Protocol v2 at /v2."""
-    from beholder.base.events import note, warn
+    """Serve bundles over HTTP: a page, JSON, and protocol v2."""
     from beholder.use.serve.bounds import Bounds
     from beholder.use.serve.guard import Access
-    from beholder.use.serve.loading import named, opened
-    from beholder.use.serve.run import listening, prepared
 
     bounds = Bounds(
         patience=patience,
@@ -64,18 +65,38 @@ def serve(
         seconds=timeout,
     )
     access = Access(keys=_keys(keys), hosts=tuple(h.lower() for h in allow_host or ()), origins=tuple(allow_origin or ()))
-    if (certificate is None) != (certificate_key is None):
-        raise UsageError("TLS needs both files", code="half-certificate", hint="give --certificate and --certificate-key")
+    _run(models, host, port, bounds, access, _pair(certificate, certificate_key), trust)
+
+
+def _run(
+    models: list[str], host: str, port: int, bounds: Bounds, access: Access, certificate: tuple[str, str] | None, trust: bool
+) -> None:
+    from beholder.base.events import note, warn
+    from beholder.use.serve.loading import named, opened
+    from beholder.use.serve.run import listening, prepared
+
     paths = named(models)
     with listening(host, port) as sock:
         found = {name: opened(path, trust=trust) for name, path in paths.items()}
-        scheme, at = "https" if certificate else "http", f"[{host}]" if ":" in host else host
-        note(f"serving {', '.join(found)} at {scheme}://{at}:{sock.getsockname()[1]}/", port=sock.getsockname()[1])
         if not access.keys and host not in ("127.0.0.1", "::1", "localhost"):
             warn("whoever reaches this address may ask", hint="--keys FILE lets in only those who have a key")
-        pair = (str(certificate), str(certificate_key)) if certificate else None
-        with prepared(found, bounds=bounds, access=access, certificate=pair) as server:
+        with prepared(found, bounds=bounds, access=access, certificate=certificate) as server:
+            scheme, at = "https" if certificate else "http", f"[{host}]" if ":" in host else host
+            address = f"{scheme}://{at}:{sock.getsockname()[1]}/"
+            note(f"serving {', '.join(found)} at {address}", address=address)
             server.run([sock])
+
+
+def _pair(certificate: Path | None, key: Path | None) -> tuple[str, str] | None:
+    """Return both TLS files; None where neither is given."""
+    if (certificate is None) != (key is None):
+        raise UsageError("TLS needs both files", code="half-certificate", hint="give --certificate and --certificate-key")
+    if certificate is None or key is None:
+        return None
+    for path in (certificate, key):
+        if not path.is_file():
+            raise UsageError(f"{path} is not there", code="path-missing", hint="both options name PEM files")
+    return str(certificate), str(key)
 
 
 def _keys(path: Path | None) -> tuple[str, ...]:

@@ -124,10 +124,9 @@ def main() -> None:
     """Serve a fake in this process until SIGTERM; the port is the first line of stdout. Arguments: seconds a run, a picture."""
     run, each = map(float, sys.argv[1:3])
     bounds = Bounds(**json.loads(sys.argv[3])) if len(sys.argv) > 3 else Bounds()
-    with (
-        listening("127.0.0.1", 0) as sock,
-        prepared({"colours": Fake(run=run, each=each)}, bounds=bounds, access=Access()) as server,
-    ):
+    fake = Fake()
+    with listening("127.0.0.1", 0) as sock, prepared({"colours": fake}, bounds=bounds, access=Access()) as server:
+        fake.seconds = (run, each)
         print(sock.getsockname()[1], flush=True)
         server.run([sock])
         print(json.dumps({"stopped": True}), flush=True)

@@ -83,15 +83,13 @@ def test_at_sigterm_every_accepted_request_is_answered_and_the_process_ends_well
 
 def test_a_second_signal_drops_what_is_under_way() -> None:
     data = picture()
-    with process("3", "0") as (running, port), socket.create_connection(("127.0.0.1", port)) as sock:
+    with process("100", "0") as (running, port), socket.create_connection(("127.0.0.1", port)) as sock:
         sock.sendall(b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(data) + data)
-        time.sleep(0.3)
-        start = time.perf_counter()
+        time.sleep(1)
         running.send_signal(signal.SIGTERM)
         time.sleep(0.3)
         running.send_signal(signal.SIGTERM)
-        running.wait(20)
-        assert time.perf_counter() - start < 5
+        assert running.wait(50) == 0
 
 
 def test_an_address_that_is_taken_is_said() -> None:

@@ -1,1 +1,1 @@
-"""The verb `serve`: bundles behind HTTP, a page for people, JSON for programs, the Open Inference Protocol v2 for clients that exist."""
+"""The verb `serve`: bundles behind HTTP, as a page, as JSON, and by the Open Inference Protocol v2."""

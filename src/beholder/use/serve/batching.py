@@ -80,12 +80,13 @@ class Batcher(Generic[Item]):
             self._waiting.append(item)
             self._changed.notify()
 
-    def close(self) -> None:
-        """Run what waits, then end the thread."""
+    def close(self, *, wait: bool = True) -> None:
+        """Run what waits, then end the thread; do not wait for that unless `wait`."""
         with self._changed:
             self._closed = True
             self._changed.notify()
-        self._thread.join()
+        if wait:
+            self._thread.join()
 
     def _work(self) -> None:
         while True:

@@ -1,4 +1,4 @@
-"""What a server takes on at most: neither load nor malice can fill the machine."""
+"""What a server takes on at most, so that neither load nor malice can fill the machine."""
 
 from __future__ import annotations
 

@@ -149,9 +149,9 @@ class Model:
             answers(self.recogniser, image[None])
             self.pace = perf_counter() - start
 
-    def close(self) -> None:
-        """Answer what waits, then end the thread."""
-        self._batcher.close()
+    def close(self, *, wait: bool = True) -> None:
+        """Answer what waits, then end the thread; do not wait for that unless `wait`."""
+        self._batcher.close(wait=wait)
 
     def _left(self, n: int) -> None:
         """Take `n` pictures off the queue, and learn from how long they took while it was never empty."""

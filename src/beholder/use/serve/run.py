@@ -76,13 +76,14 @@ def prepared(
             ssl_keyfile=certificate[1] if certificate else None,
         )
         logging.getLogger("uvicorn").setLevel(logging.CRITICAL)  # clients that talk nonsense are no news
+        server = Server(config, service)
         try:
             for model in models.values():
                 model.warm()
-            yield Server(config, service)
+            yield server
         finally:
             for model in models.values():
-                model.close()
+                model.close(wait=not server.force_exit)
 
 
 class Server(uvicorn.Server):
