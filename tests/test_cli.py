@@ -68,7 +68,8 @@ def lines_of(paths: Iterator[str]) -> Iterator[dict[str, object]]:
         if path.endswith(".txt"):
             yield {"path": path, "error": {"code": "not-a-picture", "message": "it is text"}}
         else:
-            yield {"path": path, "label": "rust", "p": 0.75, "probabilities": {"rust": 0.75, "healthy": 0.25}}
+            line = {"path": path, "label": "rust", "p": 0.75, "probabilities": {"rust": 0.75, "healthy": 0.25}}
+            yield {**line, "positive": False, "set": ("rust", "leaf"), "strangeness": 0.5}
 
 
 # --- results ---------------------------------------------------------------------------------------------------------
@@ -227,7 +228,11 @@ def test_predict_prints_csv(stand_in: Any, capsys: Any) -> None:
     stand_in("beholder.bundle.bundle:load", "the bundle")
     stand_in("beholder.use.predict:predict", lambda bundle, paths, *_: lines_of(paths))
     assert run(["predict", "m.beholder", "a.txt", 'one, "two".jpg', "--csv"]) == 0
-    assert capsys.readouterr().out == 'path,label,p,error\na.txt,,,not-a-picture\n"one, ""two"".jpg",rust,0.75,\n'
+    assert capsys.readouterr().out == (
+        "path,label,p,error,abstain,positive,set,stranger,strangeness\n"
+        "a.txt,,,not-a-picture,,,,,\n"
+        '"one, ""two"".jpg",rust,0.75,,,false,rust;leaf,,0.5\n'
+    )
 
 
 @pytest.mark.parametrize("form", [[], ["--csv"]])

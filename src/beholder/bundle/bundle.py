@@ -19,7 +19,6 @@ from torch import nn
 
 from beholder.base import events
 from beholder.base.errors import BundleError, MachineError, UsageError
-from beholder.base.files import file_sha256
 from beholder.base.recipe import Recipe, from_toml
 from beholder.base.records import PARTS
 from beholder.base.spans import span
@@ -155,7 +154,7 @@ def load(path: str | Path, *, trust: bool = False) -> Bundle:
             readings=_readings(path),
             audit=_audit(path),
             likeness=_likeness(path),
-            references=_references(path, config),
+            references=stranger.read(path, config),
         )
     except UsageError as error:
         raise BundleError(f"{path} cannot be used here: {error.message}", code="unusable", hint=error.hint) from error
@@ -197,17 +196,6 @@ def _likeness(path: Path) -> npt.NDArray[np.int8]:
     except (OSError, ValueError, EOFError):
         return none()
     return table if table.dtype == np.int8 and table.ndim == 2 and table.shape[1] == LENGTH else none()
-
-
-def _references(path: Path, config: dict[str, Any]) -> npt.NDArray[np.float16] | None:
-    """Return the features that strangers are told by; raise `BundleError` if the file is not the one that the config names."""
-    if "strangers" not in config:
-        return None
-    file = path / stranger.FILE
-    if not file.is_file() or file_sha256(file) != config["strangers"]["references"]["sha256"]:
-        hint = "copy it again from where it was made, or train again"
-        raise BundleError(f"{path} is damaged: {stranger.FILE} is missing or was changed", code="damaged", hint=hint)
-    return stranger.decoded(file.read_bytes())
 
 
 def _json(value: object) -> bytes:

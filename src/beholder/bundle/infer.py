@@ -12,7 +12,8 @@ from beholder.data.loader import normalised
 from beholder.nets.features import classify, features
 
 
-def _both(net: nn.Module, images: Tensor, *, mirror: bool) -> tuple[Tensor, Tensor]:
+def outputs_of(net: nn.Module, images: Tensor, *, mirror: bool) -> tuple[Tensor, Tensor]:
+    """Return logits (B, K) and features (B, F) of normalised images; the means of both sides of the mirror if `mirror`."""
     seen = features(net, images)
     out = classify(net, seen).float()
     if mirror:
@@ -30,4 +31,4 @@ def activated(values: Tensor, *, multi: bool) -> Tensor:
 def outputs(net: nn.Module, images: Tensor, config: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
     """Return logits float32 (B, K), not calibrated, and features float32 (B, F) for uint8 images (B, C, H, W)."""
     x = normalised(images, config["mean"], config["std"]).contiguous(memory_format=torch.channels_last)
-    return _both(net, x, mirror=bool(config["mirror"]))
+    return outputs_of(net, x, mirror=bool(config["mirror"]))

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from beholder.base.files import sha256
+from beholder.base.errors import BundleError
+from beholder.base.files import file_sha256, sha256
 from beholder.measure import strangers
 
 if TYPE_CHECKING:
@@ -89,6 +92,20 @@ def judged(
     strange = found > kept["thresholds"][kept["score"]]
     share = np.searchsorted(levels, found, side="left") / len(levels)
     return strange, np.where(strange, np.maximum(share, kept["accept"]), np.minimum(share, kept["accept"]))
+
+
+def read(path: Path, config: Mapping[str, Any]) -> npt.NDArray[np.float16] | None:
+    """Return the references of the bundle in the folder `path`; None where its config names none.
+
+    Raises `BundleError` if the file is not the one that the config names.
+    """
+    if "strangers" not in config:
+        return None
+    file = path / FILE
+    if not file.is_file() or file_sha256(file) != config["strangers"]["references"]["sha256"]:
+        hint = "copy it again from where it was made, or train again"
+        raise BundleError(f"{path} is damaged: {FILE} is missing or was changed", code="damaged", hint=hint)
+    return decoded(file.read_bytes())
 
 
 def encoded(references: npt.NDArray[np.float16]) -> bytes:

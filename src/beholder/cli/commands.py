@@ -16,6 +16,7 @@ from beholder.base import recipe as recipes
 from beholder.base.errors import DataError, UsageError
 from beholder.cli.compare import compare
 from beholder.cli.explain import explain
+from beholder.cli.export import export
 from beholder.cli.options import (
     AcceptRisk,
     AllowDownload,
@@ -256,7 +257,7 @@ def predict(
         typer.Argument(metavar="PATH...", help="Pictures, folders of pictures, or - for paths on stdin.", show_default=False),
     ],
     *,
-    as_csv: Annotated[bool, typer.Option("--csv", help="Print path,label,p,error as CSV instead of JSON lines.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print path,label,p,error,… as CSV instead of JSON lines.")] = False,
     trust: Trust = False,
 ) -> None:
     """Print one JSON line a picture, readable or not."""
@@ -274,6 +275,7 @@ def predict(
 
 
 _explain = app.command()(explain)
+_export = app.command()(export)
 _compare = app.command()(compare)
 
 

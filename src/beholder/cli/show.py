@@ -8,6 +8,7 @@ import math
 import numbers
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 
 def say(text: object) -> None:
@@ -92,16 +93,25 @@ def print_lines(lines: Iterator[dict[str, object]]) -> tuple[int, int]:
     return read, bad
 
 
-def print_csv(lines: Iterator[dict[str, object]]) -> tuple[int, int]:
-    """Print path,label,p,error a line; return how many pictures were read and how many were not."""
+_BEYOND = ("abstain", "positive", "set", "stranger", "strangeness")
+
+
+def _word(value: object) -> object:
+    return str(value).lower() if isinstance(value, bool) else value
+
+
+def print_csv(lines: Iterator[dict[str, Any]]) -> tuple[int, int]:
+    """Print path, label, p, error and what else is said of a picture, a line each; return how many were read and how many not.
+
+    The columns of abstain, positive, set, stranger and strangeness are there always, empty where nothing is said.
+    """
     read = bad = 0
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(["path", "label", "p", "error"])
+    writer.writerow(["path", "label", "p", "error", *_BEYOND])
     for line in lines:
         error = line.get("error")
-        writer.writerow(
-            [line["path"], line.get("label", ""), line.get("p", ""), error["code"] if isinstance(error, dict) else ""]
-        )
+        row = {**line, "error": error["code"] if error else "", "set": ";".join(line.get("set", ()))}
+        writer.writerow([_word(row.get(name, "")) for name in ("path", "label", "p", "error", *_BEYOND)])
         bad += error is not None
         read += error is None
     return read, bad

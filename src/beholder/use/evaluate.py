@@ -44,6 +44,7 @@ class Evaluation:
     features: float32 (N, F), what the last layer was given; used: bool (N,), trained or chosen on; alike: bool (N,), look the
     same as a picture that was; sections: what `use.sections` found beyond the scores.
     unleaked: name → score without the pictures that have twins in other parts of the source; None where there are none.
+    readings: how often the bundle's test part was read, this time included; 0 where none of these pictures is of it.
     """
 
     scores: Scores
@@ -62,6 +63,7 @@ class Evaluation:
     alike: npt.NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool), repr=False)
     sections: Mapping[str, dict[str, Any]] = field(default_factory=dict, repr=False)
     unleaked: Mapping[str, Score] | None = None
+    readings: int = 0
 
     def thumbnail(self, index: int) -> npt.NDArray[np.uint8]:
         """Return what the net was given of picture `index`: uint8 (C, H, W)."""
@@ -141,6 +143,7 @@ def evaluate(
         features,
         used,
         alike,
+        readings=len(bundle.readings) if "test" in known else 0,
     )
 
 

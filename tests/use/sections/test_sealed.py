@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,7 +21,9 @@ def told(readings: int) -> tuple[Any, Evaluation]:
     rng = np.random.default_rng(0)
     y = rng.integers(0, 2, 400)
     p = np.eye(2)[np.where(rng.random(400) < 0.9, y, 1 - y)].astype(np.float32)
-    evaluation = Evaluation(single(p, y, ["cat", "dog"]), p, y, [str(i) for i in range(400)], (), 0.0, "pets")
+    evaluation = Evaluation(
+        single(p, y, ["cat", "dog"]), p, y, [str(i) for i in range(400)], (), 0.0, "pets", readings=readings
+    )
     when = [{"n": 400, "when": f"2026-01-{day + 1:02}"} for day in range(readings)]
     return SimpleNamespace(readings=when, likeness=np.zeros((0, 64), np.int8)), evaluation
 
@@ -31,6 +34,14 @@ def test_one_reading_leaves_the_interval_as_it_is() -> None:
     assert found["corrected"] == pytest.approx(found["once"], abs=1e-6)
     assert (found["readings"], found["same"], found["alike"], found["remembers"]) == (1, 0, 0, False)
     assert "without" not in found
+
+
+def test_pictures_from_elsewhere_are_not_corrected_for_readings_of_the_test_part() -> None:
+    bundle, evaluation = told(10)
+    found = sealed(bundle, replace(evaluation, readings=0))
+    assert found is not None
+    assert (found["readings"], found["dates"]) == (0, [])
+    assert found["corrected"] == pytest.approx(found["once"], abs=1e-6)
 
 
 def test_ten_readings_widen_it_by_bonferroni() -> None:

@@ -28,7 +28,8 @@ RULE = (
 def sealed(bundle: Bundle, evaluation: Evaluation) -> dict[str, Any] | None:
     """Return how often the test part was read, and how the headline score stands after it.
 
-    readings:  how often this bundle's test part was read, this time included; dates: when, ISO 8601, the last 20
+    readings:  how often this bundle's test part was read, this time included, 0 where these pictures are not of it;
+               dates: when, ISO 8601, the last 20
     name:      the score that the rest is about
     once, corrected, adaptive: it with the interval of a first reading, of level 1 - 0.05 / readings, and of Hoeffding's bound
                over all (n + 1)^(readings - 1) answers that earlier readings can have given (Dwork et al., Science 349, 2015)
@@ -38,11 +39,12 @@ def sealed(bundle: Bundle, evaluation: Evaluation) -> dict[str, Any] | None:
     remembers: whether the bundle holds the hashes that `alike` needs
     """
     name, score = next(iter(evaluation.scores.headline.items()))
-    times = max(1, len(bundle.readings))
+    times = max(1, evaluation.readings)
     level = 1 - ALPHA / times
+    read = bundle.readings if evaluation.readings else []
     return {
-        "readings": len(bundle.readings),
-        "dates": [str(row.get("when", "")) for row in bundle.readings[-20:] if isinstance(row, dict)],
+        "readings": evaluation.readings,
+        "dates": [str(row.get("when", "")) for row in read[-20:] if isinstance(row, dict)],
         "name": name,
         "once": score.json(),
         "corrected": at_level(score, level).json(),

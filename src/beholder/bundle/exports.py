@@ -1,0 +1,48 @@
+"""Which exports lie in a bundle, and whether they are what was written: `exports.json`.
+
+exports.json   file name → {"bytes", "sha256", "precision", "of": SHA-256 of the weights it was made of, …}
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from beholder.base.errors import BundleError
+from beholder.base.files import sha256
+
+LIST = "exports.json"
+GRAPH = "model.onnx"
+
+
+def listed(path: Path) -> dict[str, dict[str, Any]]:
+    """Return file name → facts of the exports that lie in a bundle's folder; empty where the list is absent or no list."""
+    try:
+        found = json.loads((path / LIST).read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    if not isinstance(found, dict):
+        return {}
+    return {name: facts for name, facts in found.items() if isinstance(facts, dict) and (path / name).is_file()}
+
+
+def weights(config: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of the weights that a bundle's config names; "" for a bundle that was never saved."""
+    return str(config.get("files", {}).get("model.safetensors", {}).get("sha256", ""))
+
+
+def read(path: Path, name: str, config: Mapping[str, Any]) -> bytes:
+    """Return the bytes of an export in a bundle's folder; raise `BundleError` if it is absent, changed, or of other weights."""
+    facts = listed(path).get(name)
+    if facts is None:
+        raise BundleError(f"{path} has no {name}", code="no-export", hint=f"make it with: beholder export {path}")
+    data = (path / name).read_bytes()
+    if sha256(data) != facts.get("sha256") or facts.get("of") != weights(config):
+        raise BundleError(
+            f"{name} in {path} is not what was exported from these weights",
+            code="damaged",
+            hint=f"make it again with: beholder export {path}",
+        )
+    return data
