@@ -1,6 +1,6 @@
-"""Which exports lie in a bundle, and whether they are what was written: `exports.json`.
+"""Which exports lie in a bundle, what they are called, and whether they are what was written: `exports.json`.
 
-exports.json   file name → {"bytes", "sha256", "precision", "of": SHA-256 of the weights it was made of, …}
+exports.json   file name → {"bytes", "sha256", "precision", "of": SHA-256 of the weights it was made of, "parity", …}
 """
 
 from __future__ import annotations
@@ -15,6 +15,27 @@ from beholder.base.files import sha256
 
 LIST = "exports.json"
 GRAPH = "model.onnx"
+ENDINGS = {"onnx": ".onnx", "openvino": ".xml", "torch": ".pt2"}
+PRECISIONS = ("fp32", "fp16", "int8")
+
+
+def name(kind: str, precision: str) -> str:
+    """Return what an export is called in a bundle.
+
+    >>> name("onnx", "fp32"), name("openvino", "int8")
+    ('model.onnx', 'model.int8.xml')
+    """
+    return f"model{'' if precision == 'fp32' else '.' + precision}{ENDINGS[kind]}"
+
+
+def files(name: str) -> tuple[str, ...]:
+    """Return the files that an export consists of: OpenVINO keeps the weights beside the graph."""
+    return (name, f"{name.removesuffix('.xml')}.bin") if name.endswith(".xml") else (name,)
+
+
+def precision(name: str) -> str:
+    """Return the precision of an export in a bundle, by its name."""
+    return next((word for word in PRECISIONS if f".{word}." in name), "fp32")
 
 
 def listed(path: Path) -> dict[str, dict[str, Any]]:

@@ -2,31 +2,53 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from beholder.base.errors import UsageError
 from beholder.cli.options import Json, Model, Trust
 from beholder.cli.show import json_line, say
+
+
+class Form(StrEnum):
+    """What a bundle can be exported to."""
+
+    ONNX = "onnx"
+    OPENVINO = "openvino"
+    TORCH = "torch"
 
 
 def export(
     model: Model,
     *,
-    to: Annotated[str, typer.Option(help="onnx.")] = "onnx",
+    to: Annotated[Form, typer.Option(help="The form: a graph of ONNX or OpenVINO, or a program of torch.export.")] = Form.ONNX,
     out: Annotated[
         Path | None,
+        typer.Option(help="A file of your own. Default: in the bundle, where predict finds it.", show_default=False),
+    ] = None,
+    like: Annotated[
+        str | None,
         typer.Option(
-            help="A file of your own. Default: in the bundle, from where predict and serve use it.", show_default=False
+            metavar="SOURCE",
+            help="What it was trained on: the export is tried on its validation pictures. Default: pieces of two photographs.",
+            show_default=False,
         ),
     ] = None,
+    int8: Annotated[bool, typer.Option("--int8", help="8 bits, calibrated on training pictures of --like.")] = False,
+    fp16: Annotated[bool, typer.Option("--fp16", help="Half precision: half the size.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Write it even where too few pictures keep their label.")] = False,
     trust: Trust = False,
     json: Json = False,
 ) -> None:
-    """Write a bundle as one graph that runs without Beholder."""
+    """Write a bundle in a form that runs without Beholder."""
+    if int8 and fp16:
+        raise UsageError("--int8 and --fp16 exclude each other", code="bad-value", hint="choose one of them")
     from beholder.bundle.bundle import load
     from beholder.bundle.export import export
 
-    written = export(load(model, trust=trust), out, to=to)
+    precision = "int8" if int8 else "fp16" if fp16 else "fp32"
+    written = export(load(model, trust=trust), out, to=to.value, precision=precision, like=like, force=force)
     say(json_line(written.json()) if json else written)

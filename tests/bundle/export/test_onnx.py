@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from beholder.base.errors import BundleError, UsageError
+from beholder.base.errors import BundleError
 from beholder.bundle.bundle import Bundle
 from beholder.bundle.export import export
 from beholder.bundle.export.onnx import encoded
@@ -69,9 +69,3 @@ def test_what_cannot_be_exported_is_said(small: tuple[Path, Path, Bundle]) -> No
         encoded(Bundle(bundle.config, Odd(), bundle.recipe))
     assert caught.value.code == "not-exportable"
     assert "\n" not in caught.value.message
-    with pytest.raises(UsageError) as refused:
-        export(bundle, to="coreml")
-    assert refused.value.code == "unknown-export"
-    with pytest.raises(UsageError) as nowhere:
-        export(Bundle(bundle.config, bundle.net, bundle.recipe))
-    assert nowhere.value.code == "no-place"

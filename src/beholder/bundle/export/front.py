@@ -43,16 +43,23 @@ class _Lines:
         return name
 
 
-def front(policy: PixelPolicy, *, source: Name, target: Name) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
+def front(
+    policy: PixelPolicy, *, source: Name, target: Name, branch: bool = True
+) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
     """Return nodes and constants that make `target`, float32 (N, C, height, width) of whole levels 0..255, of `source`.
 
-    source: uint8 (N, C, h, w), upright pictures of one size, with as many channels as the policy has.
+    source: uint8 (N, C, h, w), upright pictures of one size, with as many channels as the policy has; branch: pass pictures of
+    the net's size by the resize, which would leave them as they are.
     """
     outer, inner = _Lines("front_"), _Lines("resize_")
     levels = outer("Cast", source, to=TensorProto.FLOAT)
     shape = outer("Shape", source)
     tall = outer("Gather", shape, np.array(2, np.int64))
     wide = outer("Gather", shape, np.array(3, np.int64))
+    if not branch:
+        outer("Identity", _fitted(outer, policy, levels, tall, wide))
+        outer.nodes[-1].output[0] = target
+        return outer.nodes, list(outer.constants.values())
     same = outer("And", outer("Equal", tall, policy.height), outer("Equal", wide, policy.width))
     made = _fitted(inner, policy, levels, tall, wide)
     kept = helper.make_node("Identity", [levels], ["front_kept"], name="front_kept")

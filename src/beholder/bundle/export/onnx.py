@@ -1,4 +1,7 @@
-"""The ONNX graph of a bundle: uint8 pixels of any size in; calibrated probabilities, features and logits out."""
+"""The ONNX graph of a bundle: uint8 pixels of any size in; calibrated probabilities, features and logits out.
+
+In three precisions. fp32; fp16: weights and net in half precision, pixels and answers not; int8: static QDQ (`int8.py`).
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,8 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import numpy as np
+import numpy.typing as npt
 import onnx
 import torch
 from onnx import TensorProto, helper
@@ -21,15 +26,16 @@ from beholder.bundle.bundle import Bundle
 from beholder.bundle.export.front import front
 from beholder.bundle.infer import activated, outputs_of
 from beholder.bundle.recogniser import Recogniser
+from beholder.nets.features import head
 
 OPSET = 18
 IR = 10
 INPUT = "images"
 OUTPUTS = ("probabilities", "features", "logits")
-_LEVELS = "levels"
+LEVELS = "levels"
 
 
-class _Answer(nn.Module):
+class Answer(nn.Module):
     """The net with what surrounds it: levels float32 (N, C, height, width) in 0..255 → probabilities, features, logits."""
 
     scale: Tensor
@@ -37,9 +43,13 @@ class _Answer(nn.Module):
     slope: Tensor
     offset: Tensor
 
-    def __init__(self, bundle: Bundle) -> None:
+    def __init__(self, bundle: Bundle, dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
-        self.net = copy.deepcopy(bundle.net).cpu().float().eval()
+        self.net = copy.deepcopy(bundle.net).cpu().to(dtype).eval()
+        self.dtype = dtype
+        last = head(self.net)
+        if last is not None:  # it is given features, which are float32 in any precision
+            last.float()
         self.config = bundle.config
         self.multi = bundle.multi
         kept = bundle.config.get("calibration") or {"scale": [1.0], "bias": [0.0]}
@@ -50,19 +60,32 @@ class _Answer(nn.Module):
         self.register_buffer("offset", -mean / std)
 
     def forward(self, levels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        logits, features = outputs_of(self.net, levels * self.slope + self.offset, mirror=bool(self.config["mirror"]))
-        return activated(logits * self.scale + self.bias, multi=self.multi), features, logits
+        """Return probabilities float32 (N, K), calibrated; features float32 (N, F); logits float32 (N, K), not calibrated."""
+        images = (levels * self.slope + self.offset).to(self.dtype)
+        logits, features = outputs_of(self.net, images, mirror=bool(self.config["mirror"]))
+        return activated(logits * self.scale + self.bias, multi=self.multi), features.float(), logits
 
 
-def encoded(bundle: Bundle) -> bytes:
-    """Return the bytes of the bundle's graph (opset `OPSET`), checked by onnx. Raises `BundleError` if it cannot be made."""
-    graph = _with_front(_net(bundle), bundle)
-    helper.set_model_props(graph, metadata(bundle))
+def encoded(
+    bundle: Bundle, *, precision: str = "fp32", training: npt.NDArray[np.uint8] | None = None, branch: bool = True
+) -> bytes:
+    """Return the bytes of the bundle's graph (opset `OPSET`), checked by onnx. Raises `BundleError` if it cannot be made.
+
+    training: uint8 (N, C, height, width), what int8 is calibrated on; branch: pass pixels of the net's size by the resize
+    """
+    net = _net(bundle, torch.float16 if precision == "fp16" else torch.float32)
+    if precision == "int8":
+        assert training is not None
+        from beholder.bundle.export.int8 import quantised
+
+        net = quantised(net, training, given=LEVELS)
+    graph = _with_front(net, bundle, branch=branch)
+    helper.set_model_props(graph, {**metadata(bundle), "precision": precision})
     try:
         onnx.checker.check_model(graph, full_check=True)
         return bytes(graph.SerializeToString())
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, ValueError) as error:
-        raise _failed(bundle, error) from error
+        raise failed(bundle, error) from error
 
 
 def metadata(recogniser: Recogniser) -> dict[str, str]:
@@ -85,16 +108,16 @@ def metadata(recogniser: Recogniser) -> dict[str, str]:
     return found
 
 
-def _net(bundle: Bundle) -> onnx.ModelProto:
+def _net(bundle: Bundle, dtype: torch.dtype) -> onnx.ModelProto:
     """Return the graph from levels, float32 of the net's own size, to the outputs."""
     policy = bundle.policy
     sample = torch.zeros(2, policy.channels, policy.height, policy.width)
     try:
-        with _quiet(), torch.inference_mode():
+        with quiet(), torch.inference_mode():
             program = torch.onnx.export(
-                _Answer(bundle).eval(),
+                Answer(bundle, dtype).eval(),
                 (sample,),
-                input_names=[_LEVELS],
+                input_names=[LEVELS],
                 output_names=list(OUTPUTS),
                 opset_version=OPSET,
                 dynamic_shapes=({0: torch.export.Dim("N", min=1)},),
@@ -104,13 +127,13 @@ def _net(bundle: Bundle) -> onnx.ModelProto:
             assert program is not None
             found: onnx.ModelProto = program.model_proto
     except Exception as error:
-        raise _failed(bundle, error) from error
+        raise failed(bundle, error) from error
     return found
 
 
-def _with_front(net: onnx.ModelProto, bundle: Bundle) -> onnx.ModelProto:
+def _with_front(net: onnx.ModelProto, bundle: Bundle, *, branch: bool) -> onnx.ModelProto:
     policy = bundle.policy
-    nodes, constants = front(policy, source=INPUT, target=_LEVELS)
+    nodes, constants = front(policy, source=INPUT, target=LEVELS, branch=branch)
     graph = net.graph
     given = helper.make_tensor_value_info(INPUT, TensorProto.UINT8, ["N", policy.channels, "height", "width"])
     made = helper.make_graph([*nodes, *graph.node], "beholder", [given], list(graph.output), [*constants, *graph.initializer])
@@ -121,7 +144,8 @@ def _with_front(net: onnx.ModelProto, bundle: Bundle) -> onnx.ModelProto:
     return model
 
 
-def _failed(bundle: Bundle, error: Exception) -> BundleError:
+def failed(bundle: Bundle, error: Exception) -> BundleError:
+    """Return what to say of a net that an exporter cannot write."""
     said = next(iter(str(error).splitlines()), "")
     return BundleError(
         f"net '{bundle.spec.name}' cannot be written as ONNX: {type(error).__name__}: {said}",
@@ -131,7 +155,7 @@ def _failed(bundle: Bundle, error: Exception) -> BundleError:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep what the exporter says of its own inner matters from the user."""
     names = ("torch.onnx", "onnxscript", "onnx_ir")
     before = {name: logging.getLogger(name).level for name in names}

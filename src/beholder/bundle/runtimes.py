@@ -1,0 +1,81 @@
+"""The runtimes that run an exported graph. Each is imported when it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from beholder.base.errors import UsageError
+
+Floats = npt.NDArray[np.float32]
+Run = Callable[[npt.NDArray[np.uint8]], tuple[Floats, Floats]]
+Opened = tuple[str, Run, Mapping[str, str]]
+"""Name of the runtime, what runs the net, what the graph says of itself."""
+
+WANTED = ["logits", "features"]
+
+
+def onnx(data: list[bytes], *, threads: int = 0) -> Opened:
+    """Return onnxruntime on a graph. data: the bytes of the .onnx file; threads: 0: as many as it thinks fit.
+
+    Raises `ValueError` for a graph that is refused, or whose inputs and outputs are not those of an export.
+    """
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise UsageError("onnxruntime is not installed", code="needs-extra", hint="pip install onnxruntime") from error
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 4
+    try:
+        session = onnxruntime.InferenceSession(data[0], options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's errors share no base but Exception
+        raise ValueError(f"onnxruntime refuses it ({type(error).__name__})") from error
+    _check([value.name for value in session.get_inputs()], [value.name for value in session.get_outputs()])
+
+    def run(images: npt.NDArray[np.uint8]) -> tuple[Floats, Floats]:
+        logits, features = session.run(WANTED, {"images": images})
+        return logits, features
+
+    return "onnxruntime", run, session.get_modelmeta().custom_metadata_map
+
+
+def openvino(data: list[bytes], *, threads: int = 0, hint: str = "f32", size: tuple[int, int] | None = None) -> Opened:
+    """Return OpenVINO on a graph. data: the bytes of an .onnx file, or of an .xml and its .bin.
+
+    hint: f32 or bf16, in which the net may compute; size: (height, width) where all pictures have that of the net, which leaves
+    the resize out. Raises `ValueError` as `onnx` does, `UsageError` where it is not installed.
+    """
+    try:
+        import openvino as ov
+    except ImportError as error:
+        hint = "pip install 'beholder[openvino]'"
+        raise UsageError("OpenVINO is not installed", code="needs-extra", hint=hint) from error
+    core, options = ov.Core(), {"INFERENCE_PRECISION_HINT": hint}
+    if threads:
+        options["INFERENCE_NUM_THREADS"] = str(threads)
+    try:
+        graph: Any = core.read_model(*data)
+        names = [sorted(port.get_names())[0] if port.get_names() else "" for port in (*graph.inputs, *graph.outputs)]
+        _check(names[: len(graph.inputs)], names[len(graph.inputs) :])
+        if size is not None:
+            graph.reshape([-1, graph.input(0).partial_shape[1], *size])
+        compiled: Any = core.compile_model(graph, "CPU", options)
+    except RuntimeError as error:
+        raise ValueError(f"OpenVINO refuses it ({str(error).splitlines()[0][:100] if str(error) else ''})") from error
+    places = [names[len(graph.inputs) :].index(name) for name in WANTED]
+    said = graph.get_rt_info(["beholder"]).value if graph.has_rt_info(["beholder"]) else {}
+
+    def run(images: npt.NDArray[np.uint8]) -> tuple[Floats, Floats]:
+        found = compiled(images)
+        return tuple(np.array(found[place], np.float32) for place in places)  # type: ignore[return-value]
+
+    return "OpenVINO", run, {name: str(value) for name, value in said.items()}
+
+
+def _check(inputs: list[str], outputs: list[str]) -> None:
+    if inputs != ["images"] or not set(WANTED) <= set(outputs):
+        raise ValueError("it has other inputs and outputs")
