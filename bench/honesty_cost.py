@@ -19,7 +19,7 @@ BUNDLES = Path(os.environ.get("BEHOLDER_BUNDLES", "."))
 
 
 def everything(seed: int) -> None:
-    """Test CIFAR-10's 10,000 test pictures with every section and the report; wall seconds of each stage, pictures decoded before."""
+    """Test CIFAR-10's 10,000 test pictures with every section and the report; wall seconds of each, pixels decoded before."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(shutil.copytree(BUNDLES / "cifar.beholder", Path(folder) / "cifar.beholder"))
         bundle, source = beholder.load(path), SHARED / "data" / "cifar10.zip"
