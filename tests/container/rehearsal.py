@@ -1,8 +1,10 @@
-"""The Dockerfile's steps in a fresh virtual environment, where there is no Docker: python -m tests.container.rehearsal BUNDLE PICTURE.
+"""The Dockerfile's steps in a fresh virtual environment, where there is no Docker.
+
+    python -m tests.container.rehearsal BUNDLE PICTURE
 
 Every COPY and RUN of the first stage is done as written, with a folder in place of /build and an environment in place of
-/opt/beholder; then ENTRYPOINT and CMD are started with a bundle that cannot be written to, asked by HEALTHCHECK and by a picture, and
-stopped by SIGTERM. What needs root (the user, the read-only root) is left to test_container.py.
+/opt/beholder; then ENTRYPOINT and CMD are started with a bundle that cannot be written to, asked by HEALTHCHECK and by a
+picture, and stopped by SIGTERM. What needs root (the user, the read-only root) is left to test_container.py.
 """
 
 from __future__ import annotations
@@ -78,8 +80,9 @@ def serve(stage: Stage, folder: Path, picture: Path) -> dict[str, Any]:
     torch = subprocess.run(asked, check=True, capture_output=True, text=True).stdout.strip() == "True"
     start = time.monotonic()
     process = subprocess.Popen(fitted(stage.command("ENTRYPOINT") + stage.command("CMD")), env=quiet | kept, cwd=folder)
+    health = fitted(stage.command("HEALTHCHECK"))
     try:
-        while subprocess.run(fitted(stage.command("HEALTHCHECK")), env=quiet, stderr=subprocess.DEVNULL, check=False).returncode:
+        while subprocess.run(health, env=quiet, stderr=subprocess.DEVNULL, check=False).returncode:
             if process.poll() is not None or time.monotonic() > start + 60:
                 raise RuntimeError(f"the server is not ready: exit code {process.poll()}")
             time.sleep(0.1)

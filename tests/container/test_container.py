@@ -116,7 +116,7 @@ def test_the_reader_of_dockerfiles_reads() -> None:
     assert (stage.base, stage.name) == ("a:1", "b")
     assert shlex.split(stage.one("RUN")) == ["one", "&&", "two"]
     assert stage.command("CMD") == ["p", "q r"]
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="Expecting value"):
         stages("FROM a\nCMD sleep 1\n")[0].command("CMD")
 
 
