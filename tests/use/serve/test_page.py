@@ -15,8 +15,6 @@ from tests.use.contrast import FAINT
 from tests.use.serve.fakes import Served, served
 from tests.use.serve.stub import NAMES, PAGE, Acts, Stub, png
 
-from beholder.use.serve.guard import Access
-
 REFUSED = "Failed to load resource"
 """What a browser's console says by itself of an answer other than 200."""
 
@@ -439,17 +437,6 @@ def test_the_real_server_gives_the_page_and_answers(browser: Any, tmp_path: Path
         page.locator("#heat").click()
         wait(page, "!document.getElementById('remark').hidden")
         assert text(page, "#remark").startswith("This server cannot show where it looked.")
-
-
-@pytest.mark.browser
-def test_the_real_server_asks_for_its_key(browser: Any, picture: Path) -> None:
-    with served(access=Access(keys=("open sesame",))) as real, opened(browser, real, ready=False) as page:
-        page.wait_for_selector("#door:not([hidden])")
-        page.locator("#key").fill("open sesame")
-        page.keyboard.press("Enter")
-        wait(page, "document.getElementById('door').hidden")
-        page.set_input_files("#files", picture)
-        answered(page, "red")
 
 
 # --- for everybody ---
