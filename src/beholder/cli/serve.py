@@ -4,41 +4,40 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from beholder.base.errors import UsageError
 from beholder.cli.options import Trust
 
-if TYPE_CHECKING:
-    from beholder.use.serve.bounds import Bounds
-    from beholder.use.serve.guard import Access
+Models = Annotated[
+    list[str],
+    typer.Argument(metavar="[NAME=]MODEL...", help="Bundles to serve, each under its own name.", show_default=False),
+]
+Keys = Annotated[
+    Path | None,
+    typer.Option(help="A file with an API key a line. Or the variable BEHOLDER_KEYS, with commas between.", show_default=False),
+]
+Hosts = Annotated[
+    list[str] | None, typer.Option(help="A name by which the server may be called, or *; repeatable.", show_default=False)
+]
+Origins = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="The origin of a page elsewhere that may ask, such as https://example.org; repeatable.", show_default=False
+    ),
+]
 
 
 def serve(
-    models: Annotated[
-        list[str],
-        typer.Argument(metavar="[NAME=]MODEL...", help="Bundles to serve, each under its own name.", show_default=False),
-    ],
+    models: Models,
     *,
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 is every network of this machine.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on; 0 is any free one.", min=0, max=65535)] = 8000,
-    keys: Annotated[
-        Path | None,
-        typer.Option(
-            help="A file with an API key a line. Or the variable BEHOLDER_KEYS, with commas between.", show_default=False
-        ),
-    ] = None,
-    allow_host: Annotated[
-        list[str] | None, typer.Option(help="A name by which the server may be called, or *; repeatable.", show_default=False)
-    ] = None,
-    allow_origin: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="The origin of a page elsewhere that may ask, such as https://example.org; repeatable.", show_default=False
-        ),
-    ] = None,
+    keys: Keys = None,
+    allow_host: Hosts = None,
+    allow_origin: Origins = None,
     certificate: Annotated[Path | None, typer.Option(help="TLS certificate (PEM).", show_default=False)] = None,
     certificate_key: Annotated[Path | None, typer.Option(help="Its private key (PEM).", show_default=False)] = None,
     patience: Annotated[
@@ -49,11 +48,17 @@ def serve(
     body: Annotated[int, typer.Option(help="MiB of one request, at most.", min=1)] = 32,
     pixels: Annotated[int, typer.Option(help="Millions of pixels of one picture, at most.", min=1)] = 50,
     timeout: Annotated[float, typer.Option(help="Seconds that a request may take once its body is there.")] = 30.0,
+    workers: Annotated[int, typer.Option(help="Processes that share the address, each with bundles of its own.", min=1)] = 1,
+    explain: Annotated[bool, typer.Option("--explain", help="Load exported bundles in torch too, for heat maps.")] = False,
     trust: Trust = False,
 ) -> None:
     """Serve bundles over HTTP: a page, JSON, and protocol v2."""
+    from beholder.base.events import warn
     from beholder.use.serve.bounds import Bounds
     from beholder.use.serve.guard import Access
+    from beholder.use.serve.loading import named
+    from beholder.use.serve.run import listening
+    from beholder.use.serve.serving import Serving
 
     bounds = Bounds(
         patience=patience,
@@ -65,26 +70,15 @@ def serve(
         seconds=timeout,
     )
     access = Access(keys=_keys(keys), hosts=tuple(h.lower() for h in allow_host or ()), origins=tuple(allow_origin or ()))
-    _run(models, host, port, bounds, access, _pair(certificate, certificate_key), trust)
-
-
-def _run(
-    models: list[str], host: str, port: int, bounds: Bounds, access: Access, certificate: tuple[str, str] | None, trust: bool
-) -> None:
-    from beholder.base.events import note, warn
-    from beholder.use.serve.loading import named, opened
-    from beholder.use.serve.run import listening, prepared
-
-    paths = named(models)
+    paths, pair = named(models), _pair(certificate, certificate_key)
     with listening(host, port) as sock:
-        found = {name: opened(path, trust=trust) for name, path in paths.items()}
         if not access.keys and host not in ("127.0.0.1", "::1", "localhost"):
             warn("whoever reaches this address may ask", hint="--keys FILE lets in only those who have a key")
-        with prepared(found, bounds=bounds, access=access, certificate=certificate) as server:
-            scheme, at = "https" if certificate else "http", f"[{host}]" if ":" in host else host
-            address = f"{scheme}://{at}:{sock.getsockname()[1]}/"
-            note(f"serving {', '.join(found)} at {address}", address=address)
-            server.run([sock])
+        scheme, at = "https" if pair else "http", f"[{host}]" if ":" in host else host
+        serving = Serving(
+            paths, sock, f"{scheme}://{at}:{sock.getsockname()[1]}/", bounds, access, pair, explain, trust, workers
+        )
+        serving.run()
 
 
 def _pair(certificate: Path | None, key: Path | None) -> tuple[str, str] | None:

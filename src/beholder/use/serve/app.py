@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from importlib.resources import files
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from beholder.base.errors import did_you_mean
-from beholder.use.serve import body, described
+from beholder.use.serve import body, described, protocol
 from beholder.use.serve.bounds import Bounds
+from beholder.use.serve.explaining import Explainer
 from beholder.use.serve.model import Model
-from beholder.use.serve.refusal import Refusal, stopping
+from beholder.use.serve.refusal import Refusal, is_v2, stopping
 
 KINDS = {
     ".html": "text/html; charset=utf-8",
@@ -32,12 +33,17 @@ KINDS = {
 
 
 class Service:
-    """What the paths share. models: by name, the first is asked where none is named; leaving: whether the server stops."""
+    """What the paths share.
+
+    models: by name, the first is asked where none is named; counted: returns the text of /metrics; leaving: the server stops
+    """
 
     def __init__(self, models: Mapping[str, Model], bounds: Bounds) -> None:
         self.models = dict(models)
         self.bounds = bounds
         self.held = body.Held(bounds.held)
+        self.explainer = Explainer()
+        self.counted: Callable[[], str] = str
         self.leaving = False
 
     def model(self, name: str | None) -> Model:
@@ -52,7 +58,8 @@ class Service:
         """Return the pictures of a request, at least one. Raises `Refusal`."""
         data = await body.whole(request, self.bounds, room)
         if body.is_form(request):
-            return body.parts(data, request.headers["content-type"], most=self.bounds.parts)
+            kind, most = request.headers["content-type"], self.bounds.parts
+            return await body.aside(lambda: body.parts(data, kind, most=most), len(data))
         if not data:
             raise Refusal(400, "no-pictures", "the body is empty", hint="curl --data-binary @a.jpg sends a picture")
         return [data]
@@ -64,6 +71,8 @@ def build(service: Service) -> FastAPI:
     _refusals(app)
     _health(app, service)
     _recognition(app, service)
+    _explanation(app, service)
+    protocol.add(app, service)
     _page(app)
     return app
 
@@ -75,8 +84,8 @@ def answer(value: object, *, status: int = 200, headers: Mapping[str, str] | Non
 
 def _refusals(app: FastAPI) -> None:
     @app.exception_handler(Refusal)
-    async def refused(_request: Request, error: Refusal) -> Response:
-        return answer(error.json(), status=error.status, headers=error.headers)
+    async def refused(request: Request, error: Refusal) -> Response:
+        return answer(error.json(plain=is_v2(request.url.path)), status=error.status, headers=error.headers)
 
     @app.exception_handler(HTTPException)
     async def unknown(request: Request, error: HTTPException) -> Response:
@@ -87,7 +96,7 @@ def _refusals(app: FastAPI) -> None:
             f"{request.method} {request.url.path[:80]} is not served here",
             hint="GET /openapi.json says what is",
         )
-        return answer(refusal.json(), status=error.status_code, headers=error.headers)
+        return answer(refusal.json(plain=is_v2(request.url.path)), status=error.status_code, headers=error.headers)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_request: Request, error: RequestValidationError) -> Response:
@@ -128,6 +137,28 @@ def _recognition(app: FastAPI, service: Service) -> None:
         if len(answers) == 1 and "error" in answers[0] and not body.is_form(request):
             return answer({**found, "error": {**answers[0]["error"], "hint": ""}}, status=422)
         return answer(found)
+
+
+def _explanation(app: FastAPI, service: Service) -> None:
+    @app.post("/explain", tags=["recognition"], responses=described.EXPLAIN, openapi_extra=described.PICTURES)
+    async def explain(
+        request: Request, model: str | None = None, label: Annotated[str | None, Query(alias="class")] = None
+    ) -> Response:
+        """Show where in a picture the answer is found: what speaks for `class`, or for the most probable one."""
+        asked = service.model(model)
+        service.explainer.admit()
+        with service.held.room() as room:
+            pictures = await service.pictures(request, room)
+            if len(pictures) != 1:
+                raise Refusal(400, "one-picture", "a heat map is made of one picture")
+            limits = service.bounds.limits
+            made = await service.explainer.png(asked.explains, pictures[0], label=label, limits=limits)
+        return Response(made, media_type="image/png")
+
+    @app.get("/metrics", tags=["health"], responses=described.METRICS)
+    async def metrics() -> Response:
+        """Return counters for Prometheus."""
+        return Response(service.counted(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 def _page(app: FastAPI) -> None:

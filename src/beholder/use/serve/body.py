@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from email.message import Message
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from python_multipart import MultipartParser
 from python_multipart.exceptions import FormParserError
@@ -22,6 +22,11 @@ FIELD = "files"
 """The field of a form that holds pictures; `file` and `image` are understood too."""
 
 FIELDS = (FIELD, "file", "image")
+
+Found = TypeVar("Found")
+
+ASIDE = 256 << 10
+"""Bytes of a body from which on it is taken apart off the event loop."""
 
 PART_HEAD = 8 << 10
 """Bytes of the headers of one part at most."""
@@ -98,6 +103,11 @@ async def whole(request: Request, bounds: Bounds, room: Room) -> bytes:
     except ClientDisconnect:
         raise Refusal(400, "incomplete-body", "the connection was closed before the body ended") from None
     return b"".join(chunks)
+
+
+async def aside(work: Callable[[], Found], size: int) -> Found:
+    """Return what `work` returns; off the event loop where the body of `size` bytes would hold it up."""
+    return work() if size < ASIDE else await asyncio.get_running_loop().run_in_executor(None, work)
 
 
 def is_form(request: Request) -> bool:

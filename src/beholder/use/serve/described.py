@@ -48,6 +48,7 @@ _ABOUT = _object(
         "width": _WHOLE,
         "channels": _WHOLE,
         "engine": _STRING,
+        "explains": {"type": "boolean"},
     }
 )
 
@@ -74,15 +75,43 @@ def _json(schema: _Json, words: str) -> _Json:
 
 def answers(schema: _Json, words: str, *codes: int) -> dict[int | str, _Json]:
     """Return the answers of a path: 200 of that JSON schema, and the refusals of these and the usual codes."""
-    found: dict[int | str, _Json] = {200: _json(schema, words)}
-    for code in (401, 403, 421, 431, *codes):
-        found[code] = _json(_REFUSAL, _WHY[code])
-    return found
+    return {200: _json(schema, words), **_refusals(_REFUSAL, *codes)}
+
+
+def _refusals(schema: _Json, *codes: int) -> dict[int | str, _Json]:
+    return {code: _json(schema, _WHY[code]) for code in (401, 403, 421, 431, *codes)}
 
 
 HEALTH = answers(_object({"status": _STRING}), "yes", 503)
 MODELS = answers({"type": "array", "items": _ABOUT}, "the bundles")
 PREDICT = answers(_ANSWERS, "an answer a picture, in their order", 400, 404, 408, 413, 415, 422, 500, 503)
+
+EXPLAIN: dict[int | str, _Json] = {
+    200: {"description": "the picture in grey, the heat over it", "content": {"image/png": {"schema": {"type": "string"}}}},
+    **_refusals(_REFUSAL, 400, 404, 408, 413, 415, 422, 500, 501, 503),
+}
+METRICS: dict[int | str, _Json] = {
+    200: {"description": "values, as Prometheus reads them", "content": {"text/plain": {"schema": {"type": "string"}}}},
+    **_refusals(_REFUSAL),
+}
+
+_ANY: _Json = {"type": "object"}
+_WRONG = _object({"error": _STRING})
+V2 = {200: _json(_ANY, "as the protocol says"), **_refusals(_WRONG, 404, 503)}
+INFER = {
+    200: {
+        "description": "the outputs, as JSON or with binary data after it",
+        "content": {"application/json": {"schema": _ANY}, "application/octet-stream": {"schema": {"type": "string"}}},
+    },
+    **_refusals(_WRONG, 400, 404, 408, 413, 415, 422, 500, 503),
+}
+TENSORS: _Json = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/json": {"schema": _ANY}, "application/octet-stream": {"schema": {"type": "string"}}},
+    }
+}
+"""One input tensor."""
 
 _FILES = _object({"files": {"type": "array", "items": {"type": "string", "format": "binary"}}})
 _BINARY: _Json = {"schema": {"type": "string", "format": "binary"}}

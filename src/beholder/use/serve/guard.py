@@ -201,7 +201,7 @@ class _Exchange:
 
     async def refuse(self, refusal: Refusal) -> None:
         """Send a refusal as the whole answer."""
-        body = refusal.body()
+        body = refusal.body(self._scope["path"])
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
         headers += [(name.lower().encode(), value.encode()) for name, value in refusal.headers.items()]
         await self.send({"type": "http.response.start", "status": refusal.status, "headers": headers})

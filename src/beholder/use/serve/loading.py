@@ -31,13 +31,19 @@ def named(given: Sequence[str]) -> dict[str, Path]:
     return found
 
 
-def opened(path: Path, *, trust: bool = False) -> Recogniser:
-    """Return what recognises: the exported graph where there is one, without torch, else the bundle's net on the best device.
+def opened(path: Path, *, trust: bool = False, threads: int = 0) -> Recogniser:
+    """Return what recognises: the exported graph where there is one, else the bundle's net in torch, on the best device.
 
-    path: a bundle's folder, or an .onnx file. Raises `UsageError`, `BundleError`.
+    path: a bundle's folder, or an .onnx file; threads: of the graph's runtime, 0: as many as it thinks fit.
+    Raises `UsageError`, `BundleError`.
     """
     if path.is_file() or (path / exports.GRAPH).is_file():
-        return exported.load(path)
+        return exported.load(path, threads=threads)
+    return in_torch(path, trust=trust)
+
+
+def in_torch(path: Path, *, trust: bool = False) -> Recogniser:
+    """Return the net of a bundle in torch, on the best device. Raises `UsageError`, `BundleError`."""
     from beholder.bundle.bundle import load
     from beholder.machine.device import device
 

@@ -77,7 +77,11 @@ class Item:
 
 
 class Model:
-    """A recogniser with its queue. pending: pictures accepted and not yet answered; pace: seconds a picture under load."""
+    """A recogniser with its queue.
+
+    pending: pictures accepted and not yet answered; pace: seconds a picture under load; batches: runs by their size;
+    outcomes: pictures by what became of them; says: the words of an answer; explains: what makes its heat maps
+    """
 
     def __init__(self, name: str, recogniser: Recogniser, *, bounds: Bounds, pool: ThreadPoolExecutor) -> None:
         self.name = name
@@ -85,6 +89,9 @@ class Model:
         self.pending = 0
         self.pace = 0.0
         self.batches: dict[int, int] = {}
+        self.outcomes = {"answered": 0, "unreadable": 0}
+        self.says: frozenset[str] = frozenset()
+        self.explains: Recogniser = recogniser
         self._bounds = bounds
         self._pool = pool
         self._since = 0.0
@@ -93,7 +100,7 @@ class Model:
         )
 
     def about(self) -> dict[str, Any]:
-        """Return {"name", "classes", "task", "height", "width", "channels", "engine"}."""
+        """Return {"name", "classes", "task", "height", "width", "channels", "engine", "explains"}."""
         policy = self.recogniser.policy
         return {
             "name": self.name,
@@ -102,7 +109,8 @@ class Model:
             "height": policy.height,
             "width": policy.width,
             "channels": policy.channels,
-            "engine": type(self.recogniser).__name__.lower(),
+            "engine": "torch" if hasattr(self.recogniser, "net") else "onnxruntime",
+            "explains": hasattr(self.explains, "net"),
         }
 
     def admit(self, n: int = 1) -> None:
@@ -137,6 +145,9 @@ class Model:
             self._left(len(pictures))
         if job.error is not None:
             raise Refusal(500, "internal", f"the net failed: {type(job.error).__name__}") from job.error
+        unreadable = sum("error" in answer for answer in job.answers)
+        self.outcomes["unreadable"] += unreadable
+        self.outcomes["answered"] += len(job.answers) - unreadable
         return job.answers, job.timing
 
     def warm(self) -> None:
@@ -146,7 +157,7 @@ class Model:
         image = load(grey, policy, limits=self._bounds.limits)
         for _ in range(2):
             start = perf_counter()
-            answers(self.recogniser, image[None])
+            self.says = frozenset(answers(self.recogniser, image[None])[0])
             self.pace = perf_counter() - start
 
     def close(self, *, wait: bool = True) -> None:

@@ -17,13 +17,20 @@ class Refusal(BeholderError):
         self.status = status
         self.headers = headers or {}
 
-    def json(self) -> dict[str, Any]:
-        """Return {"error": {"code", "message", "hint"}}."""
+    def json(self, *, plain: bool = False) -> dict[str, Any]:
+        """Return {"error": {"code", "message", "hint"}}; with `plain` {"error": sentence}, as protocol v2 has it."""
+        if plain:
+            return {"error": f"{self.message} ({self.code})"}
         return {"error": {"code": self.code, "message": self.message, "hint": self.hint}}
 
-    def body(self) -> bytes:
-        """Return the JSON as bytes."""
-        return json.dumps(self.json()).encode()
+    def body(self, path: str) -> bytes:
+        """Return the JSON as bytes. path: that was asked."""
+        return json.dumps(self.json(plain=is_v2(path))).encode()
+
+
+def is_v2(path: str) -> bool:
+    """Return whether a path is one of protocol v2."""
+    return path == "/v2" or path.startswith("/v2/")
 
 
 def overload(seconds: float) -> Refusal:

@@ -8,10 +8,12 @@ import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from types import FrameType
 
 import uvicorn
+from fastapi.routing import APIRoute
 
 from beholder.base import events
 from beholder.base.errors import UsageError
@@ -20,7 +22,8 @@ from beholder.data.image.apart import decoders
 from beholder.use.serve.app import Service, build
 from beholder.use.serve.bounds import Bounds
 from beholder.use.serve.connection import bound_to
-from beholder.use.serve.guard import Access, Guard
+from beholder.use.serve.guard import OPEN, Access, Guard
+from beholder.use.serve.metrics import Board, Requests, Values, resident, series, text
 from beholder.use.serve.model import Model
 
 BACKLOG = 2048
@@ -51,15 +54,24 @@ def prepared(
     bounds: Bounds,
     access: Access,
     certificate: tuple[str, str] | None = None,
+    explaining: Mapping[str, Recogniser] | None = None,
+    board: Board | None = None,
+    slot: int = 0,
 ) -> Iterator[Server]:
     """Lend a server that is ready to run; afterwards its threads and children are gone.
 
-    recognisers: by the names under which they are served; certificate: TLS files (certificate, key)
+    recognisers: by the names under which they are served; certificate: TLS files (certificate, key); explaining: what makes
+    the heat maps of a model, where that is another recogniser; board, slot: where worker processes leave their metrics
     """
     with decoders() as (pool, _):
         models = {name: Model(name, found, bounds=bounds, pool=pool) for name, found in recognisers.items()}
         service = Service(models, bounds)
-        app = Guard(build(service), access=access, bounds=bounds, tell=lambda *_: None)
+        for name, other in (explaining or {}).items():
+            models[name].explains = other
+        requests = Requests()
+        face = build(service)
+        pages = [route.path for route in face.routes if isinstance(route, APIRoute) and not route.include_in_schema]
+        app = Guard(face, access=access, bounds=bounds, tell=requests.tell, open_paths=(*OPEN, *pages))
         config = uvicorn.Config(
             app,
             http=bound_to(bounds),
@@ -76,7 +88,7 @@ def prepared(
             ssl_keyfile=certificate[1] if certificate else None,
         )
         logging.getLogger("uvicorn").setLevel(logging.CRITICAL)  # clients that talk nonsense are no news
-        server = Server(config, service)
+        server = Server(config, service, requests, board, slot)
         try:
             for model in models.values():
                 model.warm()
@@ -84,14 +96,48 @@ def prepared(
         finally:
             for model in models.values():
                 model.close(wait=not server.force_exit)
+            service.explainer.close()
 
 
 class Server(uvicorn.Server):
     """Uvicorn's server, which leaves at SIGTERM or Ctrl-C without raising them again, and says so to `service` first."""
 
-    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+    def __init__(self, config: uvicorn.Config, service: Service, requests: Requests, board: Board | None, slot: int) -> None:
         super().__init__(config)
         self.service = service
+        self._requests = requests
+        self._board = board
+        self._slot = slot
+        self._parent = os.getppid()
+        service.counted = self.counted
+
+    def values(self) -> Values:
+        """Return what this process counted and measured."""
+        found = self._requests.values()
+        for name, model in self.service.models.items():
+            found[series("beholder_pending", model=name)] = model.pending
+            found |= {series("beholder_pictures_total", model=name, outcome=what): n for what, n in model.outcomes.items()}
+            found |= {
+                series("beholder_batches_total", model=name, pictures=size): n for size, n in model.batches.copy().items()
+            }
+        found["beholder_held_bytes"] = self.service.held.used
+        found["beholder_connections"] = len(self.server_state.connections)
+        found["beholder_workers"] = 1
+        found["process_cpu_seconds_total"] = time.process_time()
+        found["process_resident_memory_bytes"] = resident()
+        return found
+
+    def counted(self) -> str:
+        """Return the text of /metrics, of all worker processes together."""
+        return text([self.values(), *(self._board.others(self._slot) if self._board else [])])
+
+    async def on_tick(self, counter: int) -> bool:
+        """Twice a second leave the values of this worker for the others; leave where whoever started it is gone."""
+        if self._board is not None and counter % 5 == 0:
+            self._board.leave(self._slot, self.values())
+            if os.getppid() != self._parent:
+                self.leave()
+        return await super().on_tick(counter)
 
     def leave(self) -> None:
         """Stop soon: no new request, every accepted one answered."""
