@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tests.use.serve.fakes import Fake
+from tests.use.serve.fakes import Fake, picture, served
 
 from beholder.base.errors import DataError, PictureError
 from beholder.data.digest import digested
@@ -61,3 +61,28 @@ def test_what_was_not_trained_on_and_what_is_no_picture_are_refused(leaves: Path
     made = nearby.indexed(Fake(), bundle(tmp_path / "n", leaves, part="train"), leaves)
     with pytest.raises(PictureError):
         made.like(b"no picture", limits=LIMITS)
+
+
+def test_each_bundle_has_an_index_where_it_was_trained_on_the_source(leaves: Path, tmp_path: Path) -> None:
+    paths = {"own": bundle(tmp_path / "m", leaves, part="train"), "other": tmp_path / "none"}
+    both = {"own": Fake(), "other": Fake()}
+    assert list(nearby.indexes(both, paths, str(leaves))) == ["own"]
+    assert nearby.indexes(both, paths, None) == {}
+    with pytest.raises(DataError):
+        nearby.indexes({"other": Fake()}, paths, str(leaves))
+
+
+def test_the_server_says_which_are_nearest(leaves: Path, tmp_path: Path) -> None:
+    fake = Fake()
+    index = nearby.indexed(fake, bundle(tmp_path / "m", leaves, part="train"), leaves)
+    with served(fake, nearby={"colours": index}) as at:
+        assert at.ask("GET", "/models")[1][0]["likes"] is True
+        status, found, _ = at.ask("POST", "/nearest", picture((200, 90, 20)))
+        assert (status, found["model"]) == (200, "colours")
+        assert [one["labels"] for one in found["like"]] == [["rust"]] * 5
+        assert at.ask("POST", "/nearest", b"no picture")[0] == 422
+        assert at.form(picture(), picture(), path="/nearest")[0] == 400
+    with served() as at:
+        assert at.ask("GET", "/models")[1][0]["likes"] is False
+        status, found, _ = at.ask("POST", "/nearest", picture())
+        assert (status, found["error"]["code"]) == (501, "no-index")

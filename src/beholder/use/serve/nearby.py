@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import csv
 import io
-from collections.abc import Set
+from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +94,22 @@ def indexed(recogniser: Recogniser, bundle: Path, source: str | Path) -> Nearby:
     chunks = [np.arange(at, min(at + _CHUNK, len(pixels))) for at in range(0, len(pixels), _CHUNK)]
     found = [_directions(recogniser.outputs(pixels.take(chunk))[1]) for chunk in chunks]
     return Nearby(recogniser, pictures.take(rows[pixels.rows]), np.concatenate(found))
+
+
+def indexes(recognisers: Mapping[str, Recogniser], paths: Mapping[str, Path], source: str | None) -> dict[str, Nearby]:
+    """Return the index of `source` for each bundle that was trained on it, by name. Raises `DataError` where none was."""
+    found: dict[str, Nearby] = {}
+    refused: DataError | None = None
+    for name, recogniser in recognisers.items() if source is not None else ():
+        try:
+            found[name] = indexed(recogniser, paths[name], str(source))
+        except DataError as error:
+            if error.code != "not-trained-on":
+                raise
+            refused = error
+    if refused is not None and not found:
+        raise refused
+    return found
 
 
 def _trained_on(bundle: Path) -> Set[str]:
