@@ -120,7 +120,7 @@ export function show(item, { at, n, multi, all, explains }) {
   $("sentence").replaceChildren(...sentences(item, multi).map(textContent => make("p", { textContent })));
   $("retry").hidden = !["failed", "stopped"].includes(state);
   bars(answer, all);
-  $("set").hidden = !answer?.set;
+  $("set").hidden = !answer?.set || answer.set.length === 1 && answer.set[0] === answer.label;
   $("set").textContent = answer?.set ? answer.set.length ? say("set", { names: answer.set.join(say("comma")) }) : say("set_empty") : "";
   near(answer?.like);
   shown(item, explains);
