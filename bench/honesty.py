@@ -12,6 +12,7 @@
     strangers    which score tells strangers best, on validation; all scores on the test, beside pytorch-ood
     corruptions  accuracy of the CIFAR-10 recogniser under every corruption, with its usual augmentation and with `strong`
     methods      deletion and insertion areas of each kind of heat map, beside random maps
+    everything   wall time of a test with every section and the report, beside bare inference
     shortcut     a mark planted in one class: what the audit says, and what the heat maps show (writes the figure)
 
 All but coverage, compare and readings need the shared pictures (BEHOLDER_SHARED: where) and recognisers of them
@@ -42,6 +43,7 @@ PARTS = {
     "strangers": "honesty_strangers:strangers",
     "corruptions": "honesty_corruptions:corruptions",
     "methods": "honesty_explain:methods",
+    "everything": "honesty_cost:everything",
     "shortcut": "honesty_explain:shortcut",
 }
 

@@ -18,7 +18,7 @@ def browser() -> Iterator[Any]:
     if path is None:
         pytest.skip("chromium is not installed (or set BEHOLDER_CHROMIUM to its path)")
     with sync_api.sync_playwright() as play:
-        arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--use-fake-device-for-media-stream"]
         launched = play.chromium.launch(executable_path=path, args=arguments)
         yield launched
         launched.close()
