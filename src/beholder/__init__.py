@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from beholder.study.examine import audit as audit
     from beholder.study.steps import steps as steps
     from beholder.study.tune import tune as tune
+    from beholder.use.client import Client as Client
     from beholder.use.compare import compare as compare
     from beholder.use.evaluate import evaluate as evaluate
     from beholder.use.explain import explain as explain
@@ -66,6 +67,7 @@ _WHERE = {
     "Guess": "beholder.base.records:Guess",
     "Score": "beholder.base.records:Score",
     "Bundle": "beholder.bundle.bundle:Bundle",
+    "Client": "beholder.use.client:Client",
     "BeholderError": "beholder.base.errors:BeholderError",
     "UsageError": "beholder.base.errors:UsageError",
     "DataError": "beholder.base.errors:DataError",
@@ -97,6 +99,7 @@ __all__ = [  # noqa: RUF022  (verbs in the order of the steps, then nouns, then 
     "Guess",
     "Score",
     "Bundle",
+    "Client",
     "BeholderError",
     "UsageError",
     "DataError",

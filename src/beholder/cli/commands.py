@@ -36,6 +36,7 @@ from beholder.cli.options import (
     Strangers,
     Trust,
 )
+from beholder.cli.serve import serve
 from beholder.cli.settle import settle
 from beholder.cli.show import json_line, pairs, print_csv, print_lines, say, table
 
@@ -283,6 +284,7 @@ def predict(
 _explain = app.command()(explain)
 _export = app.command()(export)
 _compare = app.command()(compare)
+_serve = app.command()(serve)
 
 
 @app.command()

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from tests.use.contrast import FAINT
+from tests.use.serve.fakes import Served, served
 from tests.use.serve.stub import NAMES, PAGE, Acts, Stub, png
 
 REFUSED = "Failed to load resource"
@@ -43,9 +44,10 @@ def picture(tmp_path: Path) -> Path:
 
 @contextmanager
 def opened(
-    browser: Any, stub: Stub, *, width: int = 1280, lang: str = "en-GB", ready: bool = True, **options: Any
+    browser: Any, stub: Stub | Served, *, width: int = 1280, lang: str = "en-GB", ready: bool = True, **options: Any
 ) -> Iterator[Any]:
     """Open the page and, when done, look whether it was quiet and asked nobody else."""
+    address = f"http://127.0.0.1:{stub.port}/"
     context = browser.new_context(viewport={"width": width, "height": 800}, locale=lang, **options)
     context.set_default_timeout(20_000)
     page = context.new_page()
@@ -54,13 +56,13 @@ def opened(
     page.on("console", lambda message: said.append(message.text))
     page.on("pageerror", lambda error: said.append(str(error)))
     page.on("request", lambda request: asked.append(request.url))
-    page.goto(stub.address)
+    page.goto(address)
     if ready:
         wait(page, "document.getElementById('model').textContent !== '…'")
     yield page
     context.close()
     assert [line for line in said if not line.startswith(REFUSED)] == []
-    assert [url for url in asked if not url.startswith((stub.address, "blob:", "data:"))] == []
+    assert [url for url in asked if not url.startswith((address, "blob:", "data:"))] == []
 
 
 def wait(page: Any, what: str, seconds: float = 30) -> None:
@@ -412,6 +414,29 @@ def test_another_recogniser_answers_again(browser: Any, start: Start, picture: P
         page.get_by_label("Recogniser").select_option("birds")
         wait(page, "document.getElementById('facts').textContent.startsWith('birds · ')")
         assert stub.acts.asked == ["/predict?model=leaves", "/predict?model=birds"]
+
+
+# --- with the server itself ---
+
+
+@pytest.mark.browser
+def test_the_real_server_gives_the_page_and_answers(browser: Any, tmp_path: Path) -> None:
+    (tmp_path / "red.png").write_bytes(png((220, 20, 20)))
+    (tmp_path / "bad.png").write_bytes(b"no picture")
+    with served() as real, opened(browser, real, permissions=["camera"]) as page:
+        page.set_input_files("#files", [tmp_path / "red.png", tmp_path / "bad.png"])
+        wait(page, "document.getElementById('told').textContent === '1 of 2 pictures answered, 1 could not be'")
+        answered(page, "red")
+        assert page.locator("#bars li").first.inner_text().startswith("red\n")
+        page.keyboard.press("End")
+        answered(page, "No answer")
+        page.locator("#photograph").click()
+        wait(page, "!document.getElementById('take').disabled")
+        page.locator("#take").click()
+        wait(page, "document.getElementById('told').textContent.startsWith('2 of 3')")
+        page.locator("#heat").click()
+        wait(page, "!document.getElementById('remark').hidden")
+        assert text(page, "#remark").startswith("This server cannot show where it looked.")
 
 
 # --- for everybody ---

@@ -1,0 +1,107 @@
+"""The command `serve`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from beholder.base.errors import UsageError
+from beholder.cli.options import Trust
+
+Models = Annotated[
+    list[str],
+    typer.Argument(metavar="[NAME=]MODEL...", help="Bundles to serve, each under its own name.", show_default=False),
+]
+Keys = Annotated[
+    Path | None,
+    typer.Option(help="A file with an API key a line. Or the variable BEHOLDER_KEYS, with commas between.", show_default=False),
+]
+Hosts = Annotated[
+    list[str] | None, typer.Option(help="A name by which the server may be called, or *; repeatable.", show_default=False)
+]
+Origins = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="The origin of a page elsewhere that may ask, such as https://example.org; repeatable.", show_default=False
+    ),
+]
+
+
+def serve(
+    models: Models,
+    *,
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 is every network of this machine.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 is any free one.", min=0, max=65535)] = 8000,
+    keys: Keys = None,
+    allow_host: Hosts = None,
+    allow_origin: Origins = None,
+    certificate: Annotated[Path | None, typer.Option(help="TLS certificate (PEM).", show_default=False)] = None,
+    certificate_key: Annotated[Path | None, typer.Option(help="Its private key (PEM).", show_default=False)] = None,
+    patience: Annotated[
+        float, typer.Option(help="Seconds that a picture may have to wait; beyond that requests get 503.")
+    ] = 1.0,
+    queue: Annotated[int, typer.Option(help="Pictures of one bundle that may wait, at most.", min=1)] = 512,
+    batch: Annotated[int, typer.Option(help="Pictures in one run of the net, at most.", min=1)] = 32,
+    body: Annotated[int, typer.Option(help="MiB of one request, at most.", min=1)] = 32,
+    pixels: Annotated[int, typer.Option(help="Millions of pixels of one picture, at most.", min=1)] = 50,
+    timeout: Annotated[float, typer.Option(help="Seconds that a request may take once its body is there.")] = 30.0,
+    workers: Annotated[int, typer.Option(help="Processes that share the address, each with bundles of its own.", min=1)] = 1,
+    explain: Annotated[bool, typer.Option("--explain", help="Load exported bundles in torch too, for heat maps.")] = False,
+    trust: Trust = False,
+) -> None:
+    """Serve bundles over HTTP: a page, JSON, and protocol v2."""
+    from beholder.base.events import warn
+    from beholder.use.serve.bounds import Bounds
+    from beholder.use.serve.guard import Access
+    from beholder.use.serve.loading import named
+    from beholder.use.serve.run import listening
+    from beholder.use.serve.serving import Serving
+
+    bounds = Bounds(
+        patience=patience,
+        queue=queue,
+        batch=batch,
+        body=body << 20,
+        held=max(256, 4 * body) << 20,
+        pixels=pixels * 10**6,
+        seconds=timeout,
+    )
+    access = Access(keys=_keys(keys), hosts=tuple(h.lower() for h in allow_host or ()), origins=tuple(allow_origin or ()))
+    paths, pair = named(models), _pair(certificate, certificate_key)
+    with listening(host, port) as sock:
+        if not access.keys and host not in ("127.0.0.1", "::1", "localhost"):
+            warn("whoever reaches this address may ask", hint="--keys FILE lets in only those who have a key")
+        scheme, at = "https" if pair else "http", f"[{host}]" if ":" in host else host
+        serving = Serving(
+            paths, sock, f"{scheme}://{at}:{sock.getsockname()[1]}/", bounds, access, pair, explain, trust, workers
+        )
+        serving.run()
+
+
+def _pair(certificate: Path | None, key: Path | None) -> tuple[str, str] | None:
+    """Return both TLS files; None where neither is given."""
+    if (certificate is None) != (key is None):
+        raise UsageError("TLS needs both files", code="half-certificate", hint="give --certificate and --certificate-key")
+    if certificate is None or key is None:
+        return None
+    for path in (certificate, key):
+        if not path.is_file():
+            raise UsageError(f"{path} is not there", code="path-missing", hint="both options name PEM files")
+    return str(certificate), str(key)
+
+
+def _keys(path: Path | None) -> tuple[str, ...]:
+    """Return the keys of the file and of the environment. Raises `UsageError` where the file has none."""
+    given = os.environ.get("BEHOLDER_KEYS", "").split(",")
+    if path is not None:
+        try:
+            lines = path.read_text("utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"{path} cannot be read: {error}", code="path-missing", hint="--keys names a text file") from None
+        if not any(line.strip() for line in lines):
+            raise UsageError(f"{path} holds no key", code="no-key", hint="write one key a line")
+        given += lines
+    return tuple(sorted({key.strip() for key in given if key.strip()}))

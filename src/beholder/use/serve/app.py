@@ -1,0 +1,176 @@
+"""The server's face: which paths there are, what they take and what they give. No path fetches an address or loads a bundle."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from importlib.metadata import version
+from importlib.resources import files
+from typing import Annotated, Any
+
+from fastapi import FastAPI, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from beholder.base.errors import did_you_mean
+from beholder.use.serve import body, described, protocol
+from beholder.use.serve.bounds import Bounds
+from beholder.use.serve.explaining import Explainer
+from beholder.use.serve.model import Model
+from beholder.use.serve.refusal import Refusal, is_v2, stopping
+
+KINDS = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".json": "application/json",
+    ".svg": "image/svg+xml",
+    ".png": "image/png",
+    ".ico": "image/x-icon",
+    ".webmanifest": "application/manifest+json",
+}
+"""Media types of the page's files by their ending; files with others are not served."""
+
+
+class Service:
+    """What the paths share.
+
+    models: by name, the first is asked where none is named; counted: returns the text of /metrics; leaving: the server stops
+    """
+
+    def __init__(self, models: Mapping[str, Model], bounds: Bounds) -> None:
+        self.models = dict(models)
+        self.bounds = bounds
+        self.held = body.Held(bounds.held)
+        self.explainer = Explainer()
+        self.counted: Callable[[], str] = str
+        self.leaving = False
+
+    def model(self, name: str | None) -> Model:
+        """Return the model of that name. Raises 404 unknown-model."""
+        if name is None:
+            return next(iter(self.models.values()))
+        if name not in self.models:
+            raise Refusal(404, "unknown-model", f"no model is called {name[:80]!r}", hint=did_you_mean(name[:80], self.models))
+        return self.models[name]
+
+    async def pictures(self, request: Request, room: body.Room) -> list[bytes]:
+        """Return the pictures of a request, at least one. Raises `Refusal`."""
+        data = await body.whole(request, self.bounds, room)
+        if body.is_form(request):
+            kind, most = request.headers["content-type"], self.bounds.parts
+            return await body.aside(lambda: body.parts(data, kind, most=most), len(data))
+        if not data:
+            raise Refusal(400, "no-pictures", "the body is empty", hint="curl --data-binary @a.jpg sends a picture")
+        return [data]
+
+
+def build(service: Service) -> FastAPI:
+    """Return the application."""
+    app = FastAPI(title="Beholder", version=version("beholder"), docs_url=None, redoc_url=None, description=described.WHAT)
+    _refusals(app)
+    _health(app, service)
+    _recognition(app, service)
+    _explanation(app, service)
+    protocol.add(app, service)
+    _page(app)
+    return app
+
+
+def answer(value: object, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """Return a JSON answer."""
+    return Response(json.dumps(value).encode(), status, headers, "application/json")
+
+
+def _refusals(app: FastAPI) -> None:
+    @app.exception_handler(Refusal)
+    async def refused(request: Request, error: Refusal) -> Response:
+        return answer(error.json(plain=is_v2(request.url.path)), status=error.status, headers=error.headers)
+
+    @app.exception_handler(HTTPException)
+    async def unknown(request: Request, error: HTTPException) -> Response:
+        code = {404: "no-such-path", 405: "wrong-method"}.get(error.status_code, "refused")
+        refusal = Refusal(
+            error.status_code,
+            code,
+            f"{request.method} {request.url.path[:80]} is not served here",
+            hint="GET /openapi.json says what is",
+        )
+        return answer(refusal.json(plain=is_v2(request.url.path)), status=error.status_code, headers=error.headers)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_request: Request, error: RequestValidationError) -> Response:
+        first = error.errors()[0]
+        refusal = Refusal(422, "bad-parameter", f"{first['loc'][-1]}: {first['msg']}"[:200])
+        return answer(refusal.json(), status=422)
+
+
+def _health(app: FastAPI, service: Service) -> None:
+    @app.get("/healthz", tags=["health"], responses=described.HEALTH)
+    async def healthz() -> Response:
+        """Say that the process answers."""
+        return answer({"status": "ok"})
+
+    @app.get("/readyz", tags=["health"], responses=described.HEALTH)
+    async def readyz() -> Response:
+        """Say whether pictures are taken: not while the server leaves."""
+        if service.leaving:
+            raise stopping()
+        return answer({"status": "ready"})
+
+    @app.get("/models", tags=["recognition"], responses=described.MODELS)
+    async def models() -> Response:
+        """List the bundles that are served: names, classes, sizes."""
+        return answer([model.about() for model in service.models.values()])
+
+
+def _recognition(app: FastAPI, service: Service) -> None:
+    @app.post("/predict", tags=["recognition"], responses=described.PREDICT, openapi_extra=described.PICTURES)
+    async def predict(request: Request, model: str | None = None) -> Response:
+        """Recognise one picture (the body itself) or many (the parts `files` of a form)."""
+        asked = service.model(model)
+        asked.admit()
+        with service.held.room() as room:
+            pictures = await service.pictures(request, room)
+            answers, timing = await asked.answered(pictures)
+        found: dict[str, Any] = {"model": asked.name, "answers": answers, "timing": timing}
+        if len(answers) == 1 and "error" in answers[0] and not body.is_form(request):
+            return answer({**found, "error": {**answers[0]["error"], "hint": ""}}, status=422)
+        return answer(found)
+
+
+def _explanation(app: FastAPI, service: Service) -> None:
+    @app.post("/explain", tags=["recognition"], responses=described.EXPLAIN, openapi_extra=described.PICTURES)
+    async def explain(
+        request: Request, model: str | None = None, label: Annotated[str | None, Query(alias="class")] = None
+    ) -> Response:
+        """Show where in a picture the answer is found: what speaks for `class`, or for the most probable one."""
+        asked = service.model(model)
+        service.explainer.admit()
+        with service.held.room() as room:
+            pictures = await service.pictures(request, room)
+            if len(pictures) != 1:
+                raise Refusal(400, "one-picture", "a heat map is made of one picture")
+            limits = service.bounds.limits
+            made = await service.explainer.png(asked.explains, pictures[0], label=label, limits=limits)
+        return Response(made, media_type="image/png")
+
+    @app.get("/metrics", tags=["health"], responses=described.METRICS)
+    async def metrics() -> Response:
+        """Return counters for Prometheus."""
+        return Response(service.counted(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+def _page(app: FastAPI) -> None:
+    folder = files("beholder.use.serve").joinpath("page")
+    for file in folder.iterdir() if folder.is_dir() else ():
+        kind = KINDS.get(file.name[file.name.rfind(".") :])
+        if file.is_file() and kind is not None:
+            path = "/" if file.name == "index.html" else f"/{file.name}"
+            _fixed(app, path, file.read_bytes(), kind)
+
+
+def _fixed(app: FastAPI, path: str, data: bytes, kind: str) -> None:
+    @app.get(path, include_in_schema=False)
+    async def fixed() -> Response:
+        return Response(data, media_type=kind, headers={"Cache-Control": "no-cache"})

@@ -1,0 +1,261 @@
+"""What stands before every request: who may ask, from where, how long it may take, and what goes back with each answer."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import ipaddress
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from hashlib import sha256
+from time import perf_counter
+from urllib.parse import urlsplit
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from beholder.base import events
+from beholder.use.serve.bounds import Bounds
+from beholder.use.serve.refusal import Refusal
+
+OPEN = ("/healthz", "/readyz", "/openapi.json", "/v2/health/live", "/v2/health/ready")
+"""Paths that need no key, beside the page and its files."""
+
+POLICY = (
+    "default-src 'none'; img-src 'self' blob: data:; style-src 'self'; script-src 'self'; connect-src 'self'; "
+    "media-src 'self' blob:; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+HEADERS = (
+    (b"content-security-policy", POLICY.encode()),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"permissions-policy", b"camera=(self), microphone=(), geolocation=()"),
+)
+
+LEFTOVER_SECONDS = 2.0
+"""How long the rest of a body that nobody wants is read and dropped, so that the client sees why."""
+
+LEFTOVER_BYTES = 64 << 20
+"""How much of it."""
+
+Told = Callable[[str, int, float], None]
+"""Told of every answer: path pattern, status, seconds."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Access:
+    """Who may ask.
+
+    keys:    API keys; nobody needs one where there are none
+    hosts:   names by which the server may be called, beside localhost and addresses; "*": any
+    origins: of pages elsewhere that may ask, such as https://example.org
+    """
+
+    keys: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
+    origins: tuple[str, ...] = ()
+
+    def knows(self, key: bytes) -> bool:
+        """Return whether `key` is one of the keys, in a time that says nothing about them."""
+        asked = sha256(key).digest()
+        found = [hmac.compare_digest(asked, sha256(known.encode()).digest()) for known in self.keys]
+        return any(found)  # all are compared before
+
+    def serves(self, host: str) -> bool:
+        """Return whether a request with this Host header is meant for this server: a name that somebody points here is not."""
+        name = _name(host)
+        return "*" in self.hosts or name == "localhost" or name in self.hosts or _is_address(name)
+
+    def trusts(self, origin: str, host: str) -> bool:
+        """Return whether a page of `origin` may ask: one of this server's own, or one that was named."""
+        return origin in self.origins or urlsplit(origin).netloc.lower() == host.lower()
+
+
+class Guard:
+    """ASGI middleware. open_paths: what needs no key; tell: told of every answer."""
+
+    def __init__(self, app: ASGIApp, *, access: Access, bounds: Bounds, tell: Told, open_paths: Collection[str] = OPEN) -> None:
+        self._app = app
+        self._access = access
+        self._bounds = bounds
+        self._tell = tell
+        self._open = frozenset(open_paths)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, or hand it on."""
+        if scope["type"] != "http":
+            return
+        exchange = _Exchange(scope, receive, send, self._bounds, self._cors(scope))
+        try:
+            try:
+                self._check(scope)
+                if exchange.is_preflight:
+                    await exchange.allow()
+                    return
+                await self._app(scope, exchange.receive, exchange.send)
+            except Refusal as refusal:
+                await exchange.refuse(refusal)
+            except Exception as error:
+                events.warn(f"a request failed: {type(error).__name__}: {error}", path=scope["path"])
+                if exchange.begun:
+                    raise _Broken from error
+                await exchange.refuse(Refusal(500, "internal", "the request failed", hint="see the server's log"))
+        except _Broken:
+            _abort(scope)
+        finally:
+            route = scope.get("route")
+            self._tell(getattr(route, "path", "other"), exchange.status, perf_counter() - exchange.start)
+
+    def _check(self, scope: Scope) -> None:
+        headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
+        if sum(len(name) + len(value) + 4 for name, value in scope["headers"]) > self._bounds.head:
+            raise Refusal(431, "headers-too-large", f"headers are {self._bounds.head} bytes at most")
+        host = headers.get(b"host", "")
+        if not self._access.serves(host):
+            raise Refusal(
+                421,
+                "wrong-host",
+                f"this server is not called {host[:80]!r}",
+                hint="start it with --allow-host NAME to let it be",
+            )
+        origin = headers.get(b"origin")
+        if origin is not None and not self._access.trusts(origin, host):
+            raise Refusal(
+                403,
+                "wrong-origin",
+                f"pages of {origin[:80]!r} may not ask",
+                hint="start the server with --allow-origin to let them",
+            )
+        if self._access.keys and scope["path"] not in self._open and scope["method"] != "OPTIONS":
+            kind, _, key = headers.get(b"authorization", "").partition(" ")
+            key = key.strip() if kind.lower() == "bearer" else headers.get(b"x-api-key", "")
+            if not self._access.knows(key.encode("latin-1")):
+                hint = "send it as Authorization: Bearer KEY, or X-API-Key: KEY"
+                raise Refusal(401, "no-key", "this needs a key", hint=hint, headers={"WWW-Authenticate": "Bearer"})
+
+    def _cors(self, scope: Scope) -> tuple[tuple[bytes, bytes], ...]:
+        """Return what lets a page elsewhere read the answer, where its origin was named."""
+        origin = next((value for name, value in scope["headers"] if name == b"origin"), b"")
+        if origin.decode("latin-1") not in self._access.origins:
+            return ()
+        allowed = (
+            (b"access-control-allow-headers", b"authorization, content-type, x-api-key"),
+            (b"access-control-allow-methods", b"GET, POST"),
+        )
+        return ((b"access-control-allow-origin", origin), (b"vary", b"Origin"), *allowed)
+
+
+class _Broken(Exception):
+    """The answer cannot be brought to its end: the client does not take it, or does not stop sending, or it failed half-way."""
+
+
+class _Exchange:
+    """One request and its answer. status: that was sent, 0 before; begun: whether the answer has begun."""
+
+    def __init__(
+        self, scope: Scope, receive: Receive, send: Send, bounds: Bounds, extra: tuple[tuple[bytes, bytes], ...]
+    ) -> None:
+        self.status = 0
+        self.start = perf_counter()
+        self._scope = scope
+        self._receive = receive
+        self._send = send
+        self._bounds = bounds
+        self._extra = extra
+        self._unread = True
+
+    @property
+    def begun(self) -> bool:
+        """Return whether the answer has begun."""
+        return self.status != 0
+
+    async def receive(self) -> Message:
+        """Return the next piece of the body."""
+        message = await self._receive()
+        self._unread = message["type"] == "http.request" and message.get("more_body", False)
+        return message
+
+    async def send(self, message: Message) -> None:
+        """Send a piece of the answer; before its end, drop what nobody read of the body."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            given = list(message.get("headers", []))
+            message = {**message, "headers": [*given, *HEADERS, *self._extra, *self._caching(given)]}
+        last = message["type"] == "http.response.body" and not message.get("more_body", False)
+        if last and self._unread and self._has_body():
+            await self._sent({**message, "more_body": True})
+            await self._dropped()
+            message = {"type": "http.response.body", "body": b"", "more_body": False}
+        await self._sent(message)
+
+    @property
+    def is_preflight(self) -> bool:
+        """Return whether a browser asks on behalf of a page elsewhere, that is allowed, what it may ask."""
+        return bool(self._extra) and self._scope["method"] == "OPTIONS"
+
+    async def allow(self) -> None:
+        """Answer that: the headers say it."""
+        await self.send({"type": "http.response.start", "status": 204, "headers": []})
+        await self.send({"type": "http.response.body", "body": b""})
+
+    async def refuse(self, refusal: Refusal) -> None:
+        """Send a refusal as the whole answer."""
+        body = refusal.body(self._scope["path"])
+        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+        headers += [(name.lower().encode(), value.encode()) for name, value in refusal.headers.items()]
+        await self.send({"type": "http.response.start", "status": refusal.status, "headers": headers})
+        await self.send({"type": "http.response.body", "body": body})
+
+    def _caching(self, given: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        return [] if any(name == b"cache-control" for name, _ in given) else [(b"cache-control", b"no-store")]
+
+    def _has_body(self) -> bool:
+        names = dict(self._scope["headers"])
+        return names.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in names
+
+    async def _sent(self, message: Message) -> None:
+        try:
+            async with asyncio.timeout(self._bounds.seconds):
+                await self._send(message)
+        except TimeoutError:
+            raise _Broken from None
+
+    async def _dropped(self) -> None:
+        """Read the rest of the body and forget it. Raises `_Broken` where it does not end soon."""
+        size = 0
+        try:
+            async with asyncio.timeout(LEFTOVER_SECONDS):
+                while self._unread:
+                    message = await self.receive()
+                    size += len(message.get("body", b""))
+                    if size > LEFTOVER_BYTES:
+                        raise _Broken
+        except TimeoutError:
+            raise _Broken from None
+
+
+def _abort(scope: Scope) -> None:
+    transport = scope.get("beholder.transport")
+    if transport is not None:
+        transport.abort()
+
+
+def _name(host: str) -> str:
+    """Return the name of a Host header, without its port.
+
+    >>> _name("Example.org:80"), _name("[::1]:8000"), _name("127.0.0.1")
+    ('example.org', '::1', '127.0.0.1')
+    """
+    host = host.strip().lower()
+    if host.startswith("["):
+        return host[1:].partition("]")[0]
+    return host.partition(":")[0]
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,50 @@
+"""What is to be served: names and paths, as given at the start; nothing is loaded later."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from beholder.base.errors import UsageError
+from beholder.bundle import exported, exports
+from beholder.bundle.recogniser import Recogniser
+
+
+def named(given: Sequence[str]) -> dict[str, Path]:
+    """Return paths by name for PATH or NAME=PATH each. Raises `UsageError` where a name is not fit, or comes twice.
+
+    >>> named(["pets=models/a.beholder", "models/leaves.beholder"])
+    {'pets': PosixPath('models/a.beholder'), 'leaves': PosixPath('models/leaves.beholder')}
+    """
+    found: dict[str, Path] = {}
+    for word in given:
+        name, equals, path = word.partition("=")
+        if not equals or Path(word).exists():
+            name, path = Path(word).resolve().stem, word
+        if not name or not all(letter.isalnum() or letter in "-_." for letter in name):
+            raise UsageError(
+                f"{name!r} cannot be the name of a model", code="bad-name", hint="letters, digits, - _ . make one: NAME=PATH"
+            )
+        if name in found:
+            raise UsageError(f"two models are called {name}", code="name-twice", hint="name one of them: NAME=PATH")
+        found[name] = Path(path)
+    return found
+
+
+def opened(path: Path, *, trust: bool = False, threads: int = 0) -> Recogniser:
+    """Return what recognises: the exported graph where there is one, else the bundle's net in torch, on the best device.
+
+    path: a bundle's folder, or an .onnx file; threads: of the graph's runtime, 0: as many as it thinks fit.
+    Raises `UsageError`, `BundleError`.
+    """
+    if path.is_file() or (path / exports.GRAPH).is_file():
+        return exported.load(path, threads=threads)
+    return in_torch(path, trust=trust)
+
+
+def in_torch(path: Path, *, trust: bool = False) -> Recogniser:
+    """Return the net of a bundle in torch, on the best device. Raises `UsageError`, `BundleError`."""
+    from beholder.bundle.bundle import load
+    from beholder.machine.device import device
+
+    return load(path, trust=trust).to(device())

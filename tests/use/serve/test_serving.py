@@ -1,0 +1,122 @@
+"""The command itself, with a bundle that was trained: what it loads, its workers, and one answer everywhere."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+import beholder
+from beholder.base.errors import UsageError
+from beholder.bundle.bundle import Bundle
+from beholder.use.serve.loading import named
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, draw: Any) -> tuple[Path, Path, Bundle]:
+    """(pictures, bundle's folder, bundle)."""
+    folder = tmp_path_factory.mktemp("serving")
+    source = draw(folder / "leaves", size=(37, 29))
+    parts = beholder.split(beholder.scan(source), seed=0)
+    bundle = beholder.train(parts, net="cnn", epochs=2, batch=8, out=folder / "leaves.beholder", precision="fp32")
+    return source, folder / "leaves.beholder", bundle
+
+
+@contextmanager
+def command(*arguments: str) -> Iterator[tuple[Any, str]]:
+    """Lend `beholder serve` with these arguments, and its address once it serves."""
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}/src", "OMP_NUM_THREADS": "1"}
+    words = [sys.executable, "-m", "beholder", "serve", *arguments, "--port", "0"]
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True, env=environment) as running:
+        try:
+            said = ""
+            while not (found := re.search(r"at (http\S+)/\n", said)):
+                line = running.stderr.readline()
+                assert line, said
+                said += line
+            yield running, found[1]
+        finally:
+            running.kill()
+
+
+@pytest.mark.slow
+def test_the_command_answers_as_the_bundle_does_in_one_process_and_in_two(trained: tuple[Path, Path, Bundle]) -> None:
+    source, path, bundle = trained
+    files = sorted(source.rglob("*.png"))[:12]
+    local = list(beholder.predict(bundle, files))
+    for arguments in ((), ("--workers", "2")):
+        with command(f"pets={path}", *arguments) as (running, address):
+            with beholder.Client(address, model="pets") as client:
+                for answer, line in zip(client.predict(files), local, strict=True):
+                    assert answer["label"] == line["label"]
+                    assert answer["probabilities"] == pytest.approx(line["probabilities"], abs=1e-5)
+                heat = Image.open(BytesIO(client.explain(files[0], label="rust")))
+                assert heat.size == (37, 29)
+                with pytest.raises(UsageError):
+                    client.explain(files[0], label="nothing")
+            running.send_signal(signal.SIGTERM)
+            assert running.wait(30) == 0
+
+
+@pytest.mark.slow
+def test_a_worker_that_dies_is_replaced(trained: tuple[Path, Path, Bundle]) -> None:
+    with command(str(trained[1]), "--workers", "2") as (running, address):
+        time.sleep(12)
+        children = Path(f"/proc/{running.pid}/task/{running.pid}/children").read_text().split()
+        assert len(children) == 2
+        os.kill(int(children[0]), signal.SIGKILL)
+        assert "started again" in running.stderr.readline()
+        with beholder.Client(address) as client:
+            assert client.models()
+        running.send_signal(signal.SIGTERM)
+        assert running.wait(30) == 0
+
+
+def test_names_are_those_given_or_of_the_files() -> None:
+    assert named(["a/b.beholder", "x=c.onnx"]) == {"b": Path("a/b.beholder"), "x": Path("c.onnx")}
+    for words in (["a.beholder", "b/a.beholder"], ["a b=c"], ["=c"], ["ä/ö=c"]):
+        with pytest.raises(UsageError):
+            named(words)
+
+
+def test_what_is_wrong_with_the_options_is_said_before_anything_is_loaded(tmp_path: Path) -> None:
+    from beholder.cli.run import run
+
+    (tmp_path / "empty").write_text("\n")
+    for arguments in (
+        ["a.beholder", "--keys", str(tmp_path / "empty")],
+        ["a.beholder", "--keys", str(tmp_path / "none")],
+        ["a.beholder", "--certificate", "x.pem"],
+        ["a.beholder", "--certificate", "x.pem", "--certificate-key", "y.pem"],
+        ["a.beholder", "--patience", "0"],
+        ["a.beholder", "b/a.beholder"],
+        [str(tmp_path / "nothing.beholder"), "--port", "0"],
+    ):
+        assert run(["serve", *arguments]) in (1, 2), arguments
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system does not fork")
+def test_workers_that_die_at_once_are_not_started_for_ever() -> None:
+    code = "from beholder.use.serve.workers import many\nmany(2, lambda slot: 1 / 0)"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "PYTHONPATH": f"{ROOT}/src"},
+    )
+    assert "a worker ended at its start (exit code 1)" in done.stderr
+    assert "ZeroDivisionError" in done.stderr
