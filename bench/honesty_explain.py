@@ -18,7 +18,7 @@ from beholder.use.explain.draw import overlay, shown
 from beholder.use.explain.faithful import areas
 
 BUNDLES = Path(os.environ.get("BEHOLDER_BUNDLES", "."))
-FIGURE = Path(__file__).parent.parent / "docs" / "figures" / "shortcut.png"
+FIGURE = Path(__file__).parent / "out" / "shortcut.png"
 MARK = 10
 """Side in pixels of the planted mark, on pictures of 96."""
 
@@ -113,7 +113,9 @@ def _said(bundle: beholder.Bundle, glass: np.ndarray, metal: np.ndarray, k: int)
         pen.text((4, row * 216 + 4), name, (24, 24, 28), font_size=15)
         for column, cell in enumerate(line):
             page.paste(cell, (column * 200 + 4, row * 216 + 22))
-    page.save(os.environ.get("BEHOLDER_FIGURE", FIGURE))
+    FIGURE.parent.mkdir(exist_ok=True)
+    page.save(FIGURE)
+    print(f"drawn to {FIGURE}, with pictures that are not to be published")
 
 
 def _called(bundle: beholder.Bundle, images: np.ndarray, k: int) -> str:

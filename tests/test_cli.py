@@ -27,6 +27,7 @@ class Stub:
     """A result as every verb gives one: text for a person, `json` for a program."""
 
     fields: dict[str, object]
+    engine: str = "torch fp32"
 
     def json(self) -> dict[str, object]:
         return self.fields
@@ -214,7 +215,7 @@ def test_evaluate_scores_the_part_and_writes_the_report(
 
 
 def test_predict_prints_a_line_a_picture(stand_in: Any, capsys: Any, monkeypatch: Any) -> None:
-    stand_in("beholder.bundle.bundle:load", "the bundle")
+    stand_in("beholder.bundle.engines:fastest", Stub({}))
     stand_in("beholder.use.predict:predict", lambda bundle, paths, *_: lines_of(paths))
     monkeypatch.setattr(sys, "stdin", io.StringIO("b.jpg\n\nsub/ü d.jpg\n"))
     assert run(["predict", "m.beholder", "a.txt", "-", "c.jpg"]) == 0
@@ -225,7 +226,7 @@ def test_predict_prints_a_line_a_picture(stand_in: Any, capsys: Any, monkeypatch
 
 
 def test_predict_prints_csv(stand_in: Any, capsys: Any) -> None:
-    stand_in("beholder.bundle.bundle:load", "the bundle")
+    stand_in("beholder.bundle.engines:fastest", Stub({}))
     stand_in("beholder.use.predict:predict", lambda bundle, paths, *_: lines_of(paths))
     assert run(["predict", "m.beholder", "a.txt", 'one, "two".jpg', "--csv"]) == 0
     assert capsys.readouterr().out == (
@@ -237,12 +238,12 @@ def test_predict_prints_csv(stand_in: Any, capsys: Any) -> None:
 
 @pytest.mark.parametrize("form", [[], ["--csv"]])
 def test_predict_fails_when_not_one_picture_was_read(form: list[str], stand_in: Any, capsys: Any) -> None:
-    stand_in("beholder.bundle.bundle:load", "the bundle")
+    stand_in("beholder.bundle.engines:fastest", Stub({}))
     stand_in("beholder.use.predict:predict", lambda bundle, paths, *_: lines_of(paths))
     assert run(["predict", "m.beholder", "a.txt", "b.txt", *form]) == 1
     out, err = capsys.readouterr()
     assert out.count("not-a-picture") == 2
-    assert err.startswith("error: not one picture could be read\n\nhint: ")
+    assert err.startswith("engine: torch fp32\nerror: not one picture could be read\n\nhint: ")
 
 
 def test_nets_are_a_table_or_an_object(stand_in: Any, capsys: Any) -> None:
@@ -367,15 +368,15 @@ def test_a_full_disk_behind_stdout_is_said() -> None:
 
 
 def test_predict_says_when_there_was_nothing_to_read(stand_in: Any, capsys: Any, monkeypatch: Any) -> None:
-    stand_in("beholder.bundle.bundle:load", "the bundle")
+    stand_in("beholder.bundle.engines:fastest", Stub({}))
     stand_in("beholder.use.predict:predict", lambda bundle, paths, *_: lines_of(paths))
     monkeypatch.setattr(sys, "stdin", io.StringIO(""))
     assert run(["predict", "m.beholder", "-"]) == 1
-    assert capsys.readouterr().err.startswith("error: there is no picture in what was given\n")
+    assert capsys.readouterr().err.startswith("engine: torch fp32\nerror: there is no picture in what was given\n")
 
 
 def test_debug_after_two_dashes_is_a_path(stand_in: Any, capsys: Any) -> None:
-    stand_in("beholder.bundle.bundle:load", "the bundle")
+    stand_in("beholder.bundle.engines:fastest", Stub({}))
     stand_in("beholder.use.predict:predict", lambda bundle, paths, *_: lines_of(paths))
     assert run(["predict", "m", "--", "--debug"]) == 0
     assert json.loads(capsys.readouterr().out)["path"] == "--debug"
@@ -402,8 +403,8 @@ def test_a_reader_that_leaves_early_is_no_error(tmp_path: Path) -> None:
     fake.write_text(
         "import sys, types\n"
         "def predict(bundle, paths):\n    return ({'path': str(n), 'label': 'x' * 500} for n in range(5000))\n"
-        "for name, f in (('beholder.bundle.bundle', 'load'), ('beholder.use.predict', 'predict')):\n"
-        "    m = types.ModuleType(name); setattr(m, f, predict if f == 'predict' else lambda *a, **k: None)\n"
+        "for name, f in (('beholder.bundle.engines', 'fastest'), ('beholder.use.predict', 'predict')):\n"
+        "    m = types.ModuleType(name); m.engine = 'none'; setattr(m, f, predict if f == 'predict' else lambda *a, **k: m)\n"
         "    sys.modules[name] = m\n"
         "from beholder.cli.run import run\nsys.exit(run(['predict', 'm', 'x']))\n"
     )
@@ -412,7 +413,7 @@ def test_a_reader_that_leaves_early_is_no_error(tmp_path: Path) -> None:
         assert process.stderr is not None
         process.stdout.readline()
         process.stdout.close()
-        assert process.stderr.read() == b""
+        assert process.stderr.read() == b"engine: none\n"
         assert process.wait(timeout=30) == 0
 
 

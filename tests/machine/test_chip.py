@@ -4,7 +4,8 @@ import json
 
 import torch
 
-from beholder.machine.chip import chip, flags, name, settled
+from beholder.machine.chip import chip, name, settled
+from beholder.machine.cpu import flags
 
 
 def test_a_chip_has_a_name_and_is_json() -> None:

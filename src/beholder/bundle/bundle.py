@@ -27,6 +27,7 @@ from beholder.bundle.infer import outputs
 from beholder.bundle.recogniser import Recogniser
 from beholder.data.kin import LARGEST, none
 from beholder.data.likeness import LENGTH
+from beholder.machine.device import device
 from beholder.nets.build import build
 from beholder.nets.spec import NetSpec
 
@@ -56,6 +57,7 @@ class Bundle(Recogniser):
     audit: str = ""
     likeness: npt.NDArray[np.int8] = field(default_factory=none, repr=False)
     references: npt.NDArray[np.float16] | None = None
+    engine: str = field(default="torch fp32", repr=False)
 
     @property
     def spec(self) -> NetSpec:
@@ -66,18 +68,22 @@ class Bundle(Recogniser):
         self, images: npt.NDArray[np.uint8], *, batch: int = 256
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
         """Return logits float32 (N, K), not calibrated, and features float32 (N, F) for uint8 (N, C, height, width)."""
-        device = next(self.net.parameters()).device
+        on = next(self.net.parameters()).device
         rows = []
         for start in range(0, len(images), batch):
-            part = torch.from_numpy(images[start : start + batch]).to(device)
+            part = torch.from_numpy(images[start : start + batch]).to(on)
             rows.append([values.cpu().numpy() for values in outputs(self.net, part, self.config)])
         if not rows:
             return np.zeros((0, len(self.classes)), np.float32), np.zeros((0, 0), np.float32)
         return np.concatenate([row[0] for row in rows]), np.concatenate([row[1] for row in rows])
 
-    def to(self, device: str | torch.device) -> Bundle:
-        """Return the same bundle with its net on `device`."""
-        return replace(self, net=self.net.to(device))
+    def ready(self) -> Bundle:
+        """Return the same bundle with its net on the best device of this machine."""
+        return self.to(device())
+
+    def to(self, on: str | torch.device) -> Bundle:
+        """Return the same bundle with its net on a device."""
+        return replace(self, net=self.net.to(on))
 
     def save(self, path: str | Path) -> Path:
         """Write the bundle to the folder `path` (whole or not at all) and return that path.

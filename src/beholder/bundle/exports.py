@@ -16,7 +16,9 @@ from beholder.base.files import sha256
 LIST = "exports.json"
 GRAPH = "model.onnx"
 ENDINGS = {"onnx": ".onnx", "openvino": ".xml", "torch": ".pt2"}
-PRECISIONS = ("fp32", "fp16", "int8")
+LEAST = {"fp32": 0.995, "fp16": 0.99, "int8": 0.98}
+"""The least share of pictures that get the same label, by precision, below which an export is refused."""
+PRECISIONS = tuple(LEAST)
 
 
 def name(kind: str, precision: str) -> str:
@@ -52,6 +54,15 @@ def listed(path: Path) -> dict[str, dict[str, Any]]:
 def weights(config: Mapping[str, Any]) -> str:
     """Return the SHA-256 of the weights that a bundle's config names; "" for a bundle that was never saved."""
     return str(config.get("files", {}).get("model.safetensors", {}).get("sha256", ""))
+
+
+def sound(facts: Mapping[str, Any], config: Mapping[str, Any]) -> bool:
+    """Return whether an export is of the weights that a bundle has, and gave enough pictures the bundle's labels."""
+    try:
+        enough = float(facts["parity"]["agreement"]["value"]) >= LEAST[facts["precision"]]
+    except (KeyError, TypeError, ValueError):
+        return False
+    return enough and facts.get("of") == weights(config)
 
 
 def read(path: Path, name: str, config: Mapping[str, Any]) -> bytes:

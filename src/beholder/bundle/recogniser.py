@@ -28,6 +28,12 @@ class Recogniser:
 
     config: dict[str, Any]
     references: npt.NDArray[np.float16] | None
+    engine: str = ""
+    """What the net runs on, and in which precision, in words."""
+
+    def ready(self) -> Recogniser:
+        """Return the same recogniser where it runs: one whose net torch runs, on the GPU where there is one."""
+        return self
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ from beholder.cli.export import export
 from beholder.cli.options import (
     AcceptRisk,
     AllowDownload,
+    Engine,
     For,
     Json,
     Lang,
@@ -259,13 +260,18 @@ def predict(
     ],
     *,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print path,label,p,error,… as CSV instead of JSON lines.")] = False,
+    engine: Engine = "exact",
     trust: Trust = False,
 ) -> None:
     """Print one JSON line a picture, readable or not."""
-    from beholder.bundle.bundle import load
+    from beholder.base import events
+    from beholder.bundle.engines import fastest
     from beholder.use.predict import predict
 
-    lines = predict(load(model, trust=trust), _each(paths))
+    few = len(paths) <= 64 and not any(path == "-" or Path(path).is_dir() for path in paths)
+    recogniser = fastest(model, engine=engine, trust=trust, probe=not few)
+    events.note(f"engine: {recogniser.engine}")
+    lines = predict(recogniser, _each(paths))
     read, bad = print_csv(lines) if as_csv else print_lines(lines)
     if bad and not read:
         raise DataError("not one picture could be read", code="all-unreadable", hint="see the error of each line above")

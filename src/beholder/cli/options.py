@@ -54,6 +54,13 @@ Set = Annotated[
 ]
 ReportLang = Annotated[Lang, typer.Option("--lang", help="The language of the report: English or Simplified Chinese.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+Engine = Annotated[
+    str,
+    typer.Option(
+        help="What the net runs on: exact (the fastest in float32), fast (in any precision), or one by name, such as "
+        "'onnxruntime int8'. docs/EXPORT.md."
+    ),
+]
 Trust = Annotated[
     bool,
     typer.Option(

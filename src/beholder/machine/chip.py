@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import platform
-from pathlib import Path
-
 import torch
+
+from beholder.machine import cpu
 
 
 def chip(on: torch.device) -> dict[str, object]:
@@ -17,20 +16,7 @@ def name(on: torch.device) -> str:
     """Return the name of the GPU or the CPU, as its maker calls it."""
     if on.type == "cuda":
         return torch.cuda.get_device_name(on)
-    return _field("model name") or platform.processor() or platform.machine()
-
-
-def flags() -> frozenset[str]:
-    """Return the CPU's feature flags as Linux names them; none where the system does not tell."""
-    return frozenset(_field("flags").split())
-
-
-def _field(wanted: str) -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
-    except OSError:
-        return ""
-    return next((line for line in lines if line.startswith(wanted)), "").partition(":")[2].strip()
+    return cpu.name()
 
 
 def settled(on: torch.device) -> None:

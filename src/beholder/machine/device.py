@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from beholder.base.errors import MachineError, UsageError
-from beholder.machine.chip import flags
+from beholder.machine.cpu import flags
 from beholder.machine.trial import DTYPES, trains, trial
 
 

@@ -13,11 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from beholder.base.errors import PictureError
-from beholder.bundle.bundle import Bundle
 from beholder.bundle.recogniser import Recogniser
 from beholder.data.sources.folder import listing
 from beholder.data.sources.listing import is_picture
-from beholder.machine.device import device
 from beholder.use.answers import answers
 
 _Work = tuple[str, "Future[npt.NDArray[np.uint8]]"]
@@ -30,8 +28,7 @@ def predict(bundle: Recogniser, paths: Iterable[str | Path], *, batch: int = 32,
     paths: pictures, or folders, which are walked; read lazily, so a long list or a pipe is not held in memory.
     """
     workers = workers or min(8, os.cpu_count() or 1)
-    if isinstance(bundle, Bundle):
-        bundle = bundle.to(device())
+    bundle = bundle.ready()
     with ThreadPoolExecutor(workers) as pool:
         waiting: deque[_Work] = deque()
         try:

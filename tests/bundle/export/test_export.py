@@ -89,7 +89,7 @@ def test_openvino_gives_the_same(small: tuple[Path, Path, Bundle], bundle: Bundl
 def test_what_differs_too_much_is_refused(
     small: tuple[Path, Path, Bundle], bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(parity.LEAST, "fp32", 1.01)
+    monkeypatch.setitem(exports.LEAST, "fp32", 1.01)
     with pytest.raises(BundleError) as caught:
         export(bundle)
     assert caught.value.code == "not-the-same"

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from beholder.base.errors import BundleError
 from beholder.base.records import Score
+from beholder.bundle import exports
 from beholder.bundle.export.samples import Sample
 from beholder.bundle.exported import Exported
 from beholder.bundle.recogniser import Recogniser
@@ -17,9 +18,6 @@ from beholder.measure.comparison import paired
 from beholder.measure.intervals import wilson
 
 Floats = npt.NDArray[np.float32]
-
-LEAST = {"fp32": 0.995, "fp16": 0.99, "int8": 0.98}
-"""The least share of pictures that get the same label, by precision, below which an export is refused."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +80,7 @@ def parity(bundle: Recogniser, export: Exported, sample: Sample, *, resizes: boo
 
 def check(found: Parity, precision: str) -> None:
     """Raise `BundleError` (not-the-same) if too few pictures get the same label."""
-    least = LEAST[precision]
+    least = exports.LEAST[precision]
     if not found.agreement.value >= least:
         raise BundleError(
             f"the export agrees with the bundle on the label of {found.agreement.value:.1%} of {found.agreement.n} pictures, "
