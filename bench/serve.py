@@ -3,9 +3,9 @@
     .venv/bin/python bench/serve.py M.beholder PICTURES [SECONDS [PATIENCE]]
 
 M.beholder is exported (`beholder export`); PICTURES is a folder of JPEG files; SECONDS (20) is how long each load lasts;
-PATIENCE (0.05) is the server's --patience at 70 and 200 % of what it did at saturation, where it is 5. Requests hold one picture, and
-their sender runs on the same cores. The bare graph: one thread that gives onnxruntime decoded pictures, in several batches.
-Loads at a share of capacity are open: arrivals are random (Poisson) and wait for nobody. The last line is a JSON object.
+PATIENCE (0.05) is the server's --patience at 70 and 200 % of what it did at saturation, where it is 5. Requests hold one
+picture, and their sender runs on the same cores. The bare graph: one thread that gives onnxruntime decoded pictures, in several
+batches. Loads at a share of capacity are open: arrivals are random (Poisson) and wait for nobody. The last line is JSON.
 """
 
 from __future__ import annotations
