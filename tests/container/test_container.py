@@ -125,7 +125,7 @@ def test_the_reader_of_dockerfiles_reads() -> None:
 def test_the_steps_of_the_image_make_a_server(tmp_path: Path, leaves: Path) -> None:
     import beholder
 
-    beholder.train(leaves, net="cnn", epochs=1, out=tmp_path / "model.beholder")
+    beholder.train(beholder.split(beholder.scan(leaves)), net="cnn", epochs=1).save(tmp_path / "model.beholder")
     exported(tmp_path / "model.beholder")
     said = rehearse(tmp_path / "model.beholder", leaves / "rust" / "00.png")
     assert said["torch"] is False

@@ -50,6 +50,10 @@ def serve(
     timeout: Annotated[float, typer.Option(help="Seconds that a request may take once its body is there.")] = 30.0,
     workers: Annotated[int, typer.Option(help="Processes that share the address, each with bundles of its own.", min=1)] = 1,
     explain: Annotated[bool, typer.Option("--explain", help="Load exported bundles in torch too, for heat maps.")] = False,
+    like: Annotated[
+        str | None,
+        typer.Option(metavar="SOURCE", help="What bundles were trained on: the page shows the nearest.", show_default=False),
+    ] = None,
     trust: Trust = False,
 ) -> None:
     """Serve bundles over HTTP: a page, JSON, and protocol v2."""
@@ -76,7 +80,7 @@ def serve(
             warn("whoever reaches this address may ask", hint="--keys FILE lets in only those who have a key")
         scheme, at = "https" if pair else "http", f"[{host}]" if ":" in host else host
         serving = Serving(
-            paths, sock, f"{scheme}://{at}:{sock.getsockname()[1]}/", bounds, access, pair, explain, trust, workers
+            paths, sock, f"{scheme}://{at}:{sock.getsockname()[1]}/", bounds, access, pair, explain, trust, workers, like
         )
         serving.run()
 

@@ -102,11 +102,16 @@ def form(*pictures: bytes, name: str = "files") -> bytes:
 
 
 @contextmanager
-def served(recogniser: Any = None, *, access: Access | None = None, name: str = "colours", **bounds: Any) -> Iterator[Served]:
+def served(
+    recogniser: Any = None, *, access: Access | None = None, name: str = "colours", nearby: Any = None, **bounds: Any
+) -> Iterator[Served]:
     """Lend a server in a thread of this process."""
     recogniser = recogniser or Fake()
     models = recogniser if isinstance(recogniser, dict) else {name: recogniser}
-    with listening("127.0.0.1", 0) as sock, prepared(models, bounds=Bounds(**bounds), access=access or Access()) as server:
+    with (
+        listening("127.0.0.1", 0) as sock,
+        prepared(models, bounds=Bounds(**bounds), access=access or Access(), nearby=nearby) as server,
+    ):
         thread = threading.Thread(target=server.run, args=([sock],))
         port = sock.getsockname()[1]
         thread.start()

@@ -12,8 +12,12 @@ from typing import Any
 
 import pytest
 from tests.use.contrast import FAINT
-from tests.use.serve.fakes import Served, served
+from tests.use.serve.fakes import Fake, Served, served
 from tests.use.serve.stub import NAMES, PAGE, Acts, Stub, png
+from tests.use.serve.test_nearby import bundle
+
+from beholder.use.serve.guard import Access
+from beholder.use.serve.nearby import indexed
 
 REFUSED = "Failed to load resource"
 """What a browser's console says by itself of an answer other than 200."""
@@ -434,9 +438,30 @@ def test_the_real_server_gives_the_page_and_answers(browser: Any, tmp_path: Path
         wait(page, "!document.getElementById('take').disabled")
         page.locator("#take").click()
         wait(page, "document.getElementById('told').textContent.startsWith('2 of 3')")
-        page.locator("#heat").click()
-        wait(page, "!document.getElementById('remark').hidden")
-        assert text(page, "#remark").startswith("This server cannot show where it looked.")
+
+
+@pytest.mark.browser
+def test_the_real_server_asks_for_its_key(browser: Any, picture: Path) -> None:
+    with served(access=Access(keys=("open sesame",))) as real, opened(browser, real, ready=False) as page:
+        page.wait_for_selector("#door:not([hidden])")
+        page.locator("#key").fill("open sesame")
+        page.keyboard.press("Enter")
+        wait(page, "document.getElementById('door').hidden")
+        page.set_input_files("#files", picture)
+        answered(page, "red")
+
+
+@pytest.mark.browser
+def test_the_nearest_training_pictures_are_shown(browser: Any, leaves: Path, tmp_path: Path) -> None:
+    fake = Fake()
+    index = indexed(fake, bundle(tmp_path / "m", leaves, part="train"), leaves)
+    with served(fake, nearby={"colours": index}) as real, opened(browser, real) as page:
+        page.set_input_files("#files", leaves / "rust" / "11.png")
+        wait(page, "document.querySelectorAll('#near img').length === 5")
+        wait(page, "[...document.querySelectorAll('#near img')].every(one => one.naturalWidth === 24)")
+        assert [item.inner_text().split("\n") for item in page.locator("#near li").all()] == [["rust", "100\u00a0% alike"]] * 5
+        assert text(page, "#remark") == "This server cannot show where it looked."
+        assert page.locator("#heat").is_hidden()
 
 
 # --- for everybody ---

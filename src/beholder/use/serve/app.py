@@ -155,6 +155,18 @@ def _explanation(app: FastAPI, service: Service) -> None:
             made = await service.explainer.png(asked.explains, pictures[0], label=label, limits=limits)
         return Response(made, media_type="image/png")
 
+    @app.post("/nearest", tags=["recognition"], responses=described.NEAREST, openapi_extra=described.PICTURES)
+    async def nearest(request: Request, model: str | None = None) -> Response:
+        """Return the training pictures that the net finds most like one, small, the most like first."""
+        asked = service.model(model)
+        service.explainer.admit()
+        with service.held.room() as room:
+            pictures = await service.pictures(request, room)
+            if len(pictures) != 1:
+                raise Refusal(400, "one-picture", "the nearest pictures are those of one picture")
+            found = await service.explainer.near(asked.nearby, pictures[0], limits=service.bounds.limits)
+        return answer({"model": asked.name, "like": found})
+
     @app.get("/metrics", tags=["health"], responses=described.METRICS)
     async def metrics() -> Response:
         """Return counters for Prometheus."""

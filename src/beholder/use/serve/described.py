@@ -49,6 +49,7 @@ _ABOUT = _object(
         "channels": _WHOLE,
         "engine": _STRING,
         "explains": {"type": "boolean"},
+        "likes": {"type": "boolean"},
     }
 )
 
@@ -90,6 +91,23 @@ EXPLAIN: dict[int | str, _Json] = {
     200: {"description": "the picture in grey, the heat over it", "content": {"image/png": {"schema": {"type": "string"}}}},
     **_refusals(_REFUSAL, 400, 404, 408, 413, 415, 422, 500, 501, 503),
 }
+_LIKE = _object(
+    {"digest": _STRING, "labels": {"type": "array", "items": _STRING}, "similarity": _NUMBER, "image": _STRING},
+    required=["digest", "labels", "similarity"],
+)
+NEAREST = answers(
+    _object({"model": _STRING, "like": {"type": "array", "items": _LIKE}}),
+    "the most like first",
+    400,
+    404,
+    408,
+    413,
+    415,
+    422,
+    500,
+    501,
+    503,
+)
 METRICS: dict[int | str, _Json] = {
     200: {"description": "values, as Prometheus reads them", "content": {"text/plain": {"schema": {"type": "string"}}}},
     **_refusals(_REFUSAL),

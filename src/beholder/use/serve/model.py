@@ -19,6 +19,7 @@ from beholder.data.image import load
 from beholder.use.answers import answers
 from beholder.use.serve.batching import Batcher, Sizes
 from beholder.use.serve.bounds import Bounds
+from beholder.use.serve.nearby import Nearby
 from beholder.use.serve.refusal import Refusal, overload
 
 Encoded = bytes | npt.NDArray[Any]
@@ -80,7 +81,8 @@ class Model:
     """A recogniser with its queue.
 
     pending: pictures accepted and not yet answered; pace: seconds a picture under load; batches: runs by their size;
-    outcomes: pictures by what became of them; says: the words of an answer; explains: what makes its heat maps
+    outcomes: pictures by what became of them; says: the words of an answer; explains: what makes its heat maps;
+    nearby: its training pictures, where the server was given them
     """
 
     def __init__(self, name: str, recogniser: Recogniser, *, bounds: Bounds, pool: ThreadPoolExecutor) -> None:
@@ -92,6 +94,7 @@ class Model:
         self.outcomes = {"answered": 0, "unreadable": 0}
         self.says: frozenset[str] = frozenset()
         self.explains: Recogniser = recogniser
+        self.nearby: Nearby | None = None
         self._bounds = bounds
         self._pool = pool
         self._since = 0.0
@@ -100,7 +103,7 @@ class Model:
         )
 
     def about(self) -> dict[str, Any]:
-        """Return {"name", "classes", "task", "height", "width", "channels", "engine", "explains"}."""
+        """Return {"name", "classes", "task", "height", "width", "channels", "engine", "explains", "likes"}."""
         policy = self.recogniser.policy
         return {
             "name": self.name,
@@ -111,6 +114,7 @@ class Model:
             "channels": policy.channels,
             "engine": "torch" if hasattr(self.recogniser, "net") else "onnxruntime",
             "explains": hasattr(self.explains, "net"),
+            "likes": self.nearby is not None,
         }
 
     def admit(self, n: int = 1) -> None:

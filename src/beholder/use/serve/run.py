@@ -25,6 +25,7 @@ from beholder.use.serve.connection import bound_to
 from beholder.use.serve.guard import OPEN, Access, Guard
 from beholder.use.serve.metrics import Board, Requests, Values, resident, series, text
 from beholder.use.serve.model import Model
+from beholder.use.serve.nearby import Nearby
 
 BACKLOG = 2048
 """Connections that may wait to be accepted."""
@@ -55,19 +56,23 @@ def prepared(
     access: Access,
     certificate: tuple[str, str] | None = None,
     explaining: Mapping[str, Recogniser] | None = None,
+    nearby: Mapping[str, Nearby] | None = None,
     board: Board | None = None,
     slot: int = 0,
 ) -> Iterator[Server]:
     """Lend a server that is ready to run; afterwards its threads and children are gone.
 
     recognisers: by the names under which they are served; certificate: TLS files (certificate, key); explaining: what makes
-    the heat maps of a model, where that is another recogniser; board, slot: where worker processes leave their metrics
+    the heat maps of a model, where that is another recogniser; nearby: training pictures, by model; board, slot: where worker
+    processes leave their metrics
     """
     with decoders() as (pool, _):
         models = {name: Model(name, found, bounds=bounds, pool=pool) for name, found in recognisers.items()}
         service = Service(models, bounds)
         for name, other in (explaining or {}).items():
             models[name].explains = other
+        for name, index in (nearby or {}).items():
+            models[name].nearby = index
         requests = Requests()
         face = build(service)
         pages = [route.path for route in face.routes if isinstance(route, APIRoute) and not route.include_in_schema]

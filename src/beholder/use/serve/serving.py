@@ -12,6 +12,7 @@ from beholder.use.serve.bounds import Bounds
 from beholder.use.serve.guard import Access
 from beholder.use.serve.loading import in_torch, opened
 from beholder.use.serve.metrics import Board
+from beholder.use.serve.nearby import indexes
 from beholder.use.serve.run import prepared
 from beholder.use.serve.workers import many
 
@@ -21,7 +22,7 @@ class Serving:
     """What is served, where and how.
 
     paths: of bundles by name; sock: that listens; address: as people type it; certificate: TLS files; explain: load exported
-    bundles in torch too; trust: as `beholder.load` has it; workers: processes
+    bundles in torch too; trust: as `beholder.load` has it; workers: processes; like: a source that bundles were trained on
     """
 
     paths: dict[str, Path]
@@ -33,6 +34,7 @@ class Serving:
     explain: bool = False
     trust: bool = False
     workers: int = 1
+    like: str | None = None
 
     def run(self) -> None:
         """Serve until SIGTERM or Ctrl-C. Raises `BundleError` and `UsageError` before the first answer."""
@@ -54,6 +56,7 @@ class Serving:
             access=self.access,
             certificate=self.certificate,
             explaining=maps,
+            nearby=indexes(found, self.paths, self.like),
             board=board,
             slot=slot,
         ) as server:

@@ -89,19 +89,20 @@ function near(list) {
   }));
 }
 
-function shown(item) {
+function shown(item, explains) {
   const { heat } = item, image = heat?.shown && heat.url;
   const wanted = image || item.url;
   if ($("shot").dataset.of !== wanted) {
     $("shot").dataset.of = wanted;
     $("shot").replaceChildren(picture(wanted, image ? say("heat_alt", { label: heat.label }) : item.name));
   }
-  $("heat").hidden = item.state !== "done" || !Object.keys(item.answer.probabilities).length;
+  $("heat").hidden = !explains || item.state !== "done" || !Object.keys(item.answer.probabilities).length;
   $("heat").disabled = heat?.state === "asking";
   $("heat").setAttribute("aria-pressed", Boolean(image));
   $("heat").textContent = say(heat?.state === "asking" ? "heat_wait" : image ? "heat_hide" : "heat");
-  $("remark").hidden = !heat?.why;
-  $("remark").textContent = heat?.why ?? "";
+  const remark = heat?.why ?? (explains || item.state !== "done" ? "" : say("no_heat"));
+  $("remark").hidden = !remark;
+  $("remark").textContent = remark;
 }
 
 function facts({ answer, file, took }) {
@@ -110,8 +111,8 @@ function facts({ answer, file, took }) {
   return say("facts", { model: answer.model, seconds: ms(took), queue: ms(queue_ms), decode: ms(decode_ms), infer: ms(infer_ms), size: Math.ceil(file.size / 1024) });
 }
 
-// Show one picture whole. at, n: which of how many; all: every class, not only the likeliest.
-export function show(item, { at, n, multi, all }) {
+// Show one picture whole. at, n: which of how many; all: every class, not only the likeliest; explains: whether the server has heat maps.
+export function show(item, { at, n, multi, all, explains }) {
   const { answer, state } = item, kind = answer ? doubt(answer) : "";
   $("look").className = `${state} ${kind}`;
   $("place").textContent = say("place", { at: at + 1, n, name: item.name });
@@ -119,9 +120,9 @@ export function show(item, { at, n, multi, all }) {
   $("sentence").replaceChildren(...sentences(item, multi).map(textContent => make("p", { textContent })));
   $("retry").hidden = !["failed", "stopped"].includes(state);
   bars(answer, all);
-  $("set").hidden = !answer?.set;
+  $("set").hidden = !answer?.set || answer.set.length === 1 && answer.set[0] === answer.label;
   $("set").textContent = answer?.set ? answer.set.length ? say("set", { names: answer.set.join(say("comma")) }) : say("set_empty") : "";
   near(answer?.like);
-  shown(item);
+  shown(item, explains);
   $("facts").textContent = facts(item);
 }

@@ -2,7 +2,7 @@
 import { photographs } from "./camera.js";
 import { make, reason, show, tile, told } from "./look.js";
 import { Queue } from "./queue.js";
-import { Trouble, explain, models, useKey } from "./server.js";
+import { Trouble, explain, models, nearest, useKey } from "./server.js";
 import { current, say, speak } from "./strings.js";
 import { table } from "./table.js";
 
@@ -73,7 +73,16 @@ function choose(item, scroll = true) {
 
 function look() {
   const { now } = state;
-  if (now) show(now, { at: queue.items.indexOf(now), n: queue.items.length, multi: model()?.task === "multi", all: state.all });
+  if (!now) return;
+  show(now, { at: queue.items.indexOf(now), n: queue.items.length, multi: model()?.task === "multi", all: state.all, explains: model()?.explains !== false });
+  if (model()?.likes && now.state === "done" && !now.answer.like) near(now, now.answer);
+}
+
+// Ask for the nearest training pictures of a picture that is looked at, once.
+async function near(item, answer) {
+  answer.like = [];
+  try { answer.like = await nearest(item.file, queue.model); } catch { return; }
+  if (item === state.now) look();
 }
 
 // --- trouble ---

@@ -62,6 +62,12 @@ export async function explain(file, model, label) {
   return found;
 }
 
+// The training pictures most like a picture: [{digest, labels, similarity, image}].
+export async function nearest(file, model) {
+  const found = await asked(`nearest?model=${encodeURIComponent(model)}`, file);
+  return Array.isArray(found?.like) ? found.like : [];
+}
+
 // Whether the server answers at all.
 export async function alive() {
   try { return (await ask("healthz")).answer.ok; } catch { return false; }
