@@ -21,7 +21,7 @@ def push(
     *,
     public: Annotated[bool, typer.Option("--public", help="A new repository may be read by everybody.")] = False,
 ) -> None:
-    """Send a bundle to the Hugging Face Hub; the report, which shows pictures, stays here."""
+    """Send a bundle to the Hugging Face Hub, all but its report."""
     from beholder.bundle.hub import push
 
     say(push(model, name, public=public))
