@@ -17,6 +17,7 @@ from beholder.base.errors import DataError, UsageError
 from beholder.cli.compare import compare
 from beholder.cli.explain import explain
 from beholder.cli.export import export
+from beholder.cli.hub import pull, push
 from beholder.cli.options import (
     AcceptRisk,
     AllowDownload,
@@ -283,6 +284,8 @@ def predict(
 
 _explain = app.command()(explain)
 _export = app.command()(export)
+_push = app.command()(push)
+_pull = app.command()(pull)
 _compare = app.command()(compare)
 _serve = app.command()(serve)
 

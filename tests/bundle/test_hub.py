@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from beholder.base.errors import BundleError, MachineError, UsageError
+from beholder.bundle import hub
+from beholder.bundle.bundle import Bundle, load
+from beholder.cli.run import run
+
+huggingface_hub = pytest.importorskip("huggingface_hub")
+
+
+@pytest.fixture
+def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that stands in for the hub: repositories are its folders."""
+    top = tmp_path / "hub"
+
+    class Api:
+        def create_repo(self, name: str, *, private: bool, exist_ok: bool) -> None:
+            assert exist_ok
+            (top / name).mkdir(parents=True, exist_ok=True)
+            (top / name / ".gitattributes").write_text(f"private={private}")
+
+        def upload_folder(self, *, repo_id: str, folder_path: str, ignore_patterns: list[str], commit_message: str) -> object:
+            ignored = huggingface_hub.utils.filter_repo_objects(
+                [path.name for path in Path(folder_path).iterdir()], ignore_patterns=ignore_patterns
+            )
+            for name in ignored:
+                shutil.copy(Path(folder_path) / name, top / repo_id / name)
+            return SimpleNamespace(commit_url=f"hub/{repo_id}/commit/1")
+
+    def fetch(name: str, *, revision: str | None, local_dir: str) -> str:
+        if not (top / name).is_dir():
+            raise OSError(f"{name} is not there\nand more")
+        (Path(local_dir) / ".cache").mkdir()
+        return str(shutil.copytree(top / name, local_dir, dirs_exist_ok=True))
+
+    monkeypatch.setattr(huggingface_hub, "HfApi", Api)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", fetch)
+    return top
+
+
+def test_what_is_pushed_can_be_pulled(small: tuple[Path, Path, Bundle], shelf: Path, tmp_path: Path, capsys) -> None:
+    assert run(["push", str(small[1]), "someone/leaves"]) == 0
+    assert capsys.readouterr().out == "hub/someone/leaves/commit/1\n"
+    assert (shelf / "someone" / "leaves" / ".gitattributes").read_text() == "private=True"
+    assert not (shelf / "someone" / "leaves" / "report.html").exists()
+    assert run(["pull", "someone/leaves", "--out", str(tmp_path / "mine.beholder")]) == 0
+    assert not {".cache", ".gitattributes"} & {path.name for path in (tmp_path / "mine.beholder").iterdir()}
+    picture = next(small[0].rglob("*.png"))
+    assert load(tmp_path / "mine.beholder")(picture).probabilities == small[2](picture).probabilities
+
+
+def test_what_is_damaged_neither_goes_nor_comes(small: tuple[Path, Path, Bundle], shelf: Path, tmp_path: Path) -> None:
+    hub.push(small[1], "someone/leaves", public=True)
+    assert (shelf / "someone" / "leaves" / ".gitattributes").read_text() == "private=False"
+    scores = shelf / "someone" / "leaves" / "scores.json"
+    scores.write_bytes(scores.read_bytes() + b" ")
+    with pytest.raises(BundleError):
+        hub.pull("someone/leaves", tmp_path / "mine.beholder")
+    assert not (tmp_path / "mine.beholder").exists()
+    with pytest.raises(BundleError):
+        hub.push(shelf / "someone" / "leaves", "someone/other")
+    assert not (shelf / "someone" / "other").exists()
+
+
+def test_what_the_hub_refuses_is_said_in_one_line(shelf: Path, tmp_path: Path) -> None:
+    with pytest.raises(MachineError) as caught:
+        hub.pull("someone/nothing", tmp_path / "mine.beholder")
+    assert "\n" not in caught.value.message
+    assert caught.value.code == "hub"
+    assert not (tmp_path / "mine.beholder").exists()
+    for name in ("leaves", "a/b/c", "../x y"):
+        with pytest.raises(UsageError) as bad:
+            hub.pull(name)
+        assert bad.value.code == "bad-name"
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "letter.txt").write_text("dear")
+    with pytest.raises(UsageError, match="not a bundle"):
+        hub.pull("someone/leaves", tmp_path / "mine")
