@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from beholder.base.errors import UsageError
-from beholder.cli.options import Trust
+from beholder.cli.options import Engine, Trust
 
 Models = Annotated[
     list[str],
@@ -54,6 +54,7 @@ def serve(
         str | None,
         typer.Option(metavar="SOURCE", help="What bundles were trained on: the page shows the nearest.", show_default=False),
     ] = None,
+    engine: Engine = "exact",
     trust: Trust = False,
 ) -> None:
     """Serve bundles over HTTP: a page, JSON, and protocol v2."""
@@ -64,15 +65,8 @@ def serve(
     from beholder.use.serve.run import listening
     from beholder.use.serve.serving import Serving
 
-    bounds = Bounds(
-        patience=patience,
-        queue=queue,
-        batch=batch,
-        body=body << 20,
-        held=max(256, 4 * body) << 20,
-        pixels=pixels * 10**6,
-        seconds=timeout,
-    )
+    memory = {"body": body << 20, "held": max(256, 4 * body) << 20, "pixels": pixels * 10**6}
+    bounds = Bounds(patience=patience, queue=queue, batch=batch, seconds=timeout, **memory)
     access = Access(keys=_keys(keys), hosts=tuple(h.lower() for h in allow_host or ()), origins=tuple(allow_origin or ()))
     paths, pair = named(models), _pair(certificate, certificate_key)
     with listening(host, port) as sock:
@@ -80,7 +74,17 @@ def serve(
             warn("whoever reaches this address may ask", hint="--keys FILE lets in only those who have a key")
         scheme, at = "https" if pair else "http", f"[{host}]" if ":" in host else host
         serving = Serving(
-            paths, sock, f"{scheme}://{at}:{sock.getsockname()[1]}/", bounds, access, pair, explain, trust, workers, like
+            paths,
+            sock,
+            f"{scheme}://{at}:{sock.getsockname()[1]}/",
+            bounds,
+            access,
+            pair,
+            explain,
+            trust,
+            workers,
+            like,
+            engine,
         )
         serving.run()
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from beholder.base.errors import UsageError
 from beholder.bundle import exported, exports
+from beholder.bundle.engines import fastest
 from beholder.bundle.recogniser import Recogniser
 
 
@@ -31,15 +32,17 @@ def named(given: Sequence[str]) -> dict[str, Path]:
     return found
 
 
-def opened(path: Path, *, trust: bool = False, threads: int = 0) -> Recogniser:
+def opened(path: Path, *, engine: str = "exact", trust: bool = False, threads: int = 0) -> Recogniser:
     """Return what recognises: the exported graph where there is one, else the bundle's net in torch, on the best device.
 
-    path: a bundle's folder, or an .onnx file; threads: of the graph's runtime, 0: as many as it thinks fit.
-    Raises `UsageError`, `BundleError`.
+    path: a bundle's folder, or an exported file; engine: as `fastest` has it, where "exact" tries nothing that is not
+    remembered; threads: of the graph's runtime, 0: as many as it thinks fit, and the engine is chosen. Raises `UsageError`, `BundleError`.
     """
-    if path.is_file() or (path / exports.GRAPH).is_file():
+    if not path.is_file() and not (path / exports.GRAPH).is_file():
+        return in_torch(path, trust=trust)
+    if threads and engine == "exact":
         return exported.load(path, threads=threads)
-    return in_torch(path, trust=trust)
+    return fastest(path, engine=engine, trust=trust, probe=engine != "exact")
 
 
 def in_torch(path: Path, *, trust: bool = False) -> Recogniser:

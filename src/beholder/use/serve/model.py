@@ -112,7 +112,7 @@ class Model:
             "height": policy.height,
             "width": policy.width,
             "channels": policy.channels,
-            "engine": "torch" if hasattr(self.recogniser, "net") else "onnxruntime",
+            "engine": self.recogniser.engine,
             "explains": hasattr(self.explains, "net"),
             "likes": self.nearby is not None,
         }

@@ -22,7 +22,8 @@ class Serving:
     """What is served, where and how.
 
     paths: of bundles by name; sock: that listens; address: as people type it; certificate: TLS files; explain: load exported
-    bundles in torch too; trust: as `beholder.load` has it; workers: processes; like: a source that bundles were trained on
+    bundles in torch too; trust: as `beholder.load` has it; workers: processes; like: a source that bundles were trained on;
+    engine: as `fastest` has it
     """
 
     paths: dict[str, Path]
@@ -35,6 +36,7 @@ class Serving:
     trust: bool = False
     workers: int = 1
     like: str | None = None
+    engine: str = "exact"
 
     def run(self) -> None:
         """Serve until SIGTERM or Ctrl-C. Raises `BundleError` and `UsageError` before the first answer."""
@@ -46,7 +48,7 @@ class Serving:
 
     def _work(self, board: Board | None, slot: int) -> None:
         threads = max(1, (os.cpu_count() or 1) // self.workers) if self.workers > 1 else 0
-        found = {name: opened(path, trust=self.trust, threads=threads) for name, path in self.paths.items()}
+        found = {name: opened(path, engine=self.engine, trust=self.trust, threads=threads) for name, path in self.paths.items()}
         maps = {}
         if self.explain:
             maps = {name: in_torch(self.paths[name], trust=self.trust) for name in found if not hasattr(found[name], "net")}

@@ -43,7 +43,7 @@ def metadata(model: Model) -> dict[str, Any]:
     return {
         "name": model.name,
         "versions": [VERSION],
-        "platform": f"beholder_{model.about()['engine']}",
+        "platform": "beholder_" + model.recogniser.engine.replace(" ", "_"),
         "inputs": [
             {"name": "images", "datatype": "UINT8", "shape": [-1, policy.channels, -1, -1]},
             {"name": "files", "datatype": "BYTES", "shape": [-1]},
