@@ -27,6 +27,9 @@ from beholder.use.serve.metrics import Board, Requests, Values, resident, series
 from beholder.use.serve.model import Model
 from beholder.use.serve.nearby import Nearby
 
+CHATTY = ("uvicorn", "python_multipart", "asyncio")
+"""What logs a line for each client that talks nonsense: clients could fill a disk so, or a pipe that nobody reads."""
+
 BACKLOG = 2048
 """Connections that may wait to be accepted."""
 
@@ -92,7 +95,8 @@ def prepared(
             ssl_certfile=certificate[0] if certificate else None,
             ssl_keyfile=certificate[1] if certificate else None,
         )
-        logging.getLogger("uvicorn").setLevel(logging.CRITICAL)  # clients that talk nonsense are no news
+        for name in CHATTY:
+            logging.getLogger(name).setLevel(logging.CRITICAL)
         server = Server(config, service, requests, board, slot)
         try:
             for model in models.values():
