@@ -36,7 +36,7 @@ def opened(path: Path, *, engine: str = "exact", trust: bool = False, threads: i
     """Return what recognises: the exported graph where there is one, else the bundle's net in torch, on the best device.
 
     path: a bundle's folder, or an exported file; engine: as `fastest` has it, where "exact" tries nothing that is not
-    remembered; threads: of the graph's runtime, 0: as many as it thinks fit, and the engine is chosen. Raises `UsageError`, `BundleError`.
+    remembered; threads: of the graph's runtime, 0: as many as it thinks fit. Raises `UsageError`, `BundleError`.
     """
     if not path.is_file() and not (path / exports.GRAPH).is_file():
         return in_torch(path, trust=trust)
