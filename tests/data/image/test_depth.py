@@ -56,12 +56,13 @@ def test_colours_of_sixteen_bits_are_scaled_to_one_level(values: np.ndarray) -> 
 
 
 @given(hnp.arrays(np.uint16, (4, 5, 4)))
-def test_transparency_of_sixteen_bits_is_composed_to_two_levels(values: np.ndarray) -> None:
+def test_transparency_of_sixteen_bits_is_composed_to_two_and_a_half_levels(values: np.ndarray) -> None:
+    """Pillow keeps the upper byte of colour and of transparency, less than a level each, and the sum is rounded."""
     share = values[:, :, 3:] / 65535
     found = image.decode(png16(values, 6), channels=3, background=(10, 200, 90))
-    assert np.abs(found - (values[:, :, :3] / 257 * share + np.array([10, 200, 90]) * (1 - share))).max() < 2
+    assert np.abs(found - (values[:, :, :3] / 257 * share + np.array([10, 200, 90]) * (1 - share))).max() < 2.5
     grey, share = values[:, :, :1] / 257, values[:, :, 1:2] / 65535
-    assert np.abs(image.decode(png16(values[:, :, :2], 4), channels=1) - (grey * share + 255 * (1 - share))).max() < 2
+    assert np.abs(image.decode(png16(values[:, :, :2], 4), channels=1) - (grey * share + 255 * (1 - share))).max() < 2.5
 
 
 def test_a_transparent_value_of_sixteen_bits_becomes_the_background() -> None:
