@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from beholder.base.errors import UsageError
+from beholder.base.openvino import core as openvino_core
 from beholder.machine import cpu
 
 Floats = npt.NDArray[np.float32]
@@ -50,12 +51,7 @@ def openvino(data: list[bytes], *, threads: int = 0, hint: str = "f32", size: tu
     hint: f32 or bf16, in which the net may compute; size: (height, width) where all pictures have that of the net, which leaves
     the resize out. Raises `ValueError` as `onnx` does, `UsageError` where it is not installed.
     """
-    try:
-        import openvino as ov
-    except ImportError as error:
-        hint = "pip install 'beholder[openvino]'"
-        raise UsageError("OpenVINO is not installed", code="needs-extra", hint=hint) from error
-    core, options = ov.Core(), {"INFERENCE_PRECISION_HINT": hint}
+    core, options = openvino_core(), {"INFERENCE_PRECISION_HINT": hint}
     if threads or _threads():
         options["INFERENCE_NUM_THREADS"] = str(threads or _threads())
     try:

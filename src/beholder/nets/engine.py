@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from beholder.base import events
 from beholder.base.errors import MachineError
 from beholder.base.files import cache_folder, sha256, write_atomic
+from beholder.base.openvino import core as openvino_core
 from beholder.nets.features import features
 from beholder.nets.norms import without_norms
 
@@ -102,7 +103,7 @@ def _openvino(net: nn.Module, sample: Tensor, dtype: torch.dtype) -> Run:
     with warnings.catch_warnings():  # it traces with torch.jit, of which torch says that it is old
         warnings.simplefilter("ignore")
         graph = openvino.convert_model(_Body(net).eval(), example_input=sample[:1], input=list(sample.shape))
-    compiled = cast(Any, openvino.Core().compile_model(graph, "CPU", hints))
+    compiled = cast(Any, openvino_core().compile_model(graph, "CPU", hints))
     size = len(sample)
 
     def run(images: Tensor) -> Tensor:

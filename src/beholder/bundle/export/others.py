@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from beholder.base.errors import UsageError
+from beholder.base.openvino import core as openvino_core
 from beholder.bundle.bundle import Bundle
 from beholder.bundle.export.onnx import Answer, failed, metadata, quiet
 from beholder.bundle.runtimes import Run
@@ -24,13 +24,11 @@ def openvino(bundle: Bundle, graph: bytes, precision: str) -> list[bytes]:
 
     Raises `UsageError` where OpenVINO is not installed.
     """
+    core = openvino_core()
+    import openvino as ov
+
     try:
-        import openvino as ov
-    except ImportError as error:
-        hint = "pip install 'beholder[openvino]'"
-        raise UsageError("OpenVINO is not installed", code="needs-extra", hint=hint) from error
-    try:
-        made: Any = ov.Core().read_model(graph)
+        made: Any = core.read_model(graph)
     except RuntimeError as error:
         raise failed(bundle, error) from error
     for name, text in {**metadata(bundle), "precision": precision}.items():
