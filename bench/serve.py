@@ -1,8 +1,9 @@
 """The server under load: cold start, saturation beside the bare graph, 70 % of capacity, and twice capacity.
 
-    .venv/bin/python bench/serve.py M.beholder PICTURES [SECONDS [PATIENCE]]
+    .venv/bin/python bench/serve.py [M.beholder PICTURES [SECONDS [PATIENCE]]]
 
-M.beholder is exported (`beholder export`); PICTURES is a folder of JPEG files; SECONDS (20) is how long each load lasts;
+M.beholder is exported (`beholder export`); PICTURES is a folder of JPEG files; without them a MobileNetV2 of the shared weights
+is fitted to TrashNet in a minute, and kept in bench/out/serve. SECONDS (20) is how long each load lasts;
 PATIENCE (0.05) is the server's --patience at 70 and 200 % of what it did at saturation, where it is 5. Requests hold one
 picture, and their sender runs on the same cores. The bare graph: one thread that gives onnxruntime decoded pictures, in several
 batches. Loads at a share of capacity are open: arrivals are random (Poisson) and wait for nobody. The last line is JSON.
@@ -19,6 +20,7 @@ import statistics
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -28,6 +30,7 @@ from typing import Any
 import numpy as np
 
 ROOT = Path(__file__).parent.parent
+SHARED = (ROOT / os.environ.get("BEHOLDER_SHARED", "../shared")).resolve()
 HEAD = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n"
 
 
@@ -155,8 +158,26 @@ def memory(process: Any) -> int:
     return int(Path(f"/proc/{process.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
 
 
+def prepared() -> tuple[str, Path]:
+    """The bundle and the folder of pictures that were named, or those of bench/out/serve, which are made where absent."""
+    if len(sys.argv) > 2:
+        return sys.argv[1], Path(sys.argv[2])
+    folder = ROOT / "bench" / "out" / "serve"
+    bundle, pictures = folder / "trashnet.beholder", folder / "pictures"
+    if not (bundle / "model.onnx").exists():
+        source, net = SHARED / "data" / "trashnet.zip", f"timm:{SHARED / 'weights' / 'mobilenetv2_100'}"
+        command = [sys.executable, "-m", "beholder"]
+        subprocess.run(
+            [*command, "train", str(source), "--net", net, "--minutes", "1", "--out", str(bundle), "--force"], check=True
+        )
+        subprocess.run([*command, "export", str(bundle)], check=True)
+        with zipfile.ZipFile(source) as archive:
+            archive.extractall(pictures, [name for name in archive.namelist() if name.lower().endswith(".jpg")][::20])
+    return str(bundle), pictures
+
+
 def main() -> None:
-    bundle, folder = sys.argv[1], Path(sys.argv[2])
+    bundle, folder = prepared()
     seconds = float(sys.argv[3]) if len(sys.argv) > 3 else 20.0
     patience = float(sys.argv[4]) if len(sys.argv) > 4 else 0.05
     bodies = [path.read_bytes() for path in sorted(folder.rglob("*.jpg"))[:64]]
