@@ -5,7 +5,7 @@
 M.beholder and PICTURES are those of bench/serve.py; SECONDS (20) is how long each load lasts.
 LitServe runs as its documentation shows it, with batches of up to 8: Pillow opens and resizes, onnxruntime runs the exported
 graph; BEHOLDER_PEERS names the python of an environment with litserve, onnxruntime and pillow.
-Requests are multipart with one picture, from 1, 4 and 8 clients that ask again as soon as they are answered. Its workers for
+Requests are multipart with one picture, from 1, 8 and 32 clients that ask again as soon as they are answered. Its workers for
 the API (1 or 2) are tried both, and the better is compared.
 """
 
@@ -29,7 +29,7 @@ from typing import Any
 from serve import ROOT, Sender, prepared, serving
 
 PEERS = os.environ.get("BEHOLDER_PEERS", str(ROOT / "bench" / "out" / "peers" / "bin" / "python"))
-CLIENTS = (1, 4, 8)
+CLIENTS = (1, 8, 32)
 PORT = 8765
 EDGE = b"----beholder"
 HEAD = (
