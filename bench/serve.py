@@ -167,11 +167,10 @@ def prepared() -> tuple[str, Path]:
     folder = ROOT / "bench" / "out" / "serve"
     bundle, pictures = folder / "trashnet.beholder", folder / "pictures"
     if not (bundle / "model.onnx").exists():
-        source, net = SHARED / "data" / "trashnet.zip", f"timm:{SHARED / 'weights' / 'mobilenetv2_100'}"
+        source, weights = SHARED / "data" / "trashnet.zip", SHARED / "weights" / "mobilenetv2_100"
         command = [sys.executable, "-m", "beholder"]
-        subprocess.run(
-            [*command, "train", str(source), "--net", net, "--minutes", "1", "--out", str(bundle), "--force"], check=True
-        )
+        net = ["--net", "timm:mobilenetv2_100", "--set", f"net.weights={weights}", "--minutes", "1"]
+        subprocess.run([*command, "train", str(source), *net, "--out", str(bundle)], check=True)
         subprocess.run([*command, "export", str(bundle)], check=True)
         with zipfile.ZipFile(source) as archive:
             archive.extractall(pictures, [name for name in archive.namelist() if name.lower().endswith(".jpg")][::20])
