@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test kill fuzz lint bench docs clean
+.PHONY: help demo test kill fuzz soak lint bench docs clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
@@ -20,6 +20,9 @@ kill: $(STAMP) ## SIGKILL at every write and at 500 random moments, signals and 
 
 fuzz: $(STAMP) ## a million mutated pictures (N=COUNT), from where the last run ended: none may crash, hang, or give false pixels
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m tests.fuzz.program $(or $(N),1000000)
+
+soak: $(STAMP) ## the server at twice its capacity for half an hour (N=SECONDS)
+	$(BIN)/python bench/serve.py "" "" 60 0.05 $(or $(N),1800)
 
 lint: $(STAMP) ## ruff and mypy
 	$(BIN)/ruff check .

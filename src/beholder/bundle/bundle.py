@@ -23,7 +23,7 @@ from beholder.base.recipe import Recipe, from_toml
 from beholder.base.records import PARTS
 from beholder.base.spans import span
 from beholder.bundle import card, format, stranger
-from beholder.bundle.infer import outputs
+from beholder.bundle.infer import fitting, outputs
 from beholder.bundle.recogniser import Recogniser
 from beholder.data.kin import LARGEST, none
 from beholder.data.likeness import LENGTH
@@ -65,10 +65,14 @@ class Bundle(Recogniser):
         return NetSpec.from_json(self.config["net"])
 
     def outputs(
-        self, images: npt.NDArray[np.uint8], *, batch: int = 256
+        self, images: npt.NDArray[np.uint8], *, batch: int | None = None
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        """Return logits float32 (N, K), not calibrated, and features float32 (N, F) for uint8 (N, C, height, width)."""
+        """Return logits float32 (N, K), not calibrated, and features float32 (N, F) for uint8 (N, C, height, width).
+
+        batch: pictures at once; None: as many as suit the device.
+        """
         on = next(self.net.parameters()).device
+        batch = batch or fitting(on, *images.shape[2:])
         rows = []
         for start in range(0, len(images), batch):
             part = torch.from_numpy(images[start : start + batch]).to(on)

@@ -34,8 +34,9 @@ class Exported(Recogniser):
     path: Path | None = None
     engine: str = "onnxruntime fp32"
 
-    def outputs(self, images: npt.NDArray[np.uint8], *, batch: int = 32) -> tuple[Floats, Floats]:
+    def outputs(self, images: npt.NDArray[np.uint8], *, batch: int | None = None) -> tuple[Floats, Floats]:
         """Return logits float32 (N, K), not calibrated, and features float32 (N, F) for uint8 (N, C, height, width)."""
+        batch = batch or 32
         found = [self.run(np.ascontiguousarray(images[start : start + batch])) for start in range(0, len(images), batch)]
         if not found:
             return np.zeros((0, len(self.classes)), np.float32), np.zeros((0, 0), np.float32)

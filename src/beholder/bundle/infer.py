@@ -11,6 +11,15 @@ from torch import Tensor, nn
 from beholder.data.loader import normalised
 from beholder.nets.features import classify, features
 
+AT_ONCE = 160_000
+"""Pixels a channel that a CPU is given at once. Of more, layers pass 32 MiB, which the C library returns when they are freed;
+to fetch them again, page by page, takes longer than the arithmetic (docs/LOG.md)."""
+
+
+def fitting(on: torch.device, height: int, width: int) -> int:
+    """Return how many pictures of height × width pixels suit a device at once, 1 to 256."""
+    return 256 if on.type != "cpu" else max(1, min(256, AT_ONCE // (height * width)))
+
 
 def outputs_of(net: nn.Module, images: Tensor, *, mirror: bool) -> tuple[Tensor, Tensor]:
     """Return logits (B, K) and features (B, F) of normalised images; the means of both sides of the mirror if `mirror`."""

@@ -76,14 +76,20 @@ class Recogniser:
             picture = file_bytes(picture)
         return load_picture(picture, self.policy)
 
-    def probabilities(self, images: npt.NDArray[np.uint8], *, batch: int = 256) -> npt.NDArray[np.float32]:
-        """Return float32 (N, K) for `images` uint8 (N, C, height, width): softmax, or one sigmoid per class if `multi`."""
+    def probabilities(self, images: npt.NDArray[np.uint8], *, batch: int | None = None) -> npt.NDArray[np.float32]:
+        """Return float32 (N, K) for `images` uint8 (N, C, height, width): softmax, or one sigmoid per class if `multi`.
+
+        batch: pictures at once; None: as many as suit the machine.
+        """
         return self.activated(self.outputs(images, batch=batch)[0])
 
     def outputs(
-        self, images: npt.NDArray[np.uint8], *, batch: int = 256
+        self, images: npt.NDArray[np.uint8], *, batch: int | None = None
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        """Return logits float32 (N, K), not calibrated, and features float32 (N, F) for uint8 (N, C, height, width)."""
+        """Return logits float32 (N, K), not calibrated, and features float32 (N, F) for uint8 (N, C, height, width).
+
+        batch: pictures at once; None: as many as suit the machine.
+        """
         raise NotImplementedError
 
     def activated(self, logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

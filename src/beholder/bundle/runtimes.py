@@ -32,6 +32,7 @@ def onnx(data: list[bytes], *, threads: int = 0) -> Opened:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or _threads()
     options.log_severity_level = 4
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # waiting threads leave the cores to the decoders
     try:
         session = onnxruntime.InferenceSession(data[0], options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's errors share no base but Exception

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from beholder.bundle.infer import fitting
 from beholder.data.loader import Readable, plain
 from beholder.learn.probe import Normal
 from beholder.machine.device import Precision
@@ -42,9 +43,8 @@ def validate(
     net.eval()
     # One tensor from the start: small ones kept between large ones that come and go scatter the heap, which then grows.
     logits, at = torch.empty(targets.shape), 0
-    for images in plain(
-        pixels, batch=256 if pixels.shape[-1] <= 96 else 64, device=normal.device, mean=normal.mean, std=normal.std
-    ):
+    batch = min(256, 4 * fitting(normal.device, *pixels.shape[1:]))
+    for images in plain(pixels, batch=batch, device=normal.device, mean=normal.mean, std=normal.std):
         if enough():
             return None
         with torch.autocast(images.device.type, dtype=precision.dtype, enabled=precision.mixed):

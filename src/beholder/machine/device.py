@@ -11,6 +11,7 @@ import torch
 
 from beholder.base.errors import MachineError, UsageError
 from beholder.machine.cpu import flags
+from beholder.machine.memory import keep_freed
 from beholder.machine.trial import DTYPES, trains, trial
 
 
@@ -37,11 +38,12 @@ MASTER = "weights, optimiser state and losses stay fp32"
 
 
 def device() -> torch.device:
-    """Return the first CUDA device, else Apple's, else the CPU."""
+    """Return the first CUDA device, else Apple's, else the CPU, for which the process then keeps the memory that it frees."""
     if torch.cuda.is_available():
         return torch.device("cuda", torch.cuda.current_device())
     if torch.backends.mps.is_available():
         return torch.device("mps")
+    keep_freed()
     return torch.device("cpu")
 
 

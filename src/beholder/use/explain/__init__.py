@@ -22,6 +22,7 @@ from beholder.base.files import write_atomic
 from beholder.base.records import Pictures
 from beholder.base.registry import Registry
 from beholder.bundle.bundle import Bundle
+from beholder.bundle.infer import fitting
 from beholder.bundle.recogniser import Picture
 from beholder.data.image import decode
 from beholder.data.image.fit import unfitted
@@ -151,7 +152,7 @@ def maps(
     *,
     classes: npt.NDArray[np.integer] | None = None,
     method: str = "auto",
-    batch: int = 32,
+    batch: int | None = None,
 ) -> npt.NDArray[np.float32]:
     """Return heat maps float32 (N, H, W) in [0, 1] for `images` uint8 (N, C, H, W): what speaks for a class is warm.
 
@@ -163,7 +164,8 @@ def maps(
     home = next(bundle.net.parameters()).device
     moved = bundle.to(device())
     try:
-        named = np.asarray(moved.outputs(images, batch=batch)[0].argmax(axis=1) if classes is None else classes, np.int64)
+        batch = batch or min(32, fitting(device(), *images.shape[2:]))
+        named = np.asarray(moved.outputs(images)[0].argmax(axis=1) if classes is None else classes, np.int64)
         run: Method = METHODS.load(resolved(moved, method)[0])
         parts = [slice(start, start + batch) for start in range(0, len(images), batch)]
         rows = [_batch(moved, images[part], named[part], run) for part in parts]

@@ -1,0 +1,139 @@
+"""Beholder's server beside LitServe: the same graph, the same pictures, the same sender, in turn on the same cores.
+
+    .venv/bin/python bench/litserve.py [M.beholder PICTURES [SECONDS [ROUNDS]]]
+
+M.beholder and PICTURES are those of bench/serve.py; SECONDS (20) is how long each load lasts.
+LitServe runs as its documentation shows it, with batches of up to 8: Pillow opens and resizes, onnxruntime runs the exported
+graph; BEHOLDER_PEERS names the python of an environment with litserve, onnxruntime and pillow.
+Requests are multipart with one picture, from 1, 8 and 32 clients that ask again as soon as they are answered. Its workers for
+the API (1 or 2) are tried both, and the better is compared.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from serve import ROOT, Sender, prepared, serving
+
+PEERS = os.environ.get("BEHOLDER_PEERS", str(ROOT / "bench" / "out" / "peers" / "bin" / "python"))
+CLIENTS = (1, 8, 32)
+PORT = 8765
+EDGE = b"----beholder"
+HEAD = (
+    b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=%s\r\nContent-Length: %d\r\n\r\n"
+)
+
+PEER = """
+import io, sys
+import litserve, numpy, onnxruntime
+from PIL import Image
+
+class Net(litserve.LitAPI):
+    def setup(self, device):
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = int(sys.argv[4])
+        self.session = onnxruntime.InferenceSession(sys.argv[1], options, providers=["CPUExecutionProvider"])
+        self.size = tuple(int(side) for side in sys.argv[3].split("x"))
+
+    def decode_request(self, request):
+        picture = Image.open(io.BytesIO(request["files"].file.read())).convert("RGB")
+        return numpy.asarray(picture.resize(self.size, Image.Resampling.BILINEAR)).transpose(2, 0, 1)
+
+    def batch(self, inputs):
+        return numpy.stack(inputs)
+
+    def predict(self, images):
+        return self.session.run(["probabilities"], {"images": numpy.ascontiguousarray(images)})[0]
+
+    def unbatch(self, output):
+        return list(output)
+
+    def encode_response(self, output):
+        return {"probabilities": [float(value) for value in output]}
+
+if __name__ == "__main__":
+    api = Net(max_batch_size=8, batch_timeout=0.005)
+    server = litserve.LitServer(api, accelerator="cpu", workers_per_device=int(sys.argv[5]))
+    server.run(port=int(sys.argv[2]), num_api_servers=1, log_level="error", generate_client_file=False)
+"""
+
+
+class Forms(Sender):
+    """A sender of multipart forms."""
+
+    def __init__(self, port: int, bodies: list[bytes]) -> None:
+        super().__init__(port, [])
+        for body in bodies:
+            part = b'Content-Disposition: form-data; name="files"; filename="a.jpg"\r\nContent-Type: image/jpeg\r\n\r\n'
+            form = b"--" + EDGE + b"\r\n" + part + body + b"\r\n--" + EDGE + b"--\r\n"
+            self.requests.append(HEAD % (EDGE, len(form)) + form)
+
+
+def policy(bundle: str) -> tuple[int, int]:
+    """(width, height) of the net's pixels."""
+    from beholder.bundle.exported import load
+
+    found = load(bundle).policy
+    return found.width, found.height
+
+
+@contextmanager
+def peer(bundle: str, folder: str, workers: int) -> Iterator[int]:
+    (script := Path(folder) / "peer.py").write_text(PEER)
+    width, height = policy(bundle)
+    threads = max(1, (os.cpu_count() or 1) // workers)
+    command = [PEERS, str(script), str(Path(bundle) / "model.onnx"), str(PORT), f"{width}x{height}", str(threads), str(workers)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            for _ in range(300):
+                try:
+                    urllib.request.urlopen(f"http://127.0.0.1:{PORT}/health", timeout=1).read()
+                    break
+                except (urllib.error.URLError, OSError):
+                    time.sleep(0.2)
+            yield PORT
+        finally:
+            process.terminate()
+            process.wait(60)
+
+
+def loads(port: int, bodies: list[bytes], seconds: float) -> dict[str, Any]:
+    """Tallies by the number of clients, after a warm-up."""
+    asyncio.run(Forms(port, bodies).closed(4, seconds / 4))
+    return {str(count): asyncio.run(Forms(port, bodies).closed(count, seconds)).json() for count in CLIENTS}
+
+
+def main() -> None:
+    bundle, folder = prepared()
+    seconds = float(sys.argv[3]) if len(sys.argv) > 3 else 20.0
+    bodies = [path.read_bytes() for path in sorted(folder.rglob("*.jpg"))[:64]]
+    rows: dict[str, list[dict[str, Any]]] = {"beholder": [], "litserve, 1 worker": [], "litserve, 2 workers": []}
+    for _ in range(int(sys.argv[4]) if len(sys.argv) > 4 else 2):
+        with serving(bundle, 5.0) as (_process, port, _began):
+            rows["beholder"].append(loads(port, bodies, seconds))
+        for workers, name in ((1, "litserve, 1 worker"), (2, "litserve, 2 workers")):
+            with tempfile.TemporaryDirectory() as scratch, peer(bundle, scratch, workers) as port:
+                rows[name].append(loads(port, bodies, seconds))
+    for name, found in rows.items():
+        for count in CLIENTS:
+            rate = statistics.median(row[str(count)]["pictures_per_s"] for row in found)
+            late = statistics.median(row[str(count)]["p99_ms"] for row in found)
+            print(f"{name:>20}  {count} clients  {rate:7.1f} pictures/s  p99 {late:7.1f} ms", file=sys.stderr)
+    print(json.dumps(rows))
+
+
+if __name__ == "__main__":
+    main()
