@@ -14,7 +14,7 @@ import json
 import statistics
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,7 @@ def rate(recogniser: Any, images: np.ndarray, batch: int, seconds: float) -> flo
     return done / passed
 
 
-def medians(rounds: list[Mapping[str, float]]) -> dict[str, dict[str, float]]:
+def medians(rounds: Sequence[Mapping[str, float]]) -> dict[str, dict[str, float]]:
     """Name → median rate, and median of its ratios to `BASE` in the same round."""
     return {
         name: {
