@@ -103,14 +103,20 @@ def form(*pictures: bytes, name: str = "files") -> bytes:
 
 @contextmanager
 def served(
-    recogniser: Any = None, *, access: Access | None = None, name: str = "colours", nearby: Any = None, **bounds: Any
+    recogniser: Any = None,
+    *,
+    access: Access | None = None,
+    name: str = "colours",
+    nearby: Any = None,
+    certificate: tuple[str, str] | None = None,
+    **bounds: Any,
 ) -> Iterator[Served]:
     """Lend a server in a thread of this process."""
     recogniser = recogniser or Fake()
     models = recogniser if isinstance(recogniser, dict) else {name: recogniser}
     with (
         listening("127.0.0.1", 0) as sock,
-        prepared(models, bounds=Bounds(**bounds), access=access or Access(), nearby=nearby) as server,
+        prepared(models, bounds=Bounds(**bounds), access=access or Access(), nearby=nearby, certificate=certificate) as server,
     ):
         thread = threading.Thread(target=server.run, args=([sock],))
         port = sock.getsockname()[1]
