@@ -74,7 +74,8 @@ class Served:
             reply = connection.getresponse()
             data = reply.read()
             found = {name.lower(): value for name, value in reply.getheaders()}
-            return reply.status, json.loads(data) if found.get("content-type") == "application/json" else data, found
+            parsed = data and found.get("content-type") == "application/json"
+            return reply.status, json.loads(data) if parsed else data, found
         finally:
             connection.close()
 

@@ -14,7 +14,8 @@ MISMATCH = "KEY_VALUES_MISMATCH"
 def checked(certificate: Path, key: Path) -> tuple[str, str]:
     """Return both paths as uvicorn takes them: a certificate, with those above it if need be, and its private key, in PEM.
 
-    Raises `UsageError`: path-missing, bad-certificate, bad-certificate-key (where it has a passphrase too), wrong-certificate-key.
+    A key with a passphrase is refused: there is nobody to ask for it.
+    Raises `UsageError`: path-missing, bad-certificate, bad-certificate-key, wrong-certificate-key.
     """
     for path in (certificate, key):
         if not path.is_file():
@@ -41,7 +42,7 @@ def _load_certificate(context: ssl.SSLContext, certificate: Path) -> None:
 def _load_key(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
     try:
         key.open("rb").close()
-        context.load_cert_chain(certificate, key, password=str)  # none: a server has nobody to ask for it
+        context.load_cert_chain(certificate, key, password=str)  # without it OpenSSL would ask at the terminal
     except ssl.SSLError as error:
         if error.reason == MISMATCH:
             hint = "it has to be the key that the certificate was made with"
