@@ -45,7 +45,7 @@ class Service:
         self.models = dict(models)
         self.bounds = bounds
         self.held = body.Held(bounds.held)
-        self.explainer = Explainer()
+        self.explainer = Explainer(bounds.seconds)
         self.counted: Callable[[], str] = str
         self.leaving = False
 
@@ -162,8 +162,8 @@ def _explanation(app: FastAPI, service: Service) -> None:
             if len(pictures) != 1:
                 raise Refusal(400, "one-picture", "a heat map is made of one picture")
             limits = service.bounds.limits
-            made = await service.explainer.png(asked.explains, pictures[0], label=label, limits=limits)
-        return Response(made, media_type="image/png")
+            made, said = await service.explainer.png(asked.explains, pictures[0], label=label, limits=limits)
+        return Response(made, media_type="image/png", headers=said)
 
     @app.post("/nearest", tags=["recognition"], responses=described.NEAREST, openapi_extra=described.PICTURES)
     async def nearest(request: Request, model: str | None = None) -> Response:

@@ -160,6 +160,7 @@ class Guard:
         allowed = (
             (b"access-control-allow-headers", b"authorization, content-type, x-api-key"),
             (b"access-control-allow-methods", b"GET, POST"),
+            (b"access-control-expose-headers", b"retry-after, beholder-map, beholder-covered, beholder-remark"),
         )
         return ((b"access-control-allow-origin", origin), (b"vary", b"Origin"), *allowed)
 
