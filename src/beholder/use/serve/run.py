@@ -121,7 +121,7 @@ class Server(uvicorn.Server):
         self._requests = requests
         self._board = board
         self._slot = slot
-        self._parent = os.getppid()
+        self._parent = os.getppid() if board is None else board.parent
         service.counted = self.counted
 
     def values(self) -> Values:
