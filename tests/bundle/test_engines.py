@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib.util
 import json
 import shutil
 from pathlib import Path
@@ -83,6 +84,8 @@ def test_lower_precisions_only_where_they_were_found_good(carried: Path, tmp_pat
     (path / exports.LIST).write_text(json.dumps(kept))
     config = load(path).config
     assert "onnxruntime int8" in engines._ways(path, config, trust=False)
+    assert "onnxruntime int8" in engines.names(path)
+    assert ("OpenVINO int8" in engines.names(path)) == (importlib.util.find_spec("openvino") is not None)
     kept["model.int8.onnx"]["parity"]["agreement"]["value"] = 0.9
     (path / exports.LIST).write_text(json.dumps(kept))
     assert "onnxruntime int8" not in engines._ways(path, config, trust=False)

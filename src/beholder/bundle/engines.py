@@ -66,6 +66,11 @@ def fastest(path: str | Path, *, engine: str = "exact", trust: bool = False, pro
     return _tried(chosen, config, memory) if probe else chosen[ONNX]()
 
 
+def names(path: str | Path) -> list[str]:
+    """Return the engines that `fastest` can take for the bundle in the folder `path` here."""
+    return list(_ways(Path(path), format.verified(Path(path)), trust=False))
+
+
 def _ways(path: Path, config: Mapping[str, Any], trust: bool) -> dict[str, Way]:
     """Return name → what makes a recogniser, for every way that there is here."""
     ways: dict[str, Way] = {TORCH: lambda: _torch(path, trust)}
