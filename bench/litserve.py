@@ -117,7 +117,12 @@ def loads(port: int, bodies: list[bytes], seconds: float) -> dict[str, Any]:
 
 
 def main() -> None:
-    bundle, folder = prepared()
+    if not Path(PEERS).is_file():
+        print("left out: it needs the peers of bench/peers.txt (BEHOLDER_PEERS)")
+        return
+    if (found := prepared()) is None:
+        return
+    bundle, folder = found
     seconds = float(sys.argv[3]) if len(sys.argv) > 3 else 20.0
     bodies = [path.read_bytes() for path in sorted(folder.rglob("*.jpg"))[:64]]
     rows: dict[str, list[dict[str, Any]]] = {"beholder": [], "litserve, 1 worker": [], "litserve, 2 workers": []}

@@ -36,6 +36,9 @@ def train(folder: Path, *more: str) -> tuple[dict[str, float], list[dict[str, fl
 
 
 def main(minutes: float) -> None:
+    if not SOURCE.is_file():
+        print("left out: it needs the shared pictures (BEHOLDER_SHARED)")
+        return
     on = device()
     net = net_of("fastnet", side=SIDE, channels=1, width=WIDTH, on=on)
     step = stepper(net, batch=BATCH, side=SIDE, channels=1, precision=precision(on), name="muon")

@@ -160,14 +160,17 @@ def memory(process: Any) -> int:
     return int(Path(f"/proc/{process.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
 
 
-def prepared() -> tuple[str, Path]:
-    """The bundle and the folder of pictures that were named, or those of bench/out/serve, which are made where absent."""
+def prepared() -> tuple[str, Path] | None:
+    """The bundle and the folder of pictures that were named, or those of bench/out/serve, made where absent and possible."""
     if len(sys.argv) > 2 and sys.argv[1]:
         return sys.argv[1], Path(sys.argv[2])
     folder = ROOT / "bench" / "out" / "serve"
     bundle, pictures = folder / "trashnet.beholder", folder / "pictures"
     if not (bundle / "model.onnx").exists():
         source, weights = SHARED / "data" / "trashnet.zip", SHARED / "weights" / "mobilenetv2_100"
+        if not source.is_file() or not weights.is_dir():
+            print("left out: it needs the shared pictures and weights (BEHOLDER_SHARED), or M.beholder and PICTURES")
+            return None
         command = [sys.executable, "-m", "beholder"]
         net = ["--net", "timm:mobilenetv2_100", "--set", f"net.weights={weights}", "--minutes", "1"]
         subprocess.run([*command, "train", str(source), *net, "--out", str(bundle)], check=True)
@@ -178,7 +181,9 @@ def prepared() -> tuple[str, Path]:
 
 
 def main() -> None:
-    bundle, folder = prepared()
+    if (found := prepared()) is None:
+        return
+    bundle, folder = found
     seconds = float(sys.argv[3]) if len(sys.argv) > 3 else 20.0
     patience = float(sys.argv[4]) if len(sys.argv) > 4 else 0.05
     soak = float(sys.argv[5]) if len(sys.argv) > 5 else seconds

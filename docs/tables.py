@@ -63,13 +63,17 @@ AROUND = """\
 examples/               programs to read and to run, each tested
 tests/                  mirrors src; contracts/ runs over registries
 bench/                  the measurements behind every figure that is quoted
-docs/                   ARCHITECTURE, CLI, RECIPES, LOG
+docs/                   {pages}
 """
 
 
 def tree(source: Path = ROOT / "src" / "beholder") -> str:
     """Return every module below `source`, one a line, with the first sentence of its docstring."""
-    return "```\nsrc/beholder/\n" + "\n".join(_branches(source, depth=1)) + f"\n{AROUND}```\n"
+    return "```\nsrc/beholder/\n" + "\n".join(_branches(source, depth=1)) + f"\n{_around()}```\n"
+
+
+def _around() -> str:
+    return AROUND.format(pages=", ".join(sorted(path.stem for path in PAGE.parent.glob("*.md"))))
 
 
 def _branches(folder: Path, *, depth: int) -> list[str]:

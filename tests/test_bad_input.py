@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import zipfile
 from collections.abc import Callable
@@ -88,6 +89,22 @@ def _unreadable_only(folder: Path, leaves: Path) -> Path:
     return leaves
 
 
+def _empty_files_only(folder: Path, leaves: Path) -> Path:
+    for file in leaves.rglob("*.png"):
+        file.write_bytes(b"")
+    return leaves
+
+
+def _table_of_semicolons(folder: Path, leaves: Path) -> Path:
+    (folder / "labels.csv").write_text("path;label\nleaves/rust/00.png;rust\n")
+    return folder / "labels.csv"
+
+
+def _table_of_one_class(folder: Path, leaves: Path) -> Path:
+    (folder / "labels.csv").write_text("path,label\nleaves/rust/00.png,rust\nleaves/rust/01.png,rust\nnowhere.png,ant\n")
+    return folder / "labels.csv"
+
+
 def _twins_only(folder: Path, leaves: Path) -> Path:
     for number, name in enumerate(("healthy", "mildew", "rust")):
         for file in (leaves / name).iterdir():
@@ -118,7 +135,9 @@ def _two_pictures(folder: Path, leaves: Path) -> Path:
         (_csv_of_missing_files, 1, "nowhere/a.png"),
         (_no_zip, 1, "pictures.zip"),
         (_cut_zip, 1, "cut.zip"),
-        (_unreadable_only, 1, "can be read"),
+        (_unreadable_only, 1, "36 pictures in"),
+        (_empty_files_only, 1, "can be read: 36 empty"),
+        (_table_of_one_class, 1, "labels.csv has only one class"),
         (_text_file, 2, "notes.txt"),
         (_two_pictures, 1, "too few"),
         (_twins_only, 1, "nothing is left"),
@@ -136,6 +155,50 @@ def test_sources_that_are_not_fit(
     assert words in message
     assert len(hint) > 10
     assert sorted(str(path) for path in tmp_path.rglob("*")) == before
+
+
+def test_empty_files_are_told_without_an_audit_too(leaves: Path, tmp_path: Path, capsys) -> None:
+    _empty_files_only(tmp_path, leaves)
+    assert run(["train", str(leaves), "--out", str(tmp_path / "m.beholder"), "--audit", "off"]) == 1
+    assert "can be read: 36 empty" in _said(capsys)[0]
+
+
+def test_a_table_with_semicolons_is_told_what_is_wanted(leaves: Path, tmp_path: Path, capsys) -> None:
+    source = _table_of_semicolons(tmp_path, leaves)
+    assert run(["train", str(source), "--out", str(tmp_path / "m.beholder")]) == 1
+    assert "';': save it with commas" in _said(capsys)[1]
+
+
+@pytest.mark.parametrize("place", ["a-file/m.beholder", "sealed/deep/m.beholder", "m.beholder"])
+@pytest.mark.parametrize("command", ["train", "tune", "audit", "demo", "evaluate", "clean"])
+def test_a_place_that_cannot_be_written_is_told_before_anything_is_read(
+    command: str, place: str, bundle: Path, leaves: Path, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a-file").write_text("in the way")
+    (tmp_path / "sealed").mkdir()
+    out = tmp_path / place
+    out = tmp_path / "a-file" if place == "m.beholder" and command == "demo" else out
+    if place == "m.beholder":
+        if command in ("train", "tune", "clean"):
+            pytest.skip("a folder there is told as it always was")
+        out.mkdir(exist_ok=True) if command != "demo" else None
+    real = tempfile.TemporaryFile
+
+    def sealed(*, dir: Path) -> object:
+        if dir.name == "sealed":
+            raise PermissionError(13, "Permission denied")
+        return real(dir=dir)
+
+    monkeypatch.setattr("tempfile.TemporaryFile", sealed)
+    before = (bundle / "readings.json").read_bytes()
+    option = "--report" if command == "evaluate" else "--out"
+    given = [str(bundle)] if command == "evaluate" else []
+    more = ["--minutes", "1"] if command == "tune" else []
+    assert run([command, *given, *([] if command == "demo" else [str(leaves)]), *more, option, str(out)]) == 1
+    told = capsys.readouterr().err
+    assert told.startswith("error: cannot write ")
+    assert option in told.partition("hint: ")[2]
+    assert (bundle / "readings.json").read_bytes() == before
 
 
 def test_a_class_with_one_picture_is_a_warning(leaves: Path, tmp_path: Path, capsys) -> None:

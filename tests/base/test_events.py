@@ -1,12 +1,11 @@
 from __future__ import annotations
 
 import io
-import json
 import threading
 
 import pytest
 
-from beholder.base.events import Console, Event, emit, json_lines, listen, note, progress, step, warn
+from beholder.base.events import Console, Event, listen, note, progress, step, warn
 
 
 class Terminal(io.StringIO):
@@ -100,15 +99,3 @@ def test_a_total_of_zero_is_unknown() -> None:
     stream = io.StringIO()
     Console(stream)(progressed(7, 0, 0.0))
     assert stream.getvalue() == "decode 7\n"
-
-
-def test_json_lines_are_one_object_an_event() -> None:
-    stream = io.StringIO()
-    with listen(json_lines(stream), alone=True):
-        note("chosen", net="cnn")
-        emit(Event("note", "odd field", {"value": {1, 2}}, 5.0))
-    rows = [json.loads(line) for line in stream.getvalue().splitlines()]
-    assert rows[0]["message"] == "chosen"
-    assert rows[0]["net"] == "cnn"
-    assert rows[0]["time"] > 1.7e9
-    assert rows[1] == {"time": 5.0, "kind": "note", "message": "odd field", "value": "{1, 2}"}

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 import numpy as np
 import numpy.typing as npt
@@ -83,6 +84,7 @@ def test_parts_come_in_the_order_of_their_indices() -> None:
 
 def test_score_reads_as_the_design_shows_it() -> None:
     assert str(Score(0.962, 0.941, 0.976, 480)) == "0.962 [0.941, 0.976] (n=480)"
+    assert str(Score(math.nan, math.nan, math.nan, 1)) == "- (n=1)"
     assert Score(0.5, 0.25, 0.75, 4).json() == {"value": 0.5, "low": 0.25, "high": 0.75, "n": 4}
     undefined = Score(float("nan"), float("nan"), float("nan"), 0)
     assert json.loads(json.dumps(undefined.json(), allow_nan=False)) == {"value": None, "low": None, "high": None, "n": 0}

@@ -37,6 +37,13 @@ def table(
     )
 
 
+def test_unreadable_pictures_of_the_same_bytes_are_dealt_one_by_one() -> None:
+    pictures = table(np.arange(40) % 2, contents=[*range(20), *[20] * 20])
+    assert min(len(part) for _, part in split(pictures, unreadable=np.arange(40) >= 20).items()) == 6
+    held = [set(part.keys) & {str(i) for i in range(20, 40)} for _, part in split(pictures).items()]
+    assert sorted(map(len, held)) == [0, 0, 20]
+
+
 def assignment(pictures: Pictures, **options: float) -> tuple[np.ndarray, list[events.Event]]:
     """The part of each picture in the order of the table, and what was said."""
     said: list[events.Event] = []

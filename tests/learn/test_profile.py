@@ -34,6 +34,16 @@ def test_flop_of_a_step_are_those_of_the_formula() -> None:
     assert step_flop(net, (3, 6, 6)) == 2 * convolution + 3 * matrix
 
 
+def test_groups_and_frozen_layers_are_counted_as_what_they_are() -> None:
+    net = nn.Sequential(nn.Conv2d(8, 8, 3, padding=1, groups=8), nn.Conv2d(8, 8, 3, padding=1, groups=8), nn.Flatten())
+    one = 2 * 9 * 8 * 36
+    assert step_flop(net, (8, 6, 6)) == 2 * one + 3 * one
+    net[0].requires_grad_(False)
+    assert step_flop(net, (8, 6, 6)) == one + 2 * one
+    upwards = nn.Sequential(nn.Conv2d(8, 8, 1), nn.ConvTranspose2d(8, 8, 3, groups=4), nn.Flatten())
+    assert step_flop(upwards, (8, 6, 6)) == 2 * 2 * 8 * 8 * 36 + 3 * 2 * 8 * 36 * 2 * 9
+
+
 def test_counting_leaves_the_net_as_it_was() -> None:
     net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.Flatten()).eval()
     before = {name: value.clone() for name, value in net.state_dict().items()}

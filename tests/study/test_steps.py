@@ -8,6 +8,7 @@ import pytest
 
 import beholder
 from beholder.base import events
+from beholder.base.errors import Interrupted
 from beholder.base.recipe import load
 from beholder.base.spans import NAMES
 from beholder.study.steps import preprocess, steps
@@ -46,7 +47,10 @@ def test_an_interruption_after_training_leaves_only_the_test_to_do(
     with monkeypatch.context() as patch:
         patch.setattr("beholder.study.steps.evaluate", cut)
         with pytest.raises(KeyboardInterrupt):
+            steps(leaves, recipe=recipe)
+        with pytest.raises(Interrupted, match=r"m\.beholder is trained and kept") as caught:
             steps(leaves, recipe=recipe, out=out)
+    assert (caught.value.exit_code, "--resume" in caught.value.hint) == (130, True)
     assert beholder.load(out).scores == {}
     with monkeypatch.context() as patch:
         patch.setattr("beholder.study.steps.train", cut)

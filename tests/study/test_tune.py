@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import beholder
-from beholder.base.errors import UsageError
+from beholder.base.errors import Interrupted, UsageError
 from beholder.base.recipe import load
 from beholder.study.space import defaults, has_width, suggest
 from beholder.study.tune import tune
@@ -44,6 +44,24 @@ def test_a_search_ends_with_a_tested_winner_and_goes_on_where_it_stopped(leaves:
     assert {"scores", "trials", "bundle"} <= json.loads(json.dumps(second.json())).keys()
     fresh = tune(leaves, minutes=1, recipe=recipe, trials=1, out=out, resume=False)
     assert len(fresh.trials) == 1
+
+
+@pytest.mark.parametrize(
+    ("at", "said"),
+    [("suggest", "interrupted; 0 "), ("train", "interrupted in trial 1; 0 "), ("train_and_test", "interrupted; 1 finished")],
+)
+def test_an_interruption_says_what_is_kept(
+    at: str, said: str, leaves: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(f"beholder.study.tune.{at}", cut)
+    asked = load("quick").set(net="cnn", epochs=1, batch=8)
+    with pytest.raises(Interrupted, match=r"kept in .*m\.tune\.sqlite") as caught:
+        tune(leaves, minutes=1, recipe=asked, trials=1, out=tmp_path / "m.beholder")
+    assert caught.value.message.startswith(said)
+    assert (caught.value.exit_code, "--resume" in caught.value.hint) == (130, True)
 
 
 def test_minutes_must_be_there(leaves: Path) -> None:

@@ -5,7 +5,6 @@ An event is said by one of `step`, `note`, `warn`, `progress`; a sink is any fun
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -71,17 +70,6 @@ class Console:
             self._last = ("" if over else event.message, event.time)
             stream.write(text + "\n")
         stream.flush()
-
-
-def json_lines(stream: TextIO) -> Sink:
-    """Return a sink that writes one JSON object per event to `stream`."""
-
-    def sink(event: Event) -> None:
-        row = {"time": event.time, "kind": event.kind, "message": event.message, **event.fields}
-        stream.write(json.dumps(row, default=str) + "\n")
-        stream.flush()
-
-    return sink
 
 
 _sinks: ContextVar[tuple[Sink, ...] | None] = ContextVar("beholder_sinks", default=None)

@@ -10,6 +10,7 @@ import platform
 import re
 import shutil
 import sys
+import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -177,6 +178,26 @@ def telling_disk_errors(path: Path) -> Iterator[None]:
             code="cannot-write",
             hint="check that the folder exists and that you may write to it, or choose another place with --out",
         ) from error
+
+
+def check_writable(path: Path, *, option: str = "--out", file: bool = False) -> None:
+    """Raise `MachineError` (cannot-write) where nothing could be written to `path`: before the work, not after it.
+
+    The nearest folder above it that exists is tried with a file that has no name or is gone at once. option: what the hint
+    names; file: a file is to be written, so that a folder at `path` is in the way
+    """
+    above = path.absolute().parent
+    while not os.path.lexists(above) and above != above.parent:
+        above = above.parent
+    why = "it is a folder" if file and path.is_dir() else "" if above.is_dir() else f"{above} is a file, not a folder"
+    try:
+        if not why:
+            tempfile.TemporaryFile(dir=above).close()
+    except OSError as error:
+        why = f"nothing can be written into {above}: {error.strerror or error}"
+    if why:
+        hint = f"check that you may write there, or choose another place with {option}"
+        raise MachineError(f"cannot write {path}: {why}", code="cannot-write", hint=hint)
 
 
 def cache_folder(root: str | Path | None = None) -> Path:

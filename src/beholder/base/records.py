@@ -157,7 +157,8 @@ class Score:
     n: int
 
     def __str__(self) -> str:
-        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}] (n={self.n})"
+        value = "-" if self.value != self.value else f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+        return f"{value} (n={self.n})"
 
     def json(self) -> dict[str, float | int | None]:
         """Return {"value", "low", "high", "n"}; a value that is undefined (NaN) is None."""

@@ -14,6 +14,7 @@ import typer
 
 from beholder.base import recipe as recipes
 from beholder.base.errors import DataError, UsageError
+from beholder.base.files import check_writable
 from beholder.cli.compare import compare
 from beholder.cli.explain import explain
 from beholder.cli.export import export
@@ -239,6 +240,8 @@ def evaluate(
     from beholder.use.sections import chosen, examined
 
     names = chosen(sections)
+    if report is not None:
+        check_writable(report, option="--report", file=True)
     bundle = load(model, trust=trust)
     evaluation = evaluate(bundle, source, part=part.value, allow_download=allow_download)
     evaluation = examined(bundle, evaluation, names, strangers=strangers or ())

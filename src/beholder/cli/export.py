@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from beholder.base.errors import UsageError
+from beholder.base.files import check_writable
 from beholder.cli.options import Json, Model, Trust
 from beholder.cli.show import json_line, say
 
@@ -46,6 +47,8 @@ def export(
     """Write a bundle in a form that runs without Beholder."""
     if int8 and fp16:
         raise UsageError("--int8 and --fp16 exclude each other", code="bad-value", hint="choose one of them")
+    if out is not None:
+        check_writable(out)
     from beholder.bundle.bundle import load
     from beholder.bundle.export import export
 

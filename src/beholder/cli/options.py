@@ -47,7 +47,9 @@ AllowDownload = Annotated[
     bool, typer.Option("--allow-download", help="Fetch SOURCE if it is not on this machine: https:, hf: and torchvision:.")
 ]
 Seed = Annotated[int | None, typer.Option(help="Seed of the split, the weights and the augmentation.", show_default=False)]
-RecipeName = Annotated[str, typer.Option("--recipe", help="quick, careful, tutorial, or the path of a TOML file.")]
+RecipeName = Annotated[
+    str, typer.Option("--recipe", help="quick, careful, sprint, photo, tutorial, or the path of a TOML file.")
+]
 Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME=VALUE", help="Change a field of the recipe, such as train.lr=0.1; repeatable."),

@@ -90,15 +90,14 @@ def serve(
 
 
 def _pair(certificate: Path | None, key: Path | None) -> tuple[str, str] | None:
-    """Return both TLS files; None where neither is given."""
+    """Return both TLS files, which go together; None where neither is given. Raises `UsageError`."""
     if (certificate is None) != (key is None):
         raise UsageError("TLS needs both files", code="half-certificate", hint="give --certificate and --certificate-key")
     if certificate is None or key is None:
         return None
-    for path in (certificate, key):
-        if not path.is_file():
-            raise UsageError(f"{path} is not there", code="path-missing", hint="both options name PEM files")
-    return str(certificate), str(key)
+    from beholder.use.serve.tls import checked
+
+    return checked(certificate, key)
 
 
 def _keys(path: Path | None) -> tuple[str, ...]:

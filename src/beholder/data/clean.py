@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from beholder.base import events
 from beholder.base.errors import DataError, PictureError, UsageError
-from beholder.base.files import folder_atomic, write_atomic
+from beholder.base.files import check_writable, folder_atomic, write_atomic
 from beholder.base.records import PARTS, Bad, Pictures
 from beholder.data import encode, image
 from beholder.data.audit import Findings, applied, followed, read
@@ -116,6 +116,7 @@ def _refuse_place(out: Path, source: Path | None) -> None:
         raise UsageError(
             f"{out} is there already", code="exists", hint="choose a new name, or move it away: nothing is overwritten"
         )
+    check_writable(out)
 
 
 def _told(

@@ -21,14 +21,24 @@ from beholder.data.sources.listing import some
 from beholder.data.twins import Twins
 
 Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
 TRAIN, VALID, TEST = 0, 1, 2
 
 
-def split(pictures: Pictures, *, seed: int = 0, valid: float = 0.15, test: float = 0.15, twins: Twins | None = None) -> Parts:
+def split(
+    pictures: Pictures,
+    *,
+    seed: int = 0,
+    valid: float = 0.15,
+    test: float = 0.15,
+    twins: Twins | None = None,
+    unreadable: Bools | None = None,
+) -> Parts:
     """Return three parts; every picture is in exactly one, in the order of the source.
 
     twins: who is whose twin among these pictures, by the pixels; files with the same bytes are known without
+    unreadable: bool (N,), pictures that show nothing: the same bytes make no twins of them
     valid, test: shares of the pictures that are divided. Parts that the source gives stay as they are; one that it does not
     give is taken from the pictures without a part, or, where all have one, from train.
     Raises `UsageError` (bad-share), `DataError` (too-few-pictures, no-train).
@@ -36,7 +46,7 @@ def split(pictures: Pictures, *, seed: int = 0, valid: float = 0.15, test: float
     if not (valid >= 0 and test >= 0 and valid + test < 1):
         raise UsageError(f"valid={valid:g} and test={test:g} leave nothing to train on", code="bad-share", hint="try 0.15 each")
     pictures = digested(pictures)
-    units = unit_of(pictures, twins)
+    units = unit_of(pictures, twins, alone=unreadable)
     assigned = pictures.parts.astype(np.int64)
     shares = _shares(assigned, valid, test)
     _follow(assigned, units, pictures)
@@ -69,11 +79,16 @@ def _shares(given: Ints, valid: float, test: float) -> Floats:
     return shares
 
 
-def unit_of(pictures: Pictures, twins: Twins | None = None) -> Ints:
-    """Return the unit of each picture, int64 (N,): union-find over equal digests, equal groups and twins."""
+def unit_of(pictures: Pictures, twins: Twins | None = None, *, alone: Bools | None = None) -> Ints:
+    """Return the unit of each picture, int64 (N,): union-find over equal digests, equal groups and twins.
+
+    alone: bool (N,), pictures whose digests make them nobody's twin
+    """
     assert pictures.digests is not None
     rows = np.ascontiguousarray(pictures.digests).view("V32").ravel()
     twin = np.unique(rows, return_inverse=True)[1].astype(np.int64).ravel()
+    if alone is not None:
+        twin[alone] = int(twin.max(initial=-1)) + 1 + np.arange(np.count_nonzero(alone))
     parent = list(range(int(twin.max(initial=-1)) + 1))
 
     def find(node: int) -> int:

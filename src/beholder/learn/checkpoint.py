@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from beholder.base import events
 from beholder.base.errors import UsageError
-from beholder.base.files import adopt, file_sha256, folder_atomic, remove_folder, sha256, sweep, write_atomic
+from beholder.base.files import adopt, check_writable, file_sha256, folder_atomic, remove_folder, sha256, sweep, write_atomic
+from beholder.bundle.format import check_place
 from beholder.learn.watch import Average, Best
 
 Optimisers = dict[str, list[torch.optim.Optimizer]]
@@ -118,6 +119,13 @@ class RunFolder:
         sweep(self.path)
         if (self.path / "run.json").is_file():
             remove_folder(self.path)
+
+
+def check_out(bundle: Path) -> None:
+    """Raise `UsageError` (place-taken) or `MachineError` (cannot-write) where a bundle or its run cannot be written to."""
+    check_place(bundle)
+    check_writable(bundle)
+    RunFolder.beside(bundle).check()
 
 
 def _tell_changes(before: object, now: dict[str, str]) -> None:

@@ -19,11 +19,11 @@ from beholder.base.recipe import Recipe, load
 from beholder.base.records import Parts
 from beholder.base.spans import current, span
 from beholder.bundle.bundle import Bundle
-from beholder.bundle.format import check_place, finished
+from beholder.bundle.format import finished
 from beholder.data.digest import digested
 from beholder.data.kin import remembered
 from beholder.learn.budget import CLOSING, Budget, budget, sampled
-from beholder.learn.checkpoint import RunFolder
+from beholder.learn.checkpoint import RunFolder, check_out
 from beholder.learn.clock import Clock
 from beholder.learn.grow import dearer
 from beholder.learn.loop import Run, Settings
@@ -111,10 +111,8 @@ def _folder(path: Path | None) -> RunFolder | None:
     """Return the run folder of a bundle that may be written to `path`, None where there is no path."""
     if path is None:
         return None
-    check_place(path)
-    folder = RunFolder.beside(path)
-    folder.check()
-    return folder
+    check_out(path)
+    return RunFolder.beside(path)
 
 
 def _facts(prepared: Prepared) -> list[str]:

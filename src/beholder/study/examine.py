@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from beholder.base import events, memo
-from beholder.base.files import cache_folder
+from beholder.base.files import cache_folder, check_writable
 from beholder.base.recipe import Recipe, load
 from beholder.base.records import Finding, Pictures
 from beholder.data import checks as built_in
@@ -68,8 +68,10 @@ def audited(
     """Audit a source and write audit.csv to `out`; decisions that a person took in an older one there are kept.
 
     go_on: read the audit.csv that is at `out` instead, unless `checks` asks for a new audit
-    Raises what `audit` raises, and `DataError` (bad-audit, other-audit) before it overwrites what is not an audit of it.
+    Raises what `audit` raises, `MachineError` (cannot-write) before it begins, and `DataError` (bad-audit, other-audit)
+    before it overwrites what is not an audit of it.
     """
+    check_writable(out, file=True)
     if out.exists():
         before = reopened(scan(source, allow_download=allow_download), out)
         if go_on and not checks:

@@ -83,7 +83,8 @@ class Mended:
 def mended(pictures: Pictures, recipe: Recipe) -> Mended:
     """Return the three parts of `pictures`, examined and mended as the recipe asks.
 
-    Raises what `split`, `audit` and `beholder.data.decisions.reopened` raise, and `DataError` (all-leaked, nothing-left).
+    Raises what `split`, `audit` and `beholder.data.decisions.reopened` raise, and `DataError` (all-unreadable, all-leaked,
+    nothing-left).
     """
     policy = recipe.data.audit
     told = reopened(pictures, recipe.data.decisions).rows if recipe.data.decisions else ()
@@ -91,6 +92,7 @@ def mended(pictures: Pictures, recipe: Recipe) -> Mended:
         return Mended(_split(pictures, recipe))
     firm = _firm(pictures, told)
     findings, measured = _looked(pictures, recipe)
+    check_readable(pictures, measured)
     done = {key: what for key, what in {**_decisions(findings.rows, ALWAYS), **firm}.items() if what != "keep"}
     fixed = _without_empty(applied(pictures, done), pictures)
     rows, twins = _left(pictures, findings, done)
@@ -100,7 +102,7 @@ def mended(pictures: Pictures, recipe: Recipe) -> Mended:
     fixed, leaked = _without_leaks(fixed, twins, may, recipe.data.leaks)
     done |= leaked
     rows, twins = _left(pictures, findings, done)
-    parts = _split(fixed, recipe, twins)
+    parts = _split(fixed, recipe, twins, unreadable=measured[rows]["error"] != b"")
     if policy != "off":
         findings = _joined(findings, _judged(fixed, measured[rows], twins, parts, recipe))
     second = _suggested((*(findings.rows if policy == "fix" else ()), *told), parts, {*done, *firm})
@@ -256,8 +258,21 @@ def _joined(findings: Findings, others: Findings) -> Findings:
     return replace(findings, rows=findings.rows + others.rows, looked=looked, notes=findings.notes + others.notes)
 
 
-def _split(pictures: Pictures, recipe: Recipe, twins: Twins | None = None) -> Parts:
-    return split(pictures, seed=recipe.seed, valid=recipe.data.valid, test=recipe.data.test, twins=twins)
+def check_readable(pictures: Pictures, measured: Facts) -> None:
+    """Raise `DataError` (all-unreadable), with the reasons counted, where not one of the pictures can be read."""
+    if (measured["error"] == b"").any():
+        return
+    counts = ", ".join(f"{n:,} {code.decode()}" for code, n in Counter(measured["error"].tolist()).most_common())
+    raise DataError(
+        f"none of the {len(pictures):,} pictures in {pictures.store.name} can be read: {counts} ({some(pictures.keys)})",
+        code="all-unreadable",
+        hint="open one of them with another program, and fetch them again if it cannot",
+    )
+
+
+def _split(pictures: Pictures, recipe: Recipe, twins: Twins | None = None, *, unreadable: Bools | None = None) -> Parts:
+    shares = {"valid": recipe.data.valid, "test": recipe.data.test}
+    return split(pictures, seed=recipe.seed, **shares, twins=twins, unreadable=unreadable)
 
 
 def _decisions(rows: tuple[Finding, ...], checks: tuple[str, ...]) -> dict[str, str]:

@@ -6,28 +6,30 @@ import dataclasses
 import shutil
 import sys
 import time
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from beholder.base import events
-from beholder.base.errors import DataError
+from beholder.base.errors import DataError, Interrupted
 from beholder.base.recipe import Recipe
 from beholder.base.records import Parts, Pictures
 from beholder.base.spans import current, recorded, span
 from beholder.bundle.bundle import Bundle, load
-from beholder.bundle.format import check_place, finished
+from beholder.bundle.format import finished
 from beholder.data.digest import digested
+from beholder.data.facts import facts
 from beholder.data.sources import scan
-from beholder.learn.checkpoint import RunFolder
+from beholder.learn.checkpoint import RunFolder, check_out
 from beholder.learn.profile import renewed
 from beholder.learn.profile import text as profile_text
 from beholder.learn.train import comparable, splits_of, train
 from beholder.machine.stop import terminating
 from beholder.nets.build import wants
 from beholder.nets.pretrained import weights_file
-from beholder.study.mend import Mended, mended
+from beholder.study.mend import Mended, check_readable, mended
 from beholder.use.evaluate import Evaluation, beside_leaks, evaluate
 from beholder.use.report import report as write_report
 from beholder.use.report.audited import seconds as showing
@@ -104,7 +106,7 @@ def steps(
     """
     began = time.monotonic() if began is None else began
     if out is not None:
-        check_place(out)
+        check_out(out)
     with terminating(), recorded(began=began) if profile else nullcontext():
         parts = preprocess(source, recipe, allow_download=allow_download)
         return train_and_test(parts, recipe, out=out, resume=resume, lang=lang, began=began)
@@ -121,11 +123,22 @@ def train_and_test(
 ) -> Outcome:
     """Train on the parts, then read the test part once; steps 2 to 6. `began`: when the budget of minutes started."""
     began = time.monotonic() if began is None else began
-    parts, findings = mended.parts, mended.findings
+    parts = mended.parts
     bundle = _untested(out, parts, recipe) if resume and out is not None else None
     if bundle is None:
-        after = showing(findings) if out is not None and recipe.train.minutes else 0.0
+        after = showing(mended.findings) if out is not None and recipe.train.minutes else 0.0
         bundle = train(parts, recipe=recipe, out=out, resume=resume, began=began, after=after, again=looked(len(parts.test)))
+    with _kept(out):
+        evaluation = _tested(bundle, mended, recipe, out=out, lang=lang)
+    profile = _renew_profile(bundle)
+    if profile is not None:
+        events.note(profile_text(profile), profile=profile)
+    return Outcome(bundle, evaluation, out, time.monotonic() - began, profile=profile)
+
+
+def _tested(bundle: Bundle, mended: Mended, recipe: Recipe, *, out: Path | None, lang: str) -> Evaluation:
+    """Read the test part and write what it says into the bundle, and with `out` the bundle and its report there; step 6."""
+    parts, findings = mended.parts, mended.findings
     events.step(6, "test", f"{len(parts.test)} pictures that nothing so far has seen")
     with span("evaluate"):
         evaluation = beside_leaks(bundle, evaluate(bundle, parts.test), parts.test, mended.leaked)
@@ -138,10 +151,20 @@ def train_and_test(
         bundle.save(out)
         with span("save"):
             write_report(bundle, evaluation, out / "report.html", findings=findings, lang=lang)
-    profile = _renew_profile(bundle)
-    if profile is not None:
-        events.note(profile_text(profile), profile=profile)
-    return Outcome(bundle, evaluation, out, time.monotonic() - began, profile=profile)
+    return evaluation
+
+
+@contextmanager
+def _kept(out: Path | None) -> Iterator[None]:
+    """Say of an interruption inside the block that the bundle at `out` is trained, and how its test is made up for."""
+    try:
+        yield
+    except (Interrupted, KeyboardInterrupt) as stopped:
+        if out is None or not finished(out):
+            raise
+        message = f"interrupted in the test; {out} is trained and kept, but its test is not over"
+        code = stopped.exit_code if isinstance(stopped, Interrupted) else Interrupted.exit_code
+        raise Interrupted(message, hint="run again with --resume to test it", exit_code=code) from stopped
 
 
 def _renew_profile(bundle: Bundle) -> dict[str, Any] | None:
@@ -190,6 +213,7 @@ def preprocess(source: str | Path | tuple[Any, Any] | Pictures, recipe: Recipe, 
     parts = found.parts
     empty = [name for name, part in parts.items() if not len(part)]
     if empty:
+        check_readable(pictures, facts(pictures))
         raise DataError(
             f"nothing is left for the {' and the '.join(empty)} part: too many pictures are twins or of one group",
             code="too-few-pictures",

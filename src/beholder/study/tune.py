@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,12 @@ from beholder.base.errors import BeholderError, Interrupted, UsageError
 from beholder.base.files import sha256, telling_disk_errors
 from beholder.base.recipe import Recipe, load
 from beholder.base.records import Parts, Pictures
-from beholder.bundle.format import check_place
 from beholder.data.digest import digested
+from beholder.learn.checkpoint import check_out
 from beholder.learn.prepare import prepare
 from beholder.learn.train import train
 from beholder.learn.watch import NotFiniteError
+from beholder.machine.stop import terminating
 from beholder.study.space import defaults, suggest
 from beholder.study.steps import Outcome, preprocess, train_and_test
 
@@ -74,7 +76,7 @@ def tune(
     began = time.monotonic()
     asked = recipe if isinstance(recipe, Recipe) else load(recipe)
     if out is not None:
-        check_place(out)
+        check_out(out)
     found = preprocess(source, asked, allow_download=allow_download)
     parts = found.parts
     prepared = prepare(parts, asked)
@@ -82,16 +84,37 @@ def tune(
     database = out.with_suffix(".tune.sqlite") if out is not None else None
     study = _study(database, parts, asked, around, resume=resume)
     each = minutes * SEARCH_SHARE / (trials or PLANNED_TRIALS)
-    while not _enough(study, trials, spent=(time.monotonic() - began) / 60, each=each, most=minutes * SEARCH_SHARE):
-        _try(study, parts, asked, around, minutes=each)
+    with terminating(), _kept(study, database):
+        while not _enough(study, trials, spent=(time.monotonic() - began) / 60, each=each, most=minutes * SEARCH_SHARE):
+            _try(study, parts, asked, around, minutes=each)
+        best = _best(study, asked, around)
+        left = max(0.2 * minutes, minutes - (time.monotonic() - began) / 60)
+        outcome = train_and_test(found, best.set(minutes=left), out=out)
+    return Tuning([_row(trial) for trial in study.get_trials()], best, outcome, database)
+
+
+@contextmanager
+def _kept(study: Any, database: Path | None) -> Iterator[None]:
+    """Say of an interruption inside the block what is kept of the search, and how to go on with it."""
+    try:
+        yield
+    except (Interrupted, KeyboardInterrupt) as stopped:
+        said = stopped.message if isinstance(stopped, Interrupted) else "interrupted"
+        done = len([trial for trial in study.get_trials(deepcopy=False) if trial.value is not None])
+        trials = "1 finished trial is" if done == 1 else f"{done} finished trials are"
+        kept = f"{trials} kept in {database}" if database else "nothing is kept of the search"
+        hint = "run again with --resume to go on with the search" if database else "give out= (--out) to have the trials saved"
+        code = stopped.exit_code if isinstance(stopped, Interrupted) else Interrupted.exit_code
+        raise Interrupted(f"{said}; {kept}", hint=hint, exit_code=code) from stopped
+
+
+def _best(study: Any, asked: Recipe, around: Mapping[str, Any]) -> Recipe:
+    """Return the recipe of the best trial, and say which it is. Raises `BeholderError` (no-trial)."""
     scored = [trial for trial in study.get_trials() if trial.value is not None]
     if not scored:
         raise BeholderError("no trial came to a score", code="no-trial", hint="give more --minutes, or a lower --set train.lr")
-    best = suggest(study.best_trial, asked, around)
     events.note(f"best of {len(scored)} trials, number {study.best_trial.number + 1}: {_words(study.best_trial.params)}")
-    left = max(0.2 * minutes, minutes - (time.monotonic() - began) / 60)
-    outcome = train_and_test(found, best.set(minutes=left), out=out)
-    return Tuning([_row(trial) for trial in study.get_trials()], best, outcome, database)
+    return suggest(study.best_trial, asked, around)
 
 
 def _enough(study: Any, trials: int, *, spent: float, each: float, most: float) -> bool:
@@ -114,9 +137,8 @@ def _try(study: Any, parts: Parts, asked: Recipe, around: Mapping[str, Any], *, 
         return
     except (Interrupted, KeyboardInterrupt) as stopped:
         study.tell(trial, state=TrialState.FAIL)
-        message = f"interrupted in trial {trial.number + 1}; the finished ones are kept"
-        code = stopped.exit_code if isinstance(stopped, Interrupted) else 130
-        raise Interrupted(message, hint="run the same command again to go on", exit_code=code) from stopped
+        code = stopped.exit_code if isinstance(stopped, Interrupted) else Interrupted.exit_code
+        raise Interrupted(f"interrupted in trial {trial.number + 1}", exit_code=code) from stopped
     reached = bundle.config["valid_score"]
     trial.set_user_attr("seconds", bundle.config["seconds"])
     if reached is None:

@@ -113,12 +113,12 @@ def evaluate(
     if not given:
         rows = _chosen(known, pictures, part, notes)
         pictures, known = pictures.take(rows), [known[i] for i in rows.tolist()]
-    notes += _flattery(bundle, pictures)
     pictures = _in_classes_of(bundle, pictures)
     if not len(pictures):
         raise DataError("there is no picture to score", code="empty-part", hint="give more pictures, or a larger data.test")
     pixels = cached(pictures, bundle.policy, on_bad=bundle.recipe.data.on_bad, workers=bundle.recipe.data.workers)
     pictures, known = pictures.take(pixels.rows), [known[i] for i in pixels.rows.tolist()]
+    notes += _flattery(bundle, pictures)
     logits, features = _outputs(bundle, pixels)
     probabilities = bundle.activated(logits)
     notes += _count(bundle, known)

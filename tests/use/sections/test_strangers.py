@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from beholder.base import events
 from beholder.base.errors import DataError
 from beholder.use.sections.strangers import built_in, named, shuffled, strangers
 
@@ -18,7 +19,10 @@ def test_every_set_has_every_score(tested, tmp_path: Path) -> None:
     for k in range(3):
         Image.new("RGB", (30, 20), (k, 0, 0)).save(tmp_path / "black" / f"{k}.png")
     (tmp_path / "black" / "bad.png").write_bytes(b"")
-    found = json.loads(json.dumps(strangers(bundle, evaluation, sources=[tmp_path / "black"]), allow_nan=False))
+    heard: list[events.Event] = []
+    with events.listen(heard.append, alone=True):
+        found = json.loads(json.dumps(strangers(bundle, evaluation, sources=[tmp_path / "black"]), allow_nan=False))
+    assert [(event.fields["done"], event.fields["total"]) for event in heard if event.message == "strangers"][-1] == (4, 4)
     assert list(found["sets"]) == ["noise", "patches", "digits", "black"]
     assert found["sets"]["black"]["n"] == 3
     for one in found["sets"].values():

@@ -74,7 +74,8 @@ class Served:
             reply = connection.getresponse()
             data = reply.read()
             found = {name.lower(): value for name, value in reply.getheaders()}
-            return reply.status, json.loads(data) if found.get("content-type") == "application/json" else data, found
+            parsed = data and found.get("content-type") == "application/json"
+            return reply.status, json.loads(data) if parsed else data, found
         finally:
             connection.close()
 
@@ -103,14 +104,20 @@ def form(*pictures: bytes, name: str = "files") -> bytes:
 
 @contextmanager
 def served(
-    recogniser: Any = None, *, access: Access | None = None, name: str = "colours", nearby: Any = None, **bounds: Any
+    recogniser: Any = None,
+    *,
+    access: Access | None = None,
+    name: str = "colours",
+    nearby: Any = None,
+    certificate: tuple[str, str] | None = None,
+    **bounds: Any,
 ) -> Iterator[Served]:
     """Lend a server in a thread of this process."""
     recogniser = recogniser or Fake()
     models = recogniser if isinstance(recogniser, dict) else {name: recogniser}
     with (
         listening("127.0.0.1", 0) as sock,
-        prepared(models, bounds=Bounds(**bounds), access=access or Access(), nearby=nearby) as server,
+        prepared(models, bounds=Bounds(**bounds), access=access or Access(), nearby=nearby, certificate=certificate) as server,
     ):
         thread = threading.Thread(target=server.run, args=([sock],))
         port = sock.getsockname()[1]

@@ -27,7 +27,8 @@ class Acts:
     """What the stub does next.
 
     seconds: before each answer; busy: how many answers are 503 first; broken: how many connections are cut; key: asked for;
-    beyond: merged into each answer; odd: answer nonsense; explains: whether /explain does; bodies: what came, in order.
+    beyond: merged into each answer; odd: answer nonsense; explains: whether /explain does; heat: its headers;
+    bodies: what came, in order.
     """
 
     seconds: float = 0.0
@@ -38,6 +39,7 @@ class Acts:
     explains: bool = True
     multi: bool = False
     names: tuple[str, ...] = ("leaves",)
+    heat: dict[str, str] = field(default_factory=dict)
     beyond: dict[str, Any] = field(default_factory=dict)
     bodies: list[bytes] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
@@ -113,7 +115,7 @@ class Handler(BaseHTTPRequestHandler):
                 return self._json(
                     {"error": {"code": "no-net", "message": "the export has no net to look into", "hint": ""}}, 501
                 )
-            return self._send(200, png((220, 60, 40)), "image/png")
+            return self._send(200, png((220, 60, 40)), "image/png", acts.heat)
         acts.bodies.append(body)
         return self._predict(body)
 

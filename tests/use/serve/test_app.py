@@ -139,5 +139,5 @@ def test_what_would_wait_too_long_is_refused_at_once() -> None:
 def test_a_request_that_takes_too_long_is_given_up() -> None:
     with served(Fake(run=0.6), seconds=0.1) as at:
         status, said, headers = at.ask("POST", "/predict", picture())
-        assert (status, said["error"]["code"], headers["retry-after"]) == (503, "too-slow", "1")
+        assert (status, said["error"]["code"], headers["retry-after"]) == (503, "no-answer", "1")
         assert all(model.pending == 0 for model in at.server.service.models.values())

@@ -2,8 +2,12 @@ from __future__ import annotations
 
 import socket
 import time
+from collections.abc import Callable
+from typing import Any
 
-from tests.use.serve.fakes import Fake, picture, served
+import numpy as np
+import pytest
+from tests.use.serve.fakes import Fake, form, picture, served
 
 ASKED = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
@@ -97,3 +101,61 @@ def test_a_client_that_leaves_takes_nothing_with_it() -> None:
         service = at.server.service
         assert (service.held.used, service.models["colours"].pending) == (0, 0)
         assert at.ask("POST", "/predict", data)[0] == 200
+
+
+class Wordy(Fake):
+    """Has so many classes, with names so long, that an answer to a form is of some megabytes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.config["classes"] = [f"{number:04} {'long name ' * 20}" for number in range(500)]
+
+    def outputs(self, images: Any, *, batch: int = 256) -> Any:
+        return np.zeros((len(images), 500), np.float32), np.zeros((len(images), 3), np.float32)
+
+
+def stalled(port: int) -> socket.socket:
+    """Return a connection that asked for a reply of megabytes, with little room for it on this side."""
+    body = form(*[picture()] * 64)
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
+    sock.connect(("127.0.0.1", port))
+    kind = b"Content-Type: multipart/form-data; boundary=xyz\r\n"
+    sock.sendall(b"POST /predict HTTP/1.1\r\nHost: localhost\r\n" + kind + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+    return sock
+
+
+def test_who_does_not_take_the_answer_is_dropped(capfd: pytest.CaptureFixture[str]) -> None:
+    with served(Wordy(), idle_seconds=1, patience=20) as at, stalled(at.port), stalled(at.port) as second:
+        second.sendall(ASKED * 50)  # nor does asking further help
+        connections = at.server.server_state.connections
+        waiting_for(lambda: any(one.transport.get_write_buffer_size() for one in connections.copy()), 20)
+        start = time.perf_counter()
+        waiting_for(lambda: not connections, 10)
+        assert time.perf_counter() - start < 6
+        assert at.ask("GET", "/healthz")[0] == 200
+    assert "failed" not in capfd.readouterr().err
+
+
+@pytest.mark.slow
+def test_who_takes_it_slowly_but_steadily_gets_it_all() -> None:
+    with served(Wordy(), idle_seconds=2, patience=20) as at, stalled(at.port) as sock:
+        sock.settimeout(20)
+        start, found = time.perf_counter(), sock.recv(1 << 16)
+        length = int(found.partition(b"content-length: ")[2].partition(b"\r\n")[0])
+        whole = found.index(b"\r\n\r\n") + 4 + length
+        while len(found) < whole and (more := sock.recv(1 << 16)):
+            found += more
+            time.sleep(0.08)
+        assert length > 6_000_000
+        assert len(found) == whole
+        assert time.perf_counter() - start > 5
+        assert closed_after(sock, 20) < 10  # all is taken: an idle connection like others
+
+
+def waiting_for(what: Callable[[], bool], within: float) -> None:
+    """Wait until it is so; fail where it is not within that many seconds."""
+    end = time.perf_counter() + within
+    while not what():
+        assert time.perf_counter() < end
+        time.sleep(0.02)

@@ -22,6 +22,8 @@ from beholder.use.serve.nearby import indexed
 REFUSED = "Failed to load resource"
 """What a browser's console says by itself of an answer other than 200."""
 
+EXPLAIN = PAGE.parents[1] / "explain"
+
 Start = Callable[..., Stub]
 
 
@@ -107,6 +109,27 @@ def test_both_languages_say_the_same_with_the_same_facts() -> None:
         assert set(re.findall(r"\{\w+\}", words)) == set(re.findall(r"\{\w+\}", chinese[key])), key
     same = {key for key in english if english[key] == chinese[key]}
     assert same <= {"column_p"}
+
+
+def test_what_goes_wrong_is_said_in_the_page_s_language_and_not_in_the_server_s() -> None:
+    server, pictures = PAGE.parent, PAGE.parents[2] / "data"
+    refused = "".join(path.read_text("utf-8") for path in server.glob("*.py"))
+    codes = set(re.findall(r'Refusal\(\s*(?:[0-9]+|status),\s*"([a-z-]+)"', refused))
+    assert {"no-answer", "wrong-host", "header-twice", "needs-torch", "no-index"} <= codes
+    sources = [*(pictures / "image").glob("*.py"), pictures / "limits.py", pictures / "encode.py", *EXPLAIN.glob("*.py")]
+    said = set(re.findall(r'code="([a-z-]+)"', "".join(path.read_text("utf-8") for path in sources)))
+    assert {"not-a-picture", "too-slow", "crashed", "unknown-class"} <= said
+    elsewhere = {
+        "bad-out",
+        "bad-method",
+        "not-trained-on",
+        "no-key",
+        "body-too-large",
+        "too-many-parts",
+        "overloaded",
+        "stopping",
+    }
+    assert codes | said <= set(strings()["zh"]) | elsewhere
 
 
 def test_every_sentence_that_is_asked_for_exists_and_none_is_left_over() -> None:
@@ -286,7 +309,42 @@ def test_where_it_looked_lies_over_the_picture_and_goes_again(browser: Any, star
         answered(page, "rust")
         page.locator("#heat").click()
         wait(page, "!document.getElementById('remark').hidden")
-        assert text(page, "#remark") == "This server cannot show where it looked. the export has no net to look into"
+        assert text(page, "#remark") == "This server cannot show where it looked. The export has no net to look into."
+
+
+@pytest.mark.browser
+def test_a_map_that_should_not_be_believed_is_called_so_in_both_languages(browser: Any, start: Start, picture: Path) -> None:
+    doubtful = {"Beholder-Map": "doubtful", "Beholder-Covered": "share=0.1;p=0.8512;elsewhere=0.86"}
+    stub = start(heat={**doubtful, "Beholder-Remark": "in English"})
+    english = "Do not trust this map: with its warmest 10\u00a0% covered the probability is 85.1\u00a0%, with as much covered "
+    with opened(browser, stub) as page:
+        page.set_input_files("#files", picture)
+        answered(page, "rust")
+        page.locator("#heat").click()
+        wait(page, "!document.getElementById('remark').hidden")
+        assert text(page, "#remark") == text(page, "#live") == f"{english}elsewhere 86.0\u00a0%."
+        page.locator("#language").click()
+        assert text(page, "#remark") == "不要相信这张热图：遮住其中最暖的 10% 时概率为 85.1%，在别处遮住同样大小时为 86.0%。"
+        page.locator("#heat").click()
+        assert page.locator("#remark").is_hidden()
+        for said, words in (
+            (doubtful | {"Beholder-Map": "sound"}, ""),
+            ({"Beholder-Map": "empty"}, "图片中没有支持“rust”的内容。"),
+        ):
+            stub.acts.heat = said
+            page.locator("#clear").click()
+            page.set_input_files("#files", picture)
+            answered(page, "rust")
+            page.locator("#heat").click()
+            wait(page, "document.getElementById('heat').getAttribute('aria-pressed') === 'true'")
+            assert text(page, "#remark") == words
+        page.locator("#clear").click()
+        page.set_input_files("#files", picture)
+        answered(page, "rust")
+        stub.acts.busy = 1
+        page.locator("#heat").click()
+        wait(page, "!document.getElementById('remark').hidden")
+        assert text(page, "#remark") == "服务器繁忙，请稍后再试。"
 
 
 @pytest.mark.browser

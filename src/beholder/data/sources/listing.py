@@ -118,10 +118,12 @@ def assemble(
     parts: Sequence[int] | npt.NDArray[np.int8] | None = None,
     groups: Sequence[str] | None = None,
     notes: Sequence[str] = (),
+    where: str = "",
 ) -> Pictures:
     """Return the table of labelled pictures.
 
-    labels: one class name each, or any number where `multi`; parts: index into `PARTS` or -1; groups: "" = none.
+    labels: one class name each, or any number where `multi`; parts: index into `PARTS` or -1; groups: "" = none;
+    where: what an error names as their source, by default the store.
     Raises `DataError` (no-pictures, one-class).
     """
     found: dict[str, int] = {}
@@ -135,7 +137,7 @@ def assemble(
             targets[i, [found[label] for label in row]] = 1
     else:
         targets = np.fromiter((found[row[0]] for row in labels), np.int64, len(keys))
-    return tabled(store, Names.of(keys), targets, list(found), parts=parts, groups=groups, notes=notes)
+    return tabled(store, Names.of(keys), targets, list(found), parts=parts, groups=groups, notes=notes, where=where)
 
 
 def tabled(
@@ -147,17 +149,18 @@ def tabled(
     parts: Sequence[int] | npt.NDArray[np.int8] | None = None,
     groups: Sequence[str] | None = None,
     notes: Sequence[str] = (),
+    where: str = "",
 ) -> Pictures:
     """Return the table of pictures whose labels are numbers already.
 
     targets: (N,) index into `labels`, or (N, K) multi-hot in their order; labels: distinct, in any order. Else as `assemble`.
     """
     if not len(keys):
-        raise no_pictures(store.name)
+        raise no_pictures(where or store.name)
     classes = in_order(labels)
     if len(classes) < (1 if targets.ndim == 2 else 2):
-        raise one_class(store.name, classes)
-    _warn_of_case(classes, store.name)
+        raise one_class(where or store.name, classes)
+    _warn_of_case(classes, where or store.name)
     n = len(keys)
     place = {label: k for k, label in enumerate(labels)}
     order = np.array([place[label] for label in classes])

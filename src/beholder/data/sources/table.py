@@ -135,9 +135,15 @@ def _columns(header: Sequence[str], where: str) -> dict[str, int]:
             raise DataError(
                 f"{where} has no column '{column}'; its columns are: {listed}",
                 code=f"no-{column}-column",
-                hint="the first line names the columns: path,label and, if you like, split and group",
+                hint=_divided_by(header) or "the first line names the columns: path,label and, if you like, split and group",
             )
     return found
+
+
+def _divided_by(header: Sequence[str]) -> str:
+    """Return a hint where the only cell of the first line looks like several, divided by something else than a comma; or ""."""
+    mark = next((mark for mark in ";|\t" if len(header) == 1 and mark in header[0]), "")
+    return f"its cells seem to be divided by '{mark}': save it with commas, or tabs, between them" if mark else ""
 
 
 def _row(cells: Sequence[str], columns: dict[str, int], where: str) -> Row:
@@ -212,6 +218,7 @@ def _pictures(
         parts=np.fromiter((row.part for row in found), np.int8, len(found)),
         groups=[row.group for row in found] if any(row.group for row in found) else None,
         notes=[*said, *more],
+        where=where,
     )
 
 

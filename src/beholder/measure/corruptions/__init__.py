@@ -1,4 +1,4 @@
-"""What pictures meet outside: the fifteen corruptions of ImageNet-C and five changes more, each at five severities.
+"""What pictures meet outside: the fifteen corruptions of ImageNet-C and four changes more, each at five severities.
 
 A corruption is a function `(images, severity, chance) -> images` of float32 (B, C, H, W) in 0..1 that works on whole batches,
 on the device that holds them; its chance is a pure function of (seed, index of the picture, corruption), so neither the batch

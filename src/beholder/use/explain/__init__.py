@@ -80,14 +80,21 @@ class Explanation:
     nearest: tuple[Near, ...] = ()
 
     @property
+    def verdict(self) -> str:
+        """Return whether the warm places matter to the answer: "sound", "doubtful", or "empty" where there are none."""
+        if not self.heat.any():
+            return "empty"
+        return "sound" if self.covered["elsewhere"] - self.covered["p"] >= SURE else "doubtful"
+
+    @property
     def remark(self) -> str:
-        """Return in a sentence whether the warm places matter to the answer."""
+        """Return that in a sentence."""
         p, elsewhere = self.covered["p"], self.covered["elsewhere"]
         share = f"{self.covered['share']:.0%}"
         changed = f"with the warmest {share} covered p is {p:.2f}, with as much covered elsewhere {elsewhere:.2f}"
-        if not self.heat.any():
+        if self.verdict == "empty":
             return f"nothing in the picture speaks for {self.label}"
-        return changed if elsewhere - p >= SURE else f"{changed}: do not trust this map"
+        return changed if self.verdict == "sound" else f"{changed}: do not trust this map"
 
     def save(self, path: str | Path) -> Path:
         """Write the picture, the heat over it, and these words, as .png, .jpg or .webp; return the path."""

@@ -60,9 +60,10 @@ def strangers(bundle: Bundle, evaluation: Evaluation, *, sources: Sequence[str |
     home = next(bundle.net.parameters()).device
     moved = bundle.to(device())
     sets: dict[str, Any] = {}
-    for name, images in _sets(bundle, evaluation, sources):
-        events.progress("strangers", len(sets), 3 + len(sources))
+    total = (2 if _digits_are_known(bundle) else 3) + len(sources)
+    for done, (name, images) in enumerate(_sets(bundle, evaluation, sources), 1):
         sets[name] = _against(moved, own, images)
+        events.progress("strangers", done, total)
     bundle.to(home)
     return {**found, "sets": sets}
 

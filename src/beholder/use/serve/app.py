@@ -31,6 +31,9 @@ KINDS = {
 }
 """Media types of the page's files by their ending; files with others are not served."""
 
+PAGE = "page"
+"""The name of the routes of the page and its files, which need no key."""
+
 
 class Service:
     """What the paths share.
@@ -42,7 +45,7 @@ class Service:
         self.models = dict(models)
         self.bounds = bounds
         self.held = body.Held(bounds.held)
-        self.explainer = Explainer()
+        self.explainer = Explainer(bounds.seconds)
         self.counted: Callable[[], str] = str
         self.leaving = False
 
@@ -67,7 +70,14 @@ class Service:
 
 def build(service: Service) -> FastAPI:
     """Return the application."""
-    app = FastAPI(title="Beholder", version=version("beholder"), docs_url=None, redoc_url=None, description=described.WHAT)
+    app = FastAPI(
+        title="Beholder",
+        version=version("beholder"),
+        description=described.WHAT,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
     _refusals(app)
     _health(app, service)
     _recognition(app, service)
@@ -152,8 +162,8 @@ def _explanation(app: FastAPI, service: Service) -> None:
             if len(pictures) != 1:
                 raise Refusal(400, "one-picture", "a heat map is made of one picture")
             limits = service.bounds.limits
-            made = await service.explainer.png(asked.explains, pictures[0], label=label, limits=limits)
-        return Response(made, media_type="image/png")
+            made, said = await service.explainer.png(asked.explains, pictures[0], label=label, limits=limits)
+        return Response(made, media_type="image/png", headers=said)
 
     @app.post("/nearest", tags=["recognition"], responses=described.NEAREST, openapi_extra=described.PICTURES)
     async def nearest(request: Request, model: str | None = None) -> Response:
@@ -183,6 +193,6 @@ def _page(app: FastAPI) -> None:
 
 
 def _fixed(app: FastAPI, path: str, data: bytes, kind: str) -> None:
-    @app.get(path, include_in_schema=False)
+    @app.get(path, include_in_schema=False, name=PAGE)
     async def fixed() -> Response:
         return Response(data, media_type=kind, headers={"Cache-Control": "no-cache"})

@@ -28,6 +28,9 @@ Found = TypeVar("Found")
 ASIDE = 256 << 10
 """Bytes of a body from which on it is taken apart off the event loop."""
 
+KIND_HEAD = 1 << 10
+"""Bytes of the Content-Type of a form at most: the time to read its parameters grows with the square of their number."""
+
 PART_HEAD = 8 << 10
 """Bytes of the headers of one part at most."""
 
@@ -56,10 +59,14 @@ class Room:
         self._held = held
         self.taken = 0
 
-    def take(self, size: int) -> None:
-        """Take `size` bytes more. Raises 503 where all requests together hold too much."""
+    def look(self, size: int) -> None:
+        """Raise 503 where there is no room for `size` bytes more now. Nothing is taken: what is announced need never come."""
         if self._held.used + size > self._held.most:
             raise overload(1.0)
+
+    def take(self, size: int) -> None:
+        """Take `size` bytes more. Raises 503 where all requests together hold too much."""
+        self.look(size)
         self._held.used += size
         self.taken += size
 
@@ -84,7 +91,7 @@ def announced(request: Request, bounds: Bounds) -> int:
 async def whole(request: Request, bounds: Bounds, room: Room) -> bytes:
     """Return the body. Raises `Refusal`: 408 too-slow-body, 413 body-too-large, 415, 400 incomplete-body, 503 overloaded."""
     size = announced(request, bounds)
-    room.take(size)
+    room.look(size)
     chunks: list[bytes] = []
     read = 0
     try:
@@ -93,8 +100,7 @@ async def whole(request: Request, bounds: Bounds, room: Room) -> bytes:
                 read += len(chunk)
                 if read > bounds.body:
                     raise _too_large(bounds)
-                if read > room.taken:
-                    room.take(read - room.taken)
+                room.take(len(chunk))
                 chunks.append(chunk)
     except TimeoutError:
         raise Refusal(
@@ -120,6 +126,8 @@ def parts(body: bytes, content_type: str, *, most: int) -> list[bytes]:
 
     Raises `Refusal`: 400 bad-form, no-pictures; 413 too-many-parts.
     """
+    if len(content_type) > KIND_HEAD:
+        raise _bad_form("its Content-Type is too long")
     header = Message()
     header["Content-Type"] = content_type
     boundary = header.get_boundary("")

@@ -88,7 +88,18 @@ MODELS = answers({"type": "array", "items": _ABOUT}, "the bundles")
 PREDICT = answers(_ANSWERS, "an answer a picture, in their order", 400, 404, 408, 413, 415, 422, 500, 503)
 
 EXPLAIN: dict[int | str, _Json] = {
-    200: {"description": "the picture in grey, the heat over it", "content": {"image/png": {"schema": {"type": "string"}}}},
+    200: {
+        "description": "the picture in grey, the heat over it",
+        "content": {"image/png": {"schema": {"type": "string"}}},
+        "headers": {
+            "Beholder-Map": {"schema": {"enum": ["sound", "doubtful", "empty"]}, "description": "whether it can be trusted"},
+            "Beholder-Covered": {
+                "schema": _STRING,
+                "description": "share=…;p=…;elsewhere=…: p with warm and other places covered",
+            },
+            "Beholder-Remark": {"schema": _STRING, "description": "that in a sentence, percent-encoded"},
+        },
+    },
     **_refusals(_REFUSAL, 400, 404, 408, 413, 415, 422, 500, 501, 503),
 }
 _LIKE = _object(

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import hmac
 import ipaddress
+import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from hashlib import sha256
 from time import perf_counter
-from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -30,8 +30,14 @@ HEADERS = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
     (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
     (b"permissions-policy", b"camera=(self), microphone=(), geolocation=()"),
 )
+
+ONCE = (b"host", b"origin", b"authorization", b"x-api-key", b"content-type", b"content-length")
+"""Headers that may be there once: who reads the first of two and who reads the last would believe different things."""
+
+_HOST = re.compile(r"(?:\[(?P<address>[0-9a-f:.]+)\]|(?P<name>[^\s:@/?#\[\]\\]+))(?::[0-9]*)?")
 
 LEFTOVER_SECONDS = 2.0
 """How long the rest of a body that nobody wants is read and dropped, so that the client sees why."""
@@ -65,11 +71,11 @@ class Access:
     def serves(self, host: str) -> bool:
         """Return whether a request with this Host header is meant for this server: a name that somebody points here is not."""
         name = _name(host)
-        return "*" in self.hosts or name == "localhost" or name in self.hosts or _is_address(name)
+        return "*" in self.hosts or (name is not None and (name == "localhost" or name in self.hosts or _is_address(name)))
 
     def trusts(self, origin: str, host: str) -> bool:
         """Return whether a page of `origin` may ask: one of this server's own, or one that was named."""
-        return origin in self.origins or urlsplit(origin).netloc.lower() == host.lower()
+        return origin in self.origins or origin.lower() in (f"http://{host.lower()}", f"https://{host.lower()}")
 
 
 class Guard:
@@ -86,6 +92,8 @@ class Guard:
         """Answer one request, or hand it on."""
         if scope["type"] != "http":
             return
+        if scope["method"] == "HEAD":  # as GET, of which the connection sends no body
+            scope = {**scope, "method": "GET"}
         exchange = _Exchange(scope, receive, send, self._bounds, self._cors(scope))
         try:
             try:
@@ -96,6 +104,8 @@ class Guard:
                 await self._app(scope, exchange.receive, exchange.send)
             except Refusal as refusal:
                 await exchange.refuse(refusal)
+            except _Broken:  # the client's doing, and nothing for the log
+                raise
             except Exception as error:
                 events.warn(f"a request failed: {type(error).__name__}: {error}", path=scope["path"])
                 if exchange.begun:
@@ -111,7 +121,15 @@ class Guard:
         headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
         if sum(len(name) + len(value) + 4 for name, value in scope["headers"]) > self._bounds.head:
             raise Refusal(431, "headers-too-large", f"headers are {self._bounds.head} bytes at most")
-        host = headers.get(b"host", "")
+        names = [name for name, _ in scope["headers"]]
+        for name in ONCE:
+            if names.count(name) > 1:
+                raise Refusal(400, "header-twice", f"the header {name.decode()} is there twice")
+        self._check_names(headers.get(b"host", ""), headers.get(b"origin"))
+        if self._access.keys and scope["path"] not in self._open and scope["method"] != "OPTIONS":
+            self._check_key(headers)
+
+    def _check_names(self, host: str, origin: str | None) -> None:
         if not self._access.serves(host):
             raise Refusal(
                 421,
@@ -119,7 +137,6 @@ class Guard:
                 f"this server is not called {host[:80]!r}",
                 hint="start it with --allow-host NAME to let it be",
             )
-        origin = headers.get(b"origin")
         if origin is not None and not self._access.trusts(origin, host):
             raise Refusal(
                 403,
@@ -127,12 +144,13 @@ class Guard:
                 f"pages of {origin[:80]!r} may not ask",
                 hint="start the server with --allow-origin to let them",
             )
-        if self._access.keys and scope["path"] not in self._open and scope["method"] != "OPTIONS":
-            kind, _, key = headers.get(b"authorization", "").partition(" ")
-            key = key.strip() if kind.lower() == "bearer" else headers.get(b"x-api-key", "")
-            if not self._access.knows(key.encode("latin-1")):
-                hint = "send it as Authorization: Bearer KEY, or X-API-Key: KEY"
-                raise Refusal(401, "no-key", "this needs a key", hint=hint, headers={"WWW-Authenticate": "Bearer"})
+
+    def _check_key(self, headers: dict[bytes, str]) -> None:
+        kind, _, key = headers.get(b"authorization", "").partition(" ")
+        key = key.strip() if kind.lower() == "bearer" else headers.get(b"x-api-key", "")
+        if not self._access.knows(key.encode("latin-1")):
+            hint = "send it as Authorization: Bearer KEY, or X-API-Key: KEY"
+            raise Refusal(401, "no-key", "this needs a key", hint=hint, headers={"WWW-Authenticate": "Bearer"})
 
     def _cors(self, scope: Scope) -> tuple[tuple[bytes, bytes], ...]:
         """Return what lets a page elsewhere read the answer, where its origin was named."""
@@ -142,6 +160,7 @@ class Guard:
         allowed = (
             (b"access-control-allow-headers", b"authorization, content-type, x-api-key"),
             (b"access-control-allow-methods", b"GET, POST"),
+            (b"access-control-expose-headers", b"retry-after, beholder-map, beholder-covered, beholder-remark"),
         )
         return ((b"access-control-allow-origin", origin), (b"vary", b"Origin"), *allowed)
 
@@ -164,6 +183,7 @@ class _Exchange:
         self._bounds = bounds
         self._extra = extra
         self._unread = True
+        self._asked = False
 
     @property
     def begun(self) -> bool:
@@ -172,7 +192,13 @@ class _Exchange:
 
     async def receive(self) -> Message:
         """Return the next piece of the body."""
-        message = await self._receive()
+        self._asked = True
+        try:
+            message = await self._receive()
+        except RuntimeError:
+            if not _is_gone(self._scope):
+                raise
+            message = {"type": "http.disconnect"}
         self._unread = message["type"] == "http.request" and message.get("more_body", False)
         return message
 
@@ -181,9 +207,10 @@ class _Exchange:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             given = list(message.get("headers", []))
-            message = {**message, "headers": [*given, *HEADERS, *self._extra, *self._caching(given)]}
+            ends = [(b"connection", b"close")] if self._holds_back() else []
+            message = {**message, "headers": [*given, *HEADERS, *self._extra, *self._caching(given), *ends]}
         last = message["type"] == "http.response.body" and not message.get("more_body", False)
-        if last and self._unread and self._has_body():
+        if last and self._unread and self._has_body() and not self._holds_back():
             await self._sent({**message, "more_body": True})
             await self._dropped()
             message = {"type": "http.response.body", "body": b"", "more_body": False}
@@ -214,12 +241,19 @@ class _Exchange:
         names = dict(self._scope["headers"])
         return names.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in names
 
+    def _holds_back(self) -> bool:
+        """Return whether the client waits to be asked for its body, and was not."""
+        return not self._asked and dict(self._scope["headers"]).get(b"expect", b"").lower() == b"100-continue"
+
     async def _sent(self, message: Message) -> None:
         try:
             async with asyncio.timeout(self._bounds.seconds):
                 await self._send(message)
         except TimeoutError:
             raise _Broken from None
+        except RuntimeError:  # of a connection that was closed meanwhile
+            if not _is_gone(self._scope):
+                raise
 
     async def _dropped(self) -> None:
         """Read the rest of the body and forget it. Raises `_Broken` where it does not end soon."""
@@ -235,22 +269,25 @@ class _Exchange:
             raise _Broken from None
 
 
+def _is_gone(scope: Scope) -> bool:
+    transport = scope.get("beholder.transport")
+    return transport is not None and transport.is_closing()
+
+
 def _abort(scope: Scope) -> None:
     transport = scope.get("beholder.transport")
     if transport is not None:
         transport.abort()
 
 
-def _name(host: str) -> str:
-    """Return the name of a Host header, without its port.
+def _name(host: str) -> str | None:
+    """Return the name of a Host header, without its port and without a dot at the end; None where it is no such header.
 
-    >>> _name("Example.org:80"), _name("[::1]:8000"), _name("127.0.0.1")
-    ('example.org', '::1', '127.0.0.1')
+    >>> _name("Example.org.:80"), _name("[::1]:8000"), _name("127.0.0.1"), _name("localhost:80@example.org")
+    ('example.org', '::1', '127.0.0.1', None)
     """
-    host = host.strip().lower()
-    if host.startswith("["):
-        return host[1:].partition("]")[0]
-    return host.partition(":")[0]
+    found = _HOST.fullmatch(host.strip().lower())
+    return None if found is None else found["address"] or found["name"].removesuffix(".")
 
 
 def _is_address(name: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import bisect
 import json
 import mmap
+import os
 import struct
 from collections import defaultdict
 from collections.abc import Mapping
@@ -76,10 +77,14 @@ class Requests:
 
 
 class Board:
-    """Memory that worker processes share: each leaves its values in a slot of its own. workers: how many there are."""
+    """Memory that worker processes share: each leaves its values in a slot of its own.
+
+    workers: how many there are; parent: the process that made it, and then them
+    """
 
     def __init__(self, workers: int) -> None:
         self.workers = workers
+        self.parent = os.getpid()
         self._memory = mmap.mmap(-1, workers * SLOT)
 
     def leave(self, slot: int, values: Mapping[str, float]) -> None:

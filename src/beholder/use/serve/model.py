@@ -20,7 +20,7 @@ from beholder.use.answers import answers
 from beholder.use.serve.batching import Batcher, Sizes
 from beholder.use.serve.bounds import Bounds
 from beholder.use.serve.nearby import Nearby
-from beholder.use.serve.refusal import Refusal, overload
+from beholder.use.serve.refusal import Refusal, overload, too_slow
 
 Encoded = bytes | npt.NDArray[Any]
 
@@ -127,7 +127,7 @@ class Model:
         """Return an answer a picture, in order, {"error": …} for one that cannot be read, and the timing in milliseconds.
 
         pictures: encoded files, or arrays as `beholder.data.image.load` takes them, at least one. The timing is of the picture
-        answered last: queue_ms, decode_ms, infer_ms. Raises `Refusal`: overloaded, too-slow, or internal.
+        answered last: queue_ms, decode_ms, infer_ms. Raises `Refusal`: overloaded, no-answer, or internal.
         """
         self.admit(len(pictures))
         loop = asyncio.get_running_loop()
@@ -141,9 +141,7 @@ class Model:
             async with asyncio.timeout(self._bounds.seconds):
                 await job.future
         except TimeoutError:
-            raise Refusal(
-                503, "too-slow", f"no answer within {self._bounds.seconds:g} s", headers={"Retry-After": "1"}
-            ) from None
+            raise too_slow(self._bounds.seconds) from None
         finally:
             job.dropped = True
             self._left(len(pictures))

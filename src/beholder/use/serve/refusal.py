@@ -41,6 +41,11 @@ def overload(seconds: float) -> Refusal:
     )
 
 
+def too_slow(seconds: float) -> Refusal:
+    """Return 503 for a request that was not answered within so many seconds."""
+    return Refusal(503, "no-answer", f"no answer within {seconds:g} s", headers={"Retry-After": "1"})
+
+
 def stopping() -> Refusal:
     """Return 503 for a request that came while the server leaves."""
     return Refusal(503, "stopping", "the server is stopping", hint="try again in a moment", headers={"Retry-After": "1"})

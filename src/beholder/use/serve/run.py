@@ -19,7 +19,7 @@ from beholder.base import events
 from beholder.base.errors import UsageError
 from beholder.bundle.recogniser import Recogniser
 from beholder.data.image.apart import decoders
-from beholder.use.serve.app import Service, build
+from beholder.use.serve.app import PAGE, Service, build
 from beholder.use.serve.bounds import Bounds
 from beholder.use.serve.connection import bound_to
 from beholder.use.serve.guard import OPEN, Access, Guard
@@ -30,6 +30,9 @@ from beholder.use.serve.nearby import Nearby
 CHATTY = ("uvicorn", "python_multipart", "asyncio")
 """What logs a line for each client that talks nonsense: clients could fill a disk so, or a pipe that nobody reads."""
 
+UNTAKEN = 256 << 10
+"""Bytes of an answer that the system keeps for a client who does not take it: by itself it would keep megabytes, unseen."""
+
 BACKLOG = 2048
 """Connections that may wait to be accepted."""
 
@@ -39,6 +42,7 @@ def listening(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, UNTAKEN)
     try:
         sock.bind((host, port))
         sock.listen(BACKLOG)
@@ -78,7 +82,7 @@ def prepared(
             models[name].nearby = index
         requests = Requests()
         face = build(service)
-        pages = [route.path for route in face.routes if isinstance(route, APIRoute) and not route.include_in_schema]
+        pages = [route.path for route in face.routes if isinstance(route, APIRoute) and route.name == PAGE]
         app = Guard(face, access=access, bounds=bounds, tell=requests.tell, open_paths=(*OPEN, *pages))
         config = uvicorn.Config(
             app,
@@ -117,7 +121,7 @@ class Server(uvicorn.Server):
         self._requests = requests
         self._board = board
         self._slot = slot
-        self._parent = os.getppid()
+        self._parent = os.getppid() if board is None else board.parent
         service.counted = self.counted
 
     def values(self) -> Values:

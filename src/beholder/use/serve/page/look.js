@@ -89,6 +89,15 @@ function near(list) {
   }));
 }
 
+// What is to be said of a heat map: why there is none, or why it should not be believed.
+function remarked({ trouble, shown, verdict, label, p, elsewhere, share: of }) {
+  if (trouble?.code === "busy") return say("heat_busy");
+  if (trouble) return `${say("no_heat")} ${["gone", "odd"].includes(trouble.code) ? "" : reason(trouble)}`.trim();
+  if (!shown || verdict === "sound") return "";
+  if (verdict === "empty") return say("heat_empty", { label });
+  return verdict === "doubtful" ? say("heat_doubtful", { share: percent(of), p: share(p), elsewhere: share(elsewhere) }) : "";
+}
+
 function shown(item, explains) {
   const { heat } = item, image = heat?.shown && heat.url;
   const wanted = image || item.url;
@@ -100,7 +109,7 @@ function shown(item, explains) {
   $("heat").disabled = heat?.state === "asking";
   $("heat").setAttribute("aria-pressed", Boolean(image));
   $("heat").textContent = say(heat?.state === "asking" ? "heat_wait" : image ? "heat_hide" : "heat");
-  const remark = heat?.why ?? (explains || item.state !== "done" ? "" : say("no_heat"));
+  const remark = heat ? remarked(heat) : explains || item.state !== "done" ? "" : say("no_heat");
   $("remark").hidden = !remark;
   $("remark").textContent = remark;
 }

@@ -171,12 +171,14 @@ async function heat() {
     const { probabilities } = item.answer, label = Object.keys(probabilities).reduce((a, b) => probabilities[b] > probabilities[a] ? b : a);
     const asked = item.heat = { state: "asking", label };
     look();
-    try { Object.assign(asked, { url: URL.createObjectURL(await explain(item.file, queue.model, label)), shown: true }); }
-    catch (error) { asked.why = `${say("no_heat")} ${error instanceof Trouble && !["gone", "odd"].includes(error.code) ? error.message : ""}`.trim(); }
+    try {
+      const found = await explain(item.file, queue.model, label);
+      Object.assign(asked, found, { url: URL.createObjectURL(found.png), shown: true });
+    } catch (error) { asked.trouble = error instanceof Trouble ? error : new Trouble("odd", String(error)); }
     asked.state = "";
     if (item.heat !== asked && asked.url) URL.revokeObjectURL(asked.url);
   }
-  if (item === state.now) look();
+  if (item === state.now) { look(); if (!$("remark").hidden) hear($("remark").textContent); }
 }
 $("heat").addEventListener("click", heat);
 $("more").addEventListener("click", () => { state.all = !state.all; look(); });

@@ -27,15 +27,17 @@ async function ask(path, body, signal) {
   }
 }
 
-async function asked(path, body, signal) {
+async function answered(path, body, signal) {
   const { answer, found } = await ask(path, body, signal), { status } = answer;
-  if (answer.ok) return found;
+  if (answer.ok) return { answer, found };
   const said = found?.error ?? {};
-  if (said.code !== "too-slow" && (status === 503 || status === 429)) throw new Trouble("busy", said.message, { status, after: Number(answer.headers.get("Retry-After")) || 1 });
+  if (said.code !== "no-answer" && (status === 503 || status === 429)) throw new Trouble("busy", said.message, { status, after: Number(answer.headers.get("Retry-After")) || 1 });
   if (status === 401) throw new Trouble("key", said.message, { status });
   if (status === 413) throw new Trouble("too-large", said.message, { status });
   throw new Trouble(said.code ?? "odd", said.message ?? "", { status });
 }
+
+const asked = async (...what) => (await answered(...what)).found;
 
 // [{name, classes, task, …}], the recognisers that are served.
 export async function models() {
@@ -55,11 +57,12 @@ export async function predict(file, model, signal) {
   return { ...answer, model: found.model, timing: found.timing };
 }
 
-// A PNG that shows where it looked for a class.
+// {png, verdict, p, elsewhere, share}: where it looked for a class, and whether covering that costs more than covering other places.
 export async function explain(file, model, label) {
-  const found = await asked(`explain?${new URLSearchParams({ model, class: label })}`, file);
+  const { answer, found } = await answered(`explain?${new URLSearchParams({ model, class: label })}`, file);
   if (!(found instanceof Blob) || !found.type.startsWith("image/")) throw new Trouble("odd");
-  return found;
+  const covered = (answer.headers.get("Beholder-Covered") ?? "").split(";").map(word => word.split("=")).map(([name, x]) => [name, Number(x)]);
+  return { ...Object.fromEntries(covered), png: found, verdict: answer.headers.get("Beholder-Map") };
 }
 
 // The training pictures most like a picture: [{digest, labels, similarity, image}].
