@@ -91,6 +91,15 @@ def test_lower_precisions_only_where_they_were_found_good(carried: Path, tmp_pat
     assert "onnxruntime int8" not in engines._ways(path, config, trust=False)
 
 
+def test_what_no_export_measured_is_taken_by_name_alone(carried: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[str] = []
+    monkeypatch.setattr(engines, "_ways", lambda *_: dict.fromkeys([engines.TORCH, engines.ONNX, engines.BF16], object))
+    monkeypatch.setattr(engines, "_tried", lambda ways, *_: tried.extend(ways))
+    fastest(carried, engine="fast")
+    assert tried == [engines.TORCH, engines.ONNX]
+    assert type(fastest(carried, engine=engines.BF16)) is object
+
+
 def test_predict_names_the_engine(small: tuple[Path, Path, Bundle], carried: Path, capsys: pytest.CaptureFixture[str]) -> None:
     picture = str(next(small[0].rglob("*.png")))
     assert run(["predict", str(carried), picture, "--engine", "onnxruntime fp32"]) == 0

@@ -35,15 +35,15 @@ pictures was measured when it was exported, and stands in exports.json."""
 BATCH = 16
 ROUNDS = 3
 VERSION = 1
-TORCH, ONNX = "torch fp32", "onnxruntime fp32"
+TORCH, ONNX, BF16 = "torch fp32", "onnxruntime fp32", "OpenVINO bf16"
 
 
 def fastest(path: str | Path, *, engine: str = "exact", trust: bool = False, probe: bool = True) -> Recogniser:
     """Return what recognises fastest of the bundle in the folder `path`, or of a single exported file.
 
-    engine: exact (float32 only), fast (any precision that a verified export or the processor has), or the name of one such as
-    "onnxruntime int8"; trust: as in `load`; probe: try the ways where nothing is remembered, which takes some seconds; without
-    it, onnxruntime where there is a graph
+    engine: exact (float32 only), fast (any precision whose agreement an export has measured), or the name of one such as
+    "onnxruntime int8", or "OpenVINO bf16", which nothing has measured on pictures; trust: as in `load`
+    probe: try the ways where nothing is remembered, which takes some seconds; without it, onnxruntime where there is a graph
     Raises `UsageError` for a name that is not among the ways, and what `load` raises.
     """
     path = Path(path)
@@ -56,7 +56,7 @@ def fastest(path: str | Path, *, engine: str = "exact", trust: bool = False, pro
             hint = did_you_mean(engine, ["exact", "fast", *ways])
             raise UsageError(f"{path} has no engine '{engine}'", code="unknown-engine", hint=hint)
         return ways[engine]()
-    chosen = {name: way for name, way in ways.items() if engine == "fast" or name.endswith("fp32")}
+    chosen = {name: way for name, way in ways.items() if name != BF16 and (engine == "fast" or name.endswith("fp32"))}
     if len(chosen) == 1:
         return chosen[TORCH]()
     memory = cache_folder() / "engine" / f"{_key(path, config, sorted(chosen))}.json"
@@ -85,7 +85,7 @@ def _ways(path: Path, config: Mapping[str, Any], trust: bool) -> dict[str, Way]:
         if ov and precision != "fp16":
             ways[f"OpenVINO {precision}"] = lambda name=name: _openvino(path, name, "f32")  # type: ignore[misc]
     if ov and cpu.flags() & {"avx512_bf16", "amx_bf16"}:
-        ways["OpenVINO bf16"] = lambda: _openvino(path, exports.GRAPH, "bf16")
+        ways[BF16] = lambda: _openvino(path, exports.GRAPH, "bf16")
     return ways
 
 

@@ -59,7 +59,8 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instea
 Engine = Annotated[
     str,
     typer.Option(
-        help="What the net runs on: exact (the fastest in float32), fast (in any precision), or one by name, such as "
+        help="What the net runs on: exact (the fastest in float32), fast (also in the precisions "
+        "of its exports), or one by name, such as "
         "'onnxruntime int8'. docs/EXPORT.md."
     ),
 ]
