@@ -47,3 +47,13 @@ def test_a_cache_that_cannot_be_written_is_a_warning(tmp_path: Path) -> None:
         memo.keep(tmp_path / "file" / "a", b"words", what="words")
     assert [event.kind for event in heard] == ["warn"]
     assert "words could not be remembered" in heard[0].message
+
+
+def test_the_fastest_is_kept_with_the_rates_of_all(tmp_path: Path) -> None:
+    path = tmp_path / "engine" / "a.json"
+    assert memo.fastest(path) == ""
+    assert memo.keep_fastest(path, {"slow": 1.0, "quick": 9.5}) == "quick"
+    assert memo.fastest(path) == "quick"
+    for damaged in (b"", b"{}", b"[]", b"\xff", b'{"name"'):
+        path.write_bytes(damaged)
+        assert memo.fastest(path) == ""

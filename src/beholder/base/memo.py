@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import json
 import os
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -57,6 +59,21 @@ def keep_table(path: Path, array: npt.NDArray[Any], *, what: str) -> None:
     buffer = io.BytesIO()
     np.save(buffer, array, allow_pickle=False)
     keep(path, buffer.getvalue(), what=what)
+
+
+def fastest(path: Path) -> str:
+    """Return the name that `keep_fastest` kept at `path`, "" if there is none or it is damaged."""
+    try:
+        return str(json.loads(read(path) or b"")["name"])
+    except (ValueError, KeyError, TypeError):
+        return ""
+
+
+def keep_fastest(path: Path, rates: Mapping[str, float]) -> str:
+    """Return the name of the highest of `rates`, at least one, and keep it at `path` with all of them; see `keep`."""
+    best = max(rates, key=lambda name: rates[name])
+    keep(path, json.dumps({"name": best, "rates": dict(rates)}).encode(), what="the fastest engines")
+    return best
 
 
 def _tidy(newest: Path) -> None:

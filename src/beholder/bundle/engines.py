@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from beholder.base import events
-from beholder.base.errors import BeholderError, MachineError, UsageError, did_you_mean
-from beholder.base.files import cache_folder, sha256, write_atomic
+from beholder.base import events, memo
+from beholder.base.errors import BeholderError, UsageError, did_you_mean
+from beholder.base.files import cache_folder, sha256
 from beholder.bundle import exported, exports, format, stranger
 from beholder.bundle.recogniser import Recogniser
 from beholder.machine import cpu
@@ -60,7 +60,7 @@ def fastest(path: str | Path, *, engine: str = "exact", trust: bool = False, pro
     if len(chosen) == 1:
         return chosen[TORCH]()
     memory = cache_folder() / "engine" / f"{_key(path, config, sorted(chosen))}.json"
-    known = _remembered(memory)
+    known = memo.fastest(memory)
     if known in chosen:
         return chosen[known]()
     return _tried(chosen, config, memory) if probe else chosen[ONNX]()
@@ -117,11 +117,7 @@ def _tried(ways: Mapping[str, Way], config: Mapping[str, Any], memory: Path) -> 
         if made is not None:
             sound[name] = made
     rates = _timed(sound, images)
-    best = max(rates, key=lambda name: rates[name])
-    try:
-        write_atomic(memory, json.dumps({"name": best, "rates": rates}).encode())
-    except MachineError:
-        pass  # a cache that cannot be written costs the next run these seconds again
+    best = memo.keep_fastest(memory, rates)
     said = ", ".join(f"{name} {rate:.0f}" for name, rate in sorted(rates.items(), key=lambda item: -item[1]))
     events.note(f"engines, pictures/s: {said}")
     return sound[best]
@@ -166,10 +162,3 @@ def _key(path: Path, config: Mapping[str, Any], ways: list[str]) -> str:
     graphs = {name: facts.get("sha256") for name, facts in exports.listed(path).items()}
     said = [VERSION, exports.weights(config), graphs, ways, cpu.name(), cpu.threads()]
     return sha256(json.dumps(said, sort_keys=True).encode())[:16]
-
-
-def _remembered(memory: Path) -> str:
-    try:
-        return str(json.loads(memory.read_text("utf-8"))["name"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return ""

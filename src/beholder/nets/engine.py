@@ -13,9 +13,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from beholder.base import events
-from beholder.base.errors import MachineError
-from beholder.base.files import cache_folder, sha256, write_atomic
+from beholder.base import events, memo
+from beholder.base.files import cache_folder, sha256
 from beholder.base.openvino import core as openvino_core
 from beholder.nets.features import features
 from beholder.nets.norms import without_norms
@@ -52,17 +51,13 @@ def engine(net: nn.Module, sample: Tensor, *, dtype: torch.dtype, machine: str, 
     net.eval()
     ways = _ways(net, sample, dtype, pictures)
     path = cache_folder() / "engine" / f"{_key(net, sample, dtype, machine, sorted(ways))}.json"
-    known, wanted = _remembered(path), _torch(net, torch.float32)(sample)
+    known, wanted = memo.fastest(path), _torch(net, torch.float32)(sample)
     if known in ways and (found := _verified(ways[known], sample, wanted)) is not None:
         return Engine(known, found)
     sound = {name: run for name, way in ways.items() if (run := _verified(way, sample, wanted)) is not None}
     sound.setdefault("torch", _torch(net, dtype))
     rates = _timed(sound, sample)
-    best = max(rates, key=lambda name: rates[name])
-    try:
-        write_atomic(path, json.dumps({"name": best, "rates": rates}).encode())
-    except MachineError:
-        pass  # a cache that cannot be written costs the next run these seconds again
+    best = memo.keep_fastest(path, rates)
     return Engine(best, sound[best], rates)
 
 
@@ -145,10 +140,3 @@ def _timed(ways: Mapping[str, Run], sample: Tensor, *, rounds: int = 2) -> dict[
 def _key(net: nn.Module, sample: Tensor, dtype: torch.dtype, machine: str, ways: list[str]) -> str:
     said = [VERSION, machine, str(net), list(sample.shape), str(dtype), ways, torch.get_num_threads()]
     return sha256(json.dumps(said).encode())[:16]
-
-
-def _remembered(path: Any) -> str:
-    try:
-        return str(json.loads(path.read_text("utf-8"))["name"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return ""

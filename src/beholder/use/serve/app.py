@@ -67,6 +67,13 @@ class Service:
             raise Refusal(400, "no-pictures", "the body is empty", hint="curl --data-binary @a.jpg sends a picture")
         return [data]
 
+    async def picture(self, request: Request, room: body.Room, why: str) -> bytes:
+        """Return the picture of a request that may hold one only; `why` is told where it holds more. Raises `Refusal`."""
+        pictures = await self.pictures(request, room)
+        if len(pictures) != 1:
+            raise Refusal(400, "one-picture", why)
+        return pictures[0]
+
 
 def build(service: Service) -> FastAPI:
     """Return the application."""
@@ -158,11 +165,8 @@ def _explanation(app: FastAPI, service: Service) -> None:
         asked = service.model(model)
         service.explainer.admit()
         with service.held.room() as room:
-            pictures = await service.pictures(request, room)
-            if len(pictures) != 1:
-                raise Refusal(400, "one-picture", "a heat map is made of one picture")
-            limits = service.bounds.limits
-            made, said = await service.explainer.png(asked.explains, pictures[0], label=label, limits=limits)
+            picture = await service.picture(request, room, "a heat map is made of one picture")
+            made, said = await service.explainer.png(asked.explains, picture, label=label, limits=service.bounds.limits)
         return Response(made, media_type="image/png", headers=said)
 
     @app.post("/nearest", tags=["recognition"], responses=described.NEAREST, openapi_extra=described.PICTURES)
@@ -171,10 +175,8 @@ def _explanation(app: FastAPI, service: Service) -> None:
         asked = service.model(model)
         service.explainer.admit()
         with service.held.room() as room:
-            pictures = await service.pictures(request, room)
-            if len(pictures) != 1:
-                raise Refusal(400, "one-picture", "the nearest pictures are those of one picture")
-            found = await service.explainer.near(asked.nearby, pictures[0], limits=service.bounds.limits)
+            picture = await service.picture(request, room, "the nearest pictures are those of one picture")
+            found = await service.explainer.near(asked.nearby, picture, limits=service.bounds.limits)
         return answer({"model": asked.name, "like": found})
 
     @app.get("/metrics", tags=["health"], responses=described.METRICS)
