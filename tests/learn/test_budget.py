@@ -71,13 +71,25 @@ def test_a_validation_part_that_takes_too_long_is_sampled(prepared: Prepared, mo
     many = replace(valid, pixels=valid.pixels.subset(np.arange(600) % 6), pictures=valid.pictures.take(np.arange(600) % 6))
     many = replace(many, targets=valid.targets[np.arange(600) % 6])
     now = time.monotonic()
-    some, limits = sampled(many, Budget(100.0, now, validation=100.0))
+    some, limits = sampled(many, Budget(100.0, now, validation=100.0), train=3400)
     assert len(some.pixels) == len(some.targets) == len(some.pictures) == pytest.approx(120, abs=2)
     assert limits.validation == pytest.approx(20, abs=0.2)
     assert (some.targets.argmax(1).numpy() == some.pictures.targets).all()
-    assert sampled(many, Budget(100.0, now, validation=10.0))[0] is many
-    assert sampled(many, Budget(0.0, now, validation=100.0))[0] is many
-    assert len(sampled(many, Budget(1.0, now, validation=1e6))[0].pixels) == 64
+    assert sampled(many, Budget(100.0, now, validation=10.0), train=3400)[0] is many
+    assert sampled(many, Budget(0.0, now, validation=100.0), train=3400)[0] is many
+    assert len(sampled(many, Budget(1.0, now, validation=1e6), train=3400)[0].pixels) == 64
+
+
+def test_a_large_validation_part_is_sampled(prepared: Prepared) -> None:
+    valid, rows = prepared.valid, np.arange(5000) % 6
+    many = replace(valid, pixels=valid.pixels.subset(rows), pictures=valid.pictures.take(rows), targets=valid.targets[rows])
+    none = Budget(0.0, time.monotonic())
+    assert len(sampled(many, none, train=10_000)[0].pixels) == 4000
+    assert len(sampled(many, none, train=80_000)[0].pixels) == 4800
+    assert sampled(many, none, train=100_000)[0] is many
+    some, limits = sampled(many, Budget(100.0, time.monotonic(), validation=5.0), train=10_000)
+    assert len(some.pixels) == 4000
+    assert limits.validation == pytest.approx(4.0)
 
 
 def test_a_picture_costs_what_more_and_more_of_them_take() -> None:

@@ -1,7 +1,8 @@
 """Which runtime recognises fastest here: torch, onnxruntime or OpenVINO, each in the precisions that it has.
 
 A bundle without exports runs on torch. Where it has a graph (`beholder export`), the ways to run it are made, compared with the
-graph in float32, and timed in turns; the fastest is remembered in the cache folder, by bundle and machine.
+graph in float32, and timed in turns; the fastest is remembered in the cache folder, by bundle and machine. The command `export`
+tries them at its end, so that what uses the bundle later need not.
 """
 
 from __future__ import annotations
@@ -38,23 +39,28 @@ VERSION = 1
 TORCH, ONNX, BF16 = "torch fp32", "onnxruntime fp32", "OpenVINO bf16"
 
 
-def fastest(path: str | Path, *, engine: str = "exact", trust: bool = False, probe: bool = True) -> Recogniser:
-    """Return what recognises fastest of the bundle in the folder `path`, or of a single exported file.
+def fastest(
+    path: str | Path, *, engine: str = "exact", trust: bool = False, probe: bool = True, threads: int = 0
+) -> Recogniser:
+    """Return what recognises fastest of the bundle in the folder `path`, or of a single exported file, which has one way.
 
     engine: exact (float32 only), fast (any precision whose agreement an export has measured), or the name of one such as
     "onnxruntime int8", or "OpenVINO bf16", which nothing has measured on pictures; trust: as in `load`
     probe: try the ways where nothing is remembered, which takes some seconds; without it, onnxruntime where there is a graph
+    threads: of the runtime within one batch; 0: as many as it thinks fit
     Raises `UsageError` for a name that is not among the ways, and what `load` raises.
     """
     path = Path(path)
     if path.is_file():
-        return exported.load(path)
+        found = exported.load(path, threads=threads)
+        if engine not in ("exact", "fast", found.engine):
+            raise _unknown(path, engine, [found.engine])
+        return found
     config = format.verified(path)
-    ways = _ways(path, config, trust)
+    ways = _ways(path, config, trust, threads)
     if engine not in ("exact", "fast"):
         if engine not in ways:
-            hint = did_you_mean(engine, ["exact", "fast", *ways])
-            raise UsageError(f"{path} has no engine '{engine}'", code="unknown-engine", hint=hint)
+            raise _unknown(path, engine, list(ways))
         return ways[engine]()
     chosen = {name: way for name, way in ways.items() if name != BF16 and (engine == "fast" or name.endswith("fp32"))}
     if len(chosen) == 1:
@@ -71,9 +77,14 @@ def names(path: str | Path) -> list[str]:
     return list(_ways(Path(path), format.verified(Path(path)), trust=False))
 
 
-def _ways(path: Path, config: Mapping[str, Any], trust: bool) -> dict[str, Way]:
+def _unknown(path: Path, engine: str, ways: list[str]) -> UsageError:
+    hint = did_you_mean(engine, ["exact", "fast", *ways])
+    return UsageError(f"{path} has no engine '{engine}'", code="unknown-engine", hint=hint)
+
+
+def _ways(path: Path, config: Mapping[str, Any], trust: bool, threads: int = 0) -> dict[str, Way]:
     """Return name → what makes a recogniser, for every way that there is here."""
-    ways: dict[str, Way] = {TORCH: lambda: _torch(path, trust)}
+    ways: dict[str, Way] = {TORCH: lambda: _torch(path, trust, threads)}
     kept = exports.listed(path)
     graphs = [name for name in kept if name.endswith(".onnx") and exports.sound(kept[name], config)]
     if exports.GRAPH not in graphs:
@@ -81,27 +92,31 @@ def _ways(path: Path, config: Mapping[str, Any], trust: bool) -> dict[str, Way]:
     ov = importlib.util.find_spec("openvino") is not None
     for name in graphs:
         precision = exports.precision(name)
-        ways[f"onnxruntime {precision}"] = lambda name=name: exported.load(path, name=name)  # type: ignore[misc]
+        ways[f"onnxruntime {precision}"] = lambda name=name: exported.load(path, name=name, threads=threads)  # type: ignore[misc]
         if ov and precision != "fp16":
-            ways[f"OpenVINO {precision}"] = lambda name=name: _openvino(path, name, "f32")  # type: ignore[misc]
+            ways[f"OpenVINO {precision}"] = lambda name=name: _openvino(path, name, "f32", threads)  # type: ignore[misc]
     if ov and cpu.flags() & {"avx512_bf16", "amx_bf16"}:
-        ways[BF16] = lambda: _openvino(path, exports.GRAPH, "bf16")
+        ways[BF16] = lambda: _openvino(path, exports.GRAPH, "bf16", threads)
     return ways
 
 
-def _torch(path: Path, trust: bool) -> Recogniser:
+def _torch(path: Path, trust: bool, threads: int) -> Recogniser:
+    import torch
+
     from beholder.bundle.bundle import load
 
+    if threads:
+        torch.set_num_threads(threads)
     return load(path, trust=trust).ready()
 
 
-def _openvino(path: Path, name: str, hint: str) -> Recogniser:
+def _openvino(path: Path, name: str, hint: str, threads: int) -> Recogniser:
     from beholder.bundle.runtimes import openvino
 
     config = format.verified(path)
     pixels = config["pixels"]
     size = (int(pixels["height"]), int(pixels["width"]))
-    _, run, _ = openvino([exports.read(path, name, config)], hint=hint, size=size)
+    _, run, _ = openvino([exports.read(path, name, config)], hint=hint, size=size, threads=threads)
     precision = exports.precision(name) if hint == "f32" else hint
     return exported.Exported(config, run, stranger.read(path, config), path, f"OpenVINO {precision}")
 

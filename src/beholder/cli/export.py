@@ -49,9 +49,13 @@ def export(
         raise UsageError("--int8 and --fp16 exclude each other", code="bad-value", hint="choose one of them")
     if out is not None:
         check_writable(out)
+    from beholder.base.events import note
     from beholder.bundle.bundle import load
+    from beholder.bundle.engines import fastest
     from beholder.bundle.export import export
 
     precision = "int8" if int8 else "fp16" if fp16 else "fp32"
     written = export(load(model, trust=trust), out, to=to.value, precision=precision, like=like, force=force)
+    if out is None:
+        note(f"the fastest engine here in float32: {fastest(model, trust=trust).engine}")
     say(json_line(written.json()) if json else written)

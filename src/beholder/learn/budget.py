@@ -33,6 +33,10 @@ PROFILING = 1.0
 LARGEST = 0.2
 """Share of the time left that one validation may take; of a validation part that takes more, a sample is used."""
 
+FEW, SHARE = 4000, 0.06
+"""Validations during training use a sample of so many pictures, or of that share of the training part where that is more:
+one takes about 2 % of an epoch, and tells two epochs apart to half a point. What follows training uses the whole part."""
+
 
 @dataclass(frozen=True)
 class Budget:
@@ -89,13 +93,18 @@ def budget(
     return found
 
 
-def sampled(valid: Material, limits: Budget) -> tuple[Material, Budget]:
-    """Return the validation part and the budget, or a sample of the part where all of it takes too much of the time left."""
+def sampled(valid: Material, limits: Budget, *, train: int) -> tuple[Material, Budget]:
+    """Return what is validated on during training, and the budget: the validation part, or a sample of one that is large.
+
+    train: pictures of the training part
+    """
     n, most = len(valid.pixels), LARGEST * limits.training()
-    if not limits.seconds or limits.validation <= most or n <= 64:
+    count = min(n, max(FEW, int(SHARE * train)))
+    if limits.seconds and limits.validation * count > most * n:
+        count = min(n, max(64, int(n * most / limits.validation)))
+    if count == n:
         return valid, limits
-    count = max(64, int(n * most / limits.validation))
-    events.note(f"validation on {count} of {n} pictures: all of them would take {limits.validation:.0f} s each time")
+    events.note(f"validation during training on {count} of {n} pictures")
     rows = np.sort(np.random.default_rng(0).permutation(n)[:count])
     some = Material(valid.pictures.take(rows), valid.pixels.subset(rows), valid.targets[torch.from_numpy(rows)])
     return some, replace(limits, validation=limits.validation * count / n)

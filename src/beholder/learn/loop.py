@@ -77,7 +77,7 @@ class Run:
 
     model:  what the forward pass calls: `net` itself, or what torch.compile made of it
     scaler: keeps the gradients of fp16 from vanishing; in other precisions it does nothing
-    good:   the last state known to be sound; told: when the loop last said how far it is
+    good:   the last state known to be sound; told: when the loop last looked how far it is, and figures: what it saw
     """
 
     net: nn.Module
@@ -98,6 +98,7 @@ class Run:
     tally: Tally = field(default_factory=Tally)
     good: tuple[State, dict[str, Tensor]] | None = None
     told: float = 0.0
+    figures: dict[str, Any] = field(default_factory=dict)
     written: Due = field(default_factory=lambda: Due(WRITE_EVERY))
     remembered: Due = field(default_factory=lambda: Due(REMEMBER_EVERY))
 
@@ -118,6 +119,9 @@ class Run:
 
     def _epoch(self, rates: dict[int, list[float]]) -> None:
         """Take the steps that are left of the epoch; none where the plan was done and only its validation is missing."""
+        self.net.train()
+        for module in self.settings.frozen:
+            module.eval()
         for batch in () if self.clock.over else self.batches.epoch(self.at.epoch, start=self.at.start):
             self._set_rates(rates)
             self._learn(batch)
@@ -141,11 +145,8 @@ class Run:
                 self.average.update(self.net)
 
     def _turns(self, images: Tensor, targets: Tensor) -> Iterator[Turn]:
-        self.net.train()
         height, width = images.shape[-2:]
         images = resized(images, size_at((height, width), self.settings.grow, self.clock.done))
-        for module in self.settings.frozen:
-            module.eval()
         images = images.contiguous(memory_format=torch.channels_last)
         precision = self.settings.precision
         turns = self.task(self.model, images, targets, smoothing=self.settings.smoothing, weights=self.settings.weights)
@@ -181,24 +182,23 @@ class Run:
         self.at.lr = next(self._each_optimiser()).param_groups[0]["lr"]
 
     def _tell(self, size: int) -> None:
-        """Say how far it is; on a device that the host does not wait for twice a second, as looking makes it wait."""
+        """Say how far it is, with figures ten times a second; twice on a device that looking waits for."""
         now = time.monotonic()
-        if not self.guard.eager and now - self.told < 0.5:
+        if now - self.told >= (0.1 if self.guard.eager else 0.5):
+            self.told = now
+            self.guard.look()
+            loss, right = self.tally.means()
+            speed = self.clock.step * size / max(1e-9, self.clock.spent)
+            self.figures = {
+                "epoch": self.at.epoch + 1,
+                "loss": f"{loss:.3f}",
+                "accuracy": f"{right:.3f}",
+                "rate": f"{speed:.0f}/s",
+                "left": f"{self.clock.left:.0f} s",
+            }
+        elif not self.guard.eager:
             return
-        self.told = now
-        self.guard.look()
-        loss, right = self.tally.means()
-        speed = self.clock.step * size / max(1e-9, self.clock.spent)
-        events.progress(
-            "training",
-            self.clock.step,
-            self.clock.total,
-            epoch=self.at.epoch + 1,
-            loss=f"{loss:.3f}",
-            accuracy=f"{right:.3f}",
-            rate=f"{speed:.0f}/s",
-            left=f"{self.clock.left:.0f} s",
-        )
+        events.progress("training", self.clock.step, self.clock.total, **self.figures)
 
     def _close_epoch(self) -> None:
         """Validate where that is due, keep the state, and go on to the next epoch.

@@ -84,8 +84,8 @@ class Muon(light.Base):
         rules = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "sphere": sphere, "steps": steps}
         super().__init__(params, rules)
 
-    @torch.no_grad()
-    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+    @light.bare
+    def step(self, closure: Any = None) -> None:
         """Take one step with the gradients that the parameters hold."""
         flag: Tensor | None = getattr(self, "found_inf", None)  # what fused optimisers are told by, see `watch.Guard`
         for group in self.param_groups:

@@ -182,7 +182,7 @@ def _run(prepared: Prepared, net: nn.Module, best: Best, *, limits: Budget, fold
         batch=batches.batch,
         factors=decayed(net, chosen.layer_decay),
     )
-    valid, limits = sampled(prepared.valid, limits)
+    valid, limits = sampled(prepared.valid, limits, train=len(prepared.train.pixels))
     if (ledger := current()) is not None:
         ledger.settle = lambda: settled(prepared.normal.device)
     model = compiled(net, batches.example(), prepared.precision, asked=recipe.compile)

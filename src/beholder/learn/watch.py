@@ -173,7 +173,8 @@ def gradient_norm(net: nn.Module, clip: float) -> Tensor:
     """Return the norm of all gradients, a scalar on their device; with `clip` > 0 they are scaled down to that norm."""
     if clip > 0:
         return torch.nn.utils.clip_grad_norm_(net.parameters(), clip)
-    return torch.nn.utils.get_total_norm([p.grad for p in net.parameters() if p.grad is not None])
+    gradients = [p.grad for p in net.parameters() if p.grad is not None]
+    return torch.stack(torch._foreach_norm(gradients)).norm() if gradients else torch.zeros(())
 
 
 def row(**figures: Any) -> dict[str, Any]:

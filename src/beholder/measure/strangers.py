@@ -92,17 +92,21 @@ def auroc(inside: npt.ArrayLike, outside: npt.ArrayLike) -> Score:
 def fpr95(inside: npt.ArrayLike, outside: npt.ArrayLike, *, accept: float = 0.95, seed: int = 0, repeats: int = 500) -> Score:
     """Return the share of strangers that pass where a share `accept` of the own pictures passes, with its interval.
 
-    The threshold is that of these own pictures, so both are drawn anew in the bootstrap behind the interval.
+    The threshold is that of these own pictures, so both are drawn anew in the bootstrap behind the interval. What a draw of all
+    gives is drawn itself: the k-th smallest of n places, which has the distribution of an ordered uniform value, and how many
+    of m strangers pass, which has a binomial one.
     """
-    own, other = np.asarray(inside, np.float64), np.asarray(outside, np.float64)
-    if not len(own) or not len(other):
-        return Score(math.nan, math.nan, math.nan, len(other))
-    rng, draws = np.random.default_rng(seed), np.empty(repeats)
-    for r in range(repeats):
-        limit = threshold(own[rng.integers(0, len(own), len(own))], accept=accept)
-        draws[r] = (other[rng.integers(0, len(other), len(other))] <= limit).mean()
-    value = float((other <= threshold(own, accept=accept)).mean())
-    return interval(value, draws, len(other), units=float(len(other)))
+    own, other = np.sort(np.asarray(inside, np.float64)), np.sort(np.asarray(outside, np.float64))
+    n, m = len(own), len(other)
+    if not n or not m:
+        return Score(math.nan, math.nan, math.nan, m)
+    rng = np.random.default_rng(seed)
+    limit = threshold(own, accept=accept)
+    k = max(1, math.ceil(round(n * accept, 9)))
+    limits = own[np.minimum((n * rng.beta(k, n + 1 - k, repeats)).astype(np.int64), n - 1)]
+    draws = rng.binomial(m, np.searchsorted(other, limits, "right") / m) / m
+    value = float((other <= limit).mean())
+    return interval(value, draws, m, units=float(m))
 
 
 def _below(values: Floats, than: Floats) -> Floats:

@@ -15,6 +15,9 @@ from beholder.use.evaluate import Evaluation
 CLUSTERS = 12
 """At most so many clusters in feature space, each of 25 pictures or more on average."""
 
+MOST_FEATURES = 256
+"""Features beyond which k-means works on random projections to so many: on 5,000 features it takes longer than a test."""
+
 SHOWN = 10
 KEYS = 24
 SIGNIFICANT = 0.05
@@ -61,6 +64,8 @@ def grouped(features: npt.NDArray[np.float32], *, seed: int = 0) -> dict[str, Ro
     from sklearn.cluster import KMeans
 
     unit = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
+    if unit.shape[1] > MOST_FEATURES:  # distances are kept to a few per cent (Johnson & Lindenstrauss 1984)
+        unit = unit @ np.random.default_rng(seed).standard_normal((unit.shape[1], MOST_FEATURES), np.float32)
     distinct = min(count, len(np.unique(unit[:1000], axis=0)))
     if distinct < 2:
         return {}

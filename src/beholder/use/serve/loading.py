@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from beholder.base.errors import UsageError
-from beholder.bundle import exported, exports
 from beholder.bundle.engines import fastest
 from beholder.bundle.recogniser import Recogniser
 
@@ -35,19 +34,14 @@ def named(given: Sequence[str]) -> dict[str, Path]:
 def opened(path: Path, *, engine: str = "exact", trust: bool = False, threads: int = 0) -> Recogniser:
     """Return what recognises: the exported graph where there is one, else the bundle's net in torch, on the best device.
 
-    path: a bundle's folder, or an exported file; engine: as `fastest` has it, where "exact" tries nothing that is not
-    remembered; threads: of the graph's runtime, 0: as many as it thinks fit. Raises `UsageError`, `BundleError`.
+    path: a bundle's folder, or an exported file; engine, threads: as `fastest` has it, where "exact" tries nothing that is not
+    remembered. Raises `UsageError`, `BundleError`.
     """
-    if not path.is_file() and not (path / exports.GRAPH).is_file():
-        return in_torch(path, trust=trust)
-    if threads and engine == "exact":
-        return exported.load(path, threads=threads)
-    return fastest(path, engine=engine, trust=trust, probe=engine != "exact")
+    return fastest(path, engine=engine, trust=trust, probe=engine != "exact", threads=threads)
 
 
 def in_torch(path: Path, *, trust: bool = False) -> Recogniser:
     """Return the net of a bundle in torch, on the best device. Raises `UsageError`, `BundleError`."""
     from beholder.bundle.bundle import load
-    from beholder.machine.device import device
 
-    return load(path, trust=trust).to(device())
+    return load(path, trust=trust).ready()

@@ -63,5 +63,7 @@ class Serving:
             slot=slot,
         ) as server:
             if slot == 0:
-                note(f"serving {', '.join(found)} at {self.address}", address=self.address)
+                engines = {name: recogniser.engine for name, recogniser in found.items()}
+                said = ", ".join(f"{name} ({engine})" for name, engine in engines.items())
+                note(f"serving {said} at {self.address}", address=self.address, engines=engines)
             server.run([self.sock])
