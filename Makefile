@@ -30,7 +30,7 @@ lint: $(STAMP) ## ruff and mypy
 	$(BIN)/mypy
 
 bench: $(STAMP) ## every measurement of bench/; what a script lacks (pictures, peers) it names, and is left out
-	@for script in $$(grep -l __main__ bench/[!p]*.py bench/peak.py); do \
+	@for script in $$(grep -l __main__ bench/[!p]*.py bench/peak.py bench/predict.py); do \
 	  echo "== $$script"; $(BIN)/python "$$script" || exit 1; \
 	done
 

@@ -1,10 +1,11 @@
-"""Beholder's server beside LitServe: the same graph, the same pictures, the same sender, in turn on the same cores.
+"""Beholder's server beside LitServe: the same net, the same pictures, the same sender, in turn on the same cores.
 
     .venv/bin/python bench/litserve.py [M.beholder PICTURES [SECONDS [ROUNDS]]]
 
 M.beholder and PICTURES are those of bench/serve.py; SECONDS (20) is how long each load lasts.
-LitServe runs as its documentation shows it, with batches of up to 8: Pillow opens and resizes, onnxruntime runs the exported
-graph; BEHOLDER_PEERS names the python of an environment with litserve, onnxruntime and pillow.
+LitServe runs as its documentation shows it, with batches of up to 8: Pillow opens and resizes, torch runs the net, as in all
+its examples (`beholder export --to torch`), or onnxruntime the graph that Beholder's server runs too, which somebody has to
+make first. BEHOLDER_PEERS names the python of an environment with litserve, torch, onnxruntime and pillow.
 Requests are multipart with one picture, from 1, 8 and 32 clients that ask again as soon as they are answered. Its workers for
 the API (1 or 2) are tried both, and the better is compared.
 """
@@ -12,6 +13,7 @@ the API (1 or 2) are tried both, and the better is compared.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import os
 import statistics
@@ -38,14 +40,29 @@ HEAD = (
 
 PEER = """
 import io, sys
-import litserve, numpy, onnxruntime
+import litserve, numpy
 from PIL import Image
+
+def with_onnxruntime(path, threads):
+    import onnxruntime
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    return lambda images: session.run(["probabilities"], {"images": images})[0]
+
+def with_torch(path, threads):
+    import torch
+    torch.set_num_threads(threads)
+    net = torch.export.load(path).module()
+    def run(images):
+        with torch.inference_mode():
+            return net(torch.from_numpy(images))[0].numpy()
+    return run
 
 class Net(litserve.LitAPI):
     def setup(self, device):
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = int(sys.argv[4])
-        self.session = onnxruntime.InferenceSession(sys.argv[1], options, providers=["CPUExecutionProvider"])
+        made = with_torch if sys.argv[1].endswith(".pt2") else with_onnxruntime
+        self.run = made(sys.argv[1], int(sys.argv[4]))
         self.size = tuple(int(side) for side in sys.argv[3].split("x"))
 
     def decode_request(self, request):
@@ -56,7 +73,7 @@ class Net(litserve.LitAPI):
         return numpy.stack(inputs)
 
     def predict(self, images):
-        return self.session.run(["probabilities"], {"images": numpy.ascontiguousarray(images)})[0]
+        return self.run(numpy.ascontiguousarray(images))
 
     def unbatch(self, output):
         return list(output)
@@ -91,11 +108,11 @@ def policy(bundle: str) -> tuple[int, int]:
 
 
 @contextmanager
-def peer(bundle: str, folder: str, workers: int) -> Iterator[int]:
+def peer(bundle: str, net: Path, folder: str, workers: int) -> Iterator[int]:
     (script := Path(folder) / "peer.py").write_text(PEER)
     width, height = policy(bundle)
     threads = max(1, (os.cpu_count() or 1) // workers)
-    command = [PEERS, str(script), str(Path(bundle) / "model.onnx"), str(PORT), f"{width}x{height}", str(threads), str(workers)]
+    command = [PEERS, str(script), str(net), str(PORT), f"{width}x{height}", str(threads), str(workers)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
             for _ in range(300):
@@ -125,18 +142,23 @@ def main() -> None:
     bundle, folder = found
     seconds = float(sys.argv[3]) if len(sys.argv) > 3 else 20.0
     bodies = [path.read_bytes() for path in sorted(folder.rglob("*.jpg"))[:64]]
-    rows: dict[str, list[dict[str, Any]]] = {"beholder": [], "litserve, 1 worker": [], "litserve, 2 workers": []}
-    for _ in range(int(sys.argv[4]) if len(sys.argv) > 4 else 2):
-        with serving(bundle, 5.0) as (_process, port, _began):
-            rows["beholder"].append(loads(port, bodies, seconds))
-        for workers, name in ((1, "litserve, 1 worker"), (2, "litserve, 2 workers")):
-            with tempfile.TemporaryDirectory() as scratch, peer(bundle, scratch, workers) as port:
-                rows[name].append(loads(port, bodies, seconds))
+    rows: dict[str, list[dict[str, Any]]] = {}
+    rounds = int(sys.argv[4]) if len(sys.argv) > 4 else 2
+    with tempfile.TemporaryDirectory() as scratch:
+        nets = {"onnxruntime": Path(bundle) / "model.onnx", "torch": Path(scratch) / "net.pt2"}
+        made = ["export", bundle, "--to", "torch", "--out", str(nets["torch"])]
+        subprocess.run([sys.executable, "-m", "beholder", *made], stdout=subprocess.DEVNULL, check=True)
+        for _ in range(rounds):
+            with serving(bundle, 5.0) as (_process, port, _began):
+                rows.setdefault("beholder", []).append(loads(port, bodies, seconds))
+            for (runtime, net), workers in itertools.product(nets.items(), (1, 2)):
+                with peer(bundle, net, scratch, workers) as port:
+                    rows.setdefault(f"litserve, {runtime}, {workers}", []).append(loads(port, bodies, seconds))
     for name, found in rows.items():
         for count in CLIENTS:
             rate = statistics.median(row[str(count)]["pictures_per_s"] for row in found)
             late = statistics.median(row[str(count)]["p99_ms"] for row in found)
-            print(f"{name:>20}  {count} clients  {rate:7.1f} pictures/s  p99 {late:7.1f} ms", file=sys.stderr)
+            print(f"{name:>24}  {count} clients  {rate:7.1f} pictures/s  p99 {late:7.1f} ms", file=sys.stderr)
     print(json.dumps(rows))
 
 

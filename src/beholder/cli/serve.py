@@ -67,7 +67,7 @@ def serve(
 
     memory = {"body": body << 20, "held": max(256, 4 * body) << 20, "pixels": pixels * 10**6}
     bounds = Bounds(patience=patience, queue=queue, batch=batch, seconds=timeout, **memory)
-    access = Access(keys=_keys(keys), hosts=tuple(h.lower() for h in allow_host or ()), origins=tuple(allow_origin or ()))
+    access = Access(keys=_keys(keys), hosts=_hosts(allow_host or []), origins=_origins(allow_origin or []))
     paths, pair = named(models), _pair(certificate, certificate_key)
     with listening(host, port) as sock:
         if not access.keys and host not in ("127.0.0.1", "::1", "localhost"):
@@ -98,6 +98,31 @@ def _pair(certificate: Path | None, key: Path | None) -> tuple[str, str] | None:
     from beholder.use.serve.tls import checked
 
     return checked(certificate, key)
+
+
+def _hosts(given: list[str]) -> tuple[str, ...]:
+    """Return names in small letters. Raises `UsageError` for what no Host header could name."""
+    for name in given:
+        if name != "*" and any(letter in "/:@?#[]\\" or letter.isspace() for letter in name):
+            raise UsageError(f"--allow-host {name}: not a name", code="bad-value", hint="give it without scheme, port and path")
+    return tuple(name.lower() for name in given)
+
+
+def _origins(given: list[str]) -> tuple[str, ...]:
+    """Return origins as browsers send them. Raises `UsageError` for what no browser sends."""
+    from urllib.parse import urlsplit
+
+    for origin in given:
+        try:
+            found = urlsplit(origin)
+            sent = f"{found.scheme}://{found.netloc}"
+            sound = found.scheme in ("http", "https") and found.hostname and found.port != 0 and "@" not in found.netloc
+        except ValueError:
+            sound, sent = False, ""
+        if not sound or origin.lower().removesuffix("/") != sent.lower():
+            hint = "give scheme, name and port, such as https://example.org"
+            raise UsageError(f"--allow-origin {origin}: not an origin", code="bad-value", hint=hint)
+    return tuple(origin.lower().removesuffix("/") for origin in given)
 
 
 def _keys(path: Path | None) -> tuple[str, ...]:

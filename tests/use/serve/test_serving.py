@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,8 +20,9 @@ from PIL import Image
 
 import beholder
 from beholder.base.errors import UsageError
-from beholder.bundle.bundle import Bundle
-from beholder.use.serve.loading import named
+from beholder.bundle.bundle import Bundle, load
+from beholder.bundle.export import export
+from beholder.use.serve.loading import named, opened
 
 ROOT = Path(__file__).parents[3]
 
@@ -85,11 +87,54 @@ def test_a_worker_that_dies_is_replaced(trained: tuple[Path, Path, Bundle]) -> N
         assert running.wait(30) == 0
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="only Linux tells which processes there are in /proc")
+def test_workers_leave_when_what_started_them_is_killed(trained: tuple[Path, Path, Bundle]) -> None:
+    with command(str(trained[1]), "--workers", "2") as (running, _):
+        children = Path(f"/proc/{running.pid}/task/{running.pid}/children").read_text().split()
+        assert len(children) == 2
+        running.kill()
+        running.wait(10)
+        until = time.monotonic() + 20
+        while time.monotonic() < until and any(_runs(child) for child in children):
+            time.sleep(0.2)
+        assert not any(_runs(child) for child in children)
+
+
+def _runs(process: str) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_the_engine_is_the_one_that_was_asked_for_or_there_is_none(trained: tuple[Path, Path, Bundle], tmp_path: Path) -> None:
+    path = Path(shutil.copytree(trained[1], tmp_path / "leaves.beholder"))
+    assert opened(path, threads=1).engine == "torch fp32"
+    with pytest.raises(UsageError) as caught:
+        opened(path, engine="onnxruntime int8")
+    assert caught.value.code == "unknown-engine"
+    export(load(path))
+    assert opened(path, threads=1).engine == "onnxruntime fp32"
+    assert opened(path, engine="torch fp32").engine == "torch fp32"
+    graph = export(load(path), tmp_path / "alone.onnx").path
+    assert opened(graph, engine="onnxruntime fp32", threads=1).engine == "onnxruntime fp32"
+    with pytest.raises(UsageError):
+        opened(graph, engine="OpenVINO int8")
+
+
 def test_names_are_those_given_or_of_the_files() -> None:
     assert named(["a/b.beholder", "x=c.onnx"]) == {"b": Path("a/b.beholder"), "x": Path("c.onnx")}
     for words in (["a.beholder", "b/a.beholder"], ["a b=c"], ["=c"], ["ä/ö=c"]):
         with pytest.raises(UsageError):
             named(words)
+
+
+def test_origins_and_hosts_are_as_browsers_send_them() -> None:
+    from beholder.cli.serve import _hosts, _origins
+
+    assert _origins(["https://Example.org/", "http://a:8000"]) == ("https://example.org", "http://a:8000")
+    assert _hosts(["Example.org", "*"]) == ("example.org", "*")
 
 
 def test_what_is_wrong_with_the_options_is_said_before_anything_is_loaded(tmp_path: Path) -> None:
@@ -103,6 +148,11 @@ def test_what_is_wrong_with_the_options_is_said_before_anything_is_loaded(tmp_pa
         ["a.beholder", "--certificate", "x.pem", "--certificate-key", "y.pem"],
         ["a.beholder", "--patience", "0"],
         ["a.beholder", "b/a.beholder"],
+        ["a.beholder", "--allow-host", "example.org:8000"],
+        ["a.beholder", "--allow-host", "https://example.org"],
+        ["a.beholder", "--allow-origin", "example.org"],
+        ["a.beholder", "--allow-origin", "https://example.org/page"],
+        ["a.beholder", "--allow-origin", "https://me@example.org"],
         [str(tmp_path / "nothing.beholder"), "--port", "0"],
     ):
         assert run(["serve", *arguments]) in (1, 2), arguments

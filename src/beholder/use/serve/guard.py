@@ -54,8 +54,8 @@ class Access:
     """Who may ask.
 
     keys:    API keys; nobody needs one where there are none
-    hosts:   names by which the server may be called, beside localhost and addresses; "*": any
-    origins: of pages elsewhere that may ask, such as https://example.org
+    hosts:   names by which the server may be called, in small letters, beside localhost and addresses; "*": any
+    origins: of pages elsewhere that may ask, such as https://example.org, in small letters
     """
 
     keys: tuple[str, ...] = ()
@@ -75,7 +75,7 @@ class Access:
 
     def trusts(self, origin: str, host: str) -> bool:
         """Return whether a page of `origin` may ask: one of this server's own, or one that was named."""
-        return origin in self.origins or origin.lower() in (f"http://{host.lower()}", f"https://{host.lower()}")
+        return origin.lower() in (*self.origins, f"http://{host.lower()}", f"https://{host.lower()}")
 
 
 class Guard:
