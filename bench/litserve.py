@@ -16,6 +16,8 @@ import asyncio
 import itertools
 import json
 import os
+import signal
+import socket
 import statistics
 import subprocess
 import sys
@@ -32,7 +34,6 @@ from serve import ROOT, Sender, prepared, serving
 
 PEERS = os.environ.get("BEHOLDER_PEERS", str(ROOT / "bench" / "out" / "peers" / "bin" / "python"))
 CLIENTS = (1, 8, 32)
-PORT = 8765
 EDGE = b"----beholder"
 HEAD = (
     b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=%s\r\nContent-Length: %d\r\n\r\n"
@@ -112,18 +113,21 @@ def peer(bundle: str, net: Path, folder: str, workers: int) -> Iterator[int]:
     (script := Path(folder) / "peer.py").write_text(PEER)
     width, height = policy(bundle)
     threads = max(1, (os.cpu_count() or 1) // workers)
-    command = [PEERS, str(script), str(net), str(PORT), f"{width}x{height}", str(threads), str(workers)]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [PEERS, str(script), str(net), str(port), f"{width}x{height}", str(threads), str(workers)]
+    silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen(command, start_new_session=True, **silent) as process:  # its workers leave with it, and no other does
         try:
             for _ in range(300):
                 try:
-                    urllib.request.urlopen(f"http://127.0.0.1:{PORT}/health", timeout=1).read()
+                    urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=1).read()
                     break
                 except (urllib.error.URLError, OSError):
                     time.sleep(0.2)
-            yield PORT
+            yield port
         finally:
-            process.terminate()
+            os.killpg(process.pid, signal.SIGKILL)
             process.wait(60)
 
 

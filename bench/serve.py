@@ -92,6 +92,8 @@ class Sender:
     async def one(self, number: int) -> None:
         began = time.monotonic()
         try:
+            while self.free and self.free[-1][0].at_eof():  # idle for so long that the server closed it
+                self.free.pop()[1].close()
             reader, writer = self.free.pop() if self.free else await asyncio.open_connection("127.0.0.1", self.port)
             writer.write(self.requests[number % len(self.requests)])
             head = await reader.readuntil(b"\r\n\r\n")

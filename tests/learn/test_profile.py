@@ -73,7 +73,7 @@ def test_speed_is_of_the_training_alone(ledger: Ledger) -> None:
 
 
 def test_without_a_count_or_training_there_is_still_a_table(ledger: Ledger) -> None:
-    assert "tflops" not in summary(ledger, pictures=400, flop=None, peak=2e11, precision="bf16")
+    assert "tflops" not in summary(ledger, pictures=400, flop=0, peak=2e11, precision="bf16")
     assert summary(ledger, pictures=0, flop=1, peak=1.0, precision="bf16").keys() == {"wall", "seconds"}
 
 

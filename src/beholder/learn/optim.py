@@ -69,6 +69,7 @@ class Muon(light.Base):
     sphere: for weights whose length makes no difference, because a norm follows: they are kept at rows of mean length 1, and
             the step is `lr` times the orthogonal matrix, the same share of every matrix; nothing is decayed
             (K. Jordan, airbench94_muon, 2024).
+    dtype:  of the iteration's products on a CPU; a GPU takes bf16, as published
     """
 
     def __init__(
@@ -80,7 +81,9 @@ class Muon(light.Base):
         weight_decay: float = 0.0,
         sphere: bool = False,
         steps: int = 5,
+        dtype: torch.dtype = torch.float32,
     ) -> None:
+        self._dtype = dtype
         rules = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "sphere": sphere, "steps": steps}
         super().__init__(params, rules)
 
@@ -97,7 +100,7 @@ class Muon(light.Base):
                 buffer = state.setdefault("momentum_buffer", torch.zeros_like(p))
                 buffer.mul_(group["momentum"]).add_(gradient)
                 nesterov = gradient.add(buffer, alpha=group["momentum"])
-                matrix = nesterov.reshape(p.size(0), -1).to(torch.bfloat16 if p.is_cuda else torch.float32)
+                matrix = nesterov.reshape(p.size(0), -1).to(torch.bfloat16 if p.is_cuda else self._dtype)
                 update = orthogonalised(matrix, steps=group["steps"])
                 if group["sphere"]:
                     p.mul_(math.sqrt(p.size(0)) / p.norm().clamp(min=1e-12))
@@ -128,13 +131,16 @@ def optimiser(
     head: nn.Module | None = None,
     batch: int = 1,
     factors: Mapping[str, float] | None = None,
+    bf16: bool = False,
 ) -> list[torch.optim.Optimizer]:
     """Return the optimisers of one net: one, or two with "muon" (which takes matrices; AdamW takes the head and vectors).
 
     Biases, norms and other vectors are never decayed. factors: on the rate, by the name of a parameter; 1 where absent.
     "sphere", for `scale_free` nets and short runs: Muon keeps to the sphere, and Nesterov SGD takes head and vectors at rates
     of their own, in proportion to `batch`, the pictures in a step, and decays them too.
+    bf16: whether the net computes in it, and so Muon's iteration too.
     """
+    dtype = torch.bfloat16 if bf16 else torch.float32
     in_head = {id(p) for p in head.parameters()} if head is not None else set()
     trained = [p for p in net.parameters() if p.requires_grad]
     matrices = [p for p in trained if p.ndim >= 2 and id(p) not in in_head]
@@ -157,12 +163,12 @@ def optimiser(
         return [light.AdamW(groups(matrices_too=True), lr=lr, fused=_fused(trained))]
     if name == "sphere":
         apart = _apart(vectors, heads, lr=lr, weight_decay=weight_decay, batch=batch)
-        sphere = [Muon(matrices, lr=lr, momentum=0.6, sphere=True, steps=3)] if matrices else []
+        sphere = [Muon(matrices, lr=lr, momentum=0.6, sphere=True, steps=3, dtype=dtype)] if matrices else []
         return [*sphere, light.SGD(apart, lr=lr, momentum=0.85, nesterov=True, fused=_fused(trained))]
     rest = groups(matrices_too=False)
     made: list[torch.optim.Optimizer] = []
     if matrices:
-        made.append(Muon(_by_rate(matrices, rates), lr=lr, momentum=0.95, weight_decay=weight_decay))
+        made.append(Muon(_by_rate(matrices, rates), lr=lr, momentum=0.95, weight_decay=weight_decay, dtype=dtype))
     if rest:
         made.append(light.AdamW(rest, lr=lr, fused=_fused(trained)))
     return made

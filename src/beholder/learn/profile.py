@@ -53,10 +53,11 @@ def tell_stall(stall: float, spent: float) -> None:
         )
 
 
-def summary(ledger: Ledger, *, pictures: int, flop: int | None, peak: float, precision: str) -> dict[str, Any]:
+def summary(ledger: Ledger, *, pictures: int, flop: int, peak: float, precision: str) -> dict[str, Any]:
     """Return where the wall time went so far, and how fast training was, as plain JSON values.
 
-    pictures: how many were trained on; flop: of one of them; peak: FLOP/s of matrix products in that precision here
+    pictures: how many were trained on; flop: of one of them, on average, 0: not known; peak: FLOP/s of matrix products
+    in that precision here
     """
     found = renewed({}, ledger)
     seconds = sum(found["seconds"].get(name, 0.0) for name in STEPPING)

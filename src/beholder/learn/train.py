@@ -25,7 +25,7 @@ from beholder.data.kin import remembered
 from beholder.learn.budget import CLOSING, Budget, budget, sampled
 from beholder.learn.checkpoint import RunFolder, check_out
 from beholder.learn.clock import Clock
-from beholder.learn.grow import dearer
+from beholder.learn.grow import dearer, mean_share
 from beholder.learn.loop import Run, Settings
 from beholder.learn.optim import SCHEDULES, optimiser
 from beholder.learn.prepare import Material, Prepared, check_scales, prepare
@@ -126,10 +126,11 @@ def _profile(prepared: Prepared, run: Run) -> dict[str, Any]:
     ledger = current()
     if ledger is None:
         return {}
+    shape = prepared.train.pixels.shape
     found = summary(
         ledger,
         pictures=run.clock.taken * run.batches.batch,
-        flop=step_flop(run.net, prepared.train.pixels.shape),
+        flop=round((step_flop(run.net, shape) or 0) * mean_share(shape[1:], prepared.plan.grow)),
         peak=peak(prepared.normal.device, prepared.precision.dtype),
         precision=prepared.precision.name,
     )
@@ -181,6 +182,7 @@ def _run(prepared: Prepared, net: nn.Module, best: Best, *, limits: Budget, fold
         head=head(net),
         batch=batches.batch,
         factors=decayed(net, chosen.layer_decay),
+        bf16=prepared.precision.dtype is torch.bfloat16,
     )
     valid, limits = sampled(prepared.valid, limits, train=len(prepared.train.pixels))
     if (ledger := current()) is not None:
