@@ -4,8 +4,9 @@
 
 All decode the same bytes (384 × 512 JPEG) and resize to 224 × 224 with as many threads as there are cores, in turn. The loops
 have the files in memory and keep nothing; `cache` is `cached` as `train` calls it: it reads the files from a zip, checks each
-against its SHA-256, and leaves shards on the disk, synced. `load` is the loop over what it calls for each picture. Also prints
-how far the pixels are from Pillow's. OpenCV averages areas, which is another filter.
+against its SHA-256, and leaves shards on the disk, synced. `load` is the loop over what it calls for each picture. Both have
+torch loaded, as `train` has; `load without torch` is what `predict` and `serve` call where a graph runs in onnxruntime. Also
+prints how far the pixels are from Pillow's. OpenCV averages areas, which is another filter.
 Needs the shared pictures; OpenCV in the environment of bench/peers.txt (BEHOLDER_PEERS: its python), or it is left out.
 """
 
@@ -22,6 +23,7 @@ import time
 import zipfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,7 @@ ROOT = Path(__file__).parent.parent
 SOURCE = (ROOT / os.environ.get("BEHOLDER_SHARED", "../shared")).resolve() / "data" / "trashnet-originals-200.zip"
 PEERS = os.environ.get("BEHOLDER_PEERS", str(ROOT / "bench" / "out" / "peers" / "bin" / "python"))
 SIDE, THREADS = 224, os.cpu_count() or 1
-NAMES = ("cache", "load", "torchvision", "simplejpeg+torch", "pillow", "opencv", "simplejpeg+opencv")
+NAMES = ("cache", "load", "load without torch", "torchvision", "simplejpeg+torch", "pillow", "opencv", "simplejpeg+opencv")
 
 
 def repeated(path: Path, copies: int) -> None:
@@ -72,7 +74,9 @@ def one(name: str) -> Callable[[bytes], Any]:
 
         resized = _resized()
         return lambda data: resized(torch.from_numpy(decode(data)).permute(2, 0, 1))
-    if name == "load":
+    if name.startswith("load"):
+        if name == "load":
+            import_module("torch")
         from beholder.base.records import PixelPolicy
         from beholder.data.image import load
 
@@ -103,6 +107,7 @@ def loop(name: str, path: Path) -> float:
 
 
 def cache(path: Path) -> float:
+    import_module("torch")
     from beholder.base import events
     from beholder.base.records import PixelPolicy
     from beholder.data.cache import cached

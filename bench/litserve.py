@@ -26,7 +26,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -125,9 +125,12 @@ def peer(bundle: str, net: Path, folder: str, workers: int) -> Iterator[int]:
                     break
                 except (urllib.error.URLError, OSError):
                     time.sleep(0.2)
+            else:
+                raise SystemExit(f"{PEERS} {script} does not answer")
             yield port
         finally:
-            os.killpg(process.pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
             process.wait(60)
 
 

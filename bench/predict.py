@@ -7,7 +7,7 @@ times.
 Decoding: our decoder on two threads. The loops are bare: onnxruntime as it comes on the exported graph, torch on the bundle's
 net (the mirror image with the same rules, in float32), each at batch 1 and at its best batch of 4 to 32, on pixels decoded
 before. `predict` is timed from the first file to the last line, once its engine is loaded, as it is for many files; and the
-whole command with its start. Goal: at least 90 % of the lowest limit: decoding, the engine's best batch, the bare loops' best.
+whole command with its start. Goal: at least 90 % of the lower limit, that of decoding or that of the fastest loop's best batch.
 The last line is JSON.
 """
 
@@ -57,10 +57,11 @@ def loops(bundle: Path) -> dict[str, Callable[[np.ndarray], object]]:
     }
 
 
-def once(bundle: Path, files: list[Path], recogniser: Any, ways: dict[str, Callable[[np.ndarray], object]]) -> dict[str, float]:
+def once(bundle: Path, folder: Path, recogniser: Any, ways: dict[str, Callable[[np.ndarray], object]]) -> dict[str, float]:
     """Pictures/s of one round, by name."""
     from beholder.use.predict import predict
 
+    files = sorted(folder.rglob("*.jpg"))
     began = time.perf_counter()
     with ThreadPoolExecutor(2) as pool:
         images = np.stack(list(pool.map(recogniser.pixels, files)))
@@ -73,7 +74,7 @@ def once(bundle: Path, files: list[Path], recogniser: Any, ways: dict[str, Calla
     lines = sum("label" in line for line in predict(recogniser, files * COPIES))
     found["predict"] = lines / (time.perf_counter() - began)
     began = time.perf_counter()
-    command = [sys.executable, "-m", "beholder", "predict", str(bundle), *[str(files[0].parent.parent)] * COPIES]
+    command = [sys.executable, "-m", "beholder", "predict", str(bundle), *[str(folder)] * COPIES]
     told = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True)
     found["predict, whole command"] = len(told.stdout.splitlines()) / (time.perf_counter() - began)
     model = max(found[f"{name}, best batch"] for name in ("engine", *ways))
@@ -88,10 +89,9 @@ def main() -> None:
 
     bundle, folder = Path(given[0]), given[1]
     rounds = int(sys.argv[3]) if len(sys.argv) > 3 else 3
-    files = sorted(folder.rglob("*.jpg"))
     recogniser, ways = fastest(bundle), loops(bundle)
-    turns = [once(bundle, files, recogniser, ways) for _ in range(rounds)]
-    said: dict[str, Any] = {"engine": recogniser.engine, "n": len(files), "rounds": rounds}
+    turns = [once(bundle, folder, recogniser, ways) for _ in range(rounds)]
+    said: dict[str, Any] = {"engine": recogniser.engine, "rounds": rounds}
     said |= {name: round(statistics.median(turn[name] for turn in turns), 3 if name == "share" else 1) for name in turns[0]}
     for name, value in said.items():
         print(f"{name:>24}  {value}", file=sys.stderr)

@@ -203,13 +203,12 @@ def check_writable(path: Path, *, option: str = "--out", file: bool = False) -> 
 def cache_folder(root: str | Path | None = None) -> Path:
     """Return Beholder's folder under the user's cache folder, or `root` if given. It is not created.
 
-    The variable BEHOLDER_CACHE names another one; on Linux XDG_CACHE_HOME moves that of the user. Deleting it loses nothing.
+    Deleting it loses nothing.
     """
-    if named := root or os.environ.get("BEHOLDER_CACHE"):
-        return Path(named)
+    if root:
+        return Path(root)
     if sys.platform == "win32":
         return Path.home() / "AppData" / "Local" / "beholder" / "cache"
     if sys.platform == "darwin":
         return Path.home() / "Library" / "Caches" / "beholder"
-    caches = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    return (caches if caches.is_absolute() else Path.home() / ".cache") / "beholder"
+    return Path.home() / ".cache" / "beholder"

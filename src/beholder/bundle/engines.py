@@ -2,7 +2,7 @@
 
 A bundle without exports runs on torch. Where it has a graph (`beholder export`), the ways to run it are made, compared with the
 graph in float32, and timed in turns; the fastest is remembered in the cache folder, by bundle and machine. The command `export`
-tries them at its end, so that what uses the bundle later need not.
+tries those in float32 at its end, so that what uses the bundle later need not.
 """
 
 from __future__ import annotations

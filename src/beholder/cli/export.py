@@ -56,6 +56,6 @@ def export(
 
     precision = "int8" if int8 else "fp16" if fp16 else "fp32"
     written = export(load(model, trust=trust), out, to=to.value, precision=precision, like=like, force=force)
-    if out is None:
-        note(f"the fastest engine here in float32: {fastest(model, trust=trust).engine}")
     say(json_line(written.json()) if json else written)
+    if out is None and to is Form.ONNX:
+        note(f"the fastest engine here in float32: {fastest(model, trust=trust).engine}")

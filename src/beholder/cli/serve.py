@@ -15,6 +15,9 @@ Models = Annotated[
     list[str],
     typer.Argument(metavar="[NAME=]MODEL...", help="Bundles to serve, each under its own name.", show_default=False),
 ]
+USUAL = {"http": 80, "https": 443}
+"""Ports that browsers leave out."""
+
 Keys = Annotated[
     Path | None,
     typer.Option(help="A file with an API key a line. Or the variable BEHOLDER_KEYS, with commas between.", show_default=False),
@@ -103,26 +106,30 @@ def _pair(certificate: Path | None, key: Path | None) -> tuple[str, str] | None:
 def _hosts(given: list[str]) -> tuple[str, ...]:
     """Return names in small letters. Raises `UsageError` for what no Host header could name."""
     for name in given:
-        if name != "*" and any(letter in "/:@?#[]\\" or letter.isspace() for letter in name):
+        if not name.strip(".") or any(letter in "/:@?#[]\\" or letter.isspace() for letter in name):
             raise UsageError(f"--allow-host {name}: not a name", code="bad-value", hint="give it without scheme, port and path")
-    return tuple(name.lower() for name in given)
+    return tuple(name.lower().removesuffix(".") for name in given)
 
 
 def _origins(given: list[str]) -> tuple[str, ...]:
     """Return origins as browsers send them. Raises `UsageError` for what no browser sends."""
+    return tuple(_origin(text) for text in given)
+
+
+def _origin(text: str) -> str:
     from urllib.parse import urlsplit
 
-    for origin in given:
-        try:
-            found = urlsplit(origin)
-            sent = f"{found.scheme}://{found.netloc}"
-            sound = found.scheme in ("http", "https") and found.hostname and found.port != 0 and "@" not in found.netloc
-        except ValueError:
-            sound, sent = False, ""
-        if not sound or origin.lower().removesuffix("/") != sent.lower():
-            hint = "give scheme, name and port, such as https://example.org"
-            raise UsageError(f"--allow-origin {origin}: not an origin", code="bad-value", hint=hint)
-    return tuple(origin.lower().removesuffix("/") for origin in given)
+    try:
+        found = urlsplit(text)
+        port = "" if found.port in (None, USUAL.get(found.scheme)) else f":{found.port}"
+    except ValueError:
+        found, port = urlsplit(""), ""
+    odd = any(letter in "@?#" or letter.isspace() or not letter.isascii() for letter in text)
+    if odd or not found.scheme or not found.hostname or found.path not in ("", "/") or found.netloc.endswith(":"):
+        hint = "give scheme, name and port as browsers send them, such as https://example.org"
+        raise UsageError(f"--allow-origin {text}: not an origin", code="bad-value", hint=hint)
+    host = f"[{found.hostname}]" if ":" in found.hostname else found.hostname
+    return f"{found.scheme}://{host}{port}"
 
 
 def _keys(path: Path | None) -> tuple[str, ...]:

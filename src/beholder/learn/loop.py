@@ -184,7 +184,7 @@ class Run:
     def _tell(self, size: int) -> None:
         """Say how far it is, with figures ten times a second; twice on a device that looking waits for."""
         now = time.monotonic()
-        if now - self.told >= (0.1 if self.guard.eager else 0.5):
+        if now - self.told >= (0.1 if self.guard.eager else 0.5) or self.clock.over:
             self.told = now
             self.guard.look()
             loss, right = self.tally.means()

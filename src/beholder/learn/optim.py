@@ -69,7 +69,7 @@ class Muon(light.Base):
     sphere: for weights whose length makes no difference, because a norm follows: they are kept at rows of mean length 1, and
             the step is `lr` times the orthogonal matrix, the same share of every matrix; nothing is decayed
             (K. Jordan, airbench94_muon, 2024).
-    dtype:  of the iteration's products on a CPU; a GPU takes bf16, as published
+    dtype:  of the iteration's products; CUDA takes bf16, as published
     """
 
     def __init__(

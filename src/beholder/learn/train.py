@@ -80,13 +80,14 @@ def train(
         if not going_on:
             check_scales(net, prepared)
         limits = _budget(prepared, parts, began, after, again)
+        valid, limits = sampled(prepared.valid, limits, train=len(prepared.train.pixels))
         if prepared.created.pretrained and prepared.recipe.train.probe and not going_on:
             with span("probe"):
-                _probe(prepared, best, stop, seconds=limits.training() / 4)
+                _probe(prepared, valid, best, stop, seconds=limits.training() / 4)
         events.step(4, "training by backpropagation")
         for words in _facts(prepared):
             prepared.said(words)
-        run = _run(prepared, net, best, limits=limits, folder=folder, stop=stop)
+        run = _run(prepared, net, best, valid=valid, limits=limits, folder=folder, stop=stop)
         if going_on and folder is not None:
             run.resume(folder)
         diverged = _go(run, prepared.plan.batch)
@@ -126,11 +127,14 @@ def _profile(prepared: Prepared, run: Run) -> dict[str, Any]:
     ledger = current()
     if ledger is None:
         return {}
-    shape = prepared.train.pixels.shape
+    shape, whole = prepared.train.pixels.shape, run.clock.taken == run.clock.total
+    share = mean_share(shape[1:], prepared.plan.grow)
+    if share < 1 and not whole:  # which sizes these steps had is not kept
+        share = 0.0
     found = summary(
         ledger,
         pictures=run.clock.taken * run.batches.batch,
-        flop=round((step_flop(run.net, shape) or 0) * mean_share(shape[1:], prepared.plan.grow)),
+        flop=round((step_flop(run.net, shape) or 0) * share) if share else 0,
         peak=peak(prepared.normal.device, prepared.precision.dtype),
         precision=prepared.precision.name,
     )
@@ -170,7 +174,9 @@ def _given_up(error: NotFiniteError, path: Path | None, *, saved: bool) -> NotFi
     return said
 
 
-def _run(prepared: Prepared, net: nn.Module, best: Best, *, limits: Budget, folder: RunFolder | None, stop: Stop) -> Run:
+def _run(
+    prepared: Prepared, net: nn.Module, best: Best, *, valid: Material, limits: Budget, folder: RunFolder | None, stop: Stop
+) -> Run:
     recipe, chosen, batches = prepared.recipe.train, prepared.plan, prepared.batches()
     frozen = freeze(net, chosen.freeze)
     made = optimiser(
@@ -184,7 +190,6 @@ def _run(prepared: Prepared, net: nn.Module, best: Best, *, limits: Budget, fold
         factors=decayed(net, chosen.layer_decay),
         bf16=prepared.precision.dtype is torch.bfloat16,
     )
-    valid, limits = sampled(prepared.valid, limits, train=len(prepared.train.pixels))
     if (ledger := current()) is not None:
         ledger.settle = lambda: settled(prepared.normal.device)
     model = compiled(net, batches.example(), prepared.precision, asked=recipe.compile)
@@ -230,7 +235,8 @@ def _run(prepared: Prepared, net: nn.Module, best: Best, *, limits: Budget, fold
     )
 
 
-def _probe(prepared: Prepared, best: Best, stop: Stop, *, seconds: float) -> None:
+def _probe(prepared: Prepared, later: Material, best: Best, stop: Stop, *, seconds: float) -> None:
+    """Fit a linear head and offer it to `best`, by its score on what is validated on during training: `later`."""
     train, valid, multi = prepared.train, prepared.valid, prepared.multi
     net, asked = prepared.created.net, prepared.recipe.net
     fitted = fit_head(
@@ -246,7 +252,7 @@ def _probe(prepared: Prepared, best: Best, stop: Stop, *, seconds: float) -> Non
         name=features_name(asked, weights_hash(asked.name, asked.weights), prepared.policy, prepared.precision),
     )
     if fitted:
-        found = validate(net, valid.pixels, valid.targets, prepared.normal, prepared.precision, multi=multi)
+        found = validate(net, later.pixels, later.targets, prepared.normal, prepared.precision, multi=multi)
         assert found is not None  # nobody says enough
         loss, reached = found
         best.offer(net, score=reached, loss=loss, epoch=-1)

@@ -133,8 +133,10 @@ def test_names_are_those_given_or_of_the_files() -> None:
 def test_origins_and_hosts_are_as_browsers_send_them() -> None:
     from beholder.cli.serve import _hosts, _origins
 
-    assert _origins(["https://Example.org/", "http://a:8000"]) == ("https://example.org", "http://a:8000")
-    assert _hosts(["Example.org", "*"]) == ("example.org", "*")
+    given = ["https://Example.org/", "http://a:8000", "https://a:443", "http://[::1]:8000", "capacitor://localhost"]
+    sent = ("https://example.org", "http://a:8000", "https://a", "http://[::1]:8000", "capacitor://localhost")
+    assert _origins(given) == sent
+    assert _hosts(["Example.org.", "*"]) == ("example.org", "*")
 
 
 def test_what_is_wrong_with_the_options_is_said_before_anything_is_loaded(tmp_path: Path) -> None:
@@ -153,6 +155,10 @@ def test_what_is_wrong_with_the_options_is_said_before_anything_is_loaded(tmp_pa
         ["a.beholder", "--allow-origin", "example.org"],
         ["a.beholder", "--allow-origin", "https://example.org/page"],
         ["a.beholder", "--allow-origin", "https://me@example.org"],
+        ["a.beholder", "--allow-origin", "https://example.org:"],
+        ["a.beholder", "--allow-origin", "https://example.org:http"],
+        ["a.beholder", "--allow-origin", "null"],
+        ["a.beholder", "--allow-host", ""],
         [str(tmp_path / "nothing.beholder"), "--port", "0"],
     ):
         assert run(["serve", *arguments]) in (1, 2), arguments

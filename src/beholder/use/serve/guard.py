@@ -155,7 +155,7 @@ class Guard:
     def _cors(self, scope: Scope) -> tuple[tuple[bytes, bytes], ...]:
         """Return what lets a page elsewhere read the answer, where its origin was named."""
         origin = next((value for name, value in scope["headers"] if name == b"origin"), b"")
-        if origin.decode("latin-1") not in self._access.origins:
+        if origin.decode("latin-1").lower() not in self._access.origins:
             return ()
         allowed = (
             (b"access-control-allow-headers", b"authorization, content-type, x-api-key"),

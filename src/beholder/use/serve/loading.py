@@ -32,12 +32,13 @@ def named(given: Sequence[str]) -> dict[str, Path]:
 
 
 def opened(path: Path, *, engine: str = "exact", trust: bool = False, threads: int = 0) -> Recogniser:
-    """Return what recognises: the exported graph where there is one, else the bundle's net in torch, on the best device.
+    """Return what recognises: the engine that is remembered or named, else the exported graph where there is one, else torch.
 
-    path: a bundle's folder, or an exported file; engine, threads: as `fastest` has it, where "exact" tries nothing that is not
-    remembered. Raises `UsageError`, `BundleError`.
+    path: a bundle's folder, or an exported file; engine, threads: as `fastest` has it. Ways are tried for "fast" alone, and not
+    where `threads` are given: there several processes do the same at once, and would time each other.
+    Raises `UsageError`, `BundleError`.
     """
-    return fastest(path, engine=engine, trust=trust, probe=engine != "exact", threads=threads)
+    return fastest(path, engine=engine, trust=trust, probe=engine == "fast" and not threads, threads=threads)
 
 
 def in_torch(path: Path, *, trust: bool = False) -> Recogniser:
