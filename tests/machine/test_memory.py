@@ -10,7 +10,6 @@ import pytest
 
 from beholder.machine.memory import keep_freed
 
-
 TAKEN = """
 import torch
 from beholder.machine.memory import peak_memory
