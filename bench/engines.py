@@ -14,7 +14,7 @@ import json
 import statistics
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,15 +32,20 @@ def engines(path: Path) -> dict[str, Any]:
     return {name: fastest(path, engine=name) for name in names(path)}
 
 
-def rate(recogniser: Any, images: np.ndarray, batch: int, seconds: float) -> float:
-    """Pictures/s over `seconds`, after one batch that does not count."""
-    recogniser.outputs(images[:batch], batch=batch)
+def rate(run: Callable[[np.ndarray], object], images: np.ndarray, batch: int, seconds: float) -> float:
+    """Pictures/s of `run` over `seconds`, after one batch that does not count."""
+    run(images[:batch])
     done, began = 0, time.perf_counter()
     while (passed := time.perf_counter() - began) < seconds:
         start = done % (len(images) - batch + 1)
-        recogniser.outputs(images[start : start + batch], batch=batch)
+        run(images[start : start + batch])
         done += batch
     return done / passed
+
+
+def whole(recogniser: Any) -> Callable[[np.ndarray], object]:
+    """What gives a recogniser all of some images in one batch."""
+    return lambda images: recogniser.outputs(images, batch=len(images))
 
 
 def medians(rounds: Sequence[Mapping[str, float]]) -> dict[str, dict[str, float]]:
@@ -70,7 +75,7 @@ def main(path: Path, folder: Path, rounds: int, seconds: float) -> None:
         same = float((found.argmax(1) == wanted.argmax(1)).mean())
         said[name] = {"agreement": round(same, 4), "mean": float(f"{np.abs(found - wanted).mean():.2g}"), "n": len(images)}
     for batch in BATCHES:
-        turns = [{name: rate(way, images, batch, seconds) for name, way in ways.items()} for _ in range(rounds)]
+        turns = [{name: rate(whole(way), images, batch, seconds) for name, way in ways.items()} for _ in range(rounds)]
         for name, row in medians(turns).items():
             said[name][f"batch {batch}"] = row
     for name, row in said.items():

@@ -24,21 +24,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from engines import rate, whole
 from serve import prepared
 
 BATCHES = (1, 4, 8, 16, 32)
 COPIES = 8
-
-
-def rate(run: Callable[[np.ndarray], object], images: np.ndarray, batch: int, *, seconds: float = 2.0) -> float:
-    """Pictures/s, after one batch that does not count."""
-    run(images[:batch])
-    done, began = 0, time.perf_counter()
-    while (passed := time.perf_counter() - began) < seconds:
-        start = done % (len(images) - batch + 1)
-        run(images[start : start + batch])
-        done += batch
-    return done / passed
 
 
 def loops(bundle: Path) -> dict[str, Callable[[np.ndarray], object]]:
@@ -66,8 +56,8 @@ def once(bundle: Path, folder: Path, recogniser: Any, ways: dict[str, Callable[[
     with ThreadPoolExecutor(2) as pool:
         images = np.stack(list(pool.map(recogniser.pixels, files)))
     found = {"decode": len(files) / (time.perf_counter() - began)}
-    for name, way in {**ways, "engine": lambda some: recogniser.outputs(some, batch=len(some))}.items():
-        rates = {batch: rate(way, images, batch) for batch in BATCHES}
+    for name, way in {**ways, "engine": whole(recogniser)}.items():
+        rates = {batch: rate(way, images, batch, 2.0) for batch in BATCHES}
         found[f"{name}, batch 1"] = rates[1]
         found[f"{name}, best batch"] = max(rates.values())
     began = time.perf_counter()

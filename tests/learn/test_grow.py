@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beholder.learn.grow import LEAST, UNTIL, dearer, mean_share, resized, size_at
+from beholder.learn.grow import LEAST, UNTIL, dearer, resized, size_at
 
 sides = st.tuples(st.integers(4, 256), st.integers(4, 256))
 
@@ -40,11 +40,3 @@ def test_later_steps_cost_more_at_first_and_the_same_in_the_end() -> None:
     assert costs[0] > 2
     assert costs[9] == costs[10] == 1.0
     assert dearer((32, 32), 1.0, 0.0) == 1.0
-
-
-def test_the_mean_share_of_pixels_lies_between_the_first_and_all() -> None:
-    assert mean_share((32, 32), 1.0) == 1.0
-    assert (20 / 32) ** 2 < mean_share((32, 32), 0.6) < 1.0
-    assert mean_share((32, 32), 0.5) < mean_share((32, 32), 0.6)
-    sizes = [size_at((32, 24), 0.5, k / 100) for k in range(100)]
-    assert mean_share((32, 24), 0.5) == pytest.approx(sum(a * b for a, b in sizes) / 100 / (32 * 24))

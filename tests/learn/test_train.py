@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ import torch
 import beholder
 from beholder.base import events
 from beholder.base.errors import DataError, Interrupted, UsageError
+from beholder.base.spans import recorded
 from beholder.learn import loop, tasks
 from beholder.learn.checkpoint import RunFolder
 from beholder.learn.tasks import Turn
@@ -346,3 +348,15 @@ def test_frozen_layers_keep_their_weights_and_their_statistics(parts: beholder.P
             assert torch.equal(after[name], value), name
     assert not torch.equal(after["head.weight"], before["head.weight"])
     assert all(p.requires_grad for p in tuned.net.parameters())
+
+
+def test_a_profile_counts_pictures_as_large_as_they_were(draw: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = beholder.split(beholder.scan(draw(tmp_path / "squares", size=(32, 32))), seed=0)
+    monkeypatch.setattr(train_module, "peak", lambda *_: 1e12)
+    flop = []
+    for grow in (1.0, 0.5):
+        with recorded():
+            bundle = beholder.train(parts, net="fastnet", width=0.25, epochs=10, batch=8, grow=grow, precision="fp32")
+        profile = bundle.config["profile"]
+        flop.append(profile["tflops"] / profile["pictures_per_second"])
+    assert 0.3 < flop[1] / flop[0] < 0.9

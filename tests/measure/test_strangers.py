@@ -9,6 +9,7 @@ from sklearn.metrics import roc_auc_score, roc_curve
 from sklearn.neighbors import NearestNeighbors
 
 from beholder.measure import strangers
+from beholder.measure.intervals import interval
 
 RNG = np.random.default_rng(0)
 LOGITS = RNG.normal(size=(40, 5)).astype(np.float32) * 20
@@ -83,6 +84,17 @@ def test_fpr95_is_that_of_the_roc_curve() -> None:
     fpr, tpr, _ = roc_curve([1] * 200 + [0] * 300, -np.concatenate([inside, outside]), drop_intermediate=False)
     assert found.value == pytest.approx(fpr[np.argmax(tpr >= 0.95)])
     assert found.low < found.value < found.high
+
+
+def test_the_interval_of_fpr95_is_that_of_drawing_all_pictures_anew() -> None:
+    inside, outside = RNG.normal(size=150), RNG.normal(1.5, size=90)
+    shares = []
+    for _ in range(4000):
+        limit = strangers.threshold(RNG.choice(inside, 150))
+        shares.append((RNG.choice(outside, 90) <= limit).mean())
+    found = strangers.fpr95(inside, outside, repeats=4000)
+    plain = interval(found.value, np.array(shares), 90, units=90.0)
+    assert (found.low, found.high) == pytest.approx((plain.low, plain.high), abs=0.03)
 
 
 def test_nothing_is_undefined() -> None:

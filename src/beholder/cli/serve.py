@@ -11,13 +11,13 @@ import typer
 from beholder.base.errors import UsageError
 from beholder.cli.options import Engine, Trust
 
+USUAL = {"http": 80, "https": 443}
+"""Ports that browsers leave out."""
+
 Models = Annotated[
     list[str],
     typer.Argument(metavar="[NAME=]MODEL...", help="Bundles to serve, each under its own name.", show_default=False),
 ]
-USUAL = {"http": 80, "https": 443}
-"""Ports that browsers leave out."""
-
 Keys = Annotated[
     Path | None,
     typer.Option(help="A file with an API key a line. Or the variable BEHOLDER_KEYS, with commas between.", show_default=False),

@@ -42,12 +42,6 @@ def dearer(full: tuple[int, int], start: float, done: float) -> float:
     return _ahead(full, start, min(99, int(100 * done)))
 
 
-def mean_share(full: tuple[int, int], start: float) -> float:
-    """Return the mean pixels of a step's pictures over a whole training, as a share of the full ones."""
-    height, width = size_at(full, start, 0.0)
-    return _ahead(full, start, 0) * height * width / (full[0] * full[1])
-
-
 @lru_cache(maxsize=256)
 def _ahead(full: tuple[int, int], start: float, percent: int) -> float:
     pixels = [height * width for height, width in (size_at(full, start, k / 100) for k in range(percent, 100))]

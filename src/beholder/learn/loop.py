@@ -77,6 +77,7 @@ class Run:
 
     model:  what the forward pass calls: `net` itself, or what torch.compile made of it
     scaler: keeps the gradients of fp16 from vanishing; in other precisions it does nothing
+    seen:   pixels of the pictures trained on since this process began, as large as they were then
     good:   the last state known to be sound; told: when the loop last looked how far it is, and figures: what it saw
     """
 
@@ -97,6 +98,7 @@ class Run:
     at: Progress = field(default_factory=Progress)
     tally: Tally = field(default_factory=Tally)
     good: tuple[State, dict[str, Tensor]] | None = None
+    seen: int = 0
     told: float = 0.0
     figures: dict[str, Any] = field(default_factory=dict)
     written: Due = field(default_factory=lambda: Due(WRITE_EVERY))
@@ -147,6 +149,7 @@ class Run:
     def _turns(self, images: Tensor, targets: Tensor) -> Iterator[Turn]:
         height, width = images.shape[-2:]
         images = resized(images, size_at((height, width), self.settings.grow, self.clock.done))
+        self.seen += images[:, 0].numel()
         images = images.contiguous(memory_format=torch.channels_last)
         precision = self.settings.precision
         turns = self.task(self.model, images, targets, smoothing=self.settings.smoothing, weights=self.settings.weights)

@@ -25,7 +25,7 @@ from beholder.data.kin import remembered
 from beholder.learn.budget import CLOSING, Budget, budget, sampled
 from beholder.learn.checkpoint import RunFolder, check_out
 from beholder.learn.clock import Clock
-from beholder.learn.grow import dearer, mean_share
+from beholder.learn.grow import dearer
 from beholder.learn.loop import Run, Settings
 from beholder.learn.optim import SCHEDULES, optimiser
 from beholder.learn.prepare import Material, Prepared, check_scales, prepare
@@ -127,14 +127,12 @@ def _profile(prepared: Prepared, run: Run) -> dict[str, Any]:
     ledger = current()
     if ledger is None:
         return {}
-    shape, whole = prepared.train.pixels.shape, run.clock.taken == run.clock.total
-    share = mean_share(shape[1:], prepared.plan.grow)
-    if share < 1 and not whole:  # which sizes these steps had is not kept
-        share = 0.0
+    shape, pictures = prepared.train.pixels.shape, run.clock.taken * run.batches.batch
+    share = run.seen / max(1, pictures * shape[1] * shape[2])  # below 1 where pictures grew
     found = summary(
         ledger,
-        pictures=run.clock.taken * run.batches.batch,
-        flop=round((step_flop(run.net, shape) or 0) * share) if share else 0,
+        pictures=pictures,
+        flop=round((step_flop(run.net, shape) or 0) * share),
         peak=peak(prepared.normal.device, prepared.precision.dtype),
         precision=prepared.precision.name,
     )

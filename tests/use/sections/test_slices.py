@@ -47,3 +47,11 @@ def test_clusters_of_features() -> None:
 def test_too_few_pictures_have_no_slices(tested) -> None:
     bundle, evaluation = tested
     assert slices(bundle, replace(evaluation, pictures=None)) is None
+
+
+def test_clusters_of_many_features_are_found_on_projections() -> None:
+    rng = np.random.default_rng(0)
+    middles = rng.normal(size=(2, 3000))
+    features = (middles[np.arange(200) % 2] + 0.2 * rng.normal(size=(200, 3000))).astype(np.float32)
+    for rows in grouped(features).values():
+        assert len(set((rows % 2).tolist())) == 1
