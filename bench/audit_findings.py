@@ -11,13 +11,13 @@ import numpy.typing as npt
 from audit_twins import SHARED, looked_at
 from PIL import Image
 
+from beholder import image
 from beholder.base.records import Pictures
-from beholder.data import image
-from beholder.data.audit import audit
-from beholder.data.checks import CHECKS, Evidence
-from beholder.data.facts import describe
-from beholder.data.sources import scan
-from beholder.data.twins import twins
+from beholder.duplicates.appearance import describe
+from beholder.duplicates.near import twins
+from beholder.quality.audit import audit
+from beholder.quality.checks import CHECKS, Evidence
+from beholder.sources import scan
 from beholder.study.examine import with_nets
 
 SETS = ("trashnet", "ants-bees", "sign-digits", "fashion-mnist", "brain-mri", "pneumonia")
@@ -68,5 +68,5 @@ def twice(pictures: Pictures, row: int, method: Image.Resampling) -> npt.NDArray
 
 
 def upscaled(evidence: Evidence) -> Sequence[int]:
-    keys = {row.picture for row in audit(evidence, names=["upscaled"]).rows}
+    keys = {row.picture for row in audit(evidence, names=["low-detail"]).rows}
     return [row for row, key in enumerate(evidence.pictures.keys) if key in keys]

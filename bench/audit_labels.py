@@ -39,14 +39,14 @@ from scipy.stats import t as student
 import beholder
 from beholder.base.recipe import load
 from beholder.base.records import Parts, Pictures
-from beholder.data.checks import Evidence
-from beholder.data.checks.labels import beliefs, label
-from beholder.data.checks.shortcuts import auroc
-from beholder.data.digest import digested
-from beholder.data.facts import facts
 from beholder.data.folds import folds
-from beholder.data.sources import scan
-from beholder.measure.curves import average_precision
+from beholder.duplicates.facts import facts
+from beholder.measure.curves import auroc, average_precision
+from beholder.quality.audit import applied
+from beholder.quality.checks import Evidence
+from beholder.quality.checks.labels import beliefs, label
+from beholder.sources import scan
+from beholder.sources.digest import digested
 from beholder.study.evidence import gathered
 from beholder.study.examine import examined
 
@@ -124,7 +124,7 @@ def cleanlab(resume: str = "", **arrays: np.ndarray) -> tuple[dict[str, np.ndarr
 
 
 def ranked(who: str, scores: np.ndarray, bad: np.ndarray) -> None:
-    print(f"  {who:44s} AUROC {auroc(scores, bad):.4f}  average precision {average_precision(scores, bad):.4f}", flush=True)
+    print(f"  {who:44s} AUROC {auroc(scores, bad)[0]:.4f}  average precision {average_precision(scores, bad):.4f}", flush=True)
 
 
 def scores(noises: list[str]) -> None:
@@ -228,19 +228,20 @@ def training(noise: str, seeds: list[int], arms: tuple[str, ...] = ARMS) -> None
 
 
 def armed(noise: str, seed: int, arm: str) -> Pictures:
-    """`COUNT` pictures, drawn by the seed, with the labels as given, the true ones, or as `--audit fix` leaves them."""
+    """`COUNT` pictures, drawn by the seed, with the labels as given, the true ones, or as `--audit relabel` leaves them."""
     pictures, true = cifar(noise)
     rows = np.sort(np.random.default_rng(seed).permutation(len(pictures))[:COUNT])
     pictures, true = pictures.take(rows), true[rows]
     if arm != "fixed":
         return pictures if arm == "given" else replace(pictures, targets=true)
     findings = examined(pictures, load("quick").set(weights=WEIGHTS), checks=["label"])
-    kept = findings.kept
+    followed = {key: what for key, what in findings.suggestions.items() if what != "review"}
+    kept = applied(pictures, followed)
     right = dict(zip(pictures.keys, true.tolist(), strict=True))
     wrong = np.mean([right[key] != label for key, label in zip(kept.keys, kept.targets.tolist(), strict=True)])
-    moved = [right[key] == pictures.classes.index(name) for key, name in findings.relabel.items()]
+    moved = [what == f"relabel:{pictures.classes[right[key]]}" for key, what in followed.items() if what != "drop"]
     print(
-        f"{noise}, seed {seed}: {np.mean(pictures.targets != true):.1%} wrong; {len(findings.drop):,} dropped, "
+        f"{noise}, seed {seed}: {np.mean(pictures.targets != true):.1%} wrong; {len(followed) - len(moved):,} dropped, "
         f"{len(moved):,} relabelled, {np.mean(moved):.1%} of them rightly; {wrong:.1%} are wrong now",
         flush=True,
     )

@@ -87,7 +87,7 @@ def photos(folder: Path, count: int) -> None:
 
 
 def ours(folder: Path, home: Path) -> float:
-    from beholder.data.checks import CHECKS
+    from beholder.quality.checks import CHECKS
 
     command = [sys.executable, "-m", "beholder", "audit", str(folder), "--out", str(home / "audit.csv")]
     for name in CHECKS.names():

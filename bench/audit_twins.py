@@ -19,16 +19,16 @@ import numpy.typing as npt
 from planted import CHANGES, SECOND_SHOTS, plant
 
 from beholder.base.records import Pictures
-from beholder.data.audit import audit
-from beholder.data.checks import Evidence
-from beholder.data.checks.twins import leaks
-from beholder.data.digest import digested
-from beholder.data.facts import facts
-from beholder.data.likeness import alike
-from beholder.data.sources import scan
 from beholder.data.split import split
-from beholder.data.twins import COPY, LIKE, TIED, Twins, agreements
-from beholder.data.twins import twins as find
+from beholder.duplicates.facts import facts
+from beholder.duplicates.hashing import alike
+from beholder.duplicates.near import COPY, LIKE, TIED, Twins, agreements
+from beholder.duplicates.near import twins as find
+from beholder.quality.audit import audit
+from beholder.quality.checks import Evidence
+from beholder.quality.checks.duplicates import leaks
+from beholder.sources import scan
+from beholder.sources.digest import digested
 
 ROOT = Path(__file__).parent.parent
 SHARED = (ROOT / os.environ.get("BEHOLDER_SHARED", "../shared")).resolve() / "data"
@@ -118,7 +118,7 @@ def unlike(pictures: Pictures, truth: Truth, seed: int) -> None:
     rng = np.random.default_rng(seed)
     some = rng.integers(0, len(pictures), (5_000, 2))
     some = np.array([sorted(p) for p in some.tolist() if truth.judge(*p) == "wrong"], np.int64)
-    scores, _ = agreements(pictures, some, np.zeros(len(some), np.int64))
+    scores = agreements(pictures, some, np.zeros(len(some), np.int64), apart=np.zeros(len(some), bool)).scores
     at = " ".join(f"{q:g}: {np.quantile(scores, q):.3f}" for q in (0.5, 0.9, 0.99, 0.999, 1))
     print(f"score of {len(some)} random pairs of different things, quantiles {at}")
 
@@ -229,7 +229,7 @@ def exact(seed: int) -> None:
         with tempfile.TemporaryDirectory() as there:
             pictures, known = looked_at(SHARED / name, Path(there))
             found = find(pictures, known)
-        result = audit(Evidence(pictures, known, twins=found), names=["duplicate", "near", "conflict", "mode"])
+        result = audit(Evidence(pictures, known, twins=found), names=["duplicate", "near-duplicate", "conflict", "colour-mode"])
         beyond = len(pictures) - len(np.unique(found.kinds))
         counts = ", ".join(f"{row['check']} {row['found']}" for row in result.summary())
         print(f"{name}: {len(pictures)} pictures, {beyond} exact copies beyond the first; {counts}")

@@ -87,7 +87,7 @@ def airbench(folder: Path, mode: str, seed: int) -> dict[str, float]:
 def ours(folder: Path, recipe: str, changes: list[str], seed: int) -> dict[str, float]:
     out, began = folder / f"{seed}.beholder", time.monotonic()
     command = [sys.executable, "-m", "beholder", "train", str(SOURCE), "--recipe", recipe, "--seed", str(seed), "--json"]
-    for change in ("data.valid=0.02", *changes):
+    for change in ("data.val=0.02", *changes):
         command += ["--set", change]
     done = subprocess.run(
         [*command, "--out", str(out)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True

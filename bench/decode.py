@@ -78,7 +78,7 @@ def one(name: str) -> Callable[[bytes], Any]:
         if name == "load":
             import_module("torch")
         from beholder.base.records import PixelPolicy
-        from beholder.data.image import load
+        from beholder.image import load
 
         return lambda data: load(data, PixelPolicy(SIDE, SIDE))
     import cv2
@@ -111,8 +111,8 @@ def cache(path: Path) -> float:
     from beholder.base import events
     from beholder.base.records import PixelPolicy
     from beholder.data.cache import cached
-    from beholder.data.digest import digested
-    from beholder.data.sources import scan
+    from beholder.sources import scan
+    from beholder.sources.digest import digested
 
     with tempfile.TemporaryDirectory(dir=path.parent) as root, events.listen(alone=True):
         pictures = digested(scan(path), root=root)

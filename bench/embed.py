@@ -59,10 +59,10 @@ def ours(folder: Path) -> tuple[Tensor, dict[str, float]]:
     from beholder.base.recipe import NetRecipe
     from beholder.base.records import PixelPolicy
     from beholder.data.cache import cached
-    from beholder.data.sources import scan
-    from beholder.learn.probe import Normal, embed, runner
     from beholder.machine.device import device, precision
     from beholder.nets.build import create, wants
+    from beholder.runtime.inference import Normal, embed, runner
+    from beholder.sources import scan
 
     with tempfile.TemporaryDirectory() as root:
         marks = [time.monotonic()]
@@ -73,7 +73,7 @@ def ours(folder: Path) -> tuple[Tensor, dict[str, float]]:
         net = create(recipe, channels=3, size=(SIDE, SIDE), classes=6).net.to(memory_format=torch.channels_last)
         want, on = wants(recipe), device()
         normal = Normal(want.mean, want.std, on)
-        run = runner(net, pixels, normal, precision(on))
+        run = runner(net, pixels, normal, precision(on).dtype)
         marks.append(time.monotonic())
         found = embed(run, pixels, normal)
         marks.append(time.monotonic())
@@ -82,9 +82,10 @@ def ours(folder: Path) -> tuple[Tensor, dict[str, float]]:
 
 
 def agreement(theirs: Tensor, mine: Tensor, labels: Tensor) -> float:
-    from beholder.learn.probe import fit
+    from beholder.nets.head import fit
+    from beholder.tasks.single import SINGLE
 
-    weight, bias = fit(theirs, torch.nn.functional.one_hot(labels).float(), multi=False, decay=1e-3)
+    weight, bias = fit(theirs, torch.nn.functional.one_hot(labels).float(), task=SINGLE, decay=1e-3)
     return float(((theirs @ weight.T + bias).argmax(1) == (mine @ weight.T + bias).argmax(1)).float().mean())
 
 

@@ -27,7 +27,7 @@ BASE, EXACT = "onnxruntime fp32", "torch fp32"
 
 def engines(path: Path) -> dict[str, Any]:
     """Name → recogniser of every engine that the bundle has here, those of lower precision only where they were verified."""
-    from beholder.bundle.engines import fastest, names
+    from beholder.runtime.engines import fastest, names
 
     return {name: fastest(path, engine=name) for name in names(path)}
 

@@ -78,7 +78,7 @@ def one(table: Path) -> dict[str, float]:
         parts = beholder.split(beholder.scan(table), seed=0)
         bundle = beholder.train(parts, net="cnn", width=0.25, epochs=1, batch=64, precision="fp32", memory=MEMORY, size=SIDE)
         seconds, cpu = time.perf_counter() - began, time.process_time() - busy
-    return {"seconds": seconds, "cpu": cpu, "peak": watch.most - before, "n": bundle.config["parts"]["train"]}
+    return {"seconds": seconds, "cpu": cpu, "peak": watch.most - before, "n": bundle.config.parts["train"]}
 
 
 def run(table: Path, home: Path) -> dict[str, float]:

@@ -11,9 +11,9 @@ import numpy as np
 
 from beholder.base.records import PARTS, Pictures
 from beholder.bundle.bundle import load
-from beholder.data.sources import scan
-from beholder.use.evaluate import evaluate
-from beholder.use.sections.corruptions import corruptions as section
+from beholder.evaluation.evaluate import evaluate
+from beholder.evaluation.sections.corruptions import corruptions as section
+from beholder.sources import scan
 
 ROOT = Path(__file__).parent.parent
 SHARED = (ROOT / os.environ.get("BEHOLDER_SHARED", "../shared")).resolve() / "data"

@@ -12,8 +12,8 @@ import numpy as np
 from honesty import SHARED
 
 import beholder
-from beholder.use.report import report
-from beholder.use.sections import SECTIONS, examined
+from beholder.evaluation.sections import SECTIONS, examined
+from beholder.reporting import report
 
 BUNDLES = Path(os.environ.get("BEHOLDER_BUNDLES", "."))
 

@@ -12,10 +12,10 @@ from honesty import SHARED
 from PIL import Image, ImageDraw
 
 import beholder
-from beholder.data.image import decode
-from beholder.use.explain import maps
-from beholder.use.explain.draw import overlay, shown
-from beholder.use.explain.faithful import areas
+from beholder.explanation import maps
+from beholder.explanation.draw import overlay, shown
+from beholder.explanation.faithful import areas
+from beholder.image import decode
 
 BUNDLES = Path(os.environ.get("BEHOLDER_BUNDLES", "."))
 FIGURE = Path(__file__).parent / "out" / "shortcut.png"
@@ -43,7 +43,7 @@ def methods(seed: int, *, n: int = 128) -> None:
 
 
 def _of_test(bundle: beholder.Bundle, source: Path, n: int, seed: int) -> np.ndarray:
-    from beholder.data.digest import digested
+    from beholder.sources.digest import digested
 
     pictures = digested(beholder.scan(source))
     parts = np.array(bundle.part_of([row.tobytes().hex() for row in pictures.digests]))
@@ -73,7 +73,7 @@ def shortcut(seed: int) -> None:
         for finding in findings.rows:
             print(" ", finding.verdict)
         parts = beholder.split(beholder.scan(source))
-        bundle = beholder.train(parts, net="fastnet", width=0.5, size=96, epochs=6, audit="off", mirror=False, flip="none")
+        bundle = beholder.train(parts, net="fastnet", width=0.5, size=96, epochs=6, mirror=False, flip="none")
         test = parts.test
         images = np.stack([bundle.pixels(test.store.read(key)) for key in test.keys])
         glass = images[test.targets == test.classes.index("glass")]

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 from scipy.stats import beta, binom, norm
 
+from beholder.evaluation.sections.reuse import adaptive
 from beholder.measure.comparison import mcnemar, needed, power
 from beholder.measure.curves import auroc, of_area
 from beholder.measure.intervals import proportion, wilson
 from beholder.measure.scores import single
-from beholder.use.sections.sealed import adaptive
 
 TESTS = 10_000
 

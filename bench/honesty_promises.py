@@ -14,14 +14,15 @@ import numpy.typing as npt
 
 from beholder.base import events
 from beholder.bundle.bundle import load
+from beholder.evaluation.evaluate import evaluate
+from beholder.evaluation.sections.selective import abstention
 from beholder.measure import conformal
-from beholder.measure.abstention import accepting, certainty, finding, mistakes
-from beholder.measure.calibration import choose, losses, probabilities
+from beholder.measure.calibration import choose
+from beholder.measure.families import CATEGORICAL
 from beholder.measure.intervals import wilson
 from beholder.measure.reliability import calibration_error, certainties, measures
-from beholder.study.settle import settle
-from beholder.use.evaluate import evaluate
-from beholder.use.sections.abstention import abstention
+from beholder.measure.selective import accepting, finding, mistakes
+from beholder.study.calibrate import calibrate
 
 ROOT = Path(__file__).parent.parent
 SHARED = (ROOT / os.environ.get("BEHOLDER_SHARED", "../shared")).resolve() / "data"
@@ -66,10 +67,10 @@ def calibration(seed: int = 0) -> None:
     """Print calibration error, Brier score and loss before and after, and how often a new split was made worse."""
     for name in here():
         (z, y), (new, truth) = parts(name)
-        found = choose(z, y, multi=False)
+        found = choose(z, y, family=CATEGORICAL)
         print(f"{name}: {found.method}, temperature {1 / found.scale.mean():.3f}, fitted on {found.n}; {found.reason}")
-        both = [(probabilities(a, multi=False), losses(a, truth, multi=False)) for a in (new, found(new))]
-        told = measures(both, truth, multi=False)
+        both = [(CATEGORICAL.probabilities(a), CATEGORICAL.losses(a, truth)) for a in (new, found(new))]
+        told = measures(both, truth, family=CATEGORICAL)
         for label, scores in (("before", told.scores(0)), ("after", told.scores(1)), ("difference", told.difference(1, 0))):
             print(f"  {label:10} " + "  ".join(f"{key} {score}" for key, score in scores.items()))
         rows = [_again(*split, number) for number, split in enumerate(splits(name, 20, seed))]
@@ -82,14 +83,14 @@ def calibration(seed: int = 0) -> None:
 
 
 def _again(valid: Part, test: Part, seed: int) -> Row:
-    found = choose(*valid, multi=False, seed=seed)
+    found = choose(*valid, family=CATEGORICAL, seed=seed)
     new, truth = test
     row: Row = {"method": found.method, "ece": [], "ece_plain": [], "nll": []}
     for z in (new, found(new)):
-        pair = certainties(probabilities(z, multi=False), truth, multi=False)
+        pair = certainties(CATEGORICAL.probabilities(z), truth, family=CATEGORICAL)
         row["ece"].append(calibration_error(*pair))
         row["ece_plain"].append(calibration_error(*pair, debiased=False))
-        row["nll"].append(float(losses(z, truth, multi=False).mean()))
+        row["nll"].append(float(CATEGORICAL.losses(z, truth).mean()))
     return row
 
 
@@ -97,8 +98,8 @@ def sets(seed: int = 0) -> None:
     """Print the mean coverage of sets in 200 new splits beside the promise, with the mean size of a set."""
     for name in here():
         (z, y), (_, truth) = parts(name)
-        scaling = choose(z, y, multi=False)
-        divided = [[(probabilities(scaling(a), multi=False), b) for a, b in both] for both in splits(name, 200, seed)]
+        scaling = choose(z, y, family=CATEGORICAL)
+        divided = [[(CATEGORICAL.probabilities(scaling(a)), b) for a, b in both] for both in splits(name, 200, seed)]
         print(f"{name}: fitted on {len(y)}, tried on {len(truth)} pictures, 200 splits")
         for kind in conformal.KINDS:
             for per_class in (False, True):
@@ -130,7 +131,7 @@ def risk(seed: int = 0) -> None:
         print(f"sensitivity 0.95, n = {n}: broken in {broken}; mean sensitivity {1 - lost.mean():.4f}")
     for name in here():
         (z, y), _ = parts(name)
-        scaling = choose(z, y, multi=False)
+        scaling = choose(z, y, family=CATEGORICAL)
         for target in (0.02, 0.05):
             _split_risk(name, scaling, target, seed)
 
@@ -153,12 +154,12 @@ def _split_risk(name: str, scaling: Any, target: float, seed: int) -> None:
     """Of splits of a finite set the risk on the other part is itself a sample: it may be above more often than the true one."""
     above, answered, risks = 0, [], []
     for (z, y), (new, truth) in splits(name, 200, seed):
-        p, q = (probabilities(scaling(a), multi=False) for a in (z, new))
-        point = accepting(certainty(p, multi=False), mistakes(p, y, multi=False), risk=target)
+        p, q = (CATEGORICAL.probabilities(scaling(a)) for a in (z, new))
+        point = accepting(CATEGORICAL.certainty(p), mistakes(CATEGORICAL.answers(p), y), risk=target)
         if point.threshold is None:
             continue
-        taken = certainty(q, multi=False) >= point.threshold
-        wrong = mistakes(q, truth, multi=False)[taken].mean()
+        taken = CATEGORICAL.certainty(q) >= point.threshold
+        wrong = mistakes(CATEGORICAL.answers(q), truth)[taken].mean()
         above, answered, risks = above + (wrong > target), [*answered, taken.mean()], [*risks, wrong]
     mean = f"answered {np.mean(answered):.3f}, risk {np.mean(risks):.4f} on average" if answered else "no threshold"
     print(f"{name}, risk {target}: a threshold in {len(answered)} of 200 splits; {mean}, above the target in {above}")
@@ -172,12 +173,12 @@ def pneumonia(seed: int = 0) -> None:
         return
     bundle = replace(load(path), path=None)
     with events.listen(alone=True):
-        settled = settle(bundle, source, sensitivity=0.95, positive="pneumonia")
-        tested = evaluate(settled.bundle, source)
-    print(settled)
+        calibrated = calibrate(bundle, source, sensitivity=0.95, positive="pneumonia")
+        tested = evaluate(calibrated.bundle, source)
+    print(calibrated)
     of = tested.scores.classes["pneumonia"]
     print(f"as guessed:         sensitivity {of['recall']}, specificity {of['specificity']}")
-    told = abstention(settled.bundle, tested)
+    told = abstention(calibrated.bundle, tested)
     assert told is not None
     for name in ("sensitivity", "specificity", "precision"):
         score = told["sensitivity"][name]

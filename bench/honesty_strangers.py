@@ -10,13 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from beholder.base.records import Pictures, Score
-from beholder.bundle import stranger
+from beholder.bundle import ood
 from beholder.bundle.bundle import Bundle, load
 from beholder.data.cache import cached
-from beholder.data.digest import digested
-from beholder.data.sources import scan
-from beholder.measure.strangers import NAMES, auroc, fpr95
-from beholder.use.sections.strangers import built_in, named
+from beholder.evaluation.sections.ood import built_in, named
+from beholder.measure.ood import NAMES, fpr95, separation
+from beholder.sources import scan
+from beholder.sources.digest import digested
 
 ROOT = Path(__file__).parent.parent
 SHARED = (ROOT / os.environ.get("BEHOLDER_SHARED", "../shared")).resolve() / "data"
@@ -48,9 +48,9 @@ def _recogniser(name: str, bundle: Bundle, seed: int) -> None:
     half = np.random.default_rng(seed).permutation(len(pixels))
     fitted, held = half[: len(half) // 2], half[len(half) // 2 :]
     print(f"\n{name}, validation only: fitted on {len(fitted)}, the other {len(held)} beside the built-in strangers")
-    stranger.keep(bundle, logits[fitted], features[fitted], seed=seed)
+    ood.keep(bundle, logits[fitted], features[fitted], seed=seed)
     _table(bundle, (logits[held], features[held]), built_in(bundle, pixels[held], seed=seed), peer=False)
-    stranger.keep(bundle, logits, features, seed=seed)
+    ood.keep(bundle, logits, features, seed=seed)
     print(f"\n{name}, test: fitted on {len(pixels)} validation pictures; {len(test)} of its own")
     _table(bundle, bundle.outputs(test), _all(bundle, name, test, seed), peer=True)
 
@@ -73,18 +73,18 @@ def _part(bundle: Bundle, source: Path, part: str) -> Images:
 
 
 def _table(bundle: Bundle, mine: Outputs, sets: Iterator[tuple[str, Images]], *, peer: bool) -> None:
-    inside = stranger.scores(bundle, *mine)
-    judged = stranger.judged(bundle, *mine)
+    inside = ood.scores(bundle, *mine)
+    judged = ood.judged(bundle, *mine)
     assert judged is not None
     print(f"own pictures that pass: {(~judged[0]).mean():.3f} (n={len(judged[0])})")
     print("| strangers | n | score | AUROC | FPR95 |" + (" pytorch-ood AUROC | FPR95 |" if peer else ""))
     print("|---|---|---|---|---|" + ("---|---|" if peer else ""))
     for name, images in sets:
         other = bundle.outputs(images)
-        outside = stranger.scores(bundle, *other)
+        outside = ood.scores(bundle, *other)
         beside = _peer(bundle, mine, other) if peer else {}
         for score in NAMES:
-            row = [name, str(len(images)), score, _short(auroc(inside[score], outside[score]))]
+            row = [name, str(len(images)), score, _short(separation(inside[score], outside[score]))]
             row += [_short(fpr95(inside[score], outside[score])), *(f"{value:.3f}" for value in beside.get(score, ()))]
             print("| " + " | ".join(row) + " |", flush=True)
 

@@ -102,7 +102,7 @@ class Forms(Sender):
 
 def policy(bundle: str) -> tuple[int, int]:
     """(width, height) of the net's pixels."""
-    from beholder.bundle.exported import load
+    from beholder.runtime.exported import load
 
     found = load(bundle).policy
     return found.width, found.height

@@ -49,7 +49,7 @@ def loops(bundle: Path) -> dict[str, Callable[[np.ndarray], object]]:
 
 def once(bundle: Path, folder: Path, recogniser: Any, ways: dict[str, Callable[[np.ndarray], object]]) -> dict[str, float]:
     """Pictures/s of one round, by name."""
-    from beholder.use.predict import predict
+    from beholder.evaluation.predict import predict
 
     files = sorted(folder.rglob("*.jpg"))
     began = time.perf_counter()
@@ -75,7 +75,7 @@ def once(bundle: Path, folder: Path, recogniser: Any, ways: dict[str, Callable[[
 def main() -> None:
     if (given := prepared()) is None:
         return
-    from beholder.bundle.engines import fastest
+    from beholder.runtime.engines import fastest
 
     bundle, folder = Path(given[0]), given[1]
     rounds = int(sys.argv[3]) if len(sys.argv) > 3 else 3

@@ -50,8 +50,8 @@ def make(root: Path, kind: str, n: int) -> Path:
 def measure(path: Path, traced: bool) -> dict[str, float]:
     """In a process of its own: seconds, peak bytes a picture, bytes a picture that stay."""
     from beholder.base import events
-    from beholder.data.limits import Limits
-    from beholder.data.sources import scan
+    from beholder.base.limits import Limits
+    from beholder.sources import scan
 
     if traced:
         tracemalloc.start()

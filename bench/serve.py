@@ -137,7 +137,7 @@ class Sender:
 
 def bare(bundle: str, bodies: list[bytes], seconds: float) -> dict[str, float]:
     """Pictures a second: decoding on one thread, and the graph on decoded pixels by batch."""
-    from beholder.bundle.exported import load
+    from beholder.runtime.exported import load
 
     graph = load(bundle)
     began, decoded = time.monotonic(), []

@@ -24,10 +24,10 @@ from beholder.base.records import PixelPolicy
 from beholder.data.augment import preset
 from beholder.data.cache import Pixels, cached
 from beholder.data.loader import Batches
-from beholder.data.sources import scan
 from beholder.machine.device import device, precision
 from beholder.nets.build import build
 from beholder.nets.spec import NetSpec
+from beholder.sources import scan
 
 N, BATCH, MEAN, STD = 4096, 512, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
 BYTES = N * 3 * 32 * 32

@@ -24,7 +24,7 @@ ROOT = Path(__file__).parent.parent
 SOURCE = (ROOT / os.environ.get("BEHOLDER_SHARED", "../shared")).resolve() / "data" / "fashion-mnist.zip"
 PEERS = os.environ.get("BEHOLDER_PEERS", str(ROOT / "bench" / "out" / "peers" / "bin" / "python"))
 
-SPRINT = ("net.width=0.25", "train.epochs=1", "train.batch=250", "data.grow=0.3", "data.augment=none", "data.valid=0.02")
+SPRINT = ("net.width=0.25", "train.epochs=1", "train.batch=250", "data.grow=0.3", "data.augment=none", "data.val=0.02")
 """How `sprint` ends no worse than Keras on this set (docs/LOG.md)."""
 
 KERAS = """

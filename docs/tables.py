@@ -1,4 +1,4 @@
-"""Write what the documents quote from the source: the option tables of docs/CLI.md, the tree at the end of README.md.
+"""Write what the documents quote from the source: the option tables of CLI.md, the ladder and tree of ARCHITECTURE.md.
 
 Run by `make docs`; tests/test_docs.py compares.
 """
@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import ast
 import re
+import sys
+from collections import Counter
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -16,9 +18,15 @@ import typer
 from beholder.cli.commands import app
 
 ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT))
+
+from tests.test_architecture import LEVEL, LEVELS, MODULES, inside, target  # noqa: E402
+from tests.test_architecture import room as room_of  # noqa: E402
+
 PAGE = ROOT / "docs" / "CLI.md"
-README = ROOT / "README.md"
+HOUSE = ROOT / "docs" / "ARCHITECTURE.md"
 TREE = re.compile(r"(<!-- tree -->\n).*?(<!-- end -->)", re.DOTALL)
+LADDER = re.compile(r"(<!-- ladder -->\n).*?(<!-- end -->)", re.DOTALL)
 BLOCK = re.compile(r"(<!-- options: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -90,11 +98,26 @@ def _leaf(name: str, path: Path, *, depth: int) -> str:
     return f"{'  ' * depth + name:<22} {first}"
 
 
-def readme(text: str) -> str:
-    """Return the README with the present tree between its two comments."""
+def ladder() -> str:
+    """Return the levels from top to bottom: each package, its modules, and how many of its imports lead to which other."""
+    lines = []
+    for level in range(len(LEVELS) - 2, -1, -1):
+        for room in sorted(LEVELS[level]):
+            here = [name for name in MODULES if room_of(name) == room]
+            below = Counter(room_of(target(found.name)) for name in here for found in inside(name))
+            order = sorted((name for name in below if name not in (room, "")), key=lambda name: (-LEVEL[name], name))
+            to = " ".join(f"{name} {below[name]}" for name in order)
+            lines.append(f"{level:>2}  {room:<12} {len(here):>3}  {'→ ' + to if to else ''}".rstrip())
+        lines.append("")
+    return "```\n" + "\n".join(lines[:-1]) + "\n```\n"
+
+
+def house(text: str) -> str:
+    """Return the page on the architecture with the present ladder and tree between their comments."""
+    text = LADDER.sub(lambda found: f"{found[1]}\n{ladder()}\n{found[2]}", text)
     return TREE.sub(lambda found: f"{found[1]}\n{tree()}\n{found[2]}", text)
 
 
 if __name__ == "__main__":
     PAGE.write_text(page(PAGE.read_text("utf-8")), "utf-8")
-    README.write_text(readme(README.read_text("utf-8")), "utf-8")
+    HOUSE.write_text(house(HOUSE.read_text("utf-8")), "utf-8")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import pytest
@@ -30,11 +31,21 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         for name in ("HOME", "USERPROFILE"):
             patch.setenv(name, str(folder))
-        for name in ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "HF_HOME", "TORCH_HOME"):
+        for name in ("BEHOLDER_CACHE", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "HF_HOME", "TORCH_HOME"):
             patch.delenv(name, raising=False)
         patch.setenv("HF_HUB_OFFLINE", "1")
         patch.setenv("MPLBACKEND", "Agg")
         yield folder
+
+
+@pytest.fixture(autouse=True)
+def _cache_of_one_test() -> Iterator[None]:
+    """What a test chose with `--cache` or `beholder.cache` holds for that test alone."""
+    before = os.environ.get("BEHOLDER_CACHE")
+    yield
+    os.environ.pop("BEHOLDER_CACHE", None)
+    if before is not None:
+        os.environ["BEHOLDER_CACHE"] = before
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -87,3 +98,28 @@ def draw() -> Draw:
 def leaves(tmp_path: Path, draw: Draw) -> Path:
     """Three classes of twelve pictures, 24 wide and 20 high: healthy, mildew, rust."""
     return draw(tmp_path / "leaves")
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory: pytest.TempPathFactory, draw) -> tuple[Path, Path, Any]:
+    """(source, saved path, bundle) of a recogniser trained for two epochs on three classes of tiny pictures."""
+    import beholder
+
+    folder = tmp_path_factory.mktemp("small")
+    source = draw(folder / "leaves")
+    parts = beholder.split(beholder.scan(source), seed=0)
+    bundle = beholder.train(parts, net="cnn", epochs=2, batch=8, out=folder / "leaves.beholder", precision="fp32")
+    return source, folder / "leaves.beholder", bundle
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    path = os.environ.get("BEHOLDER_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+    if path is None:
+        pytest.skip("chromium is not installed (or set BEHOLDER_CHROMIUM to its path)")
+    with sync_api.sync_playwright() as play:
+        arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--use-fake-device-for-media-stream"]
+        launched = play.chromium.launch(executable_path=path, args=arguments)
+        yield launched
+        launched.close()

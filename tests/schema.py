@@ -19,9 +19,9 @@ def scores_have_their_form() -> Iterator[None]:
         return
     import jsonschema
 
-    from beholder.use.evaluate import Evaluation
+    from beholder.evaluation.evaluate import Evaluation
 
-    schema = json.loads(files("beholder.use").joinpath("scores.schema.json").read_text("utf-8"))
+    schema = json.loads(files("beholder.evaluation").joinpath("scores.schema.json").read_text("utf-8"))
     validator, plain = jsonschema.Draft202012Validator(schema), Evaluation.json
 
     def checked(evaluation: Evaluation) -> dict[str, Any]:

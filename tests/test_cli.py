@@ -8,18 +8,24 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from tests.configs import config
 
 from beholder.base.errors import BundleError, Interrupted
 from beholder.base.recipe import Recipe
+from beholder.bundle.config import Baseline
 from beholder.cli.run import run
 from beholder.cli.show import json_line, pairs, table
+from beholder.evaluation.evaluate import Evaluation
+from beholder.measure.scores import single
+from beholder.study.steps import Outcome
 
 
 @dataclass
@@ -34,6 +40,9 @@ class Stub:
 
     def rows(self) -> list[dict[str, object]]:
         return [{"trial": 1, "lr": 0.1, "accuracy": 0.5}, {"trial": 2, "lr": 0.01, "accuracy": float("nan")}]
+
+    def tried(self) -> list[dict[str, object]]:
+        return []
 
     def __str__(self) -> str:
         return "in words"
@@ -70,7 +79,7 @@ def lines_of(paths: Iterator[str]) -> Iterator[dict[str, object]]:
             yield {"path": path, "error": {"code": "not-a-picture", "message": "it is text"}}
         else:
             line = {"path": path, "label": "rust", "p": 0.75, "probabilities": {"rust": 0.75, "healthy": 0.25}}
-            yield {**line, "positive": False, "set": ("rust", "leaf"), "strangeness": 0.5}
+            yield {**line, "positive": False, "set": ("rust", "leaf"), "ood_score": 0.5, "strangeness": 0.5}
 
 
 # --- results ---------------------------------------------------------------------------------------------------------
@@ -162,10 +171,10 @@ def test_audit_keeps_a_persons_decisions(leaves: Path, tmp_path: Path, capsys: A
 
 def test_the_review_opens_a_browser_only_where_there_is_a_screen(stand_in: Any, capsys: Any, monkeypatch: Any) -> None:
     audits = stand_in("beholder.study.examine:audited", "the findings")
-    calls = stand_in("beholder.use.review:review", Stub({"decided": 3}))
+    calls = stand_in("beholder.review:review", Stub({"decided": 3}))
     assert run(["audit", "leaves", "--web", "--port", "8080", "--check", "dark", "--json"]) == 0
     assert audits[0][0] == ("leaves", Path("audit.csv"))
-    fixed = {"seed": 0, "allow_download": False, "recipe": Recipe(), "minutes": 10.0}
+    fixed = {"seed": 0, "allow_download": False, "recipe": Recipe(), "minutes": 1.0}
     assert audits[0][1] == {"go_on": True, "checks": ["dark"], **fixed}
     assert calls[0] == (("the findings", Path("audit.csv")), {"source": "leaves", "port": 8080, "ready": None})
     assert json.loads(capsys.readouterr().out) == {"decided": 3}
@@ -188,7 +197,7 @@ def test_tune_prints_a_table_of_trials(stand_in: Any, capsys: Any, tmp_path: Pat
     assert (options["minutes"], options["trials"], options["resume"]) == (3.0, 4, False)
 
 
-OTHERS = ["--lang", "zh", "--sections", "none", "--strangers", "cats/", "--strangers", "dogs.zip"]
+OTHERS = ["--lang", "zh", "--sections", "none", "--ood", "cats/", "--ood", "dogs.zip"]
 
 
 def test_evaluate_scores_the_part_and_writes_the_report(
@@ -196,16 +205,22 @@ def test_evaluate_scores_the_part_and_writes_the_report(
 ) -> None:
     loads = stand_in("beholder.bundle.bundle:load", "the bundle")
     evaluation = Stub({"n": 3})
-    evaluations = stand_in("beholder.use.evaluate:evaluate", evaluation)
-    reports = stand_in("beholder.use.report:report", None)
+    evaluations = stand_in("beholder.evaluation.evaluate:evaluate", evaluation)
+    reports = stand_in("beholder.reporting:report", None)
     asked: list[tuple[Any, ...]] = []
 
-    def examined(bundle: Any, evaluation: Any, names: list[str], *, strangers: list[str]) -> Any:
-        asked.append((bundle, names, strangers))
+    def examined(bundle: Any, evaluation: Any, names: list[str], *, ood: list[str]) -> Any:
+        asked.append((bundle, names, ood))
         return evaluation
 
-    monkeypatch.setattr("beholder.use.sections.examined", examined)
+    monkeypatch.setattr("beholder.evaluation.sections.examined", examined)
     page = tmp_path / "r.html"
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "cats").mkdir()
+    assert run(["evaluate", "m.beholder", "x", *OTHERS]) == 2
+    assert "there is no dogs.zip" in capsys.readouterr().err
+    assert not evaluations, "the test part is not read for a wrong option"
+    (tmp_path / "dogs.zip").touch()
     assert run(["evaluate", "m.beholder", "x", "--part", "all", "--report", str(page), "--trust", "--json", *OTHERS]) == 0
     assert asked == [("the bundle", [], ["cats/", "dogs.zip"])]
     assert loads == [((Path("m.beholder"),), {"trust": True})]
@@ -215,8 +230,8 @@ def test_evaluate_scores_the_part_and_writes_the_report(
 
 
 def test_predict_prints_a_line_a_picture(stand_in: Any, capsys: Any, monkeypatch: Any) -> None:
-    stand_in("beholder.bundle.engines:fastest", Stub({}))
-    stand_in("beholder.use.predict:predict", lambda bundle, paths, *_: lines_of(paths))
+    stand_in("beholder.runtime.engines:fastest", Stub({}))
+    stand_in("beholder.evaluation.predict:predict", lambda bundle, paths, *_: lines_of(paths))
     monkeypatch.setattr(sys, "stdin", io.StringIO("b.jpg\n\nsub/ü d.jpg\n"))
     assert run(["predict", "m.beholder", "a.txt", "-", "c.jpg"]) == 0
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
@@ -226,20 +241,20 @@ def test_predict_prints_a_line_a_picture(stand_in: Any, capsys: Any, monkeypatch
 
 
 def test_predict_prints_csv(stand_in: Any, capsys: Any) -> None:
-    stand_in("beholder.bundle.engines:fastest", Stub({}))
-    stand_in("beholder.use.predict:predict", lambda bundle, paths, *_: lines_of(paths))
+    stand_in("beholder.runtime.engines:fastest", Stub({}))
+    stand_in("beholder.evaluation.predict:predict", lambda bundle, paths, *_: lines_of(paths))
     assert run(["predict", "m.beholder", "a.txt", 'one, "two".jpg', "--csv"]) == 0
     assert capsys.readouterr().out == (
-        "path,label,p,error,abstain,positive,set,stranger,strangeness\n"
-        "a.txt,,,not-a-picture,,,,,\n"
-        '"one, ""two"".jpg",rust,0.75,,,false,rust;leaf,,0.5\n'
+        "path,label,p,error,abstain,positive,set,ood,ood_score,stranger,strangeness\n"
+        "a.txt,,,not-a-picture,,,,,,,\n"
+        '"one, ""two"".jpg",rust,0.75,,,false,rust;leaf,,0.5,,0.5\n'
     )
 
 
 @pytest.mark.parametrize("form", [[], ["--csv"]])
 def test_predict_fails_when_not_one_picture_was_read(form: list[str], stand_in: Any, capsys: Any) -> None:
-    stand_in("beholder.bundle.engines:fastest", Stub({}))
-    stand_in("beholder.use.predict:predict", lambda bundle, paths, *_: lines_of(paths))
+    stand_in("beholder.runtime.engines:fastest", Stub({}))
+    stand_in("beholder.evaluation.predict:predict", lambda bundle, paths, *_: lines_of(paths))
     assert run(["predict", "m.beholder", "a.txt", "b.txt", *form]) == 1
     out, err = capsys.readouterr()
     assert out.count("not-a-picture") == 2
@@ -260,18 +275,39 @@ def test_nets_are_a_table_or_an_object(stand_in: Any, capsys: Any) -> None:
     lines = capsys.readouterr().out.splitlines()
     assert lines[1].split(maxsplit=3) == ["cnn", "1,234,567", "0", "conv [32]"]
     assert run(["nets", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["nets"] == [
-        {"name": "cnn", "parameters": 1_234_567, "flops": 0, "about": "conv [32]"}
-    ]
+    said = json.loads(capsys.readouterr().out)
+    assert said["nets"] == [{"name": "cnn", "parameters": 1_234_567, "flops": 0, "about": "conv [32]"}]
+    rows = {row["name"]: row for row in said["backbones"]}
+    assert rows["tf_efficientnet_lite0.in1k"]["licence"] == "apache-2.0"
+    assert rows["convnextv2_nano.fcmae_ft_in22k_in1k"]["permissive"] is False
+    assert rows["tiny_vit_11m_224.dist_in22k_ft_in1k"]["source"].startswith("huggingface/pytorch-image-models")
+    assert all(rows[name.removeprefix("timm:")]["permissive"] for name in said["defaults"].values())
+    assert said["at_hand"]["timm:tf_efficientnet_lite0"] == "Apache-2.0"
+
+
+def test_the_table_of_backbones_fits_80_columns(stand_in: Any, capsys: Any) -> None:
+    stand_in("beholder.nets.table:table", [])
+    assert run(["nets"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    start = next(at for at, line in enumerate(lines) if line.startswith("pretrained backbone"))
+    assert max(map(len, lines[start:])) <= 80
+    [row] = [line.split() for line in lines if line.startswith("resnet18")]
+    assert row[:5] == ["resnet18.a1_in1k", "12", "1.8", "224", "71.5"]
+    assert row[-1] == "apache-2.0"
+    assert any(line.endswith("cc-by-nc-4.0!") for line in lines)
 
 
 def test_info_is_lines_or_an_object(stand_in: Any, capsys: Any) -> None:
     facts = {"device": "cpu", "precision": {"name": "fp32", "reason": "no AMX"}, "versions": {}}
     stand_in("beholder.machine.info:info", facts)
     assert run(["info"]) == 0
-    assert "  reason   no AMX" in capsys.readouterr().out.splitlines()
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(maxsplit=1) for line in lines if line.startswith("  reason ")] == [["reason", "no AMX"]]
+    assert [line.split()[1] for line in lines if line.startswith("  timm:tf_efficientnet_lite0 ")] == ["Apache-2.0"]
     assert run(["info", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == facts
+    said = json.loads(capsys.readouterr().out)
+    assert said.pop("backbones")["timm:tf_efficientnet_lite0"] == "Apache-2.0"
+    assert said == facts
 
 
 # --- where a bundle may go -------------------------------------------------------------------------------------------
@@ -318,7 +354,11 @@ def test_the_source_folder_is_never_written_to(stand_in: Any, capsys: Any, tmp_p
         (["train", ""], "SOURCE is empty", "name a folder"),
         (["train", "x", "y"], "got unexpected extra argument", "beholder train --help"),
         (["tune", "x"], "missing option '--minutes'", "beholder tune --help"),
-        (["evaluate", "m", "x", "--part", "tset"], "invalid value for '--part'", "beholder evaluate --help"),
+        (
+            ["evaluate", "m", "x", "--part", "tset"],
+            "invalid value for '--part': 'tset' is not one of",
+            "beholder evaluate --help",
+        ),
         (["predict", "m"], "missing argument 'PATH...'", "beholder predict --help"),
         (["nets", "--classes", "1"], "invalid value for '--classes'", "beholder nets --help"),
     ],
@@ -335,7 +375,7 @@ def test_wrong_usage_is_said_in_one_style(arguments: list[str], message: str, hi
 
 def test_errors_of_the_house_keep_their_code(stand_in: Any, capsys: Any, tmp_path: Path) -> None:
     stand_in("beholder.bundle.bundle:load", BundleError("a byte has changed", hint="copy it again"))
-    stand_in("beholder.use.evaluate:evaluate", None)
+    stand_in("beholder.evaluation.evaluate:evaluate", None)
     assert run(["evaluate", "m", "x"]) == 1
     assert capsys.readouterr().err == "error: a byte has changed\n\nhint: copy it again\n"
 
@@ -368,16 +408,16 @@ def test_a_full_disk_behind_stdout_is_said() -> None:
 
 
 def test_predict_says_when_there_was_nothing_to_read(stand_in: Any, capsys: Any, monkeypatch: Any) -> None:
-    stand_in("beholder.bundle.engines:fastest", Stub({}))
-    stand_in("beholder.use.predict:predict", lambda bundle, paths, *_: lines_of(paths))
+    stand_in("beholder.runtime.engines:fastest", Stub({}))
+    stand_in("beholder.evaluation.predict:predict", lambda bundle, paths, *_: lines_of(paths))
     monkeypatch.setattr(sys, "stdin", io.StringIO(""))
     assert run(["predict", "m.beholder", "-"]) == 1
     assert capsys.readouterr().err.startswith("engine: torch fp32\nerror: there is no picture in what was given\n")
 
 
 def test_debug_after_two_dashes_is_a_path(stand_in: Any, capsys: Any) -> None:
-    stand_in("beholder.bundle.engines:fastest", Stub({}))
-    stand_in("beholder.use.predict:predict", lambda bundle, paths, *_: lines_of(paths))
+    stand_in("beholder.runtime.engines:fastest", Stub({}))
+    stand_in("beholder.evaluation.predict:predict", lambda bundle, paths, *_: lines_of(paths))
     assert run(["predict", "m", "--", "--debug"]) == 0
     assert json.loads(capsys.readouterr().out)["path"] == "--debug"
 
@@ -403,7 +443,7 @@ def test_a_reader_that_leaves_early_is_no_error(tmp_path: Path) -> None:
     fake.write_text(
         "import sys, types\n"
         "def predict(bundle, paths):\n    return ({'path': str(n), 'label': 'x' * 500} for n in range(5000))\n"
-        "for name, f in (('beholder.bundle.engines', 'fastest'), ('beholder.use.predict', 'predict')):\n"
+        "for name, f in (('beholder.runtime.engines', 'fastest'), ('beholder.evaluation.predict', 'predict')):\n"
         "    m = types.ModuleType(name); m.engine = 'none'; setattr(m, f, predict if f == 'predict' else lambda *a, **k: m)\n"
         "    sys.modules[name] = m\n"
         "from beholder.cli.run import run\nsys.exit(run(['predict', 'm', 'x']))\n"
@@ -420,7 +460,7 @@ def test_a_reader_that_leaves_early_is_no_error(tmp_path: Path) -> None:
 def test_no_arguments_print_the_help(capsys: Any) -> None:
     assert run([]) == 0
     out = capsys.readouterr().out
-    for name in ("demo", "train", "tune", "evaluate", "predict", "nets", "info"):
+    for name in ("demo", "train", "tune", "curve", "evaluate", "predict", "nets", "info"):
         assert f"\n  {name} " in out
     assert "..." not in out.partition("Commands:")[2], "a line of help is cut"
 
@@ -455,3 +495,146 @@ def test_names_that_are_not_utf8_pass_through() -> None:
     code = "import sys, beholder.cli.run as r; r._tolerate_any_file_name();sys.stdout.write(sys.stdin.read())"
     done = subprocess.run([sys.executable, "-c", code], input=b"caf\xe9.jpg", capture_output=True, check=True)
     assert done.stdout == b"caf\xe9.jpg"
+
+
+@pytest.mark.parametrize(
+    ("given", "hint"),
+    [
+        ("train x --batch-size 3", "did you mean --batch?"),
+        ("train x --learning-rate 0.1", "did you mean --lr?"),
+        ("train x --imgsz 96", "did you mean --size?"),
+        ("train x --backbone resnet50", "did you mean --net?"),
+        ("train x --num-epochs 3", "did you mean --epochs?"),
+        ("train x --weight-decay 0.1", "--set train.weight_decay=VALUE"),
+        ("train x --optimizer adam", "--set train.optimiser=VALUE"),
+        ("train x --pretrained w", "--set net.weights=VALUE"),
+        ("train x --device cuda", "beholder info"),
+        ("tune x --minutes 1 --epochs 3", "--set train.epochs=VALUE"),
+        ("audit x --net resnet50", "--set net.name=VALUE"),
+        ("audit x --epochs 3", "an audit trains no model"),
+        ("predict x y --momentum 3", "beholder predict --help"),
+    ],
+)
+def test_options_of_other_tools_get_the_way_out(given: str, hint: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(given.split()) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("error: no such option: --")
+    assert hint in told.partition("hint: ")[2]
+
+
+def test_the_usual_dials_are_options(stand_in: Any, tmp_path: Path) -> None:
+    calls = stand_in(STEPS, Stub({}))
+    given = ["--model", "resnet50", "--epochs", "2", "--batch", "8", "--lr", "0.01", "--size", "16"]
+    assert run(["train", "x", "--out", str(tmp_path / "m.beholder"), *given]) == 0
+    assert calls[0][1]["recipe"] == Recipe().set(net="resnet50", epochs=2, batch=8, lr=0.01, size=16)
+    assert run(["train", "x", "--epochs", "many"]) == 2
+    assert run(["train", "x", "--size", "-1"]) == 2
+
+
+@pytest.mark.parametrize("given", [["help"], ["-h"], [], ["--help"]])
+def test_help_is_help(given: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(given) == 0
+    assert "Usage: beholder [OPTIONS] COMMAND" in capsys.readouterr().out
+
+
+def test_help_of_a_command_and_the_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["help", "train"]) == 0
+    assert "Usage: beholder train" in capsys.readouterr().out
+    assert run(["help", "trian"]) == 2
+    assert "train" in capsys.readouterr().err
+    for word in ("version", "--version", "-V"):
+        assert run([word]) == 0
+        assert capsys.readouterr().out == f"{version('beholder')}\n"
+
+
+# --- on a terminal ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stdout that calls itself a terminal, 100 columns wide and without colours."""
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("TERM", "dumb")
+    for module in ("show", "commands"):
+        monkeypatch.setattr(f"beholder.cli.{module}.on_terminal", lambda: True)
+
+
+def ended_run(clock: str = "") -> Outcome:
+    probabilities = np.eye(3, dtype=np.float32)[[0, 0, 0, 0, 1, 1, 1, 2, 2, 0]] * 0.9 + 0.03
+    targets = np.array([0, 0, 0, 0, 1, 1, 1, 2, 2, 2])
+    scores = single(probabilities, targets, ("ant", "bee", "wasp"))
+    tested = Evaluation(scores, probabilities, targets, [str(k) for k in range(10)], (), 1.0, "insects")
+    bundle = SimpleNamespace(config=config(parts={"test": 10}, clock=clock))
+    return Outcome(bundle, tested, Path("in sects.beholder"), 12.3)  # type: ignore[arg-type]
+
+
+@pytest.mark.usefixtures("terminal")
+@pytest.mark.parametrize("clock", ["", "The clock cut training at epoch 3 of 20; about 9 minutes would be needed."])
+def test_train_ends_on_a_terminal_with_a_card(clock: str, stand_in: Any, capsys: Any, tmp_path: Path) -> None:
+    stand_in(STEPS, ended_run(clock))
+    assert run(["train", "x", "--out", str(tmp_path / "m.beholder")]) == 0
+    out = capsys.readouterr().out
+    scores, _, card = out.partition("╭")
+    assert "accuracy 0.900" in scores
+    words = " ".join(card.replace("│", " ").split())
+    assert "in sects.beholder: cnn, 12 s" in words
+    for heading, what in (
+        ("verdict", "9 of 10 test pictures"),
+        ("weakest", "“wasp”: it finds 2 of 3"),
+        ("next", "predict 'in sects"),
+    ):
+        assert words.index(heading) < words.index(what)
+    assert ("clock The clock cut training at epoch 3" in words) is bool(clock)
+    assert {len(line) for line in card.splitlines()[1:] if line} == {100}
+
+
+def test_the_card_is_in_plain_lines_elsewhere(stand_in: Any, capsys: Any, tmp_path: Path) -> None:
+    outcome = ended_run("The clock cut training.")
+    stand_in(STEPS, outcome)
+    assert run(["train", "x", "--out", str(tmp_path / "m.beholder")]) == 0
+    out = capsys.readouterr().out
+    assert out == f"{outcome}\n"
+    for words in (
+        "verdict: It classified 9 of 10",
+        "weakest: ",
+        "clock: The clock cut training.",
+        "next: beholder predict 'in sects.beholder'",
+    ):
+        assert words in out.replace("\xa0", " ")
+    assert outcome.json()["clock"] == "The clock cut training."
+    floor = Baseline("pixels", 0.91, trained=90, chosen=40, net=0.9, kept=False)
+    outcome.bundle.config = replace(outcome.bundle.config, floor=floor, minutes_needed=9)
+    assert "logistic regression on coarse pixels reaches 91.0" in outcome.card["floor"]
+    assert outcome.json()["minutes_needed"] == 9
+    outcome.bundle.config = replace(outcome.bundle.config, floor=replace(floor, net=0.92))
+    assert "floor" not in outcome.card
+    assert "clock" not in ended_run().json()
+    assert "clock" not in ended_run().card
+
+
+ENGINE = "beholder.runtime.engines:fastest"
+
+
+@pytest.mark.usefixtures("terminal")
+def test_predict_on_a_terminal_is_a_table(stand_in: Any, capsys: Any) -> None:
+    stand_in("beholder.evaluation.predict:predict", lambda _, paths: lines_of(iter(["a\x1b[31m.png", "notes.txt"])))
+    stand_in(ENGINE, Stub({}))
+    assert run(["predict", "m.beholder", "a.png", "notes.txt"]) == 0
+    head, first, second = capsys.readouterr().out.splitlines()
+    assert head.split() == ["path", "label", "p", "next", "set", "positive", "error"]
+    assert first.split() == ["a\\x1b[31m.png", "rust", "0.750", "healthy", "0.25", "rust,", "leaf", "no", "-"]
+    assert second.split() == ["notes.txt", "-", "-", "-", "-", "-", "it", "is", "text"]
+    assert run(["predict", "m.beholder", "a.png", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[0])["p"] == 0.75
+
+
+def test_audit_prints_only_the_checks_that_found_something(leaves: Path, tmp_path: Path, capsys: Any) -> None:
+    (leaves / "rust" / "again.png").write_bytes((leaves / "rust" / "00.png").read_bytes())
+    asked = ["--check", "dark", "--check", "duplicate", "--check", "unreadable"]
+    assert run(["audit", str(leaves), "--out", str(tmp_path / "audit.csv"), *asked]) == 0
+    head, row, rest, last = capsys.readouterr().out.splitlines()
+    assert head.split()[:3] == ["check", "looked", "found"]
+    assert row.split()[:3] == ["duplicate", "37", "1"]
+    assert rest == "nothing else found; looked for: dark, unreadable"
+    assert last == f"1 findings in {tmp_path / 'audit.csv'}"

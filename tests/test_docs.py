@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import importlib
 import inspect
+import operator
 import re
 import shlex
 import sys
+import tomllib
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 import beholder
 from beholder.base import recipe as recipes
@@ -75,6 +81,23 @@ def test_make_targets_in_documents_exist(page: Path) -> None:
     assert {words[1] for words in commands_in(page, "make")} <= targets
 
 
+def test_make_demo_installs_what_a_user_needs_and_make_test_the_rest() -> None:
+    text = (ROOT / "Makefile").read_text("utf-8")
+    assert re.search(r"^demo: \$\(USER\)", text, re.MULTILINE)
+    assert not re.search(r"^(?!demo)\w+: \$\(USER\)", text, re.MULTILINE), "what developers run takes their tools"
+    user, developer = (text.partition(f"\n$({stamp}):")[2].partition("\n\n")[0] for stamp in ("USER", "DEV"))
+    assert user.endswith("$(PIP) -e .\n\t@touch $@")
+    assert '$(PIP) -e ".[dev]"' in developer
+    assert "https://pytorch.org/get-started/locally/" in user
+    assert "https://pytorch.org/get-started/locally/" in (ROOT / "README.md").read_text("utf-8")
+
+
+def test_every_extra_is_named_where_it_is_needed() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"]
+    pages = "".join(page.read_text("utf-8") for page in PAGES)
+    assert {name for name in extras if f"beholder[{name}]" not in pages} == {"dev", "browser", "mutants"}
+
+
 def test_readme_first_screen_has_what_a_newcomer_needs() -> None:
     screen = "\n".join((ROOT / "README.md").read_text("utf-8").splitlines()[:40])
     for wanted in ("make demo", "make test", "import beholder", "beholder train", "beholder predict"):
@@ -113,7 +136,7 @@ class Default:
 
 def _default_of(name: str) -> Default:
     """The default of the recipe's field with that name, which `set` takes as it stands."""
-    path = recipes._find(name)
+    path = recipes.find(name)
     found: Any = recipes.Recipe()
     for part in path.split("."):
         found = getattr(found, part)
@@ -131,7 +154,17 @@ def test_the_python_of_the_readme_runs(
     exec(compile(quick, "README.md", "exec"), {})
     out = capsys.readouterr().out
     assert re.search(r"^accuracy [01]\.\d{3} \[", out, re.MULTILINE)
-    assert re.search(r"^Guess\(label='(healthy|mildew|rust)', p=[01]\.", out, re.MULTILINE)
+    assert re.search(r"^Prediction\(label='(healthy|mildew|rust)', p=[01]\.", out, re.MULTILINE)
+
+
+def test_the_sketches_of_the_architecture_name_what_exists() -> None:
+    trees = [ast.parse(path.read_text("utf-8")) for path in (ROOT / "src" / "beholder").rglob("*.py")]
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    known = {node.name for tree in trees for node in ast.walk(tree) if isinstance(node, kinds)}
+    text = "\n".join(blocks(ROOT / "docs" / "ARCHITECTURE.md", "python"))
+    named = set(re.findall(r"([A-Za-z_]\w*)\(", re.sub(r"  #.*", "", text)))
+    assert len(named) > 80
+    assert named <= known, sorted(named - known)
 
 
 # --- recipes ---------------------------------------------------------------------------------------------------------
@@ -149,7 +182,8 @@ def test_every_field_of_a_recipe_is_documented_with_its_default_and_choices() ->
     for name, (_, default, values, words) in rows.items():
         assert default.strip("`") == defaults[name], name
         assert len(words) > 10, name
-        choices = _metadata(name).get("choices")
+        rules = _metadata(name)
+        choices = (*rules.get("choices", ()), *(rules["table"].builtin if "table" in rules else ()))
         if choices:
             assert values == ", ".join(f"`{choice}`" for choice in choices), name
 
@@ -186,13 +220,37 @@ def names_in(tree: str) -> list[str]:
     return [line.split()[0] for line in tree.splitlines() if line.startswith("  ")]
 
 
-def test_the_tree_of_the_readme_names_every_file() -> None:
-    text = (ROOT / "README.md").read_text("utf-8")
-    found = tables.TREE.search(text)
+def test_the_tree_names_every_file_and_the_ladder_every_package() -> None:
+    text = tables.HOUSE.read_text("utf-8")
+    found, drawn = tables.TREE.search(text), tables.LADDER.search(text)
     assert found is not None
+    assert drawn is not None
     assert names_in(found[0]) == names_in(tables.tree()), "run `make docs`"
     assert len(names_in(found[0])) > 50
-    assert text.rstrip().endswith("<!-- end -->")
+    rooms = [line.split()[1] for line in drawn[0].splitlines() if line[:2].strip().isdigit()]
+    assert rooms == [line.split()[1] for line in tables.ladder().splitlines() if line[:2].strip().isdigit()], "run `make docs`"
+
+
+def test_a_picture_passes_the_stops_of_the_architecture_in_their_order(small: tuple[Path, Path, Any], tmp_path: Path) -> None:
+    section = (ROOT / "docs" / "ARCHITECTURE.md").read_text("utf-8").partition("## A picture's way")[2].partition("\n## ")[0]
+    for file, name in re.findall(r"`([\w/]+\.py): ([\w.]+)`", section):
+        operator.attrgetter(name)(importlib.import_module(f"beholder.{file[:-3].removesuffix('/__init__').replace('/', '.')}"))
+    stops = re.findall(r"^\d+\. `([\w/]+\.py): ([\w.]+)`", section, re.MULTILINE)
+    assert 8 <= len(stops) <= 12
+    Image.fromarray(np.full((40, 50, 3), 90, np.uint8)).save(tmp_path / "new.jpg")
+    passed: dict[tuple[str, str], None] = {}
+
+    def notice(frame: FrameType, event: str, _: object) -> None:
+        code = frame.f_code
+        if event == "call" and code.co_filename.startswith(str(ROOT / "src" / "beholder")):
+            passed[Path(code.co_filename).relative_to(ROOT / "src" / "beholder").as_posix(), code.co_qualname] = None
+
+    sys.setprofile(notice)
+    try:
+        beholder.load(small[1])(tmp_path / "new.jpg")
+    finally:
+        sys.setprofile(None)
+    assert [stop for stop in passed if stop in stops] == stops
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
@@ -203,10 +261,9 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
 def test_files_that_documents_name_exist(page: Path) -> None:
-    if page.name in ("CHANGELOG.md", "ARCHITECTURE.md"):
+    if page.name in ("CHANGELOG.md", "ARCHITECTURE.md", "LOG.md"):  # two of them tell history
         return
     text = page.read_text("utf-8")
-    for name in re.findall(
-        r"`((?:src|tests|docs|data|nets|learn|measure|bundle|base|cli|use|study)/[\w./]+\.(?:py|md|toml))", text
-    ):
+    rooms = {path.parent.name for path in (ROOT / "src" / "beholder").glob("*/__init__.py")}
+    for name in re.findall(r"`((?:src|tests|docs|" + "|".join(sorted(rooms)) + r")/[\w./]+\.(?:py|md|toml))", text):
         assert (ROOT / name).exists() or (ROOT / "src" / "beholder" / name).exists(), name

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import runpy
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+import beholder
 
 
 @pytest.fixture(scope="module")
@@ -36,5 +39,25 @@ def test_the_classic_program_and_its_five_lines_agree(root: Path, digits: Path) 
     assert "Traceback" not in done.stderr
 
 
+class Writer:
+    """A stand-in for SummaryWriter, with its one method that the example calls."""
+
+    def __init__(self) -> None:
+        self.scalars: dict[str, list[tuple[float, int]]] = {}
+
+    def add_scalar(self, tag: str, value: float, step: int) -> None:
+        self.scalars.setdefault(tag, []).append((value, step))
+
+
+def test_tensorboard_is_given_the_numbers_of_a_run(root: Path, draw, tmp_path: Path) -> None:
+    sink, writer = runpy.run_path(str(root / "examples" / "to_tensorboard.py"))["tensorboard"], Writer()
+    with beholder.listen(sink(writer), alone=True):
+        bundle = beholder.train(beholder.split(beholder.scan(draw(tmp_path / "leaves"))), net="logistic", epochs=2)
+    scores = [row["valid_score"] for row in bundle.history]
+    assert [value for value, _ in writer.scalars["epoch/valid_score"]] == pytest.approx(scores, rel=1e-5)
+    assert [step for _, step in writer.scalars["epoch/loss"]] == [row["step"] for row in bundle.history]
+    assert {"training/loss", "training/lr", "training/rate"} <= set(writer.scalars)
+
+
 def test_every_example_is_tested(root: Path) -> None:
-    assert {path.name for path in (root / "examples").glob("*.py")} == {"classic_cnn.py"}
+    assert {path.name for path in (root / "examples").glob("*.py")} == {"classic_cnn.py", "to_tensorboard.py"}

@@ -21,6 +21,7 @@ VERBS = [
     "arrays",
     "train",
     "evaluate",
+    "calibrate",
     "compare",
     "predict",
     "explain",
@@ -28,6 +29,9 @@ VERBS = [
     "load",
     "steps",
     "tune",
+    "curve",
+    "cache",
+    "listen",
 ]
 NAMES = [name for name in beholder.__all__ if not name.startswith("__")]
 OBJECTS = [(name, getattr(beholder, name)) for name in NAMES]

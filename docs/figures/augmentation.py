@@ -21,8 +21,8 @@ from torch import Tensor
 
 from beholder.base.records import PixelPolicy
 from beholder.data.augment import PRESETS, Augment, augment, mix, preset
-from beholder.data.draws import Draws
-from beholder.data.image import load
+from beholder.image import load
+from beholder.machine.draws import Draws
 
 SIDE = 72
 COLUMNS = 8

@@ -18,8 +18,8 @@ from PIL import Image
 from sklearn.datasets import load_sample_images
 
 from beholder.base.records import PixelPolicy
-from beholder.data.image import load
-from beholder.measure.corruptions import GROUPS, SEVERITIES, corrupt
+from beholder.image import load
+from beholder.image.corruptions import GROUPS, SEVERITIES, corrupt
 
 CREDIT = "photograph by danielbuechele, CC BY 2.0,\nas scikit-learn ships it; cropped"
 

@@ -1,4 +1,4 @@
-"""Beholder: from pictures with labels to an image recogniser you can trust.
+"""Beholder: from labelled pictures to an image classifier you can trust.
 
 The verbs and nouns that users type. Each is imported when it is first used, so `import beholder` loads neither torch nor numpy.
 
@@ -21,53 +21,61 @@ if TYPE_CHECKING:
     from beholder.base.errors import PictureError as PictureError
     from beholder.base.errors import UsageError as UsageError
     from beholder.base.recipe import Recipe as Recipe
-    from beholder.base.records import Guess as Guess
     from beholder.base.records import Parts as Parts
     from beholder.base.records import Pictures as Pictures
+    from beholder.base.records import Prediction as Prediction
     from beholder.base.records import Score as Score
+    from beholder.base.sinks import listen as listen
     from beholder.bundle.bundle import Bundle as Bundle
     from beholder.bundle.bundle import load as load
     from beholder.data.arrays import arrays as arrays
-    from beholder.data.audit import Findings as Findings
-    from beholder.data.clean import clean as clean
-    from beholder.data.sources import scan as scan
     from beholder.data.split import split as split
+    from beholder.evaluation.compare import compare as compare
+    from beholder.evaluation.evaluate import evaluate as evaluate
+    from beholder.evaluation.predict import predict as predict
+    from beholder.explanation import explain as explain
     from beholder.learn.train import train as train
+    from beholder.machine.folders import cache as cache
+    from beholder.quality.audit import Findings as Findings
+    from beholder.quality.clean import clean as clean
+    from beholder.reporting import report as report
+    from beholder.server.client import Client as Client
+    from beholder.sources import scan as scan
+    from beholder.study.calibrate import calibrate as calibrate
+    from beholder.study.curve import curve as curve
     from beholder.study.examine import audit as audit
     from beholder.study.steps import steps as steps
     from beholder.study.tune import tune as tune
-    from beholder.use.client import Client as Client
-    from beholder.use.compare import compare as compare
-    from beholder.use.evaluate import evaluate as evaluate
-    from beholder.use.explain import explain as explain
-    from beholder.use.predict import predict as predict
-    from beholder.use.report import report as report
 
     __version__: str
 
 _WHERE = {
-    "scan": "beholder.data.sources:scan",
+    "scan": "beholder.sources:scan",
     "audit": "beholder.study.examine:audit",
-    "clean": "beholder.data.clean:clean",
+    "clean": "beholder.quality.clean:clean",
     "split": "beholder.data.split:split",
     "arrays": "beholder.data.arrays:arrays",
     "train": "beholder.learn.train:train",
-    "evaluate": "beholder.use.evaluate:evaluate",
-    "compare": "beholder.use.compare:compare",
-    "predict": "beholder.use.predict:predict",
-    "explain": "beholder.use.explain:explain",
-    "report": "beholder.use.report:report",
+    "evaluate": "beholder.evaluation.evaluate:evaluate",
+    "calibrate": "beholder.study.calibrate:calibrate",
+    "compare": "beholder.evaluation.compare:compare",
+    "predict": "beholder.evaluation.predict:predict",
+    "explain": "beholder.explanation:explain",
+    "report": "beholder.reporting:report",
     "load": "beholder.bundle.bundle:load",
     "steps": "beholder.study.steps:steps",
     "tune": "beholder.study.tune:tune",
+    "curve": "beholder.study.curve:curve",
+    "listen": "beholder.base.sinks:listen",
+    "cache": "beholder.machine.folders:cache",
     "Recipe": "beholder.base.recipe:Recipe",
     "Pictures": "beholder.base.records:Pictures",
     "Parts": "beholder.base.records:Parts",
-    "Findings": "beholder.data.audit:Findings",
-    "Guess": "beholder.base.records:Guess",
+    "Findings": "beholder.quality.audit:Findings",
+    "Prediction": "beholder.base.records:Prediction",
     "Score": "beholder.base.records:Score",
     "Bundle": "beholder.bundle.bundle:Bundle",
-    "Client": "beholder.use.client:Client",
+    "Client": "beholder.server.client:Client",
     "BeholderError": "beholder.base.errors:BeholderError",
     "UsageError": "beholder.base.errors:UsageError",
     "DataError": "beholder.base.errors:DataError",
@@ -85,6 +93,7 @@ __all__ = [  # noqa: RUF022  (verbs in the order of the steps, then nouns, then 
     "arrays",
     "train",
     "evaluate",
+    "calibrate",
     "compare",
     "predict",
     "explain",
@@ -92,11 +101,14 @@ __all__ = [  # noqa: RUF022  (verbs in the order of the steps, then nouns, then 
     "load",
     "steps",
     "tune",
+    "curve",
+    "cache",
+    "listen",
     "Recipe",
     "Pictures",
     "Parts",
     "Findings",
-    "Guess",
+    "Prediction",
     "Score",
     "Bundle",
     "Client",
@@ -119,6 +131,10 @@ def __getattr__(name: str) -> Any:
     elif name in _WHERE:
         module, _, attribute = _WHERE[name].partition(":")
         value = getattr(importlib.import_module(module), attribute)
+    elif name == "Guess":
+        from beholder.base.renamed import current
+
+        return __getattr__(current("name", name))
     else:
         raise AttributeError(f"module 'beholder' has no attribute '{name}'")
     globals()[name] = value

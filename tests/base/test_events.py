@@ -5,7 +5,8 @@ import threading
 
 import pytest
 
-from beholder.base.events import Console, Event, listen, note, progress, step, warn
+from beholder.base.events import Event, figures, listen, note, progress, step, warn
+from beholder.base.sinks import Console
 
 
 class Terminal(io.StringIO):
@@ -14,7 +15,7 @@ class Terminal(io.StringIO):
 
 
 def progressed(done: int, total: int, at: float, task: str = "decode", **figures: object) -> Event:
-    return Event("progress", task, {"done": done, "total": total, "figures": figures}, at)
+    return Event("progress", task, {"done": done, "total": total, **figures}, at)
 
 
 def test_what_is_said_reaches_every_sink_in_order() -> None:
@@ -25,12 +26,13 @@ def test_what_is_said_reaches_every_sink_in_order() -> None:
         note("bf16: the chip has AMX", precision="bf16")
         warn("one class is rare", hint="gather more", n=3)
         progress("train", 3, 10, loss=0.5)
-    assert [e.kind for e in first] == ["step", "note", "warn", "progress"]
+        figures("scores", accuracy=0.9)
+    assert [e.kind for e in first] == ["step", "note", "warn", "progress", "figures"]
     assert first == second
     assert first[0].message == "[2/6] Model: cnn"
     assert first[1].fields == {"precision": "bf16"}
     assert first[2].fields == {"hint": "gather more", "n": 3}
-    assert first[3].fields == {"done": 3, "total": 10, "figures": {"loss": 0.5}}
+    assert first[3].fields == {"done": 3, "total": 10, "loss": 0.5}
 
 
 def test_alone_is_silence_and_ends_with_its_block(capsys: pytest.CaptureFixture[str]) -> None:
@@ -81,7 +83,7 @@ def test_off_a_terminal_a_new_task_speaks_at_once() -> None:
     console = Console(stream)
     console(progressed(1, 10, 0.0, "decode"))
     console(progressed(1, 10, 0.1, "train", loss=0.5))
-    assert stream.getvalue() == "decode 1/10\ntrain 1/10  loss 0.5\n"
+    assert stream.getvalue() == "decode 1/10\ntrain 1/10  loss 0.500\n"
 
 
 def test_on_a_terminal_progress_is_redrawn_and_left_before_a_line() -> None:

@@ -17,7 +17,6 @@ from beholder.base import files
 from beholder.base.errors import MachineError
 from beholder.base.files import (
     adopt,
-    cache_folder,
     file_sha256,
     folder_atomic,
     remove_folder,
@@ -194,9 +193,15 @@ def test_other_errors_pass_the_disk_guard(tmp_path: Path) -> None:
         raise KeyError("x")
 
 
-def test_cache_lies_in_the_home_of_the_user(home: Path, tmp_path: Path) -> None:
-    assert cache_folder(tmp_path) == tmp_path
-    assert cache_folder("") == cache_folder()
-    assert home in cache_folder().parents
-    assert cache_folder().name in {"beholder", "cache"}
-    assert not (tmp_path / "never-made").exists()
+def test_what_is_written_through_a_link_goes_where_it_leads_and_the_link_stays(tmp_path: Path) -> None:
+    file, folder = tmp_path / "file", tmp_path / "folder"
+    links = [tmp_path / "to-file", tmp_path / "to-folder"]
+    for link, target in zip(links, (file, folder), strict=True):
+        link.symlink_to(target.name)
+    for _ in range(2):  # where nothing lies yet, and where something does
+        write_atomic(links[0], b"1")
+        with folder_atomic(links[1]) as made:
+            (made / "inside").write_bytes(b"2")
+    assert [link.is_symlink() for link in links] == [True, True]
+    assert (file.read_bytes(), (folder / "inside").read_bytes()) == (b"1", b"2")
+    assert names(tmp_path) == ["file", "folder", "to-file", "to-folder"]

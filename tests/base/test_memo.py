@@ -28,8 +28,20 @@ def test_a_damaged_table_is_as_good_as_none(tmp_path: Path, damage: bytes) -> No
     assert memo.table(tmp_path / "a.npy") is None
 
 
+def test_what_is_not_what_was_written_is_as_good_as_none(tmp_path: Path) -> None:
+    memo.keep_table(tmp_path / "a.npy", np.arange(600), what="numbers")
+    whole = (tmp_path / "a.npy").read_bytes()
+    for place in (0, 200, len(whole) // 2, len(whole) - 1):
+        turned = bytearray(whole)
+        turned[place] ^= 1
+        (tmp_path / "a.npy").write_bytes(turned)
+        assert memo.read(tmp_path / "a.npy") is None
+    (tmp_path / "a.npy").write_bytes(whole[:-1])
+    assert memo.table(tmp_path / "a.npy") is None
+
+
 def test_what_was_used_least_recently_goes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memo, "LIMIT", 250)
+    monkeypatch.setattr(memo, "LIMIT", 280)
     for second, name in enumerate("abc"):
         memo.keep(tmp_path / name, bytes(80), what="bytes")
         os.utime(tmp_path / name, (second, second))
@@ -49,11 +61,13 @@ def test_a_cache_that_cannot_be_written_is_a_warning(tmp_path: Path) -> None:
     assert "words could not be remembered" in heard[0].message
 
 
-def test_the_fastest_is_kept_with_the_rates_of_all(tmp_path: Path) -> None:
+def test_a_record_comes_back_and_a_damaged_one_is_empty(tmp_path: Path) -> None:
     path = tmp_path / "engine" / "a.json"
-    assert memo.fastest(path) == ""
-    assert memo.keep_fastest(path, {"slow": 1.0, "quick": 9.5}) == "quick"
-    assert memo.fastest(path) == "quick"
+    assert memo.record(path) == {}
+    memo.keep_record(path, {"name": "quick", "rates": {"quick": 9.5}}, what="engines")
+    assert memo.record(path) == {"name": "quick", "rates": {"quick": 9.5}}
+    memo.keep(path, b"[1]", what="engines")
+    assert memo.record(path) == {}
     for damaged in (b"", b"{}", b"[]", b"\xff", b'{"name"'):
         path.write_bytes(damaged)
-        assert memo.fastest(path) == ""
+        assert memo.record(path) == {}

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from beholder.base.errors import UsageError
-from beholder.base.recipe import Recipe, from_toml, load, named, names
+from beholder.base.recipe import SYNONYMS, Recipe, from_toml, load, named, names, synonym
 
 
 def value_of(recipe: Recipe, path: str) -> Any:
@@ -122,6 +122,27 @@ def test_set_refuses_unknown_and_wrongly_typed() -> None:
         Recipe().set(epochs=True)
     with pytest.raises(UsageError, match="takes text"):
         Recipe().set(optimiser=3)
+
+
+@pytest.mark.parametrize(
+    ("word", "path"),
+    [("learning_rate", "train.lr"), ("batch-size", "train.batch"), ("train.batch_size", "train.batch"), ("imgsz", "data.size"),
+     ("optimizer", "train.optimiser"), ("backbone", "net.name"), ("Model", "net.name"), ("random_state", "seed")],
+)  # fmt: skip
+def test_the_names_of_other_tools_get_ours(word: str, path: str) -> None:
+    assert synonym(word) == path
+    for ask in (lambda: Recipe().set(**{word: 1}), lambda: Recipe().override([f"{word}=1"])):
+        with pytest.raises(UsageError) as refused:
+            ask()
+        assert refused.value.code == "unknown-field"
+        assert (path in refused.value.hint) or path.split(".")[-1] in refused.value.hint or "'net'" in refused.value.hint
+
+
+def test_no_synonym_is_a_field_or_stands_for_two() -> None:
+    every = [word for words in SYNONYMS.values() for word in words.split()]
+    assert len(every) == len(set(every))
+    assert not set(every) & {path.split(".")[-1] for path in names()}
+    assert set(SYNONYMS) <= set(names())
 
 
 def test_the_tutorial_is_the_classic_program() -> None:

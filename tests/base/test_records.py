@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beholder.base.records import PARTS, Guess, Parts, Pictures, PixelPolicy, Score
+from beholder.base.records import PARTS, Parts, Pictures, PixelPolicy, Prediction, Score
 
 
 class Nowhere:
@@ -91,15 +91,15 @@ def test_score_reads_as_the_design_shows_it() -> None:
 
 
 def test_pixel_policy_survives_json() -> None:
-    policy = PixelPolicy(32, 48, 1, "pad", (1, 2, 3))
+    policy = PixelPolicy(32, 48, 1, "pad", (1, 2, 3), 12)
     fields = json.loads(json.dumps(policy.json()))
-    assert fields == {"height": 32, "width": 48, "channels": 1, "fit": "pad", "background": [1, 2, 3]}
+    assert fields == {"height": 32, "width": 48, "channels": 1, "fit": "pad", "background": [1, 2, 3], "bits": 12}
     assert PixelPolicy(**{**fields, "background": tuple(fields["background"])}) == policy
 
 
 def test_a_guess_does_not_print_a_thousand_classes() -> None:
-    guess = Guess("rust", 0.97, {"rust": 0.97, "other": 0.03})
-    assert repr(guess) == "Guess(label='rust', p=0.97)"
+    guess = Prediction("rust", 0.97, {"rust": 0.97, "other": 0.03})
+    assert repr(guess) == "Prediction(label='rust', p=0.97)"
 
 
 def test_records_are_frozen() -> None:

@@ -6,8 +6,8 @@ from importlib.metadata import EntryPoint
 
 import pytest
 
-from beholder.base import registry
 from beholder.base.errors import UsageError
+from beholder.base.events import Event, listen
 from beholder.base.registry import Registry, attribute
 
 WORDS = Registry("word", {"pi": "math:pi", "root": "math:sqrt"})
@@ -20,7 +20,7 @@ def plug(monkeypatch: pytest.MonkeyPatch, *points: EntryPoint) -> list[str]:
         asked.append(group)
         return list(points)
 
-    monkeypatch.setattr(registry, "entry_points", entry_points)
+    monkeypatch.setattr("importlib.metadata.entry_points", entry_points)
     return asked
 
 
@@ -42,7 +42,7 @@ def test_a_plug_in_adds_but_cannot_replace(monkeypatch: pytest.MonkeyPatch) -> N
     points = [EntryPoint("tau", "math:tau", "beholder.words"), EntryPoint("pi", "math:e", "beholder.words")]
     asked = plug(monkeypatch, *points)
     assert WORDS.names() == ["pi", "root", "tau"]
-    assert WORDS.load("tau") == math.tau
+    assert WORDS.load("tau", of=float) == math.tau
     assert WORDS.load("pi") == math.pi
     assert set(asked) == {"beholder.words"}
 
@@ -64,3 +64,27 @@ def test_what_cannot_be_imported_is_wrong_usage(target: str) -> None:
         attribute(target)
     assert caught.value.code == "import-failed"
     assert "module:function" in caught.value.hint
+
+
+def test_what_is_wrong_with_a_plug_in_is_an_error_that_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    points = [("gone", "nothing_here:x"), ("odd", "math:tau"), ("root", "math:sqrt"), ("half", "operator:truediv")]
+    plug(monkeypatch, *(EntryPoint(name, value, "beholder.words") for name, value in points))
+    table = Registry("word", {"pi": "math:pi"})
+    for call in (lambda: table.load("gone"), lambda: table.load("odd", of=int), lambda: table.load("half")(1, 0)):
+        with pytest.raises(UsageError, match=r"the word '(gone|odd|half)' failed") as caught:
+            call()
+        assert caught.value.code == "plug-in-failed"
+    with pytest.raises(UsageError, match="float' object is not callable"):
+        table.load("odd")()
+    assert table.load("root")(4) == 2
+    assert "odd" in table
+    heard: list[Event] = []
+    with listen(heard.append, alone=True):
+        assert table.sound(of=float) == {"pi": math.pi, "odd": math.tau}
+    assert [e.kind for e in heard] == ["warn"] * 3
+    assert "'gone'" in heard[0].message
+
+
+def test_errors_of_built_ins_are_as_they_are() -> None:
+    with pytest.raises(ValueError, match="math domain"), WORDS.tolerant("root"):
+        math.sqrt(-1)

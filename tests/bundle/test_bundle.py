@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import torch
 
 import beholder
 from beholder.base.errors import BundleError, PictureError
+from beholder.bundle.answers import answers
 from beholder.bundle.bundle import load
 
 READ = """
@@ -61,9 +63,9 @@ def test_saving_and_loading_keeps_everything(small, tmp_path: Path) -> None:
     assert (again.recipe, again.history, again.splits) == (bundle.recipe, bundle.history, bundle.splits)
     assert again.policy == bundle.policy
     parts = [part for _, part in again.splits]
-    assert (parts.count("train"), parts.count("valid"), parts.count("test")) == tuple(again.config["parts"].values())
+    assert (parts.count("train"), parts.count("valid"), parts.count("test")) == tuple(again.config.parts.values())
     assert again.part_of([again.splits[0][0], "0" * 64]) == ["train", ""]
-    assert "recogniser made with Beholder" in (tmp_path / "again.beholder" / "README.md").read_text()
+    assert "trained with Beholder" in (tmp_path / "again.beholder" / "README.md").read_text()
     assert not [file for file in (tmp_path / "again.beholder").iterdir() if file.suffix in (".pkl", ".pt", ".bin")]
 
 
@@ -74,6 +76,16 @@ def test_readings_of_the_test_part_are_counted_on_disk(small, tmp_path: Path) ->
     assert len(load(tmp_path / "counted.beholder").readings) == 2
     assert "read once" in first.notes[-1]
     assert "2 times" in second.notes[-1]
+
+
+def test_readings_go_with_a_copy_and_a_bundle_without_any_has_none(small, tmp_path: Path) -> None:
+    bundle = load(small[2].save(tmp_path / "first.beholder"))
+    bundle.count_reading(3, "2026-01-01T00:00:00+00:00")
+    again = bundle.save(tmp_path / "second.beholder")
+    assert load(again).readings == bundle.readings
+    assert json.loads((again / "readings.json").read_bytes())[-1]["when"] == "2026-01-01T00:00:00+00:00"
+    (again / "readings.json").unlink()
+    assert load(again).readings == []
 
 
 def test_a_net_of_the_users_is_not_run_unasked(tmp_path: Path, leaves: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,8 +121,19 @@ def test_multi_label_guesses_name_every_class_above_its_threshold(small) -> None
     from dataclasses import replace
 
     bundle = small[2]
-    multi = replace(bundle, config={**bundle.config, "task": "multi", "thresholds": [0.5, 0.2, 0.9]})
+    multi = replace(bundle, config=replace(bundle.config, task="multi", thresholds=(0.5, 0.2, 0.9)))
     guess = multi.guess(np.array([0.6, 0.3, 0.8], np.float32))
     assert (guess.label, guess.p) == ("healthy;mildew", pytest.approx(0.3))
     none = multi.guess(np.array([0.1, 0.1, 0.2], np.float32))
-    assert (none.label, none.p) == ("", pytest.approx(0.8))
+    assert (none.label, none.p) == (None, pytest.approx(0.8))
+
+
+def test_no_label_above_its_threshold_is_null_and_never_empty(small) -> None:
+    from dataclasses import replace
+
+    bundle = small[2]
+    multi = replace(bundle, config=replace(bundle.config, task="multi", thresholds=(1.0, 1.0, 1.0)))
+    images = np.zeros((2, bundle.policy.channels, bundle.policy.height, bundle.policy.width), np.uint8)
+    found = json.loads(json.dumps(answers(multi, images)))
+    assert [line["label"] for line in found] == [None, None]
+    assert all(0 <= line["p"] <= 1 and len(line["probabilities"]) == 3 for line in found)

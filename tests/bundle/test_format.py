@@ -50,6 +50,7 @@ def test_a_newer_schema_says_so(copy: Path) -> None:
         load(copy)
     assert caught.value.code == "newer-schema"
     assert "update" in caught.value.hint
+    assert f"schema {format.SCHEMA + 1}," in caught.value.message
 
 
 @pytest.mark.parametrize(
@@ -64,7 +65,11 @@ def test_a_config_that_is_no_config_is_refused(copy: Path, text: str) -> None:
 def test_no_bundle_and_no_folder_are_told_apart(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as missing:
         load(tmp_path / "nothing.beholder")
-    assert missing.value.exit_code == 2
+    assert (missing.value.exit_code, missing.value.hint) == (2, "found here: none")
+    (tmp_path / "other.beholder").mkdir()
+    with pytest.raises(UsageError) as beside:
+        load(tmp_path / "nothing.beholder")
+    assert beside.value.hint == "found here: other.beholder"
     (tmp_path / "empty").mkdir()
     with pytest.raises(BundleError) as empty:
         load(tmp_path / "empty")

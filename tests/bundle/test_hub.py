@@ -5,11 +5,16 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import timm
+import torch
+from tests.configs import config
 
 from beholder.base.errors import BundleError, MachineError, UsageError
+from beholder.base.recipe import Recipe
 from beholder.bundle import hub
 from beholder.bundle.bundle import Bundle, load
 from beholder.cli.run import run
+from beholder.nets.build import build
 
 huggingface_hub = pytest.importorskip("huggingface_hub")
 
@@ -44,13 +49,18 @@ def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return top
 
 
-def test_what_is_pushed_can_be_pulled(small: tuple[Path, Path, Bundle], shelf: Path, tmp_path: Path, capsys) -> None:
+def test_what_is_pushed_can_be_pulled(
+    small: tuple[Path, Path, Bundle], shelf: Path, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert run(["push", str(small[1]), "someone/leaves"]) == 0
     assert capsys.readouterr().out == "hub/someone/leaves/commit/1\n"
     assert (shelf / "someone" / "leaves" / ".gitattributes").read_text() == "private=True"
     assert not (shelf / "someone" / "leaves" / "report.html").exists()
     assert run(["pull", "someone/leaves", "--out", str(tmp_path / "mine.beholder")]) == 0
     assert not {".cache", ".gitattributes"} & {path.name for path in (tmp_path / "mine.beholder").iterdir()}
+    monkeypatch.chdir(tmp_path)
+    assert hub.pull("someone/leaves") == Path("leaves.beholder")
+    assert load("leaves.beholder").classes == small[2].classes
     picture = next(small[0].rglob("*.png"))
     assert load(tmp_path / "mine.beholder")(picture).probabilities == small[2](picture).probabilities
 
@@ -73,6 +83,7 @@ def test_what_the_hub_refuses_is_said_in_one_line(shelf: Path, tmp_path: Path) -
         hub.pull("someone/nothing", tmp_path / "mine.beholder")
     assert "\n" not in caught.value.message
     assert caught.value.code == "hub"
+    assert "hf auth login" in caught.value.hint
     assert not (tmp_path / "mine.beholder").exists()
     for name in ("leaves", "a/b/c", "../x y"):
         with pytest.raises(UsageError) as bad:
@@ -82,3 +93,15 @@ def test_what_the_hub_refuses_is_said_in_one_line(shelf: Path, tmp_path: Path) -
     (tmp_path / "mine" / "letter.txt").write_text("dear")
     with pytest.raises(UsageError, match="not a bundle"):
         hub.pull("someone/leaves", tmp_path / "mine")
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_timm_itself_reads_a_bundle_of_one_of_its_nets(channels: int, tmp_path: Path) -> None:
+    made = config(("ant", "bee", "cat"), net="timm:test_resnet", size=(channels, 32, 32))
+    net = build(made.net).eval()
+    path = Bundle(made, net, Recipe()).save(tmp_path / "m.beholder")
+    theirs = timm.create_model(f"local-dir:{path}", pretrained=True).eval()
+    images = torch.rand(2, channels, 32, 32)
+    assert torch.equal(theirs(images), net(images))
+    assert theirs.pretrained_cfg["mean"] == [0.5] * channels
+    assert theirs.pretrained_cfg["label_names"] == ["ant", "bee", "cat"]

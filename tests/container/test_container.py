@@ -16,7 +16,7 @@ from docs import tables
 from tests.container.dockerfile import ROOT, Stage, stages
 from tests.container.rehearsal import rehearse
 
-from beholder.use.serve.bounds import Bounds
+from beholder.server.bounds import Bounds
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +73,7 @@ def test_what_is_copied_is_there_and_not_ignored(build: Stage, final: Stage) -> 
         assert (ROOT / source).exists(), source
         assert f"!{source}" in ignored, source
     assert sorted(sources) == sorted(line[1:] for line in ignored if line.startswith("!"))
-    assert not any(fnmatch.fnmatch("src/beholder/use/serve/page/page.js", line) for line in ignored[1:])
+    assert not any(fnmatch.fnmatch("src/beholder/server/page/page.js", line) for line in ignored[1:])
     assert final.one("COPY") == "--from=build /opt/beholder /opt/beholder"
 
 

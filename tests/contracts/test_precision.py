@@ -22,7 +22,7 @@ def parts() -> beholder.Parts:
 
     digits = load_digits()
     x = np.rint(digits.images[:600] * (255 / 16)).astype(np.uint8)
-    return beholder.split(beholder.scan((x, digits.target[:600].astype(np.int64))), seed=0, valid=0.4, test=0.02)
+    return beholder.split(beholder.scan((x, digits.target[:600].astype(np.int64))), seed=0, val=0.4, test=0.02)
 
 
 def _reached(parts: beholder.Parts, net: str, precision: str) -> np.ndarray:
@@ -36,9 +36,9 @@ def _reached(parts: beholder.Parts, net: str, precision: str) -> np.ndarray:
         "lr": 0.0 if net in ("fastnet", "resnet") else 0.02,
     }
     runs = [beholder.train(parts, seed=seed, precision=precision, **fields) for seed in SEEDS]
-    assert {run.config["precision"] for run in runs} == {precision}
+    assert {run.config.precision for run in runs} == {precision}
     assert all(value.dtype.itemsize == 4 for run in runs for value in run.net.parameters())  # master weights
-    return np.array([run.config["valid_score"] for run in runs])
+    return np.array([run.config.valid_score for run in runs])
 
 
 @pytest.mark.parametrize("net", [pytest.param(n, marks=pytest.mark.slow) if n in DEEP else n for n in NETS.names()])

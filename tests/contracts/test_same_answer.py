@@ -9,15 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tests.use.serve.fakes import served
+from tests.server.fakes import served
 
 import beholder
-from beholder.bundle import exported
 from beholder.bundle.bundle import Bundle, load
-from beholder.bundle.engines import fastest
-from beholder.bundle.export import export
-from beholder.use.client import Client
-from beholder.use.predict import predict
+from beholder.evaluation.predict import predict
+from beholder.runtime import exported
+from beholder.runtime.engines import fastest
+from beholder.runtime.export import export
+from beholder.server.client import Client
 
 CLOSE = 1e-4
 MODES = ("RGB", "L", "RGBA", "P", "LA", "1", "CMYK", "I;16")

@@ -17,7 +17,7 @@ from torch import Tensor
 from beholder.base.errors import UsageError
 from beholder.data import augment as room
 from beholder.data.augment import PRESETS, Augment, augment, mix, preset
-from beholder.data.draws import Draws
+from beholder.machine.draws import Draws
 
 FIELDS = [field.name for field in fields(Augment)]
 EVERYTHING = replace(preset("strong", strength=2.0, flip="both"), erase=1.0)

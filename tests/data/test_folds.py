@@ -9,7 +9,7 @@ import pytest
 
 from beholder.base.records import Pictures
 from beholder.data.folds import folds
-from beholder.data.sources.arrays import ArrayStore
+from beholder.sources.arrays import ArrayStore
 
 
 def made(n: int, *, classes: int = 3, seed: int = 0, multi: bool = False) -> Pictures:

@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from beholder.base.records import PixelPolicy
 from beholder.data.augment import Augment, augment, mix, preset
 from beholder.data.cache import cached
-from beholder.data.draws import Draws
 from beholder.data.loader import READY, Batch, Batches, plain, statistics
-from beholder.data.sources import scan
+from beholder.machine.draws import Draws
 from beholder.nets.build import build
 from beholder.nets.spec import NetSpec
+from beholder.sources import scan
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.3, 0.25)
 

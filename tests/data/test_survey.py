@@ -9,8 +9,8 @@ from PIL import Image
 
 from beholder.base.errors import DataError, UsageError
 from beholder.base.recipe import DataRecipe
-from beholder.data.sources import scan
 from beholder.data.survey import Survey, choose_policy, survey
+from beholder.sources import scan
 
 PLAIN = Survey(100, 100, 0, 300, 400, 300, False, 1.3, 1.34, False, {"JPEG": 100})
 

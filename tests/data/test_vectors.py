@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import pytest
 
 from beholder.data.vectors import recalled, remember
 
@@ -46,6 +47,23 @@ def test_damaged_shard_is_passed_over(tmp_path: Path) -> None:
     [shard] = (tmp_path / "features" / "net").iterdir()
     (shard / "features.npy").write_bytes(b"\x93NUMPY no")
     assert recalled("net", digests, root=tmp_path).shape == (10, 0)
+
+
+@pytest.mark.parametrize("file", ["features.npy", "digests.npy"])
+def test_damaged_rows_are_not_recalled_and_may_be_remembered_anew(tmp_path: Path, file: str) -> None:
+    digests, features = some(10, 0)
+    remember("net", digests, features, root=tmp_path)
+    [shard] = (tmp_path / "features" / "net").iterdir()
+    data = bytearray((shard / file).read_bytes())
+    step = (len(data) - 128) // 10
+    for row in (2, 5):
+        data[128 + step * row + 1] ^= 255
+    (shard / file).write_bytes(data)
+    found = recalled("net", digests, root=tmp_path)
+    assert np.flatnonzero(np.isnan(found).all(axis=1)).tolist() == [2, 5]
+    assert (found[[0, 1, 3, 9]] == features[[0, 1, 3, 9]]).all()
+    remember("net", digests[[2, 5]], features[[2, 5]], root=tmp_path)
+    assert (recalled("net", digests, root=tmp_path) == features).all()
 
 
 def test_oldest_go_first(tmp_path: Path) -> None:

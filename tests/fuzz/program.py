@@ -2,7 +2,7 @@
 
     python -m tests.fuzz.program [COUNT] [--from SEED] [--out FOLDER] [--workers N]
 
-Each of N processes decodes every N-th seed, as `data.image` does and within the memory that one picture may take. An offender
+Each of N processes decodes every N-th seed, as `image` does and within the memory that one picture may take. An offender
 is a file that ends the process (crash), keeps it for more than ten seconds (hang), is refused without a reason code (reason),
 gives other pixels than the reference, Pillow, does (differs), gives pixels that the reference refuses (admitted), or gives
 other pixels than the whole file although nothing was done but to end it early (truncated). Offenders are saved in FOLDER, and
@@ -43,8 +43,8 @@ def judged(seed: int) -> tuple[str, str]:
     from tests.fuzz.mutate import mutated, samples
     from tests.fuzz.reference import reference
 
+    from beholder import image
     from beholder.base.errors import PictureError
-    from beholder.data import image
 
     mutant = mutated(seed)
     with contextlib.suppress(PictureError):
@@ -67,21 +67,21 @@ def judged(seed: int) -> tuple[str, str]:
 
 def work(first: int, last: int, step: int) -> None:
     """Judge seeds; say each before it begins, and at the end what became of them."""
-    from beholder.data import image
-    from beholder.data.image import apart, child
-    from beholder.data.limits import LIMITS
+    from beholder import image
+    from beholder.base.limits import LIMITS
+    from beholder.image import child, sandbox
 
-    def here(data: bytes, channels: int, background: tuple[int, int, int], limits: Any) -> Any:
-        question = {"wants": "pixels", "channels": channels, "background": background, "limits": limits.__dict__}
+    def here(data: bytes, channels: int, background: tuple[int, int, int], limits: Any, bits: int = 0) -> Any:
+        question = {"wants": "pixels", "channels": channels, "background": background, "limits": limits.__dict__, "bits": bits}
         said, pixels = child.answer(question, data)
         if pixels is None:
-            raise apart.PictureError(said["error"].pop("message"), **said["error"])
+            raise sandbox.PictureError(said["error"].pop("message"), **said["error"])
         return pixels
 
     def header_here(data: bytes, limits: Any) -> None:
         child.answer({"wants": "header", "limits": limits.__dict__}, data)
 
-    apart.decode, apart.header = here, header_here  # type: ignore[assignment]  # this process is the child
+    sandbox.decode, sandbox.header = here, header_here  # type: ignore[assignment]  # this process is the child
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     child._calm()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from tests.fuzz import mutate, program, reference
 
-from beholder.data import image
+from beholder import image
 
 
 def test_a_seed_is_a_file() -> None:
@@ -46,7 +46,7 @@ def test_false_pixels_and_refusals_without_a_reason_are_offences(monkeypatch: py
     assert program.judged(cut) == ("pixels", "truncated")
 
     def careless(data: bytes, *, channels: int) -> np.ndarray:
-        raise image.apart.PictureError("something is wrong", code="")
+        raise image.sandbox.PictureError("something is wrong", code="")
 
     monkeypatch.setattr(image, "decode", careless)
     assert program.judged(seed) == ("", "reason")

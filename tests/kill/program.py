@@ -38,7 +38,7 @@ from tests.kill import strikes
 import beholder
 from beholder.base import events
 from beholder.base.errors import BeholderError
-from beholder.base.files import file_sha256
+from beholder.base.files import adopt, file_sha256
 from beholder.cli.run import run as command
 from beholder.learn import checkpoint
 
@@ -117,6 +117,8 @@ def fork(work: Callable[[], int], *, home: Path, log: Path) -> int:
         os.dup2(out, 1)
         os.dup2(out, 2)
         os.environ["HOME"] = str(home)
+        for name in ("BEHOLDER_CACHE", "XDG_CACHE_HOME"):
+            os.environ.pop(name, None)
         checkpoint.Due.__bool__ = lambda self: True  # a checkpoint after every step
         code = work()
         sys.stdout.flush()
@@ -155,7 +157,7 @@ class Program:
         assert code == 0, (place.folder / "log").read_text()
         recorded = json.loads((place.folder / "recorded.json").read_text())
         self.named, self.stages = recorded["points"], recorded["stages"]
-        self.reference = weights(place.bundle)
+        self.reference, self.tested = weights(place.bundle), tested(place.bundle)
         started = time.monotonic()
         self.earlier = self._earlier()
         self.seconds = time.monotonic() - started
@@ -192,9 +194,17 @@ class Program:
 
     # --- what must hold afterwards ---------------------------------------------------------------------------------
 
-    def check(self, what: str, place: Place, *, over: bool) -> None:
-        """After a run was ended: what lies there is readable, and resuming it ends in the weights of the undisturbed run."""
+    def check(self, what: str, place: Place, *, over: bool, most: int = 1) -> None:
+        """After a run was ended: what lies there is readable, and resuming it ends in the weights of the undisturbed run.
+
+        The test says the same too. A run that was ended leaves at most one reading of the test part more than there were as
+        it began (`most` in all), and so does the one that resumes it.
+        """
         if not self._readable(what, place, over=over):
+            return
+        ended = self.readings(place)
+        if ended > most:
+            self.counts.lose(what, f"{ended} readings after it instead of {most}")
             return
         workers = WORKERS[self.number % 3]
         log = place.folder / "resumed.log"
@@ -206,8 +216,10 @@ class Program:
             self.counts.lose(what, f"resuming ended with {code}:\n{said}")
         elif weights(place.bundle) != self.reference:
             self.counts.lose(what, f"other weights:\n{said}")
-        elif not (place.bundle / "report.html").is_file() or not beholder.load(place.bundle).scores:
-            self.counts.lose(what, "no report or no scores")
+        elif not (place.bundle / "report.html").is_file() or tested(place.bundle) != self.tested:
+            self.counts.lose(what, "no report or other scores")
+        elif self.readings(place) not in (max(1, ended), ended + 1):
+            self.counts.lose(what, f"{ended} readings before it was resumed, {self.readings(place)} after it")
         else:
             left = {path.name for path in place.folder.iterdir()} - {"home", "log", "resumed.log", "m.beholder"}
             if left:
@@ -230,6 +242,15 @@ class Program:
             self.counts.lose(what, "a damaged checkpoint")
             return False
         return True
+
+    def readings(self, place: Place) -> int:
+        """Return how often the test part was read by what lies at a place; 0 if that is not the run of the place.
+
+        What was moved aside, and nothing took its place, is what lies there: so says every door that reads it.
+        """
+        adopt(place.bundle)
+        ours = place.bundle.exists() and weights(place.bundle) == self.reference
+        return len(beholder.load(place.bundle).readings) if ours else 0
 
     def begin(self) -> tuple[Place, bool]:
         """Return a place; in every second one an older bundle lies already."""
@@ -266,8 +287,9 @@ class Program:
         for _ in range(4 * number):  # a run may be over before its moment comes
             place, over = self.begin()
             moments = [rng.uniform(0, self.seconds) for _ in range(1 + (self.number % 4 == 0))]
-            killed = False
+            killed, before = False, 0
             for turn, moment in enumerate(moments):
+                before = self.readings(place)
                 words = place.arguments(resume=turn > 0, workers=WORKERS[self.number % 3])
                 child = fork(lambda words=words: command(words), home=place.folder / "home", log=place.folder / "log")
                 time.sleep(moment)
@@ -275,7 +297,7 @@ class Program:
                 struck = wait(child) == -signal.SIGKILL
                 self.counts.kills += struck
                 killed |= struck
-            self.check(f"random {moments}", place, over=over)
+            self.check(f"random {moments}", place, over=over, most=before + 1)
             hit += killed
             if hit == number:
                 return
@@ -321,10 +343,10 @@ class Program:
         self.counts.signals += 1
         self.counts.slowest_leave = max(self.counts.slowest_leave, took)
         left = [path.name for path in place.folder.iterdir() if path.name.startswith(".")]
-        if code not in (128 + number, 0) or "Traceback" in said or (code and "error: " not in said) or took > 5 or left:
+        if code != 128 + number or "Traceback" in said or "error: " not in said or took > 5 or left:
             self.counts.lose(what, f"exit {code} after {took:.1f} s, left {left}:\n{said}")
         else:
-            self.check(what, place, over=over)
+            self.check(what, place, over=over, most=0)
 
     def disk(self, step: int) -> None:
         """ENOSPC and EIO at each `step`-th point but those after something, where the work is done already."""
@@ -361,6 +383,13 @@ class Program:
 def weights(bundle: Path) -> str:
     """Return the SHA-256 of a bundle's weights."""
     return file_sha256(bundle / "model.safetensors")
+
+
+def tested(bundle: Path) -> dict[str, object]:
+    """Return what the test of a bundle said, but for its seconds and how often the part was read."""
+    scores = beholder.load(bundle).scores
+    sections = {name: section for name, section in scores.get("sections", {}).items() if name != "reuse"}
+    return {"scores": scores.get("scores"), "classes": scores.get("classes"), "sections": sections}
 
 
 def say(words: str) -> None:

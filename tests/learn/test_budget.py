@@ -11,9 +11,9 @@ import beholder
 from beholder.base.recipe import load
 from beholder.data.cache import cached
 from beholder.learn import budget as room
-from beholder.learn.budget import CLOSING, Budget, budget, sampled
+from beholder.learn.begin import budget_of
+from beholder.learn.budget import CLOSING, Budget, sampled
 from beholder.learn.prepare import Prepared, prepare
-from beholder.learn.train import _budget
 
 
 @pytest.fixture
@@ -38,32 +38,47 @@ def test_what_is_left_counts_from_the_beginning_and_leaves_room_for_what_follows
 
 def test_without_minutes_nothing_is_measured(parts: beholder.Parts, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(room, "_each", lambda *_, **__: pytest.fail("measured"))
-    found = _budget(prepare(parts, load("quick").set(net="cnn")), parts, 5.0, 0.0)
+    found = budget_of(prepare(parts, load("quick").set(net="cnn")), parts, 5.0, 0.0)
     assert found == Budget(0.0, 5.0)
 
 
-def test_costs_are_those_measured_here(parts: beholder.Parts, prepared: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def idle(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "slowness", lambda: 1.0)
+
+
+def test_costs_are_those_measured_here(
+    parts: beholder.Parts, prepared: Prepared, monkeypatch: pytest.MonkeyPatch, idle: None
+) -> None:
     monkeypatch.setattr(room, "_each", lambda work, **_: 0.5)
     cached(parts.test, prepared.policy)
-    found = _budget(prepared, parts, time.monotonic(), 0.0)
+    found = budget_of(prepared, parts, time.monotonic(), 0.0)
     assert found.validation == 0.5 * len(prepared.valid.pixels) == 3.0
-    tested = len(parts.test) + len(prepared.valid.pixels)
-    assert found.after == CLOSING + 0.5 * tested == CLOSING + 6.0
-    assert _budget(prepared, parts, time.monotonic(), 7.0, 4).after == CLOSING + 6.0 + 7.0 + 2.0
+    assert found.after == CLOSING + 0.5 * len(parts.test) + 0.5 * len(prepared.valid.pixels)
+    assert budget_of(prepared, parts, time.monotonic(), 7.0, 4).after == found.after + 7.0 + 2.0
+
+
+def test_a_test_that_takes_long_is_a_sample_and_a_busy_machine_closes_later(
+    parts: beholder.Parts, prepared: Prepared, monkeypatch: pytest.MonkeyPatch, idle: None
+) -> None:
+    monkeypatch.setattr(room, "_each", lambda work, **_: 100.0)
+    assert budget_of(prepared, parts, time.monotonic(), 0.0).after == pytest.approx(CLOSING + 0.2 * 60 + 0.1 * 60)
+    monkeypatch.setattr(room, "slowness", lambda: 4.0)
+    assert budget_of(prepared, parts, time.monotonic(), 0.0).after == pytest.approx(4 * CLOSING + 0.2 * 60 + 0.1 * 60)
 
 
 def test_decoding_the_test_part_is_planned_for_where_only_the_others_are_in_the_cache(
-    parts: beholder.Parts, prepared: Prepared, monkeypatch: pytest.MonkeyPatch
+    parts: beholder.Parts, prepared: Prepared, monkeypatch: pytest.MonkeyPatch, idle: None
 ) -> None:
     monkeypatch.setattr(room, "_each", lambda work, **_: 0.0)
-    again = prepare(parts, prepared.recipe)
-    assert again.decoding == 0.0, "they came from the cache"
+    again = prepare(parts, prepared.recipe)  # from the cache
     unread = replace(parts.test, digests=np.roll(parts.test.digests, 1, axis=1))  # pictures that no run has seen
-    found = _budget(again, replace(parts, test=unread), time.monotonic(), 0.0)
+    found = budget_of(again, replace(parts, test=unread), time.monotonic(), 0.0)
     each = (found.after - CLOSING) / len(parts.test)
     assert 1e-5 < each < 0.5
-    told = _budget(replace(again, decoding=2.0), replace(parts, test=unread), time.monotonic(), 0.0)
-    assert told.after == CLOSING + 2.0 * len(parts.test)
+    monkeypatch.setattr(room, "pace", lambda policy: 1.0)
+    told = budget_of(again, replace(parts, test=unread), time.monotonic(), 0.0)
+    assert told.after == CLOSING + 1.0 * len(parts.test)
 
 
 def test_a_validation_part_that_takes_too_long_is_sampled(prepared: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,10 +86,13 @@ def test_a_validation_part_that_takes_too_long_is_sampled(prepared: Prepared, mo
     many = replace(valid, pixels=valid.pixels.subset(np.arange(600) % 6), pictures=valid.pictures.take(np.arange(600) % 6))
     many = replace(many, targets=valid.targets[np.arange(600) % 6])
     now = time.monotonic()
-    some, limits = sampled(many, Budget(100.0, now, validation=100.0), train=3400)
+    some, limits, rows = sampled(many, Budget(100.0, now, validation=100.0), train=3400)
     assert len(some.pixels) == len(some.targets) == len(some.pictures) == pytest.approx(120, abs=2)
     assert limits.validation == pytest.approx(20, abs=0.2)
     assert (some.targets.argmax(1).numpy() == some.pictures.targets).all()
+    assert len(rows) == len(some.pixels)
+    among = np.arange(0, 600, 4)
+    assert set(sampled(many, Budget(0.0, now), train=3400, among=among)[2]) == set(among)
     assert sampled(many, Budget(100.0, now, validation=10.0), train=3400)[0] is many
     assert sampled(many, Budget(0.0, now, validation=100.0), train=3400)[0] is many
     assert len(sampled(many, Budget(1.0, now, validation=1e6), train=3400)[0].pixels) == 64
@@ -87,7 +105,7 @@ def test_a_large_validation_part_is_sampled(prepared: Prepared) -> None:
     assert len(sampled(many, none, train=10_000)[0].pixels) == 4000
     assert len(sampled(many, none, train=80_000)[0].pixels) == 4800
     assert sampled(many, none, train=100_000)[0] is many
-    some, limits = sampled(many, Budget(100.0, time.monotonic(), validation=5.0), train=10_000)
+    some, limits, rows = sampled(many, Budget(100.0, time.monotonic(), validation=5.0), train=10_000)
     assert len(some.pixels) == 4000
     assert limits.validation == pytest.approx(4.0)
 
@@ -100,14 +118,14 @@ def test_a_picture_costs_what_more_and_more_of_them_take() -> None:
         time.sleep(0.002 * n)
 
     assert room._each(work, most=1000, enough=0.05) == pytest.approx(0.002, rel=0.3)
-    assert calls == [32, 32]
+    assert calls == [4, 4, 16, 64]
     calls.clear()
     room._each(work, most=5, enough=0.05)
-    assert set(calls) == {5}
-    assert 3 <= len(calls) <= 7
+    assert set(calls[2:]) == {5}
+    assert 3 <= len(calls) <= 8
 
 
-def test_the_test_part_is_not_read_for_its_budget(prepared: Prepared, parts: beholder.Parts) -> None:
+def test_the_test_part_is_not_read_for_itsbudget_of(prepared: Prepared, parts: beholder.Parts) -> None:
     class Sealed:
         name = "sealed"
 
@@ -117,5 +135,5 @@ def test_the_test_part_is_not_read_for_its_budget(prepared: Prepared, parts: beh
         def stamp(self, key: str) -> str:
             return ""
 
-    net = beholder.train(parts, net="cnn", epochs=1)
-    assert budget(prepared, replace(parts.test, store=Sealed()), net, began=time.monotonic()).after > CLOSING
+    sealed = replace(parts, test=replace(parts.test, store=Sealed()))
+    assert budget_of(prepared, sealed, time.monotonic(), 0.0).after > CLOSING

@@ -7,28 +7,32 @@ import torch
 from torch import nn
 
 from beholder.base.errors import UsageError
+from beholder.base.recipe import Recipe
 from beholder.learn.checkpoint import RunFolder, pack, unpack
+from beholder.learn.monitors import Average, Best, Player
 from beholder.learn.optim import optimiser
-from beholder.learn.watch import Average, Best
 
 
-def _run(name: str) -> tuple[nn.Module, dict, Average, Best]:
+def _run(name: str) -> tuple[nn.Module, dict[str, Player]]:
     torch.manual_seed(0)
     net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.Flatten(), nn.Linear(32, 2))
     net.to(memory_format=torch.channels_last)
-    made = {"net": optimiser(net, name, lr=0.01, momentum=0.9, weight_decay=0.1, head=net[3])}
-    return net, made, Average(net, 0.9), Best()
+    made = optimiser(net, name, lr=0.01, momentum=0.9, weight_decay=0.1, head=net[3])
+    return net, {"net": Player(net, made, Average(net, 0.9), Best())}
 
 
-def _steps(net: nn.Module, made: dict, average: Average, best: Best, first: int, last: int) -> None:
+def _steps(net: nn.Module, players: dict[str, Player], first: int, last: int) -> None:
+    player = players["net"]
+    assert player.average is not None
+    assert player.best is not None
     for step in range(first, last):
         x = torch.randn(16, 3, 4, 4, generator=torch.Generator().manual_seed(step))
         net(x).square().mean().backward()
-        for one in made["net"]:
+        for one in player.optimisers:
             one.step()
             one.zero_grad()
-        average.update(net)
-        best.offer(average.net, score=float(step), loss=0.0, epoch=step)
+        player.average.update(net)
+        player.best.offer(player.scored, score=float(step), loss=0.0, epoch=step)
 
 
 @pytest.mark.parametrize("name", ["sgd", "adam", "adamw", "muon", "sphere"])
@@ -42,12 +46,24 @@ def test_going_on_from_a_checkpoint_is_bit_identical(name: str, tmp_path: Path) 
     state, tensors = folder.load()
     second = _run(name)
     unpack(tensors, *second)
-    second[2].updates = first[2].updates
+    second[1]["net"].set(first[1]["net"].state(), best=True)
+    assert second[1]["net"].best.score == first[1]["net"].best.score == 5
     _steps(*second, state["step"], 10)
     ours, theirs = pack(*whole), pack(*second)
     assert ours.keys() == theirs.keys()
     for key in ours:
         assert torch.equal(ours[key], theirs[key]), key
+
+
+def test_a_run_of_an_earlier_release_is_continued(tmp_path: Path) -> None:
+    folder, recipe = RunFolder(tmp_path / "m.run"), Recipe().set(val=0.3, target_risk=0.02).toml()
+    old = recipe.replace("val = 0.3", "valid = 0.3").replace("target_risk", "accept_risk").replace('task = "auto"\n', "")
+    assert old != recipe
+    folder.begin({"recipe": old}, resume=False)
+    folder.save({"step": 0}, {})
+    assert folder.begin({"recipe": recipe}, resume=True)
+    with pytest.raises(UsageError, match="recipe changed"):
+        folder.begin({"recipe": Recipe().toml()}, resume=True)
 
 
 def test_another_run_is_not_continued(tmp_path: Path) -> None:

@@ -70,7 +70,7 @@ def test_resuming_counts_what_was_spent() -> None:
     clock = Clock(steps_per_epoch=1000, epochs=10, seconds=60, now=time)
     clock.resume(step=500, total=1000, spent=50, done=0.6)
     assert (clock.spent, clock.done) == (50, 0.6)
-    assert clock.state() == {"step": 500, "total": 1000, "spent": 50, "done": 0.6}
+    assert clock.state() == {"step": 500, "total": 1000, "spent": 50, "done": 0.6, "free": 0.0}
     steps = _run(clock, time, lambda _: 0.1) - 500
     assert steps == pytest.approx(100, abs=3)
     assert clock.done == pytest.approx(1.0)

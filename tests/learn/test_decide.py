@@ -5,6 +5,7 @@ from torch import nn
 
 from beholder.base.recipe import Recipe
 from beholder.learn.decide import plan
+from beholder.learn.flips import Flips
 from beholder.nets.fastnet import fastnet
 from beholder.nets.plain import cnn
 
@@ -29,6 +30,24 @@ def test_other_classes_are_flipped(names: tuple[str, str]) -> None:
     made = _plan(Recipe(), classes=names)
     assert made.augment.horizontal > 0 or made.augment.alternate
     assert made.mirror
+
+
+def test_what_was_measured_wins_over_names() -> None:
+    """Along each axis; test-time mirroring follows."""
+    kept = _plan(Recipe(), classes=("left", "right"), flips=Flips(True, True, "measured"))
+    assert (kept.augment.vertical, kept.mirror) == (0.5, True)
+    assert kept.augment.horizontal > 0 or kept.augment.alternate
+    turned = _plan(Recipe(), classes=("ant", "bee"), flips=Flips(False, True, "measured"))
+    assert (turned.augment.horizontal, turned.augment.alternate, turned.augment.vertical, turned.mirror) == (
+        0,
+        False,
+        0.5,
+        False,
+    )
+    unknown = _plan(Recipe(), classes=("left", "right"), flips=Flips(why="20 are too few"))
+    assert not unknown.mirror
+    assert "20 are too few; no flips" in unknown.reasons[0]
+    assert not _plan(Recipe().set(flip="none"), flips=Flips(True, True, "measured")).mirror
 
 
 def test_a_person_can_decide_otherwise() -> None:

@@ -11,39 +11,19 @@ import pytest
 import timm
 import torch
 from safetensors.torch import save_file
-from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
 from beholder.base.recipe import NetRecipe, load
 from beholder.base.records import PixelPolicy
-from beholder.data.loader import Readable
-from beholder.learn.probe import BATCH, MOST, Normal, Shown, embed, features_name, fit, seen
+from beholder.data.cache import Pixels
+from beholder.learn.probe import MOST, features_name, fitted, seen
 from beholder.machine.device import Precision
-from beholder.nets.engine import Run
+from beholder.runtime.features import Run
+from beholder.runtime.inference import BATCH, Normal, embed
+from beholder.sources import scan
+from beholder.sources.digest import digested
 from beholder.study.steps import steps
-
-
-def test_the_head_is_a_logistic_regression() -> None:
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=(300, 6)) * [1, 2, 3, 0.5, 1, 10] + 4
-    y = ((x[:, 0] - 4) + rng.normal(size=300) > 0).astype(int) + (x[:, 5] > 12)
-    decay = 1e-2
-    weight, bias = fit(
-        torch.tensor(x).float(), torch.nn.functional.one_hot(torch.tensor(y), 3).float(), multi=False, decay=decay
-    )
-    z = (x - x.mean(0)) / x.std(0, ddof=1)
-    oracle = LogisticRegression(C=1 / (2 * decay * len(x)), max_iter=5000, tol=1e-9).fit(z, y)
-    ours = (torch.tensor(x).float() @ weight.T + bias).softmax(1).numpy()
-    assert np.abs(ours - oracle.predict_proba(z)).max() < 5e-3
-
-
-def test_several_labels_are_fitted_one_by_one() -> None:
-    rng = np.random.default_rng(1)
-    x = rng.normal(size=(400, 3)).astype(np.float32)
-    y = (x > 0).astype(np.float32)
-    weight, bias = fit(torch.tensor(x), torch.tensor(y), multi=True, decay=1e-4)
-    guessed = (torch.tensor(x) @ weight.T + bias) > 0
-    assert (guessed.numpy() == (y > 0.5)).mean() > 0.97
+from beholder.tasks.single import SINGLE
 
 
 @pytest.fixture
@@ -62,69 +42,77 @@ def weights(tmp_path: Path) -> str:
     return str(folder)
 
 
+@pytest.mark.parametrize("size", [(150, 140), (100, 70)])
 def test_features_that_the_audit_computed_are_not_computed_again(
-    weights: str, tmp_path: Path, draw: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+    weights: str, tmp_path: Path, draw: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, size: tuple[int, int]
 ) -> None:
     """The audit looks at every picture but those of the test part, the probe at none; a second run at none at all."""
-    source = draw(tmp_path / "set", each=14, size=(150, 140))
-    counted: list[tuple[str, int]] = []
-    for where in ("beholder.study.evidence", "beholder.learn.probe"):
+    source = draw(tmp_path / "set", each=14, size=size)
+    counted: list[int] = []
 
-        def counting(run: Run, pixels: Readable, *rest: Any, room: str = where, **more: Any) -> Tensor:
-            counted.append((room.rpartition(".")[2], len(pixels)))
-            return embed(run, pixels, *rest, **more)
+    def counting(run: Run, pixels: Pixels, *rest: Any, **more: Any) -> Tensor:
+        counted.append(len(pixels))
+        return embed(run, pixels, *rest, **more)
 
-        monkeypatch.setattr(f"{where}.embed", counting)
+    monkeypatch.setattr("beholder.learn.probe.embed", counting)
     recipe = load("quick").set(weights=weights, epochs=1, batch=16, audit="report")
     first = steps(source, recipe=recipe)
-    parts = first.bundle.config["parts"]
-    assert counted == [("evidence", parts["train"] + parts["valid"])]
+    parts = first.bundle.config.parts
+    assert counted == [parts["train"] + parts["valid"]]
     second = steps(source, recipe=recipe)
     assert len(counted) == 1
     mine, theirs = first.bundle.net.state_dict(), second.bundle.net.state_dict()
     assert all(torch.equal(mine[name], theirs[name]) for name in mine)
 
 
-class Constant:
-    """Pixels of which the place is the picture."""
-
-    shape = (1, 1, 1)
-
-    def __init__(self, rows: np.ndarray) -> None:
-        self.rows = rows
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def take(self, positions: np.ndarray) -> np.ndarray:
-        return self.rows[positions].astype(np.uint8).reshape(-1, 1, 1, 1)
-
-    def subset(self, positions: np.ndarray) -> Constant:
-        return Constant(self.rows[positions])
-
-
 def test_what_there_was_no_time_for_is_computed_next_time_and_what_random_weights_see_is_not_kept() -> None:
-    digests = np.random.default_rng(0).integers(0, 256, (100, 32), dtype=np.uint8)
-    shown = Shown(Constant(np.arange(100)), digests)  # type: ignore[arg-type]
-    normal = Normal((0.0,), (1 / 255,), torch.device("cpu"))
+    side = 160  # large enough for batches of 32
+    images = np.repeat(np.arange(100, dtype=np.uint8), side * side).reshape(100, side, side)
+    pictures = digested(scan((images, np.arange(100) % 2)))
+    normal, policy = Normal((0.0,), (1 / 255,), torch.device("cpu")), PixelPolicy(side, side, 1)
     asked: list[int] = []
 
     def run(images: Tensor) -> Tensor:
         asked.append(len(images))
-        return images.flatten(1) * torch.tensor([[1.0, 1e4]])
+        return images.flatten(1)[:, :1] * torch.tensor([[1.0, 1e4]])
 
-    rows, found = seen(shown, lambda: run, normal, name="n", enough=lambda: True)
-    assert len(rows) == BATCH == sum(asked)
+    def told(**more: Any) -> tuple[Any, Tensor]:
+        return seen(pictures, policy, lambda pixels: run, normal, **more)
+
+    rows, found = told(name="n", least=1, enough=lambda: True)
+    assert 1 <= len(rows) == sum(asked) <= BATCH
     assert found[:, 0].tolist() == pytest.approx(rows.tolist(), abs=0.01)
-    assert found.max() == MOST
-    rows, _ = seen(shown, lambda: run, normal, name="n")
+    some = len(rows)
+    rows, found = told(name="n")
     assert (rows.tolist(), sum(asked)) == (list(range(100)), 100)
-    rows, again = seen(shown, lambda: run, normal, name="n")
+    assert found.max() == MOST
+    rows, again = told(name="n")
     assert sum(asked) == 100
-    assert torch.equal(again[:, 0].round(), rows.float())
+    assert torch.equal(again[:, 0].round(), torch.from_numpy(rows).float())
     for _ in range(2):
-        assert len(seen(shown, lambda: run, normal, name="")[0]) == 100
+        assert len(told(name="")[0]) == 100
     assert sum(asked) == 300
+    assert len(told(name="", least=40, enough=lambda: True)[0]) >= 40 > some
+
+
+def test_a_head_is_fitted_on_what_was_seen_and_keeps_the_best_penalty() -> None:
+    draws = torch.Generator().manual_seed(0)
+    x = torch.randn(200, 8, generator=draws)
+    y = torch.nn.functional.one_hot((x[:, 0] > 0).long(), 2).float()
+    fits: list[float] = []
+
+    def right(logits: Tensor, goal: Tensor) -> float:
+        fits.append(float((logits.argmax(1) == goal.argmax(1)).float().mean()))
+        return fits[-1]
+
+    there = np.arange(50)
+    head = fitted((x, y), (x[:50], y[:50]), there, right, task=SINGLE, weights=None)
+    assert len(fits) == 4
+    assert (head.trained, head.chosen) == (200, 50)
+    assert float((head.logits.argmax(1) == y[:50].argmax(1)).float().mean()) == max(fits)
+    fits.clear()
+    fitted((x, y), (x[:50], y[:50]), there, right, task=SINGLE, weights=None, enough=lambda: True)
+    assert len(fits) == 1
 
 
 def test_features_have_a_name_where_the_weights_are_known() -> None:

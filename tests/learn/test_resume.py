@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import signal
 import time
@@ -16,7 +15,7 @@ import beholder
 from beholder.base import events
 from beholder.base.errors import Interrupted
 from beholder.base.files import file_sha256
-from beholder.learn import checkpoint, loop, prepare
+from beholder.learn import checkpoint, loop, prepare, run
 from beholder.learn.checkpoint import Due, RunFolder
 
 FIELDS: dict[str, Any] = {
@@ -32,7 +31,6 @@ FIELDS: dict[str, Any] = {
     "dropout": 0.1,
     "seed": 3,
 }
-train_module = importlib.import_module("beholder.learn.train")  # the package's `train` is the verb
 
 
 class Killed(BaseException):
@@ -77,7 +75,7 @@ def edge(patch: pytest.MonkeyPatch) -> Callable[[events.Event], None]:
 
 
 def validating(patch: pytest.MonkeyPatch) -> Callable[[events.Event], None]:
-    real, calls = train_module.validate, []
+    real, calls = run.validate, []
 
     def cut(*given: Any, **options: Any) -> Any:
         calls.append(1)
@@ -85,7 +83,7 @@ def validating(patch: pytest.MonkeyPatch) -> Callable[[events.Event], None]:
             raise Killed
         return real(*given, **options)
 
-    patch.setattr(train_module, "validate", cut)
+    patch.setattr(run, "validate", cut)
     return lambda event: None
 
 
@@ -125,7 +123,7 @@ def test_a_validation_that_takes_too_long_is_broken_off_and_done_by_the_resumed_
 ) -> None:
     whole, out = tmp_path / "whole.beholder", tmp_path / "cut.beholder"
     beholder.train(parts, out=whole, **FIELDS)
-    real, calls = train_module.validate, []
+    real, calls = run.validate, []
 
     def asked(*given: Any, **options: Any) -> Any:
         calls.append(1)
@@ -134,7 +132,7 @@ def test_a_validation_that_takes_too_long_is_broken_off_and_done_by_the_resumed_
         return real(*given, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(train_module, "validate", asked)
+        patch.setattr(run, "validate", asked)
         patch.setattr("beholder.machine.stop.PATIENCE", -1.0)
         with pytest.raises(Interrupted) as caught:
             beholder.train(parts, out=out, **FIELDS)
@@ -204,7 +202,7 @@ def test_a_checkpoint_is_never_dearer_than_its_share(monkeypatch: pytest.MonkeyP
 def test_long_epochs_are_kept_every_so_many_seconds(
     parts: beholder.Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop, "WRITE_EVERY", 0.05)
+    monkeypatch.setattr(checkpoint, "WRITE_EVERY", 0.05)
     monkeypatch.setattr(Due, "__init__", lambda self, every: self.__dict__.update(_every=every, _share=1e9, _next=0.0))
     steps: list[int] = []
     real = RunFolder.save

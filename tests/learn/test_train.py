@@ -15,16 +15,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 import beholder
 from beholder.base import events
 from beholder.base.errors import DataError, Interrupted, UsageError
 from beholder.base.spans import recorded
-from beholder.learn import loop, tasks
+from beholder.learn import finish, loop, run
 from beholder.learn.checkpoint import RunFolder
-from beholder.learn.tasks import Turn
-from beholder.learn.watch import Guard, NotFiniteError
+from beholder.learn.monitors import Guard, NotFiniteError
 from beholder.nets.depth import layers
+from beholder.tasks import single
+from beholder.tasks.task import Turn
 
 train_module = importlib.import_module("beholder.learn.train")  # the package's `train` is the verb
 
@@ -45,7 +47,7 @@ def _same(one: beholder.Bundle, other: beholder.Bundle) -> bool:
 @pytest.mark.parametrize("net", ["logistic", "mlp", "cnn", "fastnet", "resnet"])
 def test_every_net_learns_to_tell_colours_apart(parts: beholder.Parts, net: str) -> None:
     bundle = beholder.train(parts, net=net, epochs=12, batch=8, width=0.25)
-    assert bundle.config["valid_score"] == 1.0
+    assert bundle.config.valid_score == 1.0
     losses = [row["loss"] for row in bundle.history]
     assert losses[-1] < losses[0]
     assert {"epoch", "step", "seconds", "valid_loss", "valid_score", "lr"} <= bundle.history[0].keys()
@@ -93,7 +95,7 @@ def test_the_test_part_is_never_read(parts: beholder.Parts) -> None:
     sealed = replace(parts, test=replace(parts.test, store=Sealed()))
     bundle = beholder.train(sealed, net="logistic", epochs=1)
     assert bundle.readings == []
-    assert bundle.config["parts"]["test"] == len(parts.test)
+    assert bundle.config.parts["test"] == len(parts.test)
 
 
 def test_what_was_decided_is_said_and_kept(parts: beholder.Parts) -> None:
@@ -103,9 +105,13 @@ def test_what_was_decided_is_said_and_kept(parts: beholder.Parts) -> None:
     said = [event.message for event in heard if event.kind == "note"]
     for words in ("net: ", "pixels: ", "first step: activations", "augmentation: ", "starts from random weights"):
         assert any(message.startswith(words) or words in message for message in said), words
-        assert any(words in note for note in bundle.config["notes"]), words
-    progress = [event.fields["figures"] for event in heard if event.message == "training"]
-    assert {"loss", "accuracy", "rate", "left"} <= progress[0].keys()
+        assert any(words in note for note in bundle.config.notes), words
+    progress = [event.fields for event in heard if event.name == "training"]
+    numbers = {"epoch", "step", "loss", "accuracy", "lr", "rate", "seconds", "left", "done", "total"}
+    assert {type(progress[0][name]) for name in numbers} <= {int, float}
+    (epoch,) = [event.fields for event in heard if event.name == "epoch"]
+    assert epoch["valid_score"] == pytest.approx(bundle.history[-1]["valid_score"], rel=1e-5)
+    assert epoch["best"] in (True, False)
     assert [event.fields["number"] for event in heard if event.kind == "step"] == [2, 3, 4, 5]
 
 
@@ -134,16 +140,16 @@ def test_early_stop_waits_for_patience(parts: beholder.Parts) -> None:
     bundle = beholder.train(parts, net="cnn", epochs=40, patience=5, batch=8)
     history = bundle.history
     assert history[-1]["epoch"] < 40
-    best = next(row for row in history if row["valid_score"] == bundle.config["valid_score"])
+    best = next(row for row in history if row["valid_score"] == bundle.config.valid_score)
     assert history[-1]["epoch"] - best["epoch"] == 5
 
 
 def test_the_best_on_validation_is_kept(parts: beholder.Parts) -> None:
     bundle = beholder.train(parts, net="mlp", epochs=4, batch=8, averaging=0.0, augment="none", precision="fp32")
-    assert bundle.config["valid_score"] == max(row["valid_score"] for row in bundle.history)
+    assert bundle.config.valid_score == max(row["valid_score"] for row in bundle.history)
     images = np.stack([bundle.pixels(parts.valid.store.read(key)) for key in parts.valid.keys])
     guessed = bundle.probabilities(images).argmax(1)
-    assert (guessed == parts.valid.targets).mean() == pytest.approx(bundle.config["valid_score"])
+    assert (guessed == parts.valid.targets).mean() == pytest.approx(bundle.config.valid_score)
 
 
 def test_class_weights_and_averages_change_the_result(parts: beholder.Parts) -> None:
@@ -192,13 +198,13 @@ def test_an_interrupted_run_saves_its_best_and_goes_on_bit_identically(
         beholder.train(parts, out=out, **fields)
     assert caught.value.exit_code == code
     assert "--resume" in caught.value.hint
-    assert beholder.load(out).config["interrupted"]
+    assert beholder.load(out).config.interrupted
     assert (tmp_path / "cut.run" / "checkpoint" / "state.json").is_file()
     resumed = beholder.train(parts, out=out, resume=True, workers=2, memory=64, **fields)  # neither can change the result
     assert _same(whole, resumed)
     assert [row["valid_score"] for row in whole.history] == [row["valid_score"] for row in resumed.history]
     assert not (tmp_path / "cut.run").exists()
-    assert not beholder.load(out).config["interrupted"]
+    assert not beholder.load(out).config.interrupted
 
 
 def test_the_scaler_of_fp16_is_part_of_the_checkpoint(
@@ -206,10 +212,10 @@ def test_the_scaler_of_fp16_is_part_of_the_checkpoint(
 ) -> None:
     """It begins too high and leaves out steps until it is low enough, so a resumed run with a new one would end elsewhere."""
     high = 2.0**24
-    monkeypatch.setattr("beholder.learn.train.scaler", lambda *_: torch.amp.GradScaler("cpu", init_scale=high))
+    monkeypatch.setattr("beholder.learn.run.scaler", lambda *_: torch.amp.GradScaler("cpu", init_scale=high))
     fields = {"net": "cnn", "epochs": 5, "batch": 8, "precision": "fp16", "augment": "none"}
     whole = beholder.train(parts, **fields)
-    assert whole.config["precision"] == "fp16"
+    assert whole.config.precision == "fp16"
     out = tmp_path / "cut.beholder"
     with events.listen(_SignalAt(7), alone=True), pytest.raises(Interrupted):
         beholder.train(parts, out=out, **fields)
@@ -238,7 +244,7 @@ class Poison:
     """The single-label task whose loss is NaN at the given steps, counted from 0."""
 
     def __init__(self, *steps: int) -> None:
-        self.steps, self.step, self.task = steps, -1, tasks.single
+        self.steps, self.step, self.task = steps, -1, single.SINGLE.turns
 
     def __call__(self, *given: object, **options: object) -> Iterator[Turn]:
         self.step += 1
@@ -249,7 +255,7 @@ class Poison:
 def _train_poisoned(
     parts: beholder.Parts, monkeypatch: pytest.MonkeyPatch, *steps: int, **fields: object
 ) -> tuple[beholder.Bundle, list[str]]:
-    monkeypatch.setattr(tasks, "single", Poison(*steps))
+    monkeypatch.setattr(single, "SINGLE", replace(single.SINGLE, turns=Poison(*steps)))
     heard: list[events.Event] = []
     with events.listen(heard.append, alone=True):
         bundle = beholder.train(parts, net="cnn", epochs=6, batch=8, **fields)
@@ -261,13 +267,13 @@ def test_a_loss_that_is_not_finite_leads_back_to_the_last_good_state_at_half_the
     parts: beholder.Parts, monkeypatch: pytest.MonkeyPatch, eager: bool
 ) -> None:
     if not eager:
-        monkeypatch.setattr(train_module, "Guard", lambda keys, eager: Guard(keys, eager=False))
+        monkeypatch.setattr(run, "Guard", lambda keys, *, ranks, **_: Guard(keys, eager=False, ranks=ranks))
     fields = {"schedule": "constant", "lr": 0.01, "optimiser": "adamw", "seed": 1}
     bundle, warned = _train_poisoned(parts, monkeypatch, 10, **fields)
     assert [warning for warning in warned if "at step 10 (pictures " in warning and ".png" in warning]
     assert all(bool(torch.isfinite(value).all()) for value in _weights(bundle).values())
     assert bundle.history[-1]["lr"] == pytest.approx(0.005)
-    assert bundle.config["valid_score"] == 1.0
+    assert bundle.config.valid_score == 1.0
 
 
 def test_a_run_that_diverges_twice_stops_and_keeps_its_best_and_its_checkpoint(
@@ -279,7 +285,7 @@ def test_a_run_that_diverges_twice_stops_and_keeps_its_best_and_its_checkpoint(
     assert len(caught.value.keys) == 8
     assert set(caught.value.keys) <= set(parts.train.keys)
     kept = beholder.load(out)
-    assert kept.config["interrupted"]
+    assert kept.config.interrupted
     assert all(bool(torch.isfinite(value).all()) for value in _weights(kept).values())
     state, tensors = RunFolder.beside(out).load()
     assert state["at"]["slowed"] == 0.5
@@ -301,14 +307,14 @@ def test_training_works_off_the_main_thread(parts: beholder.Parts) -> None:
     thread = threading.Thread(target=lambda: found.append(beholder.train(parts, net="logistic", epochs=1)))
     thread.start()
     thread.join()
-    assert found[0].config["classes"] == ["healthy", "mildew", "rust"]
+    assert found[0].config.classes == ("healthy", "mildew", "rust")
 
 
 def test_bad_pictures_are_left_out_and_named(leaves: Path) -> None:
     (leaves / "rust" / "00.png").write_bytes((leaves / "rust" / "00.png").read_bytes()[:60])
     parts = beholder.split(beholder.scan(leaves), seed=0)
     bundle = beholder.train(parts, net="logistic", epochs=1)
-    note = [words for words in bundle.config["notes"] if "could not be read" in words]
+    note = [words for words in bundle.config.notes if "could not be read" in words]
     assert bool(note) == any("rust/00.png" in part.keys for part in (parts.train, parts.valid))
     with pytest.raises(DataError):
         beholder.train(replace(parts, valid=parts.train), net="logistic", epochs=1, on_bad="stop") if note else _raise()
@@ -338,7 +344,8 @@ def test_frozen_layers_keep_their_weights_and_their_statistics(parts: beholder.P
     first = beholder.train(parts, net="resnet", epochs=1, batch=8, width=0.25)
     first.save(tmp_path / "first.beholder")
     weights = str(tmp_path / "first.beholder" / "model.safetensors")
-    tuned = beholder.train(parts, net="resnet", weights=weights, epochs=2, batch=8, width=0.25, freeze=0.5, averaging=0.0)
+    fields = {"probe": False, "averaging": 0.0, "freeze": 0.5}  # with a probe the best weights may be those before training
+    tuned = beholder.train(parts, net="resnet", weights=weights, epochs=2, batch=8, width=0.25, **fields)
     before, after = _weights(first), _weights(tuned)
     where = layers(first.net)
     fixed = {name.rpartition(".")[0] for name in where if where[name] < int(0.5 * (max(where.values()) + 1))}
@@ -347,16 +354,52 @@ def test_frozen_layers_keep_their_weights_and_their_statistics(parts: beholder.P
         if name.rpartition(".")[0] in fixed:
             assert torch.equal(after[name], value), name
     assert not torch.equal(after["head.weight"], before["head.weight"])
+    moved = [name for name, value in before.items() if name.endswith("running_mean") and not torch.equal(after[name], value)]
+    assert moved, "norms that are not frozen see the new pictures"
     assert all(p.requires_grad for p in tuned.net.parameters())
+
+
+def test_frozen_modules_are_in_evaluation_mode_in_every_step(parts: beholder.Parts, monkeypatch: pytest.MonkeyPatch) -> None:
+    frozen, steps = nn.Sequential(nn.BatchNorm2d(3), nn.Dropout(0.5)), []
+    monkeypatch.setattr("beholder.learn.run.freeze", lambda net, share: [net.add_module("frozen", frozen), frozen][1:])
+    learn = loop.Run._learn
+
+    def learning(run: loop.Run, batch: Any) -> None:
+        steps.append((run.at.epoch, run.net.training, [module.training for module in frozen.modules()]))
+        learn(run, batch)
+
+    monkeypatch.setattr(loop.Run, "_learn", learning)
+    beholder.train(parts, net="cnn", width=0.25, epochs=3, batch=8, averaging=0.0)
+    assert {epoch for epoch, *_ in steps} == {0, 1, 2}, "validation comes in between"
+    assert {training for _, training, _ in steps} == {True}
+    assert not any(any(modes) for *_, modes in steps)
+
+
+def test_pictures_that_grow_have_their_full_size_for_the_last_fifth_of_training(
+    draw: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+    resized = loop.resized
+
+    def told(images: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+        sizes.append(size[0])
+        return resized(images, size)
+
+    monkeypatch.setattr(loop, "resized", told)
+    parts = beholder.split(beholder.scan(draw(tmp_path / "squares", size=(32, 32))), seed=0)
+    beholder.train(parts, net="fastnet", width=0.25, epochs=10, batch=8, grow=0.5)
+    assert sizes == sorted(sizes)
+    assert (sizes[0], sizes[-1]) == (16, 32)
+    assert 0.2 <= sizes.count(32) / len(sizes) <= 0.35
 
 
 def test_a_profile_counts_pictures_as_large_as_they_were(draw: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     parts = beholder.split(beholder.scan(draw(tmp_path / "squares", size=(32, 32))), seed=0)
-    monkeypatch.setattr(train_module, "peak", lambda *_: 1e12)
+    monkeypatch.setattr(finish, "peak", lambda *_: 1e12)
     flop = []
     for grow in (1.0, 0.5):
         with recorded():
             bundle = beholder.train(parts, net="fastnet", width=0.25, epochs=10, batch=8, grow=grow, precision="fp32")
-        profile = bundle.config["profile"]
+        profile = bundle.config.profile
         flop.append(profile["tflops"] / profile["pictures_per_second"])
     assert 0.3 < flop[1] / flop[0] < 0.9

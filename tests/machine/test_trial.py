@@ -1,12 +1,11 @@
 from __future__ import annotations
 
-import json
-import time
 from pathlib import Path
 
 import pytest
 import torch
 
+from beholder.base import memo
 from beholder.machine import trial as room
 from beholder.machine.chip import chip
 from beholder.machine.trial import trains, trial
@@ -17,6 +16,7 @@ CPU = torch.device("cpu")
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(room, "cache_folder", lambda: tmp_path)
+    monkeypatch.setattr(room, "slowness", lambda: 1.0)
     return tmp_path / "machine"
 
 
@@ -28,7 +28,7 @@ def test_the_trial_measures_each_precision_once_and_remembers(folder: Path, monk
     assert found.keys() == {"fp32", "bf16"}
     assert all(0 < seconds < 10 for seconds in found.values())
     (file,) = folder.iterdir()
-    assert json.loads(file.read_text())["chip"] == chip(CPU)
+    assert memo.record(file)["chip"] == chip(CPU)
     monkeypatch.setattr(room, "_measured", lambda *_: pytest.fail("measured again"))
     assert trial(CPU, ("fp32", "bf16")) == found
 
@@ -62,12 +62,18 @@ def test_a_damaged_memory_is_measured_anew(folder: Path, monkeypatch: pytest.Mon
 
 
 def test_the_slower_precision_is_seen_to_be_slower(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With an injected wait, what is returned is the time of the step and not of something else."""
+    """What is returned is the time of the step and not of something else; rounds go on until there is no time left."""
+    clock = [0.0]
+
+    def step(seconds: float) -> None:
+        clock[0] += seconds
+
     monkeypatch.setattr(room, "trains", lambda on, name: True)
-    monkeypatch.setattr(room, "_step", lambda on, name, small: lambda: time.sleep(0.02 if name == "fp32" else 0.005))
-    found, _ = room._measured(CPU, ("fp32", "bf16"))
-    assert 0.02 <= found["fp32"] < 0.04
-    assert 0.005 <= found["bf16"] < 0.02
+    monkeypatch.setattr(room, "_step", lambda on, name, small: lambda: step(0.02 if name == "fp32" else 0.005))
+    monkeypatch.setattr(room.time, "perf_counter", lambda: clock[0])
+    found, rounds = room._measured(CPU, ("fp32", "bf16"))
+    assert found == pytest.approx({"fp32": 0.02, "bf16": 0.005})
+    assert rounds == pytest.approx(room.LONGEST / 0.025, abs=1)
 
 
 def test_what_raises_cannot_train(monkeypatch: pytest.MonkeyPatch) -> None:

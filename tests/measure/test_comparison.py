@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import product
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from beholder.base.records import Score
 from beholder.measure import comparison
 from beholder.measure.comparison import apart, difference, flips, holm, mcnemar, needed, paired, power
 from beholder.measure.intervals import wilson
@@ -104,6 +106,8 @@ def test_ten_photos_of_one_person_are_one_difference() -> None:
     assert grouped.p > loose.p
     assert grouped.difference.high - grouped.difference.low > 2 * (loose.difference.high - loose.difference.low)
     assert grouped.difference.value == loose.difference.value
+    only = int((first & ~second).sum()), int((second & ~first).sum())
+    assert (loose.first_only, loose.second_only) == (grouped.first_only, grouped.second_only) == only
     assert comparison.POWER == 0.8
 
 
@@ -120,3 +124,12 @@ def test_squares_are_added_as_newcombe_did() -> None:
     assert apart(wilson(9, 9), wilson(9, 9), 0.0).low < 0
     close = apart(wilson(48, 80), wilson(50, 80), 0.9)
     assert close.high - close.low < 0.5 * (apart(wilson(48, 80), wilson(50, 80), 0.0).high - close.low)
+
+
+def test_of_scores_without_an_interval_the_difference_has_none() -> None:
+    few = Score(0.7, math.nan, math.nan, 40)
+    for first, second in ((few, Score(0.8, 0.7, 0.9, 40)), (Score(0.6, 0.5, 0.7, 40), few), (few, few)):
+        found = apart(first, second, 0.3)
+        assert found.value == pytest.approx(second.value - first.value)
+        assert math.isnan(found.low)
+        assert math.isnan(found.high)

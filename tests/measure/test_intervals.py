@@ -13,7 +13,9 @@ from scipy.stats import binom, binomtest, quantile_test
 from scipy.stats import bootstrap as scipy_bootstrap
 
 from beholder.base.errors import UsageError
+from beholder.base.records import Score
 from beholder.measure.intervals import (
+    at_level,
     bootstrap,
     by_variance,
     cluster_numbers,
@@ -142,17 +144,14 @@ def test_the_variance_of_a_mean_is_that_of_the_bootstrap_of_its_clusters() -> No
     person = cluster_numbers(300, rng.integers(0, 60, 300))
     right = rng.random(300) < rng.random(60)[person]
     draws = [np.average(right, weights=w) for w in resamples(300, clusters=person, repeats=1000)]
-    variance, degrees = mean_variance(right, person)
-    assert variance == pytest.approx(np.var(draws), rel=0.12)
-    assert degrees == person.max()
-    assert mean_variance(right)[0] == pytest.approx(right.var(ddof=1) / 300)
-    assert math.isnan(mean_variance([True])[0])
+    assert mean_variance(right, person) == pytest.approx(np.var(draws), rel=0.12)
+    assert mean_variance(right) == pytest.approx(right.var(ddof=1) / 300)
+    assert math.isnan(mean_variance([True]))
 
 
-def test_few_groups_make_an_interval_wider_than_many() -> None:
-    few, many = (by_variance(0.8, 0.002, 100, units=10, degrees=d) for d in (9, math.inf))
-    assert few.low < many.low < many.high < few.high
-    assert many == wilson(0.8 * 80, 80) or (many.low, many.high) == pytest.approx((wilson(64, 80).low, wilson(64, 80).high))
+def test_an_interval_by_variance_is_wilsons_of_as_many_pictures() -> None:
+    found, expected = by_variance(0.8, 0.002, 100, units=10), wilson(64, 80)
+    assert (found.value, found.low, found.high) == pytest.approx((expected.value, expected.low, expected.high))
 
 
 @pytest.mark.parametrize("share", [0.5, 0.95])
@@ -163,6 +162,22 @@ def test_the_interval_of_a_quantile_is_scipys(share: float) -> None:
     assert (score.low, score.high) == (expected.low, expected.high)
     assert math.isnan(quantile(values[:30], 0.99).high)
     assert quantile([3, 1, 2], 0.5).value == 2
+
+
+def test_an_interval_at_another_level_is_that_of_the_same_pictures() -> None:
+    share = wilson(48, 50)
+    wider = at_level(share, 0.99)
+    exact = wilson(48, 50, level=0.99)
+    assert (wider.value, wider.n) == (share.value, share.n) == (0.96, 50)
+    assert (wider.low, wider.high) == (pytest.approx(exact.low, abs=1e-9), pytest.approx(exact.high, abs=1e-9))
+    kappa = at_level(Score(2 * share.value - 1, 2 * share.low - 1, 2 * share.high - 1, 50), 0.99, least=-1.0)
+    assert (kappa.value, kappa.low, kappa.high) == (
+        2 * share.value - 1,
+        pytest.approx(2 * exact.low - 1, abs=1e-9),
+        pytest.approx(2 * exact.high - 1, abs=1e-9),
+    )
+    few = Score(0.5, math.nan, math.nan, 4)
+    assert at_level(few, 0.99) is few
 
 
 def test_joint_levels_multiply_to_the_level() -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import brier_score_loss, log_loss
 
-from beholder.measure.calibration import losses, probabilities
+from beholder.measure.families import BERNOULLI, CATEGORICAL
 from beholder.measure.reliability import calibration_error, certainties, diagram, measures
 
 
@@ -17,13 +17,13 @@ def told(n: int, k: int = 4, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Logits of a perfectly calibrated recogniser, and targets drawn as they say."""
     rng = np.random.default_rng(seed)
     logits = rng.normal(size=(n, k)) * 2
-    below = probabilities(logits, multi=False).cumsum(axis=1)[:, :-1]
+    below = CATEGORICAL.probabilities(logits).cumsum(axis=1)[:, :-1]
     return logits, (rng.random((n, 1)) > below).sum(axis=1)
 
 
 def test_the_plain_error_is_that_of_scikit_learns_quantile_bins() -> None:
     logits, targets = told(997)
-    certainty, right = certainties(probabilities(logits * 1.7, multi=False), targets, multi=False)
+    certainty, right = certainties(CATEGORICAL.probabilities(logits * 1.7), targets, family=CATEGORICAL)
     share, said = calibration_curve(right[:, 0], certainty[:, 0], n_bins=15, strategy="quantile")
     edges = np.quantile(certainty[:, 0], np.linspace(0, 1, 16))
     counts = np.bincount(np.searchsorted(edges[1:-1], certainty[:, 0]), minlength=15)
@@ -33,13 +33,13 @@ def test_the_plain_error_is_that_of_scikit_learns_quantile_bins() -> None:
 
 def test_brier_score_and_loss_are_those_of_scikit_learn() -> None:
     logits, targets = told(500)
-    p = probabilities(logits, multi=False)
-    found = measures([(p, losses(logits, targets, multi=False))], targets, multi=False).scores(0)
+    p = CATEGORICAL.probabilities(logits)
+    found = measures([(p, CATEGORICAL.losses(logits, targets))], targets, family=CATEGORICAL).scores(0)
     assert found["brier"].value == pytest.approx(brier_score_loss(targets, p, labels=range(4), scale_by_half=False))
     assert found["nll"].value == pytest.approx(log_loss(targets, p, labels=range(4)))
     truth = np.eye(4, dtype=np.uint8)[targets]
-    q = probabilities(logits, multi=True)
-    found = measures([(q, losses(logits, truth, multi=True))], truth, multi=True).scores(0)
+    q = BERNOULLI.probabilities(logits)
+    found = measures([(q, BERNOULLI.losses(logits, truth))], truth, family=BERNOULLI).scores(0)
     assert found["brier"].value == pytest.approx(np.mean([brier_score_loss(truth[:, c], q[:, c]) for c in range(4)]))
     assert found["nll"].value == pytest.approx(sum(log_loss(truth[:, c], q[:, c]) for c in range(4)))
 
@@ -48,7 +48,7 @@ def test_chance_alone_is_taken_off() -> None:
     plain, debiased = [], []
     for seed in range(60):
         logits, targets = told(1000, seed=seed)
-        pair = certainties(probabilities(logits, multi=False), targets, multi=False)
+        pair = certainties(CATEGORICAL.probabilities(logits), targets, family=CATEGORICAL)
         plain.append(calibration_error(*pair, debiased=False))
         debiased.append(calibration_error(*pair))
     assert np.mean(plain) > 0.035, "of a perfect recogniser"
@@ -70,37 +70,37 @@ def test_intervals_hold_a_known_error() -> None:
         p = rng.uniform(0.6, 1, 800)
         right = rng.random(800) < p - 0.1
         rows = np.stack([p, 1 - p], axis=1)
-        score = measures([(rows, np.zeros(800))], np.where(right, 0, 1), multi=False, seed=seed).scores(0)["ece"]
+        score = measures([(rows, np.zeros(800))], np.where(right, 0, 1), family=CATEGORICAL, seed=seed).scores(0)["ece"]
         held += score.low <= 0.1 <= score.high
     assert 89 <= held <= 100
 
 
 def test_draws_are_those_of_a_bootstrap_of_pictures_or_of_groups() -> None:
     logits, targets = told(400)
-    p, cost = probabilities(logits, multi=False), losses(logits, targets, multi=False)
-    alone = measures([(p, cost)], targets, multi=False).scores(0)["nll"]
+    p, cost = CATEGORICAL.probabilities(logits), CATEGORICAL.losses(logits, targets)
+    alone = measures([(p, cost)], targets, family=CATEGORICAL).scores(0)["nll"]
     half = 1.96 * cost.std() / 20
     assert (alone.low, alone.high) == pytest.approx((cost.mean() - half, cost.mean() + half), abs=0.02)
     four = [np.repeat(values, 4, axis=0) for values in (p, cost, targets)]
-    together = measures([(four[0], four[1])], four[2], multi=False, groups=np.repeat(np.arange(400), 4)).scores(0)["nll"]
+    together = measures([(four[0], four[1])], four[2], family=CATEGORICAL, groups=np.repeat(np.arange(400), 4)).scores(0)["nll"]
     assert together.high - together.low == pytest.approx(alone.high - alone.low, rel=0.1), "four copies tell no more than one"
 
 
 def test_the_difference_of_two_is_surer_than_each() -> None:
     logits, targets = told(2000)
-    both = [(probabilities(z, multi=False), losses(z, targets, multi=False)) for z in (logits, 2 * logits)]
-    found = measures(both, targets, multi=False)
+    both = [(CATEGORICAL.probabilities(z), CATEGORICAL.losses(z, targets)) for z in (logits, 2 * logits)]
+    found = measures(both, targets, family=CATEGORICAL)
     gain = found.difference(0, 1)["nll"]
     assert gain.high < 0
     assert gain.high - gain.low < found.scores(1)["nll"].high - found.scores(1)["nll"].low
-    same = measures([both[0], both[0]], targets, multi=False).difference(0, 1)["ece"]
+    same = measures([both[0], both[0]], targets, family=CATEGORICAL).difference(0, 1)["ece"]
     assert same.value == 0
     assert same.high - same.low < 1e-6
 
 
 def test_the_diagram_holds_every_picture_once() -> None:
     logits, targets = told(333)
-    rows = diagram(*certainties(probabilities(logits, multi=False), targets, multi=False))
+    rows = diagram(*certainties(CATEGORICAL.probabilities(logits), targets, family=CATEGORICAL))
     assert sum(row["n"] for row in rows) == 333
     assert [row["low"] for row in rows] == sorted(row["low"] for row in rows)
     assert all(row["low"] <= row["certainty"] <= row["high"] for row in rows)
@@ -113,3 +113,12 @@ def test_equal_certainties_and_no_pictures_at_all() -> None:
     assert len(diagram(certainty, right)) == 1
     assert np.isnan(calibration_error(certainty[:0], right[:0]))
     assert diagram(certainty[:0], right[:0]) == []
+
+
+def test_few_pictures_make_few_bins() -> None:
+    rng = np.random.default_rng(0)
+    for n, bins in ((40, 4), (100, 10), (1000, 15), (7, 2)):
+        certainty = rng.uniform(0.3, 1.0, (n, 1))
+        rows = diagram(certainty, rng.random((n, 1)) < certainty)
+        assert len(rows) == bins
+        assert sum(row["n"] for row in rows) == n

@@ -88,6 +88,7 @@ def test_multi_is_scikit_learns_and_torchmetrics(steps: int) -> None:
     assert scores.confusion is None
     for i, of in enumerate(scores.classes.values()):
         assert of["average_precision"].value == pytest.approx(metrics.average_precision_score(y[:, i], p[:, i]))
+        assert of["average_precision"].n == y[:, i].sum()
         assert of["precision"].value == pytest.approx(metrics.precision_score(y[:, i], guesses[:, i]))
         assert of["recall"].value == pytest.approx(metrics.recall_score(y[:, i], guesses[:, i]))
         assert of["specificity"].value == pytest.approx(metrics.recall_score(1 - y[:, i], ~guesses[:, i]))
@@ -117,7 +118,7 @@ def test_every_value_lies_in_its_interval_and_order_does_not_matter(n: int, k: i
     scores = single(p, y, names(k), groups=groups)
     rows = [*scores.headline.values(), *(score for of in scores.classes.values() for score in of.values())]
     for score in rows:
-        assert math.isnan(score.value) or 0 <= score.low <= score.value <= score.high <= 1
+        assert math.isnan(score.low) or 0 <= score.low <= score.value <= score.high <= 1
     order = rng.permutation(n)
     again = single(p[order], y[order], names(k), groups=None if groups is None else groups[order])
     if grouped:  # the draws differ then, the values do not
@@ -131,7 +132,7 @@ def test_every_value_lies_in_its_interval_and_order_does_not_matter(n: int, k: i
 def test_every_multi_label_value_lies_in_its_interval(n: int, k: int, seed: int) -> None:
     scores = multi(*labels(n, k, seed=seed, steps=4), names(k), seed=seed)
     for score in [*scores.headline.values(), *(score for of in scores.classes.values() for score in of.values())]:
-        assert math.isnan(score.value) or 0 <= score.low <= score.value <= score.high <= 1
+        assert math.isnan(score.low) or 0 <= score.low <= score.value <= score.high <= 1
 
 
 def test_a_class_without_pictures_is_undefined_and_left_out_of_the_means() -> None:
@@ -168,9 +169,10 @@ def test_no_pictures_give_undefined_scores() -> None:
 def test_a_perfect_test_is_not_a_perfect_recogniser() -> None:
     y = np.repeat([0, 1, 2], 8)
     scores = single(np.eye(3)[y], y, names(3))
+    assert scores.headline["accuracy"] == wilson(24, 24)
     for score in scores.headline.values():
         assert (score.value, score.high) == (1.0, 1.0)
-        assert score.low == pytest.approx(wilson(24, 24).low)
+        assert wilson(8, 8).low < score.low < wilson(24, 24).low + 1e-9
     assert any("Fewer than 10 pictures of c0 (8), c1 (8), c2 (8)" in note for note in scores.notes)
 
 
@@ -193,6 +195,22 @@ def test_groups_widen_the_intervals_and_are_said() -> None:
     one, other = grouped.classes["c0"]["recall"], loose.classes["c0"]["recall"]
     assert one.high - one.low > 2 * (other.high - other.low)
     assert grouped.notes == ("Intervals rest on 30 groups of pictures, not on single pictures.",)
+
+
+def test_of_fewer_than_five_groups_nothing_is_estimated_and_that_is_said() -> None:
+    p, y = problem(60, 3)
+    for scores in (
+        single(p, y, names(3), groups=np.arange(60) % 4),
+        multi(*labels(60, 3), names(3), groups=np.arange(60) % 4),
+    ):
+        for name, score in scores.headline.items():
+            assert not math.isnan(score.value), name
+            assert math.isnan(score.low), name
+            assert math.isnan(score.high), name
+        assert any("Of fewer than 5 groups no interval can be estimated" in note for note in scores.notes)
+        assert "[interval not estimable]" in str(scores)
+        assert scores.json()["scores"]["macro_f1"]["low"] is None
+    assert not math.isnan(single(p, y, names(3), groups=np.arange(60) % 5).headline["macro_f1"].low)
 
 
 def test_groups_of_one_picture_each_are_no_groups() -> None:

@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 
 from beholder.base.errors import BundleError, UsageError
 from beholder.base.recipe import NetRecipe
-from beholder.nets.build import build, create, wants
+from beholder.nets.build import build, create, known, wants
 from beholder.nets.spec import NetSpec
 
 
@@ -22,6 +22,27 @@ def test_a_wrong_name_gets_the_nearest(name: str, hint: str) -> None:
     assert hint in caught.value.hint
     with pytest.raises(UsageError):
         wants(NetRecipe(name=name))
+
+
+@pytest.mark.parametrize(
+    ("name", "full"),
+    [("resnet50", "timm:resnet50"), ("ResNet18", "timm:resnet18"), ("mobilenetv2_100.ra_in1k", "timm:mobilenetv2_100.ra_in1k"),
+     ("resnet", "resnet"), ("cnn", "cnn"), ("auto", "auto"), ("timm:resnet50", "timm:resnet50"), ("my:net", "my:net")],
+)  # fmt: skip
+def test_a_bare_name_of_timm_is_found(name: str, full: str) -> None:
+    assert known(NetRecipe(name=name, width=2.0)) == NetRecipe(name=full, width=2.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [("mobilenet_v3_small", "timm has mobilenetv3_small_050"), ("fastnett", "did you mean 'fastnet'"),
+     ("resnt50", "'resnet50'"), ("", "known: logistic"), ("qqqqqq", "known: logistic")],
+)  # fmt: skip
+def test_a_name_that_nobody_knows_gets_the_nearest_of_all(name: str, hint: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        known(NetRecipe(name=name))
+    assert caught.value.code == "unknown-net"
+    assert hint in caught.value.hint
 
 
 def test_auto_is_not_a_net() -> None:

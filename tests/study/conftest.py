@@ -1,4 +1,4 @@
-"""What the tests of the study room share."""
+"""Every scores.json that a test makes here is held against the schema."""
 
 from __future__ import annotations
 

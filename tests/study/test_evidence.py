@@ -14,10 +14,10 @@ import pytest
 
 from beholder.base import events
 from beholder.base.recipe import load
-from beholder.data.checks import Evidence
-from beholder.data.digest import digested
-from beholder.data.facts import facts
-from beholder.data.sources import scan
+from beholder.duplicates.facts import facts
+from beholder.quality.checks import Evidence
+from beholder.sources import scan
+from beholder.sources.digest import digested
 from beholder.study import evidence
 from beholder.study.examine import audit
 
@@ -34,10 +34,11 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def gathered(source: Path) -> Evidence:
+def gathered(source: Path, *, weights: str = "none", from_scratch: bool = True) -> Evidence:
     pictures = digested(scan(source))
     bare = Evidence(pictures, facts(pictures))
-    return evidence.gathered(bare, load("quick"), needed={"features", "probabilities"}, minutes=0)
+    needed = {"features", "probabilities"}
+    return evidence.gathered(bare, load("quick").set(weights=weights), needed=needed, minutes=0, from_scratch=from_scratch)
 
 
 def test_no_net_is_asked_where_no_check_needs_one(leaves: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -45,8 +46,20 @@ def test_no_net_is_asked_where_no_check_needs_one(leaves: Path, monkeypatch: pyt
     assert audit(leaves, checks=["dark", "few"]).looked == {"dark": 36, "few": 36}
 
 
-def test_few_pictures_train_no_net(leaves: Path) -> None:
-    assert gathered(leaves).probabilities is None
+@pytest.mark.parametrize("weights", ["none", "auto"])
+def test_of_few_small_pictures_no_net_is_asked(leaves: Path, weights: str) -> None:
+    assert gathered(leaves, weights=weights).probabilities is None
+
+
+def test_small_pictures_are_enlarged_for_the_backbone_on_board(leaves: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evidence, "MANY", 30)
+    monkeypatch.setattr(evidence, "ENLARGED", 32)  # for speed
+    assert gathered(leaves, weights="auto", from_scratch=False).features is None
+    found = gathered(leaves, weights="auto")
+    assert found.features is not None
+    assert found.features.shape == (36, 1280)
+    assert found.probabilities is not None
+    assert (found.probabilities.argmax(axis=1) == found.pictures.targets).mean() > 0.9
 
 
 def test_audit_says_what_it_could_not_check(leaves: Path) -> None:
@@ -91,6 +104,7 @@ class Folded:
 
 def test_nets_in_folds_go_on_where_they_were_ended(leaves: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evidence, "MANY", 30)
+    monkeypatch.setenv("HOME", str(leaves.parent))
     first, second = Folded(2), Folded(9)
     monkeypatch.setattr(evidence, "nets", first)
     with pytest.raises(KeyboardInterrupt):
@@ -108,8 +122,8 @@ def test_small_pictures_are_judged_by_heads_and_nets_together(leaves: Path, monk
     pictures = digested(scan(leaves))
     targets = np.eye(len(pictures.classes), dtype=np.float32)[pictures.targets]
     heads = (0.1 + 0.7 * targets).astype(np.float32)
-    monkeypatch.setattr(evidence, "at_hand", lambda net: evidence.Backbone(net, "none"))
-    monkeypatch.setattr(evidence, "_features", lambda pictures, *_: np.ones((len(pictures), 4), np.float32))
+    monkeypatch.setattr(evidence, "at_hand", lambda net, looked, small: evidence.Backbone(net, "none"))
+    monkeypatch.setattr(evidence, "features_of", lambda pictures, *_, **__: np.ones((len(pictures), 4), np.float32))
     monkeypatch.setattr(evidence, "_headed", lambda *_: heads / heads.sum(axis=1, keepdims=True))
     monkeypatch.setattr(evidence, "nets", Folded(9))
     monkeypatch.setattr(evidence, "BOTH", 37)
@@ -139,12 +153,17 @@ def test_planted_flips_in_trashnet_are_found(shared: Path, monkeypatch: pytest.M
     rows_found = found.only(["label"]).rows
     bad = {some.keys[i] for i in flipped}
     hits = [row.picture in bad for row in rows_found]
-    assert np.mean(hits) > 0.6
+    assert np.mean(hits) > 0.45, "these are for a person to look at: a tenth would be right by chance"
+    assert np.mean(hits[:40]) > 0.55, (
+        "of the surest more; the shares move by a tenth with the rounding of an engine (docs/LOG.md)"
+    )
     assert sum(hits) > 0.4 * len(bad)
     true = dict(zip(some.keys, some.targets.tolist(), strict=True))
-    relabelled = [some.classes[true[key]] == name for key, name in found.only(["label"]).relabel.items()]
-    assert np.mean(relabelled) > 0.75
-    assert any(event.message.startswith("features of the pretrained net") for event in said)
+    aloud = [(row.picture, row.suggestion) for row in rows_found if row.suggestion != "review"]
+    right = [key in bad and what in ("drop", f"relabel:{some.classes[true[key]]}") for key, what in aloud]
+    assert sum(right) >= 0.75 * len(right)
+    assert found.kept.targets.tolist() == targets.tolist(), "nobody decided"
+    assert any(event.message.startswith("features of the frozen net") for event in said)
     said.clear()
     with events.listen(said.append, alone=True):
         again = audit(replace(some, targets=targets), checks=NEEDS, weights=weights)
@@ -154,6 +173,7 @@ def test_planted_flips_in_trashnet_are_found(shared: Path, monkeypatch: pytest.M
 
 def test_an_audit_without_nets_loads_no_torch(leaves: Path) -> None:
     program = (
-        f"import beholder, sys; beholder.audit({str(leaves)!r}, checks=['near', 'dark']); assert 'torch' not in sys.modules"
+        f"import beholder, sys; beholder.audit({str(leaves)!r}, checks=['near-duplicate', 'dark']); "
+        "assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)

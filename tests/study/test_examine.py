@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from beholder.base.errors import DataError
-from beholder.data.audit import decided, read
+from beholder.quality.audit import decided, read
+from beholder.review import review
 from beholder.study.examine import audited
-from beholder.use.review import review
 
 
 def test_an_audit_keeps_what_a_person_decided(leaves: Path, tmp_path: Path) -> None:
@@ -56,5 +56,5 @@ def test_the_page_goes_on_with_the_audit_that_is_there(leaves: Path, tmp_path: P
         connection.close()
 
     done = review(audited(str(leaves), out, go_on=True), out, ready=finish)
-    assert (done.suspects, done.dropped) == (1, 1)
+    assert (done.findings, done.dropped) == (1, 1)
     assert out.read_text().splitlines()[1] == "rust/00.png,mine,0.5000,my own finding,drop,,drop"

@@ -80,5 +80,5 @@ def test_a_source_goes_through_the_six_steps(leaves: Path, tmp_path: Path, pack:
         outcome = steps(source, recipe=recipe, out=tmp_path / "m.beholder")
     bundle = beholder.load(tmp_path / "m.beholder")
     assert bundle.classes == ("healthy", "mildew", "rust")
-    assert sum(outcome.bundle.config["parts"].values()) == 36
+    assert sum(outcome.bundle.config.parts.values()) == 36
     assert {file: file.stat().st_mtime_ns for file in (tmp_path / "packed").rglob("*")} == before

@@ -1,54 +1,204 @@
+"""The verb `tune` on pictures: a real small study, what is kept of it, and what a candidate may not do."""
+
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+import torch
 
 import beholder
-from beholder.base.errors import Interrupted, UsageError
-from beholder.base.recipe import load
-from beholder.study.space import defaults, has_width, suggest
-from beholder.study.tune import tune
+from beholder.base import events
+from beholder.base.deadline import Deadline
+from beholder.base.errors import BeholderError, Interrupted, UsageError
+from beholder.base.files import file_sha256
+from beholder.base.recipe import Recipe, from_toml, load
+from beholder.learn.loop import Run
+from beholder.learn.monitors import NotFiniteError
+from beholder.study import trial as trials
+from beholder.study.search import Candidate, Job, Slice
+from beholder.study.trial import Field, Limits, advanced
+from beholder.study.tune import amount, plan, tune
+
+SHORT: dict[str, Any] = {"net": "cnn", "epochs": 4, "batch": 8, "precision": "fp32"}
 
 
-class Fixed:
-    def __init__(self, values: dict[str, float]) -> None:
-        self.values = values
-
-    def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
-        assert low <= self.values[name] <= high
-        return self.values[name]
+def heard() -> tuple[list[events.Event], Any]:
+    said: list[events.Event] = []
+    return said, events.listen(said.append, alone=True)
 
 
-def test_the_middle_of_the_space_is_the_plan_itself() -> None:
-    plan = {"lr": 0.01, "weight_decay": 0.02, "net": "fastnet", "width": 0.5}
-    recipe = load("quick")
-    found = suggest(Fixed(defaults(plan)), recipe, plan)
-    assert (found.train.lr, found.train.weight_decay, found.data.strength, found.net.width) == (0.01, 0.02, 1.0, 0.5)
-    assert not has_width("timm:resnet18")
-    assert has_width("cnn")
-
-
-def test_a_search_ends_with_a_tested_winner_and_goes_on_where_it_stopped(leaves: Path, tmp_path: Path) -> None:
-    out, recipe = tmp_path / "m.beholder", load("quick").set(net="cnn", epochs=2, batch=8)
-    first = tune(leaves, minutes=1, recipe=recipe, trials=2, out=out)
-    assert [row["trial"] for row in sorted(first.trials, key=lambda row: row["trial"])] == [1, 2]
-    assert first.trials[0]["lr_factor"] == 1.0
-    assert first.rows()[0]["valid_score"] == max(row["valid_score"] for row in first.trials)
-    assert len(beholder.load(out).readings) == 1
+def test_a_study_ends_with_a_tested_winner_that_is_its_checkpoint_and_goes_on_later(leaves: Path, tmp_path: Path) -> None:
+    out = tmp_path / "m.beholder"
+    said, listening = heard()
+    with listening:
+        first = tune(leaves, minutes=5, trials=3, out=out, objective="macro_f1", **SHORT)
+    bundle = beholder.load(out)
+    assert len(bundle.readings) == 1
+    assert bundle.config.objective == "macro_f1"
+    assert [row["epoch"] for row in bundle.history] == [1, 2, 3, 4], "no epoch is trained twice"
+    assert any(event.name == "resumed" and event.fields["step"] > 0 for event in said)
+    assert {row["trial"] for row in first.trials} == {1, 2, 3}
+    assert first.recipe.train == bundle.recipe.train
     assert first.recipe.train.lr > 0
-    second = tune(leaves, minutes=1, recipe=recipe, trials=3, out=out)
-    assert len(second.trials) == 3
-    assert second.trials[:2] == first.trials
-    assert {"scores", "trials", "bundle"} <= json.loads(json.dumps(second.json())).keys()
-    fresh = tune(leaves, minutes=1, recipe=recipe, trials=1, out=out, resume=False)
+    assert first.journal == tmp_path / "m.tune.jsonl"
+    assert not list(tmp_path.glob("*.run"))
+    second = tune(leaves, minutes=5, trials=4, out=out, objective="macro_f1", **SHORT)
+    assert len(second.trials) == 4
+    assert {"scores", "trials", "bundle", "importance"} <= json.loads(json.dumps(second.json())).keys()
+    assert {"change", "seconds", "megabytes"} <= second.rows()[0].keys()
+    fresh = tune(leaves, minutes=5, trials=1, out=out, resume=False, objective="macro_f1", **SHORT)
     assert len(fresh.trials) == 1
+
+
+def test_without_a_place_nothing_is_left_behind(leaves: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = set(tmp_path.iterdir())
+    found = tune(leaves, minutes=5, trials=1, **SHORT)
+    assert (found.journal, found.outcome.path) == (None, None)
+    assert found.outcome.bundle.scores
+    assert set(tmp_path.iterdir()) == before
+
+
+def test_with_a_clock_the_slices_are_shares_of_the_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
+    at = [100.0]
+    monkeypatch.setattr("beholder.study.tune.time.monotonic", lambda: at[0])
+    book = SimpleNamespace(candidates=[])
+    study: Any = SimpleNamespace(until=Deadline(400.0, lambda: at[0]), asked=load("quick"), book=book)
+    found = plan(study, 0)
+    assert (found.screen, found.narrow, found.keep, found.epochs) == (300 / 24, 0.15 * 300 / 3, 3, False)
+    assert not found.enough(0)
+    assert not found.enough(5)
+    at[0] = 100 + 0.34 * 300
+    assert found.enough(5)
+    assert not found.late()
+    book.candidates.append(Candidate(0, {}, (Slice(score=0.5, cost=60.0),), "scored"))
+    assert found.late(), "a slice that takes a minute has no time any more"
+    at[0] = 100.0
+    assert plan(study, 3).enough(3)
+    assert plan(study, 3).keep == 2
+
+
+def test_with_a_clock_a_study_has_a_tested_winner(leaves: Path, tmp_path: Path) -> None:
+    found = tune(leaves, minutes=0.3, net="cnn", batch=8, out=tmp_path / "m.beholder")
+    assert found.trials
+    assert found.outcome.evaluation.scores.n > 0
+    assert found.outcome.bundle.config.search is not None
+
+
+class Broken(Exception):
+    pass
+
+
+def made(leaves: Path, tmp_path: Path, limits: Limits | None = None, **fields: Any) -> tuple[Field, Job]:
+    parts = beholder.split(beholder.scan(leaves), seed=0, near=False)
+    recipe = load("quick").set(**{**SHORT, **fields})
+    return Field(parts, tmp_path / "m.tune", limits or Limits()), Job(0, recipe.toml(), {"train.lr": 0.5}, epochs=1)
+
+
+def test_a_slice_pauses_and_goes_on_to_the_same_weights_as_a_run_without_pauses(leaves: Path, tmp_path: Path) -> None:
+    field, job = made(leaves, tmp_path)
+    once = advanced(field, job)
+    assert once.score is not None
+    assert (once.done, once.facts["epochs"]) == (False, 1.0)
+    assert once.facts["bytes"] == 4 * once.facts["parameters"]
+    recipe = once.facts["recipe"]
+    later = [advanced(field, Job(0, recipe, {"train.lr": 0.5}, 1, epochs=epochs)) for epochs in (2, 4)]
+    assert [found.done for found in later] == [False, True]
+    straight = advanced(Field(field.parts, tmp_path / "other"), Job(0, recipe, {}, epochs=4))
+    states = [field.run_folder(0).path / "checkpoint", tmp_path / "other" / "0000.run" / "checkpoint"]
+    assert file_sha256(states[0] / "state.safetensors") == file_sha256(states[1] / "state.safetensors")
+    assert later[1].curve == straight.curve
+
+
+def test_the_rate_is_a_factor_on_what_the_run_plans(leaves: Path, tmp_path: Path) -> None:
+    field, job = made(leaves, tmp_path)
+    slices = [
+        advanced(field, Job(index, job.recipe, {"train.lr": factor}, epochs=1)) for index, factor in enumerate((1.0, 0.5))
+    ]
+    rates = [from_toml(found.facts["recipe"]).train.lr for found in slices]
+    assert rates[1] == pytest.approx(0.5 * rates[0])
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (Broken("a tap"), "Broken: a tap"),
+        (BeholderError("no good", code="x"), "no good"),
+        (torch.OutOfMemoryError("CUDA out of memory"), "out of memory, with the smallest batch too"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate"), "out of memory"),
+    ],
+)
+def test_what_goes_wrong_in_a_candidate_is_its_reason(
+    error: Exception, said: str, leaves: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def go(_: Run) -> None:
+        raise error
+
+    monkeypatch.setattr(Run, "go", go)
+    found = advanced(*made(leaves, tmp_path))
+    assert found.score is None
+    assert said in found.failed
+
+
+def test_a_candidate_that_diverges_says_so(leaves: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def go(_: Run) -> None:
+        raise NotFiniteError("the loss became nan at step 3")
+
+    monkeypatch.setattr(Run, "go", go)
+    assert advanced(*made(leaves, tmp_path)).failed == "diverged: the loss became nan at step 3"
+
+
+def test_the_batch_is_halved_until_memory_suffices(leaves: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, sizes = Run.go, []
+
+    def go(run: Run) -> None:
+        sizes.append(run.batches.batch)
+        if run.batches.batch > 8:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        whole(run)
+
+    monkeypatch.setattr(Run, "go", go)
+    assert advanced(*made(leaves, tmp_path, batch=20)).failed
+    assert sizes == [20, 10]
+    monkeypatch.setattr(trials, "LEAST_BATCH", 4)
+    sizes.clear()
+    found = advanced(*made(leaves, tmp_path, batch=20))
+    assert sizes == [20, 10, 5]
+    assert found.score is not None
+    assert found.facts["batch"] == 5
+    assert "batch = 5" in found.facts["recipe"]
+
+
+def test_a_model_beyond_the_limits_is_not_trained_and_never_wins(leaves: Path, tmp_path: Path) -> None:
+    field, job = made(leaves, tmp_path, Limits(size=1000))
+    found = advanced(field, job)
+    assert "MB, above 0.001 MB" in found.failed
+    assert found.score is None
+    assert found.facts["bytes"] > 1000
+    assert not field.run_folder(0).path.exists()
+    assert "ms a picture" in Limits(latency=1e-9).broken(0.5, 10)
+    assert Limits(1.0, 1000).broken(0.5, 1000) == ""
+    with pytest.raises(BeholderError, match="no trial came to a score: beyond the limits") as caught:
+        tune(leaves, minutes=5, trials=2, max_size="1kB", **SHORT)
+    assert caught.value.code == "no-trial"
+
+
+def test_limits_are_said_in_the_usual_units() -> None:
+    assert [amount(said, "latency") for said in ("20ms", "0.02", 0.02, "0.02 s")] == [pytest.approx(0.02)] * 4
+    assert [amount(said, "size") for said in ("5 MB", "5000kB", 5e6, "5000000b")] == [5e6] * 4
+    for said in ("fast", "20 MB", "-1ms", "ms"):
+        with pytest.raises(UsageError) as caught:
+            amount(said, "latency")
+        assert caught.value.code == "bad-limit"
 
 
 @pytest.mark.parametrize(
     ("at", "said"),
-    [("suggest", "interrupted; 0 "), ("train", "interrupted in trial 1; 0 "), ("train_and_test", "interrupted; 1 finished")],
+    [("advanced", "interrupted; 0 "), ("train_and_test", "interrupted; 1 finished trial is")],
 )
 def test_an_interruption_says_what_is_kept(
     at: str, said: str, leaves: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -57,11 +207,13 @@ def test_an_interruption_says_what_is_kept(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(f"beholder.study.tune.{at}", cut)
-    asked = load("quick").set(net="cnn", epochs=1, batch=8)
-    with pytest.raises(Interrupted, match=r"kept in .*m\.tune\.sqlite") as caught:
-        tune(leaves, minutes=1, recipe=asked, trials=1, out=tmp_path / "m.beholder")
+    with pytest.raises(Interrupted, match=r"kept in .*m\.tune\.jsonl") as caught:
+        tune(leaves, minutes=5, trials=1, out=tmp_path / "m.beholder", **SHORT)
     assert caught.value.message.startswith(said)
-    assert (caught.value.exit_code, "--resume" in caught.value.hint) == (130, True)
+    assert caught.value.exit_code == 130
+    monkeypatch.undo()
+    found = tune(leaves, minutes=5, trials=1, out=tmp_path / "m.beholder", **SHORT)
+    assert [row["state"] for row in found.trials] == ["scored"]
 
 
 def test_minutes_must_be_there(leaves: Path) -> None:
@@ -69,7 +221,10 @@ def test_minutes_must_be_there(leaves: Path) -> None:
         tune(leaves, minutes=0)
 
 
-def test_something_that_is_no_search_is_not_continued(leaves: Path, tmp_path: Path) -> None:
-    (tmp_path / "m.tune.sqlite").write_text("this is not a database, this is a text that is long enough")
-    with pytest.raises(UsageError, match="not a search"):
-        tune(leaves, minutes=1, recipe=load("tutorial").set(epochs=1), trials=1, out=tmp_path / "m.beholder")
+def test_something_that_is_no_search_is_not_continued_and_an_earlier_release_is_named(leaves: Path, tmp_path: Path) -> None:
+    (tmp_path / "m.tune.jsonl").write_text("this is no journal\nbut two lines of text\n")
+    (tmp_path / "m.tune.sqlite").write_text("of an earlier release")
+    said, listening = heard()
+    with listening, pytest.raises(UsageError, match="not a search"):
+        tune(leaves, minutes=1, recipe=Recipe().set(**SHORT), trials=1, out=tmp_path / "m.beholder")
+    assert any("m.tune.sqlite is of an earlier release" in event.message for event in said if event.kind == "warn")

@@ -1,1 +1,1 @@
-"""The words every other room speaks. Imports only the standard library and numpy."""
+"""Vocabulary shared by all packages. Imports only the standard library and numpy."""

@@ -5,9 +5,12 @@
     ├── DataError             exit 1     the pictures or their labels are not fit
     │   └── PictureError      exit 1     one picture cannot be read
     ├── BundleError           exit 1     a bundle is damaged, foreign or too new
-    ├── MachineError          exit 1     the disk is full, the device is missing
+    └── MachineError          exit 1     the disk is full, the device is missing
+
+    KeyboardInterrupt
     └── Interrupted           exit 130   Ctrl-C (143: SIGTERM)
 
+`Interrupted` is no `BeholderError` and no `Exception`, so that nothing that makes up for a failure can swallow it.
 A message says what happened, where and what was received; the hint says what to do.
 """
 
@@ -17,8 +20,8 @@ import difflib
 from collections.abc import Iterable
 
 
-class BeholderError(Exception):
-    """Base of the tree. `code` is a short machine-readable reason such as `one-class`."""
+class _Said(BaseException):
+    """What every one of them says. `code` is a short machine-readable reason such as `one-class`."""
 
     exit_code = 1
 
@@ -30,6 +33,10 @@ class BeholderError(Exception):
 
     def __str__(self) -> str:
         return f"{self.message}\n\nhint: {self.hint}" if self.hint else self.message
+
+
+class BeholderError(_Said, Exception):
+    """Base of the tree. `code` is a short machine-readable reason such as `one-class`."""
 
 
 class UsageError(BeholderError):
@@ -54,7 +61,7 @@ class MachineError(BeholderError):
     """The machine cannot do it: disk full, device missing, precision not supported."""
 
 
-class Interrupted(BeholderError):
+class Interrupted(_Said, KeyboardInterrupt):
     """The person or the system asked to stop; what could be saved has been saved."""
 
     exit_code = 130

@@ -1,76 +1,42 @@
-"""The only room that reports. Everything else emits events; sinks show or store them.
+"""Events: everything else emits them; sinks show or store them.
 
-An event is said by one of `step`, `note`, `warn`, `progress`; a sink is any function that takes an `Event`.
+An event is a name and plain fields, in which numbers are numbers: only sinks make sentences of it (`base/sentences.py`). It is
+emitted by one of `step`, `note`, `warn`, `progress`, `figures`; a sink is any function that takes an `Event` (`base/sinks.py`).
 """
 
 from __future__ import annotations
 
-import sys
+import importlib
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import TextIO
+
+from beholder.base.sentences import sentence
 
 
 @dataclass(frozen=True)
 class Event:
-    """One thing that happened. `kind`: step | note | warn | progress. `time`: seconds since the epoch."""
+    """One thing that happened. `kind`: step | note | warn | progress | figures (which no console shows).
+
+    name:   of a row of `SENTENCES`, of the task whose progress it is, or the sentence itself where nothing is counted
+    fields: plain values; times in seconds, rates in pictures per second, scores and shares in 0..1
+    time:   seconds since the epoch
+    """
 
     kind: str
-    message: str
+    name: str
     fields: Mapping[str, object] = field(default_factory=dict)
     time: float = field(default_factory=time.time)
 
+    @property
+    def message(self) -> str:
+        """Return what the event says, as a sentence."""
+        return sentence(self.name, self.fields)
+
 
 Sink = Callable[[Event], None]
-
-
-class Console:
-    """A sink that talks to a person: lines on stderr, progress redrawn in place on a terminal.
-
-    Off a terminal, progress is one line at the start of a task, then at most one every `every` seconds, and one at its end.
-    """
-
-    def __init__(self, stream: TextIO | None = None, *, every: float = 15.0) -> None:
-        self._stream = stream
-        self._every = every
-        self._open = False
-        self._last = ("", 0.0)
-
-    def __call__(self, event: Event) -> None:
-        """Show one event."""
-        stream = self._stream or sys.stderr
-        if event.kind == "progress":
-            self._progress(event, stream)
-            return
-        if self._open:
-            stream.write("\n")
-            self._open = False
-        stream.write({"step": "\n", "warn": "warning: "}.get(event.kind, "") + event.message + "\n")
-        if event.kind == "warn" and event.fields.get("hint"):
-            stream.write(f"\nhint: {event.fields['hint']}\n")
-        stream.flush()
-
-    def _progress(self, event: Event, stream: TextIO) -> None:
-        done, total = int(str(event.fields["done"])), int(str(event.fields["total"]))
-        over = total > 0 and done >= total
-        text = f"{event.message} {done}/{total}" if total else f"{event.message} {done}"
-        figures = event.fields.get("figures")
-        if isinstance(figures, Mapping):
-            text += "".join(f"  {key} {value}" for key, value in figures.items())
-        if stream.isatty():
-            stream.write("\r\x1b[2K" + text + ("\n" if over else ""))
-            self._open = not over
-        else:
-            task, at = self._last
-            if not over and event.message == task and event.time - at < self._every:
-                return
-            self._last = ("" if over else event.message, event.time)
-            stream.write(text + "\n")
-        stream.flush()
-
 
 _sinks: ContextVar[tuple[Sink, ...] | None] = ContextVar("beholder_sinks", default=None)
 
@@ -105,7 +71,7 @@ def only(*kinds: str) -> Iterator[None]:
 def _current() -> tuple[Sink, ...]:
     sinks = _sinks.get()
     if sinks is None:
-        sinks = (Console(),)
+        sinks = (importlib.import_module("beholder.base.sinks").usual(),)  # by name, as sinks know events
         _sinks.set(sinks)
     return sinks
 
@@ -116,21 +82,27 @@ def emit(event: Event) -> None:
         sink(event)
 
 
-def step(number: int, name: str, what: str = "") -> None:
+def step(number: int, title: str, what: str = "") -> None:
     """Say that step `number` of the six has begun."""
-    emit(Event("step", f"[{number}/6] {name}" + (f": {what}" if what else ""), {"number": number, "name": name}))
+    emit(Event("step", "step", {"number": number, "title": title, "what": what}))
 
 
-def note(message: str, **fields: object) -> None:
+def note(name: str, **fields: object) -> None:
     """Say a decision with its reason, or another fact that a person would want to know."""
-    emit(Event("note", message, fields))
+    emit(Event("note", name, fields))
 
 
-def warn(message: str, *, hint: str = "", **fields: object) -> None:
-    """Say that something is not as it should be, though the work goes on."""
-    emit(Event("warn", message, {"hint": hint, **fields}))
+def warn(name: str, *, hint: str = "", **fields: object) -> str:
+    """Say that something is not as it should be, though the work goes on; return `name`, for the notes."""
+    emit(Event("warn", name, {"hint": hint, **fields}))
+    return name
 
 
-def progress(task: str, done: int, total: int, **figures: object) -> None:
+def progress(task: str, done: int, total: int, **figures: float) -> None:
     """Say how far a long task is: `done` of `total` (0: unknown), with figures such as pictures per second."""
-    emit(Event("progress", task, {"done": done, "total": total, "figures": figures}))
+    emit(Event("progress", task, {"done": done, "total": total, **figures}))
+
+
+def figures(name: str, **fields: object) -> None:
+    """Hand out numbers that no sentence is made of here, as the verb returns them."""
+    emit(Event("figures", name, fields))

@@ -1,4 +1,4 @@
-"""Files that are whole or absent, and where the user's cache lies."""
+"""Files that are whole or absent."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import os
 import platform
 import re
 import shutil
-import sys
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -30,6 +29,15 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def identity(status: os.stat_result) -> str:
+    """Return what changes when a file's bytes do, or another file takes its name: size, mtime, inode and ctime.
+
+    Anyone can set the mtime (`tar`, `cp -p`, `touch -r`), nobody the ctime. On Windows that is the time of creation, and a
+    system that has no inodes gives 0: what is left there is no worse than size and mtime.
+    """
+    return f"{status.st_size}-{status.st_mtime_ns}-{status.st_ino}-{status.st_ctime_ns}"
+
+
 def fsync_folder(path: Path) -> None:
     """Make the names in a folder durable; a system that cannot open folders (Windows) does it by itself."""
     if os.name == "nt":
@@ -41,13 +49,18 @@ def fsync_folder(path: Path) -> None:
         os.close(descriptor)
 
 
-def write_atomic(path: Path, data: bytes) -> None:
+def followed(path: Path) -> Path:
+    """Return where a link at `path` leads, so that what is written goes there and the link stays; of no link, `path`."""
+    return path.resolve() if path.is_symlink() else path
+
+
+def write_atomic(path: Path, data: bytes, *, option: str = "--out") -> None:
     """Write a file that is whole or absent: a temporary sibling, fsync, rename, fsync of the folder.
 
-    Raises `MachineError` (disk-full, cannot-write) and leaves an older file of that name untouched.
+    option: what the hint names. Raises `MachineError` (disk-full, cannot-write) and leaves an older file of that name as it is.
     """
-    path = Path(path)
-    with telling_disk_errors(path):
+    path = followed(Path(path))
+    with telling_disk_errors(path, option=option):
         path.parent.mkdir(parents=True, exist_ok=True)
         sweep(path)
         temporary = path.with_name(f"{_ours(path)}{uuid.uuid4().hex[:8]}.tmp")
@@ -61,14 +74,14 @@ def write_atomic(path: Path, data: bytes) -> None:
 
 
 @contextmanager
-def folder_atomic(path: Path) -> Iterator[Path]:
+def folder_atomic(path: Path, *, option: str = "--out") -> Iterator[Path]:
     """Yield an empty temporary sibling of `path`; on success it takes the place of `path`, on failure it vanishes.
 
     An older folder of that name is moved aside before the rename and deleted after it, so one of the two is always whole.
-    Raises `MachineError` when the disk is full or cannot be written.
+    option: what the hint names. Raises `MachineError` when the disk is full or cannot be written.
     """
-    path = Path(path)
-    with telling_disk_errors(path):
+    path = followed(Path(path))
+    with telling_disk_errors(path, option=option):
         path.parent.mkdir(parents=True, exist_ok=True)
         sweep(path)
         temporary = path.with_name(f"{_ours(path)}{uuid.uuid4().hex[:8]}.tmp")
@@ -162,22 +175,16 @@ def _fsync(path: Path) -> None:
 
 
 @contextmanager
-def telling_disk_errors(path: Path) -> Iterator[None]:
-    """Turn an `OSError` of writing into a `MachineError` that says where and what to do."""
+def telling_disk_errors(path: Path, *, option: str = "--out") -> Iterator[None]:
+    """Turn an `OSError` of writing into a `MachineError` that says where and what to do; option: what the hint names."""
     try:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise MachineError(
-                f"the disk is full while writing {path}",
-                code="disk-full",
-                hint=f"free some room on the disk that holds {path.parent}, or choose another place with --out",
-            ) from error
-        raise MachineError(
-            f"cannot write {path}: {error.strerror or error}",
-            code="cannot-write",
-            hint="check that the folder exists and that you may write to it, or choose another place with --out",
-        ) from error
+            hint = f"free some room on the disk that holds {path.parent}, or choose another place with {option}"
+            raise MachineError(f"the disk is full while writing {path}", code="disk-full", hint=hint) from error
+        hint = f"check that the folder exists and that you may write to it, or choose another place with {option}"
+        raise MachineError(f"cannot write {path}: {error.strerror or error}", code="cannot-write", hint=hint) from error
 
 
 def check_writable(path: Path, *, option: str = "--out", file: bool = False) -> None:
@@ -198,17 +205,3 @@ def check_writable(path: Path, *, option: str = "--out", file: bool = False) -> 
     if why:
         hint = f"check that you may write there, or choose another place with {option}"
         raise MachineError(f"cannot write {path}: {why}", code="cannot-write", hint=hint)
-
-
-def cache_folder(root: str | Path | None = None) -> Path:
-    """Return Beholder's folder under the user's cache folder, or `root` if given. It is not created.
-
-    Deleting it loses nothing.
-    """
-    if root:
-        return Path(root)
-    if sys.platform == "win32":
-        return Path.home() / "AppData" / "Local" / "beholder" / "cache"
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "beholder"
-    return Path.home() / ".cache" / "beholder"

@@ -5,27 +5,35 @@ from __future__ import annotations
 import io
 import json
 import os
+import zlib
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from beholder.base import events
+from beholder.base.arrays import Values
 from beholder.base.errors import MachineError
 from beholder.base.files import write_atomic
+from beholder.base.locks import evict
+
+_SEAL = b"crc32"
+"""Begins the end of each file, before four bytes with the CRC-32 of all that stands before it."""
 
 LIMIT = 1 << 30
 """Bytes that the files of one folder may take; those used least recently go first."""
 
 
 def read(path: Path) -> bytes | None:
-    """Return what is kept at `path`, None if there is nothing."""
+    """Return what is kept at `path`, None if there is nothing, or other bytes than were written."""
     try:
-        data = path.read_bytes()
+        whole = path.read_bytes()
     except OSError:
+        return None
+    data, seal = whole[: -len(_sealed(b""))], whole[-len(_sealed(b"")) :]
+    if seal != _sealed(data):
         return None
     with suppress(OSError):
         os.utime(path)  # used just now
@@ -35,15 +43,19 @@ def read(path: Path) -> bytes | None:
 def keep(path: Path, data: bytes, *, what: str) -> None:
     """Keep `data` at `path`; `what` it is, in the plural, is said where it cannot be written."""
     try:
-        write_atomic(path, data)
+        write_atomic(path, data + _sealed(data), option="--cache")
     except MachineError as error:
         events.warn(f"{what} could not be remembered: {error.message}", hint=error.hint)
         return
     with suppress(OSError):
-        _tidy(path)
+        evict((held for held in path.parent.iterdir() if held.suffix != ".tmp"), LIMIT, using=[path])
 
 
-def table(path: Path) -> npt.NDArray[Any] | None:
+def _sealed(data: bytes) -> bytes:
+    return _SEAL + zlib.crc32(data).to_bytes(4, "little")
+
+
+def table(path: Path) -> Values | None:
     """Return the array that is kept at `path`, None if there is none or it is damaged. It may be of any shape and type."""
     data = read(path)
     if data is None or not data.startswith(np.lib.format.MAGIC_PREFIX):
@@ -54,41 +66,22 @@ def table(path: Path) -> npt.NDArray[Any] | None:
         return None
 
 
-def keep_table(path: Path, array: npt.NDArray[Any], *, what: str) -> None:
+def keep_table(path: Path, array: Values, *, what: str) -> None:
     """Keep an array at `path`, as NPY; see `keep`."""
     buffer = io.BytesIO()
     np.save(buffer, array, allow_pickle=False)
     keep(path, buffer.getvalue(), what=what)
 
 
-def fastest(path: Path) -> str:
-    """Return the name that `keep_fastest` kept at `path`, "" if there is none or it is damaged."""
+def record(path: Path) -> dict[str, Any]:
+    """Return the JSON object that is kept at `path`, an empty one if there is none or it is damaged."""
     try:
-        return str(json.loads(read(path) or b"")["name"])
-    except (ValueError, KeyError, TypeError):
-        return ""
+        found = json.loads(read(path) or b"{}")
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
-def keep_fastest(path: Path, rates: Mapping[str, float]) -> str:
-    """Return the name of the highest of `rates`, at least one, and keep it at `path` with all of them; see `keep`."""
-    best = max(rates, key=lambda name: rates[name])
-    keep(path, json.dumps({"name": best, "rates": dict(rates)}).encode(), what="the fastest engines")
-    return best
-
-
-def _tidy(newest: Path) -> None:
-    """Remove the files of a folder that were used least recently, beyond `LIMIT` bytes; never the newest."""
-    held = []
-    for path in newest.parent.iterdir():
-        if path == newest or path.suffix == ".tmp":  # what another process is writing
-            continue
-        with suppress(OSError):
-            state = path.stat()
-            held.append((state.st_mtime_ns, state.st_size, path))
-    total = newest.stat().st_size + sum(size for _, size, _ in held)
-    for _, size, path in sorted(held):
-        if total <= LIMIT:
-            break
-        with suppress(OSError):
-            path.unlink()
-        total -= size
+def keep_record(path: Path, values: Mapping[str, Any], *, what: str) -> None:
+    """Keep a JSON object at `path`; see `keep`."""
+    keep(path, json.dumps(dict(values), indent=1).encode(), what=what)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import bisect
 import itertools
+import unicodedata
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from typing import overload
 
 import numpy as np
-import numpy.typing as npt
+
+from beholder.base.arrays import I64, Integer
 
 _CHUNK = 4096
 
@@ -24,7 +26,7 @@ class Names(Sequence[str]):
     'b/2.png'
     """
 
-    def __init__(self, text: bytes, ends: npt.NDArray[np.int64]) -> None:
+    def __init__(self, text: bytes, ends: I64) -> None:
         """text: the names' bytes; ends: int64 (N + 1,), the first is 0."""
         self._text = text
         self._ends = ends
@@ -37,7 +39,7 @@ class Names(Sequence[str]):
             return names
         text, ends = bytearray(), array("q", [0])
         for name in names:
-            text += name.encode("utf-8", "surrogateescape")
+            text += _encoded(name)
             ends.append(len(text))
         return cls(bytes(text), np.frombuffer(ends, np.int64))
 
@@ -89,7 +91,7 @@ class Names(Sequence[str]):
         self._next = at + 1
         return at
 
-    def take(self, indices: npt.NDArray[np.integer]) -> Names:
+    def take(self, indices: Integer) -> Names:
         """Return the names at `indices` (int (M,)), in that order."""
         rows = np.asarray(indices, np.int64)
         ends = np.zeros(len(rows) + 1, np.int64)
@@ -100,3 +102,49 @@ class Names(Sequence[str]):
             spans = zip(self._ends[some].tolist(), self._ends[some + 1].tolist(), strict=True)
             text += b"".join([self._text[a:b] for a, b in spans])
         return Names(bytes(text), ends)
+
+
+def composed(name: str) -> str:
+    r"""Return a name in the Unicode form NFC, in which names are compared: systems write "ü" as one sign or as two.
+
+    >>> composed("u\u0308")
+    'ü'
+    """
+    return name if name.isascii() else unicodedata.normalize("NFC", name)
+
+
+def _encoded(name: str) -> bytes:
+    try:
+        return name.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # no file is called so
+        return readable(name).encode()
+
+
+def position(name: str, names: Sequence[str]) -> int:
+    """Return where a name is among others, compared in one Unicode form; -1 if it is not there."""
+    if name in names:
+        return names.index(name)
+    wanted = composed(name)
+    return next((k for k, other in enumerate(names) if composed(other) == wanted), -1)
+
+
+def readable(name: str) -> str:
+    r"""Return a name as text that can be written: one that is no UTF-8 is taken for Windows-1252, else for Latin-1.
+
+    Halves of characters that no bytes stand for, as JSON may hold them, are written out.
+
+    >>> readable("caf\udce9")
+    'café'
+    """
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        try:
+            raw = name.encode("utf-8", "surrogateescape")
+        except UnicodeEncodeError:
+            return name.encode("utf-8", "backslashreplace").decode()
+        try:
+            return raw.decode("cp1252")
+        except UnicodeDecodeError:
+            return raw.decode("latin-1")
+    return name

@@ -15,7 +15,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from beholder.base.brief import changed
+from beholder.base.choices import AUGMENTATIONS, OPTIMISERS, SCHEDULES
 from beholder.base.errors import UsageError, did_you_mean
+from beholder.base.renamed import RENAMED, current
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,50 +28,64 @@ class DataRecipe:
     size: pixels of the training picture's side (0: chosen)      fit: auto | squash | pad | crop
     channels: 0 (chosen) | 1 | 3                                 augment: auto | none | light | standard | strong
     strength: factor on every range of the augmentation          on_bad: report | skip | stop
-    background: colour under transparent and letter-boxed pixels valid, test: their shares, where the source has no split
-    audit: report (say what is found, mend contradictions and leaks) | fix (follow every suggestion) | off
-    decisions: path of a reviewed audit.csv: what a person decided there is done, and else what it suggests ("": there is none)
-    leaks: twins across given parts: drop (the one in the earlier part is left out) | move (it joins its twin in the later part)
+    background: colour under transparent and letter-boxed pixels val, test: their shares, where the source has no split
+    audit: report (say what is found, leave contradictions out, resolve leaks) | fix (also exact duplicates: only
+        what cannot be wrong) | relabel (follow every suggestion, outside the test part) | off
+    decisions: path of a reviewed audit.csv ("": none): what a person decided there is done; what is undecided is not touched
+    leaks: duplicates across given parts: drop (leave out the one in the earlier part) | move (into the later part)
+    group_from: a regular expression; pictures in whose names it finds the same (a patient, a track) stay in one part ("": none)
     grow: side at which training pictures begin, as a share of the full one (0: chosen; 1: full size throughout)
     memory: MiB of decoded pixels that may stay in memory (0: a third of what is free)
     workers: threads that decode and that read batches ahead (0: one per core); like memory, it changes no batch
+    order: the classes from the lowest to the highest, with commas between, for --task ordinal ("": by the numbers in them)
+    pixels: most millions of pixels of one picture; larger JPEGs are scaled while they are decoded, all else is refused
     """
 
     size: int = field(default=0, metadata={"range": (0, 4096)})
     fit: str = field(default="auto", metadata={"choices": ("auto", "squash", "pad", "crop")})
     channels: int = field(default=0, metadata={"choices": (0, 1, 3)})
-    augment: str = field(default="auto", metadata={"choices": ("auto", "none", "light", "standard", "strong")})
+    augment: str = field(default="auto", metadata={"choices": ("auto",), "table": AUGMENTATIONS})
     strength: float = field(default=1.0, metadata={"range": (0.0, 4.0)})
     flip: str = field(default="auto", metadata={"choices": ("auto", "none", "horizontal", "both")})
     mixup: float = field(default=0.0, metadata={"range": (0.0, 10.0)})
     cutmix: float = field(default=0.0, metadata={"range": (0.0, 10.0)})
     grow: float = field(default=0.0, metadata={"range": (0.0, 1.0)})
-    audit: str = field(default="report", metadata={"choices": ("report", "fix", "off")})
+    audit: str = field(default="report", metadata={"choices": ("report", "fix", "relabel", "off")})
     decisions: str = ""
+    group_from: str = ""
+    order: str = ""
     leaks: str = field(default="drop", metadata={"choices": ("drop", "move")})
     on_bad: str = field(default="report", metadata={"choices": ("report", "skip", "stop")})
     background: str = "#ffffff"
-    valid: float = field(default=0.15, metadata={"range": (0.01, 0.9)})
+    val: float = field(default=0.15, metadata={"range": (0.01, 0.9)})
     test: float = field(default=0.15, metadata={"range": (0.01, 0.9)})
     memory: int = field(default=0, metadata={"range": (0, 1 << 24)})
     workers: int = field(default=0, metadata={"range": (0, 256)})
+    pixels: int = field(default=100, metadata={"range": (1, 4000)})
+
+    __repr__ = changed
 
 
 @dataclass(frozen=True, kw_only=True)
 class NetRecipe:
     """Which net, and its initial weights.
 
-    name: auto, a name of `beholder nets`, timm:NAME, or module:function of yours
-    weights: auto | none | PATH of a safetensors file or of a folder in timm's local-dir form
+    name: auto, a name of `beholder nets`, a name of timm (resnet50 is timm:resnet50), or module:function of yours
+    weights: auto (for photos a backbone that comes with the install) | none | PATH of a safetensors file or of a folder in
+             timm's local-dir form
+    licence: permissive (pretrained weights of a non-commercial or other licence of its own are refused) | any
     init: auto | default | kaiming | xavier | orthogonal | lsuv | whitening | zero-residual
     width: factor on the number of channels of the nets that have that dial (0: chosen)
     """
 
     name: str = "auto"
     weights: str = "auto"
+    licence: str = field(default="permissive", metadata={"choices": ("permissive", "any")})
     init: str = "auto"
     width: float = field(default=0.0, metadata={"range": (0.0, 16.0)})
     dropout: float = field(default=0.0, metadata={"range": (0.0, 0.95)})
+
+    __repr__ = changed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +101,9 @@ class TrainRecipe:
     freeze: with pretrained weights, share of the layers, from the pixels on, that stay as they are (below 0: chosen)
     layer_decay: with pretrained weights, factor on the rate from each layer to the one below it (0: chosen)
     compile: auto | yes | no, by torch.compile; auto: on a GPU
+    objective: the score on validation by which weights, heads and candidates are chosen: auto (the task's own) | accuracy |
+        macro_f1 | balanced_accuracy | auroc | map | micro_f1 | sensitivity@S (the sensitivity at a specificity of S) |
+        specificity@S | …, as the task has them
     probe: with pretrained weights, first fit a linear head on frozen features, which fine-tuning then has to beat
     """
 
@@ -92,14 +112,15 @@ class TrainRecipe:
     minutes: float = field(default=0.0, metadata={"range": (0.0, 1e6)})
     batch: int = field(default=0, metadata={"range": (0, 1 << 16)})
     lr: float = field(default=0.0, metadata={"range": (0.0, 100.0)})
-    optimiser: str = field(default="auto", metadata={"choices": ("auto", "sgd", "adam", "adamw", "muon", "sphere")})
-    schedule: str = field(default="auto", metadata={"choices": ("auto", "constant", "cosine", "onecycle", "trapezoid")})
+    optimiser: str = field(default="auto", metadata={"choices": ("auto",), "table": OPTIMISERS})
+    schedule: str = field(default="auto", metadata={"choices": ("auto",), "table": SCHEDULES})
     momentum: float = field(default=0.9, metadata={"range": (0.0, 0.9999)})
     weight_decay: float = field(default=-1.0, metadata={"range": (-1.0, 10.0)})
     smoothing: float = field(default=0.1, metadata={"range": (0.0, 0.9)})
     class_weights: str = field(default="none", metadata={"choices": ("none", "balanced")})
     clip: float = field(default=0.0, metadata={"range": (0.0, 1e6)})
     averaging: float = field(default=0.999, metadata={"range": (0.0, 0.99999)})
+    objective: str = "auto"
     patience: int = field(default=0, metadata={"range": (0, 100_000)})
     precision: str = field(default="auto", metadata={"choices": ("auto", "fp32", "bf16", "fp16")})
     freeze: float = field(default=-1.0, metadata={"range": (-1.0, 1.0)})
@@ -108,18 +129,21 @@ class TrainRecipe:
     probe: bool = True
     mirror: bool = True
 
+    __repr__ = changed
+
 
 @dataclass(frozen=True, kw_only=True)
 class TestRecipe:
-    """What is settled on the validation part once the weights are chosen, and then tested.
+    """What is fitted on the validation part once the weights are chosen, and then tested.
 
     calibrate: auto (what proves itself on held-out validation pictures) | none | temperature | vector
-    coverage: how often a picture's set of classes shall hold the right one (0: no sets)
-    sets: least (the smallest, may be empty) | adaptive (always hold the guess)
+    coverage: how often a picture's prediction set holds the right class (0: no sets)
+    sets: least (the smallest, may be empty) | adaptive (always hold the prediction)
     per_class: a promise for each class by itself
-    accept_risk: answer only where at most this share of answers is wrong (0: answer always)
+    target_risk: answer only where at most this share of answers is wrong: selective prediction (0: answer always)
     sensitivity: share of the class `positive` that has to be found (0: no such threshold)
-    confidence: the level at which the promises of accept_risk and sensitivity hold
+    positive: that class, and the one that train.objective = sensitivity@S or specificity@S is of ("": the mean over all)
+    confidence: the level at which the promises of target_risk and sensitivity hold
     """
 
     __test__ = False
@@ -128,22 +152,30 @@ class TestRecipe:
     coverage: float = field(default=0.95, metadata={"range": (0.0, 0.9999)})
     sets: str = field(default="least", metadata={"choices": ("least", "adaptive")})
     per_class: bool = False
-    accept_risk: float = field(default=0.0, metadata={"range": (0.0, 0.9999)})
+    target_risk: float = field(default=0.0, metadata={"range": (0.0, 0.9999)})
     sensitivity: float = field(default=0.0, metadata={"range": (0.0, 0.9999)})
     positive: str = ""
     confidence: float = field(default=0.95, metadata={"range": (0.5, 0.9999)})
 
+    __repr__ = changed
+
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """A whole run: the same recipe, source and seed on the same machine give the same bundle."""
+    """A whole run: the same recipe, source and seed on the same machine give the same bundle.
+
+    task: auto (by the labels: single, or multi where a picture carries several) | a name of `beholder.tasks` | module:name
+    """
 
     name: str = "quick"
+    task: str = "auto"
     seed: int = field(default=0, metadata={"range": (0, 2**31 - 1)})
     data: DataRecipe = DataRecipe()
     net: NetRecipe = NetRecipe()
     train: TrainRecipe = TrainRecipe()
     test: TestRecipe = TestRecipe()
+
+    __repr__ = changed
 
     def set(self, **changes: object) -> Recipe:
         """Return a recipe with fields changed by name; `set(lr=0.1)` finds `train.lr`, `set(net="cnn")` finds `net.name`.
@@ -152,7 +184,7 @@ class Recipe:
         """
         recipe = self
         for name, value in changes.items():
-            recipe = _change(recipe, _find(name), value)
+            recipe = _change(recipe, find(name), value)
         return recipe
 
     def override(self, assignments: Iterable[str]) -> Recipe:
@@ -166,8 +198,9 @@ class Recipe:
         return recipe
 
     def essence(self) -> Recipe:
-        """Return the recipe without what cannot change its result: data.memory and data.workers are at their defaults."""
-        return dataclasses.replace(self, data=dataclasses.replace(self.data, memory=0, workers=0))
+        """Return the recipe without what cannot change its result: data.memory, data.workers, net.licence are the defaults."""
+        data, net = dataclasses.replace(self.data, memory=0, workers=0), dataclasses.replace(self.net, licence="permissive")
+        return dataclasses.replace(self, data=data, net=net)
 
     def toml(self) -> str:
         """Return the recipe as TOML; `from_toml` reads it back to an equal value."""
@@ -187,15 +220,18 @@ def names() -> list[str]:
     return found
 
 
-def from_toml(text: str, *, where: str = "recipe") -> Recipe:
-    """Read a recipe; fields that are absent keep their defaults. Raises `UsageError` that names the place."""
+def from_toml(text: str, *, where: str = "recipe", done: bool = False) -> Recipe:
+    """Read a recipe; fields that are absent keep their defaults. Raises `UsageError` that names the place.
+
+    done: it is of a finished run: old names are read without a warning, and names of plug-ins that are not here any more
+    """
     try:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{where} is not TOML: {error}", code="bad-recipe", hint="see docs/RECIPES.md") from error
     recipe = Recipe()
     for path, value in _flatten(table):
-        recipe = _change(recipe, path, value)
+        recipe = _change(recipe, path, value, done=done)
     return recipe
 
 
@@ -204,49 +240,113 @@ def named() -> list[str]:
     return sorted(p.name.removesuffix(".toml") for p in files("beholder.recipes").iterdir() if p.name.endswith(".toml"))
 
 
-def load(name: str) -> Recipe:
-    """Return a recipe by its name or by the path of a TOML file."""
+def load(name: str | Path) -> Recipe:
+    """Return a recipe by its name or by the path of a TOML file. Raises `UsageError`."""
+    if not isinstance(name, (str, Path)):
+        hint = f"give a Recipe, a name ({', '.join(named())}) or the path of a .toml file; fields by name: lr=0.01"
+        raise UsageError(f"a recipe is not given as {type(name).__name__}", code="unknown-recipe", hint=hint)
     if name in named():
         return from_toml((files("beholder.recipes") / f"{name}.toml").read_text("utf-8"), where=f"recipe '{name}'")
     path = Path(name)
     if path.suffix == ".toml" and path.is_file():
         try:
-            return from_toml(path.read_text("utf-8"), where=name)
+            return from_toml(path.read_text("utf-8"), where=str(name))
         except (OSError, UnicodeDecodeError) as error:
             raise UsageError(f"{name} is not a recipe: {error}", code="bad-recipe", hint="see docs/RECIPES.md") from error
-    hint = did_you_mean(name, named()) + ", or the path of a .toml file"
+    hint = did_you_mean(str(name), named()) + ", or the path of a .toml file"
     raise UsageError(f"there is no recipe '{name}'", code="unknown-recipe", hint=hint)
 
 
-def _find(name: str) -> str:
+SYNONYMS = {
+    "net.name": "model network backbone arch architecture",
+    "net.weights": "pretrained checkpoint pretrained_weights init_weights",
+    "net.licence": "license",
+    "net.dropout": "drop drop_rate",
+    "train.epochs": "n_epochs num_epochs max_epochs nb_epoch epoch",
+    "train.batch": "batch_size batchsize bs",
+    "train.lr": "learning_rate learn_rate lr0 base_lr",
+    "train.minutes": "time time_limit budget max_time time_budget",
+    "train.optimiser": "optimizer optim solver",
+    "train.schedule": "scheduler lr_scheduler lr_schedule",
+    "train.weight_decay": "wd decay l2",
+    "train.smoothing": "label_smoothing",
+    "train.class_weights": "class_weight weighted",
+    "train.clip": "grad_clip clip_grad gradient_clip max_norm",
+    "train.averaging": "ema model_ema",
+    "train.objective": "metric eval_metric monitor",
+    "train.patience": "early_stopping early_stop",
+    "train.precision": "amp mixed_precision half dtype",
+    "train.mirror": "tta",
+    "data.size": "img_size image_size imgsz input_size resolution resize target_size",
+    "data.augment": "augmentation augmentations aug transform transforms",
+    "data.val": "val_split val_size validation validation_split valid_size",
+    "data.test": "test_size test_split",
+    "data.workers": "num_workers n_workers threads n_jobs",
+    "data.flip": "hflip flips fliplr",
+    "seed": "random_state random_seed",
+}
+"""What other tools call the fields of a recipe, several words a field: for hints, never in the place of the name."""
+
+
+def find(name: str, *, warn: bool = True) -> str:
+    """Return the dotted path of a field by its name: "train.lr" for "lr", and "net.name" for "net".
+
+    Raises `UsageError` (unknown-field), which names the nearest field, or the one that other tools call so.
+    """
     if name == "net":
         return "net.name"
-    matches = [path for path in names() if path.split(".")[-1] == name and path != "name"]
-    if len(matches) != 1:
-        known = sorted({path.split(".")[-1] for path in names()})
-        raise UsageError(f"no recipe field is called '{name}'", code="unknown-field", hint=did_you_mean(name, known))
-    return matches[0]
+    old = next((path for path in RENAMED["recipe field"] if name == path.split(".")[-1]), name)
+    name = current("recipe field", old, warn=warn)
+    matches = [path for path in names() if name in (path, path.split(".")[-1]) and path != "name"]
+    if len(matches) == 1:
+        return matches[0]
+    meant = synonym(name)
+    short = "net" if meant == "net.name" else meant.split(".")[-1]
+    known = sorted({path.split(".")[-1] for path in names()})
+    hint = f"did you mean '{short}'?" if meant else did_you_mean(name, known)
+    raise UsageError(f"no recipe field is called '{name}'", code="unknown-field", hint=hint)
 
 
-def _change(recipe: Recipe, path: str, value: object) -> Recipe:
+def synonym(word: str) -> str:
+    """Return the path of the field that other tools call `word`, in any spelling such as batch-size; "" for none."""
+    plain = word.rpartition(".")[2].lower().replace("-", "_")
+    return next((path for path, words in SYNONYMS.items() if plain in words.split()), "")
+
+
+def value_of(recipe: Recipe, path: str) -> object:
+    """Return the value of a field by its dotted path."""
+    found: object = recipe
+    for part in path.split("."):
+        found = getattr(found, part)
+    return found
+
+
+def _change(recipe: Recipe, path: str, value: object, *, done: bool = False) -> Recipe:
+    path = current("recipe field", path, warn=not done)
     if path not in names():
-        near = [p for p in names() if p.split(".")[-1] == path.split(".")[-1]]
+        near = [p for p in names() if p.split(".")[-1] == path.split(".")[-1]] or [meant for meant in [synonym(path)] if meant]
         hint = f"did you mean '{near[0]}'?" if near else did_you_mean(path, names())
         raise UsageError(f"no recipe field is called '{path}'", code="unknown-field", hint=hint)
     section, _, name = path.rpartition(".")
     owner: Any = getattr(recipe, section) if section else recipe
-    changed = dataclasses.replace(owner, **{name: _checked(owner, name, path, value)})
+    changed = dataclasses.replace(owner, **{name: _checked(owner, name, path, value, done=done)})
     return dataclasses.replace(recipe, **{section: changed}) if section else changed
 
 
-def _checked(owner: Any, name: str, path: str, value: object) -> object:
+def _checked(owner: Any, name: str, path: str, value: object, *, done: bool) -> object:
     kind = typing.get_type_hints(type(owner))[name]
     if isinstance(kind, types.UnionType):
         raise TypeError(f"{path}: recipes hold plain types")
     converted = _convert(kind, path, value)
     rules = next(f for f in fields(owner) if f.name == name).metadata
-    if "choices" in rules and converted not in rules["choices"]:
-        known = [str(choice) for choice in rules["choices"]]
+    open_to = rules.get("table", ())
+    if (
+        "choices" in rules
+        and converted not in rules["choices"]
+        and converted not in open_to
+        and not (done and "table" in rules)
+    ):
+        known = [str(choice) for choice in (*rules["choices"], *open_to)]
         raise UsageError(f"{path} cannot be '{value}'", code="bad-value", hint=did_you_mean(str(value), known))
     if "range" in rules and not rules["range"][0] <= converted <= rules["range"][1]:
         low, high = rules["range"]

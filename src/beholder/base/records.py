@@ -1,4 +1,4 @@
-"""Records that rooms hand to each other: pictures, parts, pixel policy, scores, guesses."""
+"""Records passed between packages: pictures, parts, pixel policy, scores, predictions."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from beholder.base.arrays import I8, I64, U8, Integer
+from beholder.base.brief import cut, listed, short, shown, within
+from beholder.base.errors import DataError
 from beholder.base.names import Names
 
 PARTS = ("train", "valid", "test")
@@ -26,40 +29,70 @@ class Store(Protocol):
         """Return the encoded file, or an array (H, W) or (H, W, C); raise `PictureError` if it cannot be had."""
 
     def stamp(self, key: str) -> str:
-        """Return a cheap identity that changes when the bytes do (size and mtime, CRC); "" if there is none."""
+        """Return a cheap identity that changes when the bytes do; "" if there is none.
+
+        Of a file it is `base.files.identity`: size and mtime alone let another file take its place unseen.
+        """
 
 
 @dataclass(frozen=True, eq=False)
 class Pictures:
-    """A table of labelled pictures; no pixels are held.
+    """A table of pictures, with labels or without; no pixels are held.
 
     keys:    N names of pictures inside the store, such as "rust/a.jpg"
-    targets: int64 (N,) class indices, or uint8 (N, K) multi-hot for a multi-label source
+    targets: int64 (N,) class indices, or uint8 (N, K) multi-hot for a multi-label source; of pictures without labels K is 0
     classes: K class names in the order of the targets
     parts:   int8 (N,) index into `PARTS`, -1 where not given
     groups:  int64 (N,) pictures of one person, patient or plate share a number; -1 = none
     digests: uint8 (N, 32) SHA-256 of each file's bytes, or None before it was computed
     notes:   what scanning left out or found odd, in sentences
+    bits:    how many the whole numbers of deep pictures use in this set (`PixelPolicy.bits`), or None before it was measured
     """
 
     store: Store
     keys: Sequence[str]
-    targets: npt.NDArray[np.int64] | npt.NDArray[np.uint8]
+    targets: I64 | U8
     classes: tuple[str, ...]
-    parts: npt.NDArray[np.int8]
-    groups: npt.NDArray[np.int64]
-    digests: npt.NDArray[np.uint8] | None = None
+    parts: I8
+    groups: I64
+    digests: U8 | None = None
     notes: tuple[str, ...] = ()
+    bits: int | None = None
+
+    def __repr__(self) -> str:
+        if not self.labelled:
+            return within("Pictures", [f"{len(self):,} without labels", cut(self.store.name)])
+        return within(
+            "Pictures", [f"{len(self):,} of {len(self.classes):,} classes: {listed(self.classes)}", cut(self.store.name)]
+        )
 
     def __len__(self) -> int:
         return len(self.keys)
+
+    @property
+    def labelled(self) -> bool:
+        """Return False for a source without labels: `predict`, `explain` and `audit` take it, training and scores do not."""
+        return bool(self.classes)
+
+    def with_labels(self) -> Pictures:
+        """Return these pictures. Raises `DataError` (no-labels) where they have none."""
+        if not self.labelled:
+            text = f"the {len(self):,} pictures of {self.store.name} have no labels"
+            hint = "put the pictures of each class into a folder named after it, or add a CSV with path,label"
+            raise DataError(text, code="no-labels", hint=hint)
+        return self
 
     @property
     def multi(self) -> bool:
         """Return True where a picture may carry several labels."""
         return self.targets.ndim == 2
 
-    def take(self, indices: npt.NDArray[np.integer]) -> Pictures:
+    @property
+    def hexdigests(self) -> list[str]:
+        """Return the digests as 64 hexadecimal digits each; none where there are none."""
+        return [] if self.digests is None else [row.tobytes().hex() for row in self.digests]
+
+    def take(self, indices: Integer) -> Pictures:
         """Return the rows at `indices` (int (M,)), in that order."""
         return replace(
             self,
@@ -75,12 +108,12 @@ class Pictures:
         row = self.targets[index]
         return tuple(self.classes[int(k)] for k in np.flatnonzero(row)) if self.multi else (self.classes[int(row)],)
 
-    def counts(self) -> npt.NDArray[np.int64]:
+    def counts(self) -> I64:
         """Return how many pictures carry each class: int64 (K,)."""
         if self.multi:
-            summed: npt.NDArray[np.int64] = self.targets.sum(axis=0, dtype=np.int64)
+            summed: I64 = self.targets.sum(axis=0, dtype=np.int64)
             return summed
-        counted: npt.NDArray[np.int64] = np.bincount(self.targets, minlength=len(self.classes)).astype(np.int64)
+        counted: I64 = np.bincount(self.targets, minlength=len(self.classes)).astype(np.int64)
         return counted
 
 
@@ -91,6 +124,15 @@ class Parts:
     train: Pictures
     valid: Pictures
     test: Pictures
+
+    def __repr__(self) -> str:
+        sizes = [f"{name}={len(part):,}" for name, part in self.items()]
+        return within("Parts", [*sizes, f"{len(self.train.classes):,} classes: {listed(self.train.classes)}"])
+
+    @property
+    def val(self) -> Pictures:
+        """Return the validation part, by its other name."""
+        return self.valid
 
     def items(self) -> tuple[tuple[str, Pictures], ...]:
         """Return (name, pictures) of the three parts in the order of `PARTS`."""
@@ -103,6 +145,7 @@ class PixelPolicy:
 
     fit:        squash (both sides scaled), pad (letter-box on `background`), crop (short side scaled, centre kept)
     background: RGB in 0..255 under transparent pixels and beside letter-boxed ones
+    bits:       of whole numbers wider than a byte that do not say their range: 0..2ⁿ − 1 becomes 0..255; 0: by each picture
     """
 
     height: int
@@ -110,6 +153,7 @@ class PixelPolicy:
     channels: int = 3
     fit: str = "squash"
     background: tuple[int, int, int] = (255, 255, 255)
+    bits: int = 0
 
     def json(self) -> dict[str, object]:
         """Return the policy as plain JSON values."""
@@ -124,6 +168,8 @@ class Bad:
     code: str
     message: str
 
+    __repr__ = shown
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -133,9 +179,9 @@ class Finding:
     check:      the name of the check, such as "dark"
     score:      in [0, 1], 1 = surely at fault; at or above the check's limit, or it would be no finding
     verdict:    a sentence for a person
-    suggestion: keep | drop | relabel:CLASS
-    other:      the key of the picture that it is a twin of, or ""
-    decided:    what a person decided about the picture, in the words of `suggestion`; "" = nothing yet
+    suggestion: keep | drop | relabel:CLASS | review
+    other:      the key of the picture that it is a duplicate of, or ""
+    decided:    what a person decided about the picture: keep | drop | relabel:CLASS; "" = nothing yet
     """
 
     picture: str
@@ -146,10 +192,15 @@ class Finding:
     other: str = ""
     decided: str = ""
 
+    __repr__ = shown
+
 
 @dataclass(frozen=True)
 class Score:
-    """A measured value with its 95 % interval [low, high] and the number of pictures behind it."""
+    """A measured value with its 95 % interval [low, high] and the number of pictures behind it.
+
+    Where too few groups of pictures are behind it for an interval, low and high are NaN.
+    """
 
     value: float
     low: float
@@ -157,8 +208,15 @@ class Score:
     n: int
 
     def __str__(self) -> str:
-        value = "-" if self.value != self.value else f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
-        return f"{value} (n={self.n})"
+        return f"{self.short()} (n={self.n})"
+
+    def short(self, *, digits: int = 3) -> str:
+        """Return value and interval as text, without the number of pictures."""
+        if self.value != self.value:
+            return "-"
+        if self.low != self.low:
+            return f"{self.value:.{digits}f} [interval not estimable]"
+        return f"{self.value:.{digits}f} [{self.low:.{digits}f}, {self.high:.{digits}f}]"
 
     def json(self) -> dict[str, float | int | None]:
         """Return {"value", "low", "high", "n"}; a value that is undefined (NaN) is None."""
@@ -166,19 +224,20 @@ class Score:
 
 
 @dataclass(frozen=True, repr=False)
-class Guess:
-    """What a recogniser says of one picture.
+class Prediction:
+    """What a model says of one picture.
 
-    label:         the most probable class; for multi-label the classes above their threshold, joined with ";"
+    label:         the most probable class; of ordered classes the median one; for multi-label those above their threshold,
+                   joined with ";", or None where there is none
     p:             its probability in [0, 1]; for multi-label the smallest of theirs, or, where no class is named,
                    1 less the largest
     probabilities: class name → probability
-    abstain:       whether the recogniser is less sure than its operating point asks for; None where it has none
+    abstain:       whether the model is less sure than its operating point asks for; None where it has none
     positive:      whether the class of the operating point reaches its threshold; None where there is none
     set:           the classes that hold the right one as often as was promised; None where nothing was
     """
 
-    label: str
+    label: str | None
     p: float
     probabilities: dict[str, float]
     abstain: bool | None = None
@@ -187,5 +246,5 @@ class Guess:
 
     def __repr__(self) -> str:
         beyond = {"abstain": self.abstain, "positive": self.positive, "set": self.set}
-        said = "".join(f", {name}={value}" for name, value in beyond.items() if value is not None)
-        return f"Guess(label={self.label!r}, p={self.p}{said})"
+        said = [f"{name}={short(value)}" for name, value in beyond.items() if value is not None]
+        return within("Prediction", [f"label={short(self.label)}", f"p={self.p}", *said])

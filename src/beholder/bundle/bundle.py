@@ -1,52 +1,56 @@
-"""The bundle: a recogniser with its classes, its pixel policy, its recipe, its scores and its split."""
+"""The bundle: a model with its classes, its pixel policy, its recipe, its scores and its split."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import nn
 
 from beholder.base import events
+from beholder.base.arrays import F16, F32, I8, U8
 from beholder.base.errors import BundleError, MachineError, UsageError
 from beholder.base.recipe import Recipe, from_toml
 from beholder.base.records import PARTS
 from beholder.base.spans import span
-from beholder.bundle import card, format, stranger
+from beholder.bundle import card, format, ood
+from beholder.bundle.config import Config
 from beholder.bundle.infer import fitting, outputs
 from beholder.bundle.recogniser import Recogniser
-from beholder.data.kin import LARGEST, none
-from beholder.data.likeness import LENGTH
+from beholder.data.known import LARGEST, none
+from beholder.duplicates.hashing import LENGTH
 from beholder.machine.device import device
+from beholder.machine.placement import moved
 from beholder.nets.build import build
-from beholder.nets.spec import NetSpec
+from beholder.nets.init import not_finite
+from beholder.tasks import check
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Bundle(Recogniser):
-    """A trained recogniser.
+    """A trained model.
 
-    config:  what config.json holds (docs/BUNDLE.md): classes, task, pixels, mean, std, net, mirror, thresholds, parts, …
+    config:  what config.json holds (docs/BUNDLE.md)
     net:     the network in evaluation mode, float32, on the CPU until `to` moves it
     history: one dict per validation: epoch, step, seconds, loss, valid_loss, valid_score, lr
     splits:  (SHA-256 of the file as 64 hexadecimal digits, part name) of every picture of the three parts
     path:    where it is saved; None before that
-    likeness: hashes of the pictures that were trained and chosen on, int8 (M, 64); (0, 64) where none are kept
+    hashes:  perceptual hashes of the pictures that were trained and chosen on, int8 (M, 64); (0, 64) where none are kept
     audit:   what the audit found and what was done about it, as audit.csv; "" where there was none
-    references: float16 (M, F), features of validation pictures that strangers are told by; None where there are none
+    references: float16 (M, F), features of validation pictures, for OOD detection; None where there are none
     """
 
-    config: dict[str, Any]
+    config: Config
     net: nn.Module
     recipe: Recipe
     history: list[dict[str, Any]] = field(default_factory=list)
@@ -55,19 +59,12 @@ class Bundle(Recogniser):
     path: Path | None = None
     readings: list[dict[str, Any]] = field(default_factory=list)
     audit: str = ""
-    likeness: npt.NDArray[np.int8] = field(default_factory=none, repr=False)
-    references: npt.NDArray[np.float16] | None = None
+    hashes: I8 = field(default_factory=none, repr=False)
+    references: F16 | None = None
     engine: str = field(default="torch fp32", repr=False)
 
-    @property
-    def spec(self) -> NetSpec:
-        """Return what the net is built from."""
-        return NetSpec.from_json(self.config["net"])
-
-    def outputs(
-        self, images: npt.NDArray[np.uint8], *, batch: int | None = None
-    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        """Return logits float32 (N, K), not calibrated, and features float32 (N, F) for uint8 (N, C, height, width).
+    def outputs(self, images: U8, *, batch: int | None = None) -> tuple[F32, F32]:
+        """Return logits float32 (N, W), not calibrated, and features float32 (N, F) for uint8 (N, C, height, width).
 
         batch: pictures at once; None: as many as suit the device.
         """
@@ -78,7 +75,7 @@ class Bundle(Recogniser):
             part = torch.from_numpy(images[start : start + batch]).to(on)
             rows.append([values.cpu().numpy() for values in outputs(self.net, part, self.config)])
         if not rows:
-            return np.zeros((0, len(self.classes)), np.float32), np.zeros((0, 0), np.float32)
+            return np.zeros((0, self.width), np.float32), np.zeros((0, 0), np.float32)
         return np.concatenate([row[0] for row in rows]), np.concatenate([row[1] for row in rows])
 
     def ready(self) -> Bundle:
@@ -86,8 +83,8 @@ class Bundle(Recogniser):
         return self.to(device())
 
     def to(self, on: str | torch.device) -> Bundle:
-        """Return the same bundle with its net on a device."""
-        return replace(self, net=self.net.to(on))
+        """Return the same bundle with its net, which both then share, on a device. Raises `MachineError` (out-of-memory)."""
+        return replace(self, net=moved(self.net, torch.device(on)))
 
     def save(self, path: str | Path) -> Path:
         """Write the bundle to the folder `path` (whole or not at all) and return that path.
@@ -113,14 +110,20 @@ class Bundle(Recogniser):
                 "readings.json": _json(self.readings),
                 "README.md": card.text(self.config, self.scores, self.recipe).encode("utf-8", "replace"),
                 **({"audit.csv": self.audit.encode("utf-8", "surrogateescape")} if self.audit else {}),
-                **({format.LIKENESS: _npy(self.likeness)} if len(self.likeness) else {}),
-                **({} if self.references is None else {stranger.FILE: stranger.encoded(self.references)}),
+                **({format.HASHES: _npy(self.hashes)} if len(self.hashes) else {}),
+                **({} if self.references is None else {ood.FILE: ood.encoded(self.references)}),
             },
         )
 
     def count_reading(self, n: int, when: str) -> None:
         """Record that `n` pictures of the test part were read at `when` (ISO 8601), on disk too where the bundle is saved."""
-        self.readings.append({"n": n, "when": when})
+        self.set_readings([*self.readings, {"n": n, "when": when}])
+
+    def set_readings(self, readings: list[dict[str, Any]]) -> None:
+        """Record which readings of the test part there were, on disk too where the bundle is saved."""
+        if readings == self.readings:
+            return
+        self.readings = readings
         if self.path is not None and self.path.is_dir():
             try:
                 format.add_file(self.path, "readings.json", _json(self.readings))
@@ -141,39 +144,50 @@ class Bundle(Recogniser):
         return [digest in seen for digest in digests]
 
 
+def opened(bundle: Bundle | str | Path, *, trust: bool = False) -> Bundle:
+    """Return a bundle, or what lies at its path, as `load` does. Raises `UsageError` for what is neither."""
+    return bundle if isinstance(bundle, Bundle) else load(bundle, trust=trust)
+
+
 def load(path: str | Path, *, trust: bool = False) -> Bundle:
     """Return the bundle in the folder `path`, verified before any weight is used.
 
-    trust: also build nets of your own (`module:function`), which runs their code.
+    trust: also take nets and tasks of your own (`module:function`), which runs their code.
     Raises `UsageError` if there is none, `BundleError` if it is damaged, foreign or of a newer schema.
     """
+    if not isinstance(path, (str, os.PathLike)):
+        hint = "give what beholder.train or beholder.load returns, or the path of a bundle"
+        raise UsageError(f"{type(path).__name__} is no bundle", code="no-bundle", hint=hint)
     path = Path(path)
     config = format.verified(path)
     try:
-        net = build(NetSpec.from_json(config["net"]), trust=trust)
-        net.load_state_dict(load_file(path / format.WEIGHTS), strict=True)
+        check(config.task, trust=trust)
+        net = build(config.net, trust=trust)
+        weights = load_file(path / format.WEIGHTS)
+        if name := not_finite(weights):
+            what = f"the tensor '{name}' holds NaN or infinity"
+            raise BundleError(f"{path} cannot be used: {what}", code="not-finite", hint="train it again")
+        net.load_state_dict(weights, strict=True)
         rows = csv.reader(io.StringIO((path / "splits.csv").read_text("utf-8")))
         return Bundle(
             config=config,
             net=net.eval(),
-            recipe=from_toml((path / "recipe.toml").read_text("utf-8"), where=str(path / "recipe.toml")),
+            recipe=from_toml((path / "recipe.toml").read_text("utf-8"), where=str(path / "recipe.toml"), done=True),
             history=json.loads((path / "history.json").read_bytes()),
             scores=json.loads((path / "scores.json").read_bytes()),
             splits=[(row[0], row[1]) for row in rows][1:],
             path=path,
             readings=_readings(path),
             audit=_audit(path),
-            likeness=_likeness(path),
-            references=stranger.read(path, config),
+            hashes=_hashes(path),
+            references=ood.read(path, config),
         )
     except UsageError as error:
         raise BundleError(f"{path} cannot be used here: {error.message}", code="unusable", hint=error.hint) from error
     except (KeyError, TypeError, ValueError, RuntimeError, IndexError, AttributeError, SafetensorError) as error:
-        raise BundleError(
-            f"{path} cannot be used: its parts do not fit together ({type(error).__name__}: {error})",
-            code="inconsistent",
-            hint="train it again, or update Beholder",
-        ) from error
+        text = f"{path} cannot be used: its parts do not fit together ({type(error).__name__}: {error})"
+        hint = "train it again, or update Beholder"
+        raise BundleError(text, code="inconsistent", hint=hint) from error
 
 
 def _readings(path: Path) -> list[dict[str, Any]]:
@@ -190,15 +204,17 @@ def _audit(path: Path) -> str:
     return file.read_bytes().decode("utf-8", "surrogateescape") if file.is_file() else ""
 
 
-def _npy(table: npt.NDArray[np.int8]) -> bytes:
+def _npy(table: I8) -> bytes:
     buffer = io.BytesIO()
     np.save(buffer, table, allow_pickle=False)
     return buffer.getvalue()
 
 
-def _likeness(path: Path) -> npt.NDArray[np.int8]:
+def _hashes(path: Path) -> I8:
     """Return the hashes in a bundle; none where there are none, or what lies there is something else."""
-    file = path / format.LIKENESS
+    file = path / format.HASHES
+    if not file.exists():
+        file = path / "likeness.npy"  # its name in schema 1
     try:
         if not file.is_file() or file.stat().st_size > LENGTH * LARGEST + 4096:
             return none()

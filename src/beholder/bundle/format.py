@@ -1,6 +1,6 @@
 """The folder `NAME.beholder/`: which files, how they are written whole, how they are verified before use.
 
-config.json         architecture, classes, pixel policy, hashes of the files below, its own hash
+config.json         what `config.Config` holds, hashes of the files below, its own hash
 model.safetensors   weights
 recipe.toml         the run as one value
 scores.json         scores on the test part
@@ -8,9 +8,9 @@ history.json        one row per epoch
 splits.csv          digest, part of every picture
 README.md           model card
 readings.json       how often the test part was read (not hashed: evaluation adds to it)
-likeness.npy        hashes of the pictures trained on, 64 bytes each (not hashed; absent in old bundles, and of small pictures)
+hashes.npy          perceptual hashes of the pictures trained on, 64 bytes each (not hashed itself; absent for small pictures)
 audit.csv           what the audit found, and what was done about it (not hashed; absent where it was off)
-references.npy      what strangers are told by (config.json holds its hash; absent where nothing was fitted)
+references.npy      what out-of-distribution pictures are told by (config.json holds its hash; absent where nothing was fitted)
 report.html         for people (not hashed)
 """
 
@@ -23,11 +23,11 @@ from typing import Any
 
 from beholder.base.errors import BeholderError, BundleError, UsageError
 from beholder.base.files import adopt, file_sha256, folder_atomic, sha256, write_atomic
+from beholder.bundle.config import SCHEMA, Config, File, newer, read
 
-SCHEMA = 1
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
-LIKENESS = "likeness.npy"
+HASHES = "hashes.npy"
 HASHED = (WEIGHTS, "recipe.toml", "scores.json", "history.json", "splits.csv")
 _LARGEST_CONFIG = 16 * 2**20
 _LARGEST_HEADER = 2 * 2**20
@@ -36,11 +36,8 @@ _LARGEST_HEADER = 2 * 2**20
 def check_place(path: Path) -> None:
     """Raise `UsageError` if something that is not a bundle lies at `path`: it is never overwritten."""
     if path.exists() and not (path.is_dir() and (_is_bundle(path) or not any(path.iterdir()))):
-        raise UsageError(
-            f"{path} exists and is not a bundle",
-            code="place-taken",
-            hint="choose another name with --out, such as model.beholder",
-        )
+        hint = "choose another name with --out, such as model.beholder"
+        raise UsageError(f"{path} exists and is not a bundle", code="place-taken", hint=hint)
 
 
 def _is_bundle(path: Path) -> bool:
@@ -54,19 +51,19 @@ def _is_bundle(path: Path) -> bool:
 def finished(path: Path) -> bool:
     """Return whether a whole bundle lies at `path` whose training was not interrupted."""
     try:
-        return not verified(path)["interrupted"]
-    except (BeholderError, KeyError):
+        return not verified(path).interrupted
+    except BeholderError:
         return False
 
 
-def write(path: Path, config: Mapping[str, Any], contents: Mapping[str, bytes]) -> None:
+def write(path: Path, config: Config, contents: Mapping[str, bytes]) -> None:
     """Write a bundle that is whole or absent. `contents`: file name → bytes, all of `HASHED` among them."""
     check_place(path)
     with folder_atomic(path) as folder:
         for name, data in contents.items():
             (folder / name).write_bytes(data)
         hashes = {name: {"bytes": len(contents[name]), "sha256": sha256(contents[name])} for name in HASHED}
-        (folder / CONFIG).write_bytes(_sealed({**config, "schema": SCHEMA, "files": hashes}))
+        (folder / CONFIG).write_bytes(_sealed({**config.json(), "files": hashes}))
 
 
 def add_file(path: Path, name: str, data: bytes) -> None:
@@ -76,8 +73,8 @@ def add_file(path: Path, name: str, data: bytes) -> None:
     write_atomic(path / name, data)
 
 
-def verified(path: Path) -> dict[str, Any]:
-    """Return the config of a bundle after its schema, sizes and hashes have been checked.
+def verified(path: Path) -> Config:
+    """Return the config of a bundle after its schema, sizes and hashes, and what it says of itself, have been checked.
 
     Raises `UsageError` if there is nothing at `path`, `BundleError` for anything that is not a whole bundle of a known schema.
     """
@@ -87,11 +84,7 @@ def verified(path: Path) -> dict[str, Any]:
     if type(schema) is not int or schema < 1:
         raise _damaged(path, f"{CONFIG} names no schema")
     if schema > SCHEMA:
-        raise BundleError(
-            f"{path} has bundle schema {schema}, this Beholder reads up to {SCHEMA}",
-            code="newer-schema",
-            hint="update Beholder: pip install --upgrade beholder",
-        )
+        raise newer(schema, path)
     seal = config.pop("seal", None)
     try:
         sealed = seal == sha256(_canonical(config))
@@ -99,12 +92,11 @@ def verified(path: Path) -> dict[str, Any]:
         sealed = False
     if not sealed:
         raise _damaged(path, f"{CONFIG} was changed after it was written")
-    files = config.get("files")
+    found = read(config, path)
     for name in HASHED:
-        expected = files.get(name) if isinstance(files, dict) else None
-        _verify(path / name, expected if isinstance(expected, dict) else {}, path)
+        _verify(path / name, found.files.get(name, File(0, "")), path)
     _check_header(path)
-    return config
+    return found
 
 
 def _config(path: Path) -> dict[str, Any]:
@@ -129,12 +121,12 @@ def _config(path: Path) -> dict[str, Any]:
     return config
 
 
-def _verify(file: Path, expected: Mapping[str, Any], path: Path) -> None:
+def _verify(file: Path, expected: File, path: Path) -> None:
     if not file.is_file() or file.is_symlink():
         raise _damaged(path, f"{file.name} is missing")
-    if file.stat().st_size != expected.get("bytes"):
-        raise _damaged(path, f"{file.name} has {file.stat().st_size} bytes instead of {expected.get('bytes')}")
-    if file_sha256(file) != expected.get("sha256"):
+    if file.stat().st_size != expected.bytes:
+        raise _damaged(path, f"{file.name} has {file.stat().st_size} bytes instead of {expected.bytes}")
+    if file_sha256(file) != expected.sha256:
         raise _damaged(path, f"{file.name} was changed: its SHA-256 is not the recorded one")
 
 
@@ -156,5 +148,4 @@ def _canonical(config: Mapping[str, Any]) -> bytes:
 
 
 def _sealed(config: dict[str, Any]) -> bytes:
-    config = json.loads(json.dumps(config, allow_nan=False))
     return json.dumps({**config, "seal": sha256(_canonical(config))}, indent=1, allow_nan=False).encode()

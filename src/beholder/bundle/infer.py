@@ -1,13 +1,14 @@
-"""From pixels to logits and probabilities: the one piece of code behind evaluation and prediction."""
+"""From pixels to logits and probabilities: the one implementation behind evaluation and prediction."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
+from beholder.bundle.config import Config
 from beholder.data.loader import normalised
 from beholder.nets.features import classify, features
 
@@ -21,23 +22,24 @@ def fitting(on: torch.device, height: int, width: int) -> int:
     return 256 if on.type != "cpu" else max(1, min(256, AT_ONCE // (height * width)))
 
 
-def outputs_of(net: nn.Module, images: Tensor, *, mirror: bool) -> tuple[Tensor, Tensor]:
-    """Return logits (B, K) and features (B, F) of normalised images; the means of both sides of the mirror if `mirror`."""
-    seen = features(net, images)
+def outputs_of(
+    net: nn.Module, images: Tensor, *, mirror: bool, run: Callable[[Tensor], Tensor] | None = None
+) -> tuple[Tensor, Tensor]:
+    """Return logits (B, W) and features (B, F) of normalised images; the means of both sides of the mirror if `mirror`.
+
+    run: what gives the features instead of the net itself
+    """
+    run = run or partial(features, net)
+    seen = run(images)
     out = classify(net, seen).float()
     if mirror:
-        other = features(net, images.flip(-1))
+        other = run(images.flip(-1))
         return (out + classify(net, other).float()) / 2, (seen + other) / 2
     return out, seen
 
 
-def activated(values: Tensor, *, multi: bool) -> Tensor:
-    """Return probabilities (B, K) from logits: softmax over classes, or a sigmoid per class if `multi`."""
-    return values.sigmoid() if multi else values.softmax(dim=1)
-
-
 @torch.inference_mode()
-def outputs(net: nn.Module, images: Tensor, config: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
-    """Return logits float32 (B, K), not calibrated, and features float32 (B, F) for uint8 images (B, C, H, W)."""
-    x = normalised(images, config["mean"], config["std"]).contiguous(memory_format=torch.channels_last)
-    return outputs_of(net, x, mirror=bool(config["mirror"]))
+def outputs(net: nn.Module, images: Tensor, config: Config) -> tuple[Tensor, Tensor]:
+    """Return logits float32 (B, W), not calibrated, and features float32 (B, F) for uint8 images (B, C, H, W)."""
+    x = normalised(images, config.mean, config.std).contiguous(memory_format=torch.channels_last)
+    return outputs_of(net, x, mirror=config.mirror)

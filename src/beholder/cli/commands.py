@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
-import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,38 +10,53 @@ from typing import Annotated
 
 import typer
 
-from beholder.base import recipe as recipes
-from beholder.base.errors import DataError, UsageError
+from beholder.base.errors import DataError
 from beholder.base.files import check_writable
+from beholder.base.limits import MILLIONS, allow
+from beholder.base.used import refuse
+from beholder.cli.cache import cache
+from beholder.cli.calibrate import calibrate
 from beholder.cli.compare import compare
+from beholder.cli.curve import curve
 from beholder.cli.explain import explain
 from beholder.cli.export import export
 from beholder.cli.hub import pull, push
+from beholder.cli.nets import nets
 from beholder.cli.options import (
-    AcceptRisk,
     AllowDownload,
+    Cache,
+    Checks,
     Engine,
-    For,
+    GroupFrom,
     Json,
     Lang,
+    Log,
     Model,
-    Out,
+    NetMinutes,
+    Ood,
     Part,
-    RecipeName,
     ReportLang,
     Seed,
-    Sensitivity,
     Set,
     Source,
-    Strangers,
     Trust,
 )
 from beholder.cli.serve import serve
-from beholder.cli.settle import settle
-from beholder.cli.show import json_line, pairs, print_csv, print_lines, say, table
+from beholder.cli.show import (
+    ended,
+    json_line,
+    on_terminal,
+    pairs,
+    print_csv,
+    print_findings,
+    print_lines,
+    print_table,
+    say,
+)
+from beholder.cli.train import recipe_of, train, tune
 
 app = typer.Typer(
-    help="From pictures with labels to an image recogniser you can trust.",
+    help="From labelled pictures to an image classifier you can trust.",
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -64,20 +77,24 @@ def beholder(
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="With any command: show the traceback of an error.")] = False,
 ) -> None:
-    """From pictures with labels to an image recogniser you can trust."""
+    """From labelled pictures to an image classifier you can trust."""
 
 
 @app.command()
 def demo(
     *,
     out: Annotated[Path, typer.Option(help="The folder to write the bundle and the report into.")] = Path("demo"),
+    cache: Cache = None,
     json: Json = False,
 ) -> None:
     """Walk the six steps on real handwritten digits, offline."""
     from beholder.study.demo import demo
 
     outcome = demo(out)
-    say(json_line(outcome.json()) if json else outcome)
+    if json:
+        say(json_line(outcome.json()))
+    else:
+        ended(outcome)
 
 
 @app.command()
@@ -85,29 +102,29 @@ def audit(
     source: Source,
     *,
     out: Annotated[Path, typer.Option(help="The table of findings to write.")] = Path("audit.csv"),
-    check: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="Only this check; repeatable. Default: all.", show_default=False)
-    ] = None,
+    check: Checks = None,
     web: Annotated[bool, typer.Option("--web", help="Open a page to decide about the findings; goes on with --out.")] = False,
     port: Annotated[int, typer.Option(help="With --web: the port on this machine; 0: any that is free.", min=0, max=65535)] = 0,
     browser: Annotated[bool, typer.Option("--open/--no-open", help="With --web: open it in the browser.")] = True,
-    minutes: Annotated[
-        float, typer.Option(help="What the nets may take that judge the labels; 0: as long as they need.", min=0)
-    ] = 10.0,
+    minutes: NetMinutes = 1.0,
     seed: Seed = None,
     set_: Set = None,
+    group_from: GroupFrom = None,
+    log: Log = None,
     allow_download: AllowDownload = False,
+    cache: Cache = None,
     json: Json = False,
 ) -> None:
     """Find what is wrong with pictures and labels; write audit.csv."""
-    asked = _recipe("quick", set_)
+    asked = recipe_of("quick", set_, seed=seed, group_from=group_from)
+    refuse("audit", [text.partition("=")[0].strip() for text in set_ or []])
     from beholder.study.examine import audited
 
     findings = audited(
-        source, out, go_on=web, checks=check, recipe=asked, minutes=minutes, seed=seed or 0, allow_download=allow_download
+        source, out, go_on=web, checks=check, recipe=asked, minutes=minutes, seed=asked.seed, allow_download=allow_download
     )
     if web:
-        from beholder.use.review import review
+        from beholder.review import review
 
         reviewed = review(findings, out, source=source, port=port, ready=_open if browser and _has_screen() else None)
         say(json_line(reviewed.json()) if json else reviewed)
@@ -115,10 +132,7 @@ def audit(
     if json:
         say(json_line({**findings.json(), "audit": str(out)}))
     else:
-        table(findings.summary())
-        for note in findings.notes:
-            say(note)
-        say(f"{len(findings)} findings in {out}")
+        print_findings(findings, out)
 
 
 @app.command()
@@ -128,94 +142,19 @@ def clean(
     apply: Annotated[Path, typer.Option(help="The audit.csv whose decisions are followed.")] = Path("audit.csv"),
     out: Annotated[Path, typer.Option(help="The new folder to write, or a table of what stays: NAME.csv.", show_default=False)],
     allow_download: AllowDownload = False,
+    cache: Cache = None,
     json: Json = False,
 ) -> None:
     """Write a copy of SOURCE, or a table of it, as was decided."""
-    from beholder.data.clean import clean
+    from beholder.quality.clean import clean
 
     cleaned = clean(source, apply=apply, out=out, allow_download=allow_download)
     say(json_line(cleaned.json()) if json else cleaned)
 
 
-@app.command()
-def train(
-    context: typer.Context,
-    source: Source,
-    *,
-    out: Out = None,
-    recipe: RecipeName = "quick",
-    net: Annotated[
-        str | None, typer.Option(help="A name of `beholder nets`, timm:NAME, or module:function.", show_default=False)
-    ] = None,
-    minutes: Annotated[float | None, typer.Option(help="Wall-clock budget of the whole run.", show_default=False)] = None,
-    seed: Seed = None,
-    set_: Set = None,
-    audit: Annotated[
-        str | None,
-        typer.Option(
-            metavar="report|fix|off|AUDIT.csv",
-            help="What to do about findings of the audit: say them, follow every suggestion, not look, "
-            "or do as was decided in a reviewed audit.csv.",
-            show_default=False,
-        ),
-    ] = None,
-    accept_risk: AcceptRisk = None,
-    sensitivity: Sensitivity = None,
-    positive: For = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue the run that --out left unfinished.")] = False,
-    profile: Annotated[bool, typer.Option("--profile", help="Say where the time went, and show it in the report.")] = False,
-    lang: ReportLang = Lang.EN,
-    allow_download: AllowDownload = False,
-    json: Json = False,
-) -> None:
-    """Train on SOURCE, test once, and write a bundle with a report."""
-    promised = {"accept_risk": accept_risk, "sensitivity": sensitivity, "positive": positive}
-    asked = _recipe(recipe, set_, net=net, minutes=minutes, seed=seed, **_policy(audit), **promised)
-    target = _target(source, out)
-    from beholder.study.steps import steps
-
-    outcome = steps(
-        source,
-        recipe=asked,
-        out=target,
-        resume=resume,
-        profile=profile,
-        lang=lang.value,
-        began=context.obj,
-        allow_download=allow_download,
-    )
-    say(json_line(outcome.json()) if json else outcome)
-
-
-@app.command()
-def tune(
-    source: Source,
-    *,
-    minutes: Annotated[
-        float, typer.Option(help="Wall-clock budget of the search and of training its winner.", show_default=False)
-    ],
-    trials: Annotated[int, typer.Option(help="Stop after so many trials; 0: as many as the minutes allow.", min=0)] = 0,
-    out: Out = None,
-    recipe: RecipeName = "quick",
-    seed: Seed = None,
-    set_: Set = None,
-    resume: Annotated[bool, typer.Option(help="Continue an earlier search of the same source.")] = True,
-    allow_download: AllowDownload = False,
-    json: Json = False,
-) -> None:
-    """Search for a better recipe, then train and test the winner."""
-    asked = _recipe(recipe, set_, seed=seed)
-    target = _target(source, out)
-    from beholder.study.tune import tune
-
-    tuning = tune(
-        source, recipe=asked, minutes=minutes, trials=trials, out=target, resume=resume, allow_download=allow_download
-    )
-    if json:
-        say(json_line(tuning.json()))
-    else:
-        table(tuning.rows())
-        say(tuning)
+_train = app.command()(train)
+_tune = app.command()(tune)
+_curve = app.command()(curve)
 
 
 @app.command()
@@ -229,30 +168,36 @@ def evaluate(
         str, typer.Option(help="What to look into beyond the scores: none, usual, all, or names with commas between.")
     ] = "usual",
     lang: ReportLang = Lang.EN,
-    strangers: Strangers = None,
+    ood: Ood = None,
     trust: Trust = False,
+    log: Log = None,
     allow_download: AllowDownload = False,
+    cache: Cache = None,
     json: Json = False,
 ) -> None:
     """Score a bundle on SOURCE, each figure with its interval and n."""
     from beholder.bundle.bundle import load
-    from beholder.use.evaluate import evaluate
-    from beholder.use.sections import chosen, examined
+    from beholder.evaluation.evaluate import evaluate
+    from beholder.evaluation.sections import chosen, examined
+    from beholder.sources import scan
 
     names = chosen(sections)
+    for other in ood or ():
+        if not Path(other).exists():  # said before the test is read, not after it
+            scan(other, labels=None)
     if report is not None:
         check_writable(report, option="--report", file=True)
     bundle = load(model, trust=trust)
     evaluation = evaluate(bundle, source, part=part.value, allow_download=allow_download)
-    evaluation = examined(bundle, evaluation, names, strangers=strangers or ())
+    evaluation = examined(bundle, evaluation, names, ood=ood or ())
     say(json_line(evaluation.json()) if json else evaluation)
     if report is not None:
-        from beholder.use.report import report as write_report
+        from beholder.reporting import report as write_report
 
         write_report(bundle, evaluation, report, lang=lang.value)
 
 
-settled = app.command()(settle)
+_calibrate = app.command()(calibrate)
 
 
 @app.command()
@@ -264,19 +209,25 @@ def predict(
     ],
     *,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print path,label,p,error,… as CSV instead of JSON lines.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON lines on a terminal too.")] = False,
     engine: Engine = "exact",
+    pixels: Annotated[int, typer.Option(help="Millions of pixels of one picture, at most.", min=1, max=4000)] = MILLIONS,
     trust: Trust = False,
+    cache: Cache = None,
 ) -> None:
-    """Print one JSON line a picture, readable or not."""
+    """Print a JSON line a picture; on a terminal, a table."""
     from beholder.base import events
-    from beholder.bundle.engines import fastest
-    from beholder.use.predict import predict
+    from beholder.evaluation.predict import predict
+    from beholder.runtime.engines import fastest
 
+    if pixels != MILLIONS:
+        allow(pixels)
     few = len(paths) <= 64 and not any(path == "-" or Path(path).is_dir() for path in paths)
     recogniser = fastest(model, engine=engine, trust=trust, probe=not few)
     events.note(f"engine: {recogniser.engine}")
     lines = predict(recogniser, _each(paths))
-    read, bad = print_csv(lines) if as_csv else print_lines(lines)
+    plain = json or not on_terminal()
+    read, bad = print_csv(lines) if as_csv else print_lines(lines) if plain else print_table(lines)
     if bad and not read:
         raise DataError("not one picture could be read", code="all-unreadable", hint="see the error of each line above")
     if not read:
@@ -291,32 +242,17 @@ _push = app.command()(push)
 _pull = app.command()(pull)
 _compare = app.command()(compare)
 _serve = app.command()(serve)
+_cache = app.command()(cache)
+_nets = app.command()(nets)
 
 
 @app.command()
-def nets(
-    *,
-    size: Annotated[int, typer.Option(help="Side of the picture in pixels.", min=1)] = 32,
-    channels: Annotated[int, typer.Option(help="1 for grey, 3 for colour.", min=1)] = 3,
-    classes: Annotated[int, typer.Option(help="Number of classes.", min=2)] = 10,
-    json: Json = False,
-) -> None:
-    """List the nets, with their parameters and FLOPs at a given size."""
-    from beholder.nets.table import table as list_nets
-
-    rows = [dataclasses.asdict(row) for row in list_nets(size=size, channels=channels, classes=classes)]
-    if json:
-        say(json_line({"size": size, "channels": channels, "classes": classes, "nets": rows}))
-    else:
-        table(rows)
-
-
-@app.command()
-def info(*, json: Json = False) -> None:
-    """Say what this machine offers, and the precision chosen and why."""
+def info(*, cache: Cache = None, json: Json = False) -> None:
+    """Say what this machine offers, and which precision was chosen."""
     from beholder.machine.info import info
+    from beholder.nets.backbones import licences_at_hand
 
-    facts = info()
+    facts = {**info(), "backbones": licences_at_hand()}
     if json:
         say(json_line(facts))
     else:
@@ -334,57 +270,6 @@ def _open(address: str) -> None:
     import webbrowser
 
     webbrowser.open(address)
-
-
-def _recipe(name: str, assignments: list[str] | None, **changes: object) -> recipes.Recipe:
-    given = {key: value for key, value in changes.items() if value is not None}
-    return recipes.load(name).set(**given).override(assignments or [])
-
-
-def _policy(audit: str | None) -> dict[str, str]:
-    """Return the recipe fields that `--audit` stands for: a policy, or the path of a reviewed audit.csv."""
-    policies = ("report", "fix", "off")
-    if audit is None or audit in policies:
-        return {"audit": audit} if audit else {}
-    if not Path(audit).exists():
-        hint = f"it is {', '.join(policies)}, or the path of a reviewed audit.csv"
-        raise UsageError(f"--audit cannot be '{audit}': there is no such file", code="unknown-policy", hint=hint)
-    return {"decisions": audit}
-
-
-def _target(source: str, out: Path | None) -> Path:
-    """Return where the bundle goes; refuse the user's own folder of pictures, which is only ever read."""
-    if not source:
-        raise UsageError(
-            "SOURCE is empty",
-            code="path-missing",
-            hint="name a folder, a table or an archive of pictures; . is the current folder",
-        )
-    if out is None:
-        out = Path(f"{_stem(source) or 'model'}.beholder")
-    source = source if Path(source).exists() else source.removeprefix("boxes:")
-    if Path(source).is_dir() and Path(source).resolve() in out.resolve().parents:
-        hint = "choose a place outside with --out"
-        raise UsageError(f"{out} would lie inside the source folder {source}", code="inside-source", hint=hint)
-    return out
-
-
-def _stem(source: str) -> str:
-    """Return what a bundle of a source is called: the last name in it, without its ending, a query, or what stands for several.
-
-    >>> _stem("hf:someone/pets"), _stem("https://x.org/set.tar.gz?a=1"), _stem("boxes:cells.csv"), _stem("s/set-{00..12}.tar")
-    ('pets', 'set', 'cells', 'set')
-    """
-    path = Path(source)
-    if path.exists():
-        name = path.resolve().name
-    else:
-        plain = re.sub(r"^(boxes:)?(hf:|torchvision:)?", "", source).partition("?")[0].partition("@")[0]
-        name = re.sub(r"[-_.]?[{*].*", "", Path(plain).resolve().name)
-        name = name.replace(":", "-")
-    for suffix in (".zip", ".gz", ".xz", ".bz2", ".tar", ".tgz", ".csv", ".tsv", ".npz", ".parquet", ".json"):
-        name = name.removesuffix(suffix)
-    return name
 
 
 def _each(paths: list[str]) -> Iterator[str]:

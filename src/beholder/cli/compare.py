@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from beholder.cli.options import AllowDownload, Json, Part, Source, Trust
+from beholder.cli.options import AllowDownload, Cache, Json, Part, Source, Trust
 from beholder.cli.show import json_line, say, table
 
 
@@ -23,10 +23,11 @@ def compare(
     ] = Part.TEST,
     trust: Trust = False,
     allow_download: AllowDownload = False,
+    cache: Cache = None,
     json: Json = False,
 ) -> None:
     """Say which of several bundles is better on the same pictures."""
-    from beholder.use.compare import compare
+    from beholder.evaluation.compare import compare
 
     found = compare(models, source, part=part.value, allow_download=allow_download, trust=trust)
     if json:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from beholder.cli.options import Json, Model, Trust
+from beholder.cli.options import Cache, Json, Model, Trust
 from beholder.cli.show import json_line, say
 
 
@@ -25,11 +25,12 @@ def explain(
         typer.Option(metavar="SOURCE", help="What it was trained on: show the nearest training pictures.", show_default=False),
     ] = None,
     trust: Trust = False,
+    cache: Cache = None,
     json: Json = False,
 ) -> None:
     """Show where in a picture a bundle finds its answer."""
     from beholder.bundle.bundle import load
-    from beholder.use.explain import explain
+    from beholder.explanation import explain
 
     explanation = explain(load(model, trust=trust), image, label=label, method=method, like=like)
     path = explanation.save(out)

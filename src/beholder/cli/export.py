@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -10,22 +9,16 @@ import typer
 
 from beholder.base.errors import UsageError
 from beholder.base.files import check_writable
-from beholder.cli.options import Json, Model, Trust
+from beholder.cli.options import Cache, Json, Model, Trust
 from beholder.cli.show import json_line, say
-
-
-class Form(StrEnum):
-    """What a bundle can be exported to."""
-
-    ONNX = "onnx"
-    OPENVINO = "openvino"
-    TORCH = "torch"
 
 
 def export(
     model: Model,
     *,
-    to: Annotated[Form, typer.Option(help="The form: a graph of ONNX or OpenVINO, or a program of torch.export.")] = Form.ONNX,
+    to: Annotated[
+        str, typer.Option(metavar="onnx|openvino|torch", help="A graph of ONNX or OpenVINO, or a program of torch.export.")
+    ] = "onnx",
     out: Annotated[
         Path | None,
         typer.Option(help="A file of your own. Default: in the bundle, where predict finds it.", show_default=False),
@@ -42,6 +35,7 @@ def export(
     fp16: Annotated[bool, typer.Option("--fp16", help="Half precision: half the size.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Write it even where too few pictures keep their label.")] = False,
     trust: Trust = False,
+    cache: Cache = None,
     json: Json = False,
 ) -> None:
     """Write a bundle in a form that runs without Beholder."""
@@ -51,11 +45,11 @@ def export(
         check_writable(out)
     from beholder.base.events import note
     from beholder.bundle.bundle import load
-    from beholder.bundle.engines import fastest
-    from beholder.bundle.export import export
+    from beholder.runtime.engines import fastest
+    from beholder.runtime.export import export
 
     precision = "int8" if int8 else "fp16" if fp16 else "fp32"
-    written = export(load(model, trust=trust), out, to=to.value, precision=precision, like=like, force=force)
+    written = export(load(model, trust=trust), out, to=to, precision=precision, like=like, force=force)
     say(json_line(written.json()) if json else written)
-    if out is None and to is Form.ONNX:
+    if out is None and to == "onnx":
         note(f"the fastest engine here in float32: {fastest(model, trust=trust).engine}")

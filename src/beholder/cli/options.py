@@ -13,6 +13,7 @@ class Part(StrEnum):
     """Which pictures of a source to score."""
 
     TEST = "test"
+    VAL = "val"
     VALID = "valid"
     TRAIN = "train"
     ALL = "all"
@@ -29,12 +30,18 @@ Source = Annotated[
     str,
     typer.Argument(
         metavar="SOURCE",
-        help="Pictures with labels: a folder of class folders, a folder with train/valid/test inside, "
+        help="Pictures with labels: a folder of class folders, a folder with train/val/test inside, "
         "a CSV, TSV or Parquet with path,label, a zip or tar of these, Parquet with pictures inside, "
         "WebDataset shards, COCO or Pascal VOC (boxes:SOURCE for a picture a box), an .npz with x and y, torchvision:NAME, "
         "hf:NAME, or https://… of a zip or tar. docs/SOURCES.md describes each.",
         show_default=False,
     ),
+]
+SearchMinutes = Annotated[
+    float, typer.Option("--minutes", help="Wall-clock budget of the search, of its winner and of the test.", show_default=False)
+]
+Space = Annotated[
+    Path | None, typer.Option("--space", metavar="FILE.toml", help="Ranges in place of the declared ones.", show_default=False)
 ]
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A bundle: NAME.beholder.", show_default=False)]
 Out = Annotated[
@@ -54,7 +61,79 @@ Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME=VALUE", help="Change a field of the recipe, such as train.lr=0.1; repeatable."),
 ]
+GroupFrom = Annotated[
+    str | None,
+    typer.Option(
+        "--group-from",
+        metavar="PATTERN",
+        help="A regular expression: pictures in whose names it finds the same (a patient, a track) stay in one part.",
+        show_default=False,
+    ),
+]
+Net = Annotated[
+    str | None,
+    typer.Option(
+        "--net",
+        "--model",
+        metavar="NAME",
+        help="A name of `beholder nets`, a name of timm such as resnet50, or module:function.",
+        show_default=False,
+    ),
+]
+Task = Annotated[
+    str | None,
+    typer.Option(
+        "--task",
+        metavar="NAME",
+        help="What is learnt: auto (single or multi, by the labels), multi, ordinal (grades), or module:name of yours.",
+        show_default=False,
+    ),
+]
+Epochs = Annotated[int | None, typer.Option(help="Passes over the pictures: --set train.epochs.", show_default=False)]
+Batch = Annotated[int | None, typer.Option(help="Pictures in a step: --set train.batch.", show_default=False)]
+Rate = Annotated[float | None, typer.Option("--lr", help="Learning rate: --set train.lr.", show_default=False)]
+Size = Annotated[int | None, typer.Option(help="Side of the pictures in pixels: --set data.size.", show_default=False)]
 ReportLang = Annotated[Lang, typer.Option("--lang", help="The language of the report: English or Simplified Chinese.")]
+
+
+def _use(folder: Path | None) -> None:
+    if folder is not None:
+        from beholder.machine.folders import cache
+
+        cache(folder)
+
+
+Cache = Annotated[
+    Path | None,
+    typer.Option(
+        "--cache",
+        metavar="FOLDER",
+        callback=_use,
+        expose_value=False,
+        help="Where to keep what can be made again; default: BEHOLDER_CACHE, else the user's cache folder.",
+        show_default=False,
+    ),
+]
+
+
+def _listen(context: typer.Context, logs: list[str] | None) -> None:
+    """Open the sinks that were named, until the command is over."""
+    from beholder.base.sinks import listen
+
+    if logs and not context.resilient_parsing:
+        context.with_resource(listen(*logs))
+
+
+Log = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--log",
+        metavar="FILE.jsonl",
+        callback=_listen,
+        help="Append what happens to a file, a JSON object a line with its numbers; or NAME:… of a sink; repeatable.",
+        show_default=False,
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 Engine = Annotated[
     str,
@@ -67,22 +146,60 @@ Engine = Annotated[
 Trust = Annotated[
     bool,
     typer.Option(
-        "--trust", help="Allow a bundle whose net is a module:function to import that code. Only for bundles of yours."
+        "--trust", help="Allow a bundle whose net or task is a module:name to import that code. Only for bundles of yours."
     ),
 ]
-AcceptRisk = Annotated[
+TargetRisk = Annotated[
     float | None,
-    typer.Option("--accept-risk", help="Answer only where at most this share of answers is wrong.", show_default=False),
+    typer.Option(
+        "--target-risk",
+        help="Answer only where at most this share of answers is wrong.",
+        show_default=False,
+    ),
 ]
 Sensitivity = Annotated[
-    float | None, typer.Option("--sensitivity", help="Share of the class of --for that has to be found.", show_default=False)
+    float | None,
+    typer.Option("--sensitivity", help="Share of the class of --positive to be found.", show_default=False),
 ]
-For = Annotated[str | None, typer.Option("--for", metavar="CLASS", help="The class of --sensitivity.", show_default=False)]
-Strangers = Annotated[
+Positive = Annotated[
+    str | None,
+    typer.Option(
+        "--positive", metavar="CLASS", help="The class of --sensitivity, and of a sensitivity in --for.", show_default=False
+    ),
+]
+For = Annotated[
+    str | None,
+    typer.Option(
+        "--for",
+        metavar="MEASURE",
+        help="Choose weights and candidates on validation by this: accuracy, macro_f1, balanced_accuracy, auroc, mAP (several "
+        "labels), sensitivity@0.95 (at a specificity of 0.95), …: --set train.objective.",
+        show_default=False,
+    ),
+]
+AuditPolicy = Annotated[
+    str | None,
+    typer.Option(
+        "--audit",
+        metavar="report|fix|relabel|off|AUDIT.csv",
+        help="What to do about findings of the audit: say them, leave exact copies out too, follow every suggestion, "
+        "not look, or do as was decided in a reviewed audit.csv.",
+        show_default=False,
+    ),
+]
+Checks = Annotated[
+    list[str] | None,
+    typer.Option("--check", metavar="NAME", help="Only this check; repeatable. Default: all.", show_default=False),
+]
+NetMinutes = Annotated[
+    float, typer.Option("--minutes", help="What the nets may take that judge the labels; 0: as long as they need.", min=0)
+]
+Ood = Annotated[
     list[str] | None,
     typer.Option(
+        "--ood",
         metavar="SOURCE",
-        help="Pictures of none of the classes, a folder or an archive, that should be told from the tested ones; repeatable.",
+        help="Out-of-distribution pictures, of none of the classes: a folder or an archive; repeatable.",
         show_default=False,
     ),
 ]

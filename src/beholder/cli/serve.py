@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import os
+import sys
+import threading
+import warnings
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from beholder.base.errors import UsageError
-from beholder.cli.options import Engine, Trust
+from beholder.cli.options import Cache, Engine, Trust
+
+if TYPE_CHECKING:
+    from beholder.server.guard import Access
 
 USUAL = {"http": 80, "https": 443}
 """Ports that browsers leave out."""
+
+HERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+"""By which address this machine reaches itself, where it listens on all."""
 
 Models = Annotated[
     list[str],
@@ -32,6 +42,12 @@ Origins = Annotated[
     ),
 ]
 
+Patience = Annotated[float, typer.Option(help="Seconds that a picture may have to wait; beyond that requests get 503.")]
+Like = Annotated[
+    str | None,
+    typer.Option(metavar="SOURCE", help="What bundles were trained on: the page shows the nearest.", show_default=False),
+]
+
 
 def serve(
     models: Models,
@@ -43,9 +59,7 @@ def serve(
     allow_origin: Origins = None,
     certificate: Annotated[Path | None, typer.Option(help="TLS certificate (PEM).", show_default=False)] = None,
     certificate_key: Annotated[Path | None, typer.Option(help="Its private key (PEM).", show_default=False)] = None,
-    patience: Annotated[
-        float, typer.Option(help="Seconds that a picture may have to wait; beyond that requests get 503.")
-    ] = 1.0,
+    patience: Patience = 1.0,
     queue: Annotated[int, typer.Option(help="Pictures of one bundle that may wait, at most.", min=1)] = 512,
     batch: Annotated[int, typer.Option(help="Pictures in one run of the net, at most.", min=1)] = 32,
     body: Annotated[int, typer.Option(help="MiB of one request, at most.", min=1)] = 32,
@@ -53,43 +67,76 @@ def serve(
     timeout: Annotated[float, typer.Option(help="Seconds that a request may take once its body is there.")] = 30.0,
     workers: Annotated[int, typer.Option(help="Processes that share the address, each with bundles of its own.", min=1)] = 1,
     explain: Annotated[bool, typer.Option("--explain", help="Load exported bundles in torch too, for heat maps.")] = False,
-    like: Annotated[
-        str | None,
-        typer.Option(metavar="SOURCE", help="What bundles were trained on: the page shows the nearest.", show_default=False),
-    ] = None,
+    like: Like = None,
     engine: Engine = "exact",
+    browser: Annotated[bool, typer.Option("--open", help="Open the page in a browser, once it is there.")] = False,
     trust: Trust = False,
+    cache: Cache = None,
 ) -> None:
     """Serve bundles over HTTP: a page, JSON, and protocol v2."""
-    from beholder.base.events import warn
-    from beholder.use.serve.bounds import Bounds
-    from beholder.use.serve.guard import Access
-    from beholder.use.serve.loading import named
-    from beholder.use.serve.run import listening
-    from beholder.use.serve.serving import Serving
+    _hush_torch()
+    from beholder.server.bounds import Bounds
+    from beholder.server.guard import Access
+    from beholder.server.loading import named
+    from beholder.server.run import listening
+    from beholder.server.serving import Serving
 
     memory = {"body": body << 20, "held": max(256, 4 * body) << 20, "pixels": pixels * 10**6}
     bounds = Bounds(patience=patience, queue=queue, batch=batch, seconds=timeout, **memory)
-    access = Access(keys=_keys(keys), hosts=_hosts(allow_host or []), origins=_origins(allow_origin or []))
+    access = Access(keys=_keys(keys), hosts=_hosts(allow_host or []), origins=tuple(map(_origin, allow_origin or [])))
     paths, pair = named(models), _pair(certificate, certificate_key)
     with listening(host, port) as sock:
-        if not access.keys and host not in ("127.0.0.1", "::1", "localhost"):
-            warn("whoever reaches this address may ask", hint="--keys FILE lets in only those who have a key")
-        scheme, at = "https" if pair else "http", f"[{host}]" if ":" in host else host
-        serving = Serving(
-            paths,
-            sock,
-            f"{scheme}://{at}:{sock.getsockname()[1]}/",
-            bounds,
-            access,
-            pair,
-            explain,
-            trust,
-            workers,
-            like,
-            engine,
-        )
-        serving.run()
+        _tell_open(access, host)
+        address = _address("https" if pair else "http", host, sock.getsockname()[1])
+        ready = partial(_show, HERE.get(host, host), address) if browser else lambda: None
+        Serving(paths, sock, address, bounds, access, pair, explain, trust, workers, like, engine, ready).run()
+
+
+def _tell_open(access: Access, host: str) -> None:
+    """Warn of an address that others reach, where no key is asked for."""
+    from beholder.base.events import warn
+
+    if not access.keys and host not in ("127.0.0.1", "::1", "localhost"):
+        warn("anyone who reaches this address can send requests", hint="--keys FILE lets in only those who have a key")
+
+
+def _address(scheme: str, host: str, port: int) -> str:
+    """Return an address as people type it.
+
+    >>> _address("http", "::1", 8000)
+    'http://[::1]:8000/'
+    """
+    return f"{scheme}://[{host}]:{port}/" if ":" in host else f"{scheme}://{host}:{port}/"
+
+
+def _show(host: str, address: str) -> threading.Thread:
+    """Open a page in a browser of this machine, in a thread; what cannot be opened is said, and the server goes on.
+
+    host: by which this machine reaches itself; address: that of the server.
+    """
+    import webbrowser
+    from contextvars import copy_context
+    from urllib.parse import urlsplit
+
+    from beholder.base.events import note
+
+    found = urlsplit(address)
+    here = _address(found.scheme, host, found.port or 0)
+
+    def work() -> None:  # a browser of the terminal would not return before it is left
+        if not webbrowser.open(here):
+            note(f"no browser could be opened: open {here} yourself")
+
+    thread = threading.Thread(target=copy_context().run, args=(work,), daemon=True)
+    thread.start()
+    return thread
+
+
+def _hush_torch() -> None:
+    """Keep torch's own remarks about its insides from the log of a server, unless they were asked for."""
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # read when torch is loaded
+    if not sys.warnoptions:
+        warnings.filterwarnings("ignore", category=UserWarning)
 
 
 def _pair(certificate: Path | None, key: Path | None) -> tuple[str, str] | None:
@@ -98,7 +145,7 @@ def _pair(certificate: Path | None, key: Path | None) -> tuple[str, str] | None:
         raise UsageError("TLS needs both files", code="half-certificate", hint="give --certificate and --certificate-key")
     if certificate is None or key is None:
         return None
-    from beholder.use.serve.tls import checked
+    from beholder.server.tls import checked
 
     return checked(certificate, key)
 
@@ -109,11 +156,6 @@ def _hosts(given: list[str]) -> tuple[str, ...]:
         if not name.strip(".") or any(letter in "/:@?#[]\\" or letter.isspace() for letter in name):
             raise UsageError(f"--allow-host {name}: not a name", code="bad-value", hint="give it without scheme, port and path")
     return tuple(name.lower().removesuffix(".") for name in given)
-
-
-def _origins(given: list[str]) -> tuple[str, ...]:
-    """Return origins as browsers send them. Raises `UsageError` for what no browser sends."""
-    return tuple(_origin(text) for text in given)
 
 
 def _origin(text: str) -> str:

@@ -1,4 +1,4 @@
-"""A source as plain arrays, for those who write the rest themselves."""
+"""A source as plain arrays, for your own training code."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from beholder import image
 from beholder.base import events
+from beholder.base.arrays import U8, Values
 from beholder.base.errors import PictureError
 from beholder.base.recipe import DataRecipe
 from beholder.base.records import PARTS, Pictures, PixelPolicy
-from beholder.data import image
-from beholder.data.image.apart import decoders
-from beholder.data.sources import scan
 from beholder.data.split import split
 from beholder.data.survey import choose_policy, survey
+from beholder.image.sandbox import decoders
+from beholder.sources import scan
 
-Set = tuple[npt.NDArray[np.uint8], npt.NDArray[Any]]
+Set = tuple[U8, Values]
 
 _CHUNK = 256
 
@@ -42,7 +42,7 @@ def arrays(
     if held.any() and not held.all():
         train, test = pictures.take(np.flatnonzero(~held)), pictures.take(np.flatnonzero(held))
     else:
-        parts = split(pictures, seed=seed, valid=0.0, test=0.15)
+        parts = split(pictures, seed=seed, val=0.0, test=0.15)
         train, test = parts.train, parts.test
     return _decoded(train, policy, "train"), _decoded(test, policy, "test")
 
@@ -61,7 +61,7 @@ def _decoded(pictures: Pictures, policy: PixelPolicy, part: str) -> Set:
     with decoders() as (pool, _):
         for done, _ in enumerate(pool.map(fill, range(0, len(pictures), _CHUNK)), start=1):
             events.progress(f"decoding {part}", min(done * _CHUNK, len(pictures)), len(pictures))
-    y: npt.NDArray[Any] = pictures.targets
+    y: Values = pictures.targets
     if bad:
         names = ", ".join(pictures.keys[i] for i in sorted(bad)[:3])
         events.warn(f"{len(bad):,} pictures of {part} cannot be read and were left out: {names}", code="unreadable")

@@ -1,4 +1,4 @@
-"""Whole batches of pictures varied at once, on the device that holds them. All changes of place are one sampling."""
+"""Augmentation of whole batches on their device; all geometric changes are one resampling."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
+from beholder.base.choices import AUGMENTATIONS as PRESETS
 from beholder.base.errors import UsageError, did_you_mean
-from beholder.base.registry import Registry
 from beholder.data import colour, geometry
-from beholder.data.draws import Draws
+from beholder.machine.draws import Draws
 
 FLIPS = ("auto", "none", "horizontal", "both")
 
@@ -59,6 +59,12 @@ class Augment:
         return any((self.translate, self.horizontal, self.vertical, self.alternate))
 
     @property
+    def axes(self) -> list[str]:
+        """Return the names of the axes along which pictures are flipped: horizontal, vertical."""
+        found = {"horizontal": self.horizontal or self.alternate, "vertical": self.vertical}
+        return [axis for axis, flipped in found.items() if flipped]
+
+    @property
     def recolours(self) -> bool:
         """Return True where the values of pixels change."""
         return any((self.brightness, self.contrast, self.saturation, self.erase))
@@ -100,9 +106,6 @@ def strong(*, strength: float, size: int) -> Augment:
 def none(*, strength: float, size: int) -> Augment:
     """Return the plan that leaves pictures as they are."""
     return Augment()
-
-
-PRESETS = Registry("augmentation", {name: f"beholder.data.augment:{name}" for name in ("none", "light", "standard", "strong")})
 
 
 def preset(name: str, *, strength: float = 1.0, flip: str = "auto", size: int = 32) -> Augment:

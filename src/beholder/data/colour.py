@@ -1,4 +1,4 @@
-"""Changing what pixels look like: light, contrast, colour, and boxes that hide. Images are float32 (B, C, H, W) in 0..1."""
+"""Photometric augmentation: brightness, contrast, colour, erased boxes. Images are float32 (B, C, H, W) in 0..1."""
 
 from __future__ import annotations
 

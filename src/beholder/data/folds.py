@@ -1,30 +1,26 @@
-"""Folds for out-of-fold predictions: stratified, seeded, and never torn across twins or groups."""
+"""Folds for out-of-fold predictions: stratified, seeded; duplicates and groups are never split."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 
+from beholder.base.arrays import I64, U8
+from beholder.base.order import numbered
 from beholder.base.records import Pictures
 from beholder.data.split import unit_of
-from beholder.data.twins import Twins
-
-Ints = npt.NDArray[np.int64]
+from beholder.duplicates.near import Twins
 
 
-def folds(
-    pictures: Pictures, *, count: int = 5, seed: int = 0, same: npt.NDArray[np.uint8] | None = None, twins: Twins | None = None
-) -> Ints:
+def folds(pictures: Pictures, *, count: int = 5, seed: int = 0, same: U8 | None = None, twins: Twins | None = None) -> I64:
     """Return the fold of each picture, int64 (N,) in 0..count-1; each fold has about the same share of every class.
 
     same: uint8 (N, B), such as a digest of the pixels: pictures of equal rows stay together, like those of equal digests and
     of one group; rows of zeros say nothing. twins: near ones. The pictures must have digests.
     """
     unit = unit_of(_tied(pictures, same), twins)
-    _, kind = np.unique(pictures.targets, axis=0, return_inverse=True)
-    kind = kind.ravel()
+    kind = numbered(pictures.targets)
     sizes = np.bincount(unit)
     order = np.random.default_rng(seed).permutation(len(sizes))
     first = np.full(len(sizes), -1, np.int64)
@@ -44,7 +40,7 @@ def folds(
     return np.asarray(chosen[unit], np.int64)
 
 
-def _tied(pictures: Pictures, same: npt.NDArray[np.uint8] | None) -> Pictures:
+def _tied(pictures: Pictures, same: U8 | None) -> Pictures:
     """Return the pictures with the content codes in place of their digests, where there are some."""
     if same is None or pictures.digests is None:
         return pictures
@@ -55,7 +51,7 @@ def _tied(pictures: Pictures, same: npt.NDArray[np.uint8] | None) -> Pictures:
     return replace(pictures, digests=codes)
 
 
-def _dealt(held: Ints, label: int, n: int) -> Ints:
+def _dealt(held: I64, label: int, n: int) -> I64:
     """Return folds for `n` pictures of one class, int64 (n,), the emptiest first; counts them in `held` (count, kinds)."""
     fullness = np.argsort(np.argsort(held.sum(axis=1), kind="stable"))
     slots = held[:, label][:, None] + np.arange(n) + fullness[:, None] / len(held)

@@ -1,4 +1,4 @@
-"""Moving pixels: each change of place is a matrix per picture, and all of them together are one sampling.
+"""Geometric augmentation: one matrix per picture, all changes composed into one resampling.
 
 A matrix, float32 (B, 3, 3), takes a point (x, y, 1) of the result to the point of the source that is seen there, in pixels
 from the centre of the picture. What lies outside is the picture's mirror image.

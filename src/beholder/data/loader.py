@@ -1,4 +1,4 @@
-"""From decoded pixels to batches on the device, in an order that depends on nothing but the seed and the epoch."""
+"""From decoded pixels to batches on the device, in an order that depends only on the seed and the epoch."""
 
 from __future__ import annotations
 
@@ -12,15 +12,14 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from beholder.base.arrays import I64, U8
 from beholder.base.spans import span
 from beholder.data.augment import Augment, augment, mix
-from beholder.data.draws import Draws, permutation
-
-I64 = npt.NDArray[np.int64]
+from beholder.machine.draws import Draws, permutation
+from beholder.machine.ranks import ALONE, Ranks
 
 READY = 3
 """How many batches are read ahead of the one in use."""
@@ -35,7 +34,7 @@ class Readable(Protocol):
 
     def __len__(self) -> int: ...
 
-    def take(self, positions: I64) -> npt.NDArray[np.uint8]:
+    def take(self, positions: I64) -> U8:
         """Return uint8 (B, C, H, W)."""
 
 
@@ -59,6 +58,8 @@ class Batches:
     mean, std: C floats each, in 0..1 units, with which images are normalised
     memory:    bytes of pixels that may stay on the device; a larger set is read ahead by threads. The batches are the same.
     workers:   threads that read ahead, a batch each (0: one per core), at most READY
+    ranks:     who trains together: `batch` pictures are of all of them, and each takes its share, with the same augmentation;
+               mixup and cutmix pair the pictures of one rank
     stall:     seconds waited for pixels so far
 
     An incomplete last batch is left out, so every step is of the same size; with less than one batch that one is the epoch.
@@ -77,8 +78,10 @@ class Batches:
         plan: Augment | None = None,
         memory: int = 0,
         workers: int = 0,
+        ranks: Ranks = ALONE,
     ) -> None:
         self.pixels = pixels
+        self.ranks = ranks
         self.batch = min(batch, len(pixels))
         self.seed = seed
         self.device = torch.device(device)
@@ -99,12 +102,13 @@ class Batches:
 
     def example(self) -> Tensor:
         """Return zeros of the shape and kind that the images of every batch have."""
-        return torch.zeros((self.batch, *self.pixels.shape), device=self.device)
+        rows = self.ranks.shard(np.arange(self.batch))
+        return torch.zeros((len(rows), *self.pixels.shape), device=self.device)
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """Yield the batches of an epoch from step `start` on; the pixels of earlier steps are not read."""
         order = permutation(self.seed, epoch, len(self.pixels))
-        steps = [order[k * self.batch : (k + 1) * self.batch] for k in range(start, len(self))]
+        steps = [self.ranks.shard(order[k * self.batch : (k + 1) * self.batch]) for k in range(start, len(self))]
         for positions, images in self._read(steps):
             with span("augment"):
                 batch = self._batch(epoch, torch.from_numpy(positions), images)
@@ -202,7 +206,7 @@ def _normalise(images: Tensor, scale: Tensor, offset: Tensor) -> Tensor:
     return (images * scale).add_(offset)
 
 
-def _tensor(pixels: npt.NDArray[np.uint8], device: torch.device) -> Tensor:
+def _tensor(pixels: U8, device: torch.device) -> Tensor:
     images = torch.from_numpy(pixels)
     return images.pin_memory() if device.type == "cuda" else images
 

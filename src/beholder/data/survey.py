@@ -1,4 +1,4 @@
-"""What the pictures are like, and the pixel policy that follows from it, with its reason."""
+"""Survey of a source, and the pixel policy that follows from it, with its reason."""
 
 from __future__ import annotations
 
@@ -9,12 +9,16 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import ImageColor
 
+from beholder import image
+from beholder.base.arrays import Floating
 from beholder.base.errors import DataError, PictureError, UsageError
 from beholder.base.recipe import DataRecipe
 from beholder.base.records import Pictures, PixelPolicy
-from beholder.data import image
-from beholder.data.image.apart import decoders
-from beholder.data.limits import LIMITS, Limits
+from beholder.duplicates.appearance import bounded, describe
+from beholder.duplicates.facts import FACTS, Facts, recalled, unseen
+from beholder.image.sandbox import decoders
+from beholder.sources import depths
+from beholder.sources.held import Held
 
 SMALL = 96
 """Short side up to which pictures keep their size, and the size of larger ones where no net asks for another."""
@@ -34,6 +38,7 @@ class Survey:
     height, width: medians, upright, in pixels; short: median of the shorter side; same: True where all have one size
     aspect_low, aspect_high: 5th and 95th percentile of width / height
     grey: True where no colour was seen, whatever the files' modes; formats: name → how many
+    bits: that the values of deep pictures use, as `PixelPolicy.bits`
     """
 
     n: int
@@ -47,76 +52,77 @@ class Survey:
     aspect_high: float
     grey: bool
     formats: dict[str, int]
+    bits: int = 0
 
 
-def survey(pictures: Pictures, *, sample: int = 512, seed: int = 0, limits: Limits = LIMITS) -> Survey:
-    """Return what a seeded sample of the pictures is like, from their headers; a few dozen are decoded to look for colour.
+def survey(pictures: Pictures, *, sample: int = 512, seed: int = 0, held: Held | None = None) -> Survey:
+    """Return what a seeded sample of the pictures is like, and of a few dozen whether they have colour.
 
+    What `facts` remembers of them is taken; of others the headers are read, and those few decoded. held: keeps what is read
     Raises `DataError` (unreadable) where none of the sample can be read.
     """
-    chosen = np.random.default_rng(seed).permutation(len(pictures))[:sample]
-    keys = [pictures.keys[i] for i in chosen.tolist()]
+    chosen = pictures.take(np.random.default_rng(seed).permutation(len(pictures))[:sample])
+    bits = depths.bits(pictures)
+    known = recalled(chosen) if chosen.digests is not None else np.zeros(len(chosen), FACTS)
+
+    def look(at: int) -> Facts:
+        row = known[at : at + 1]
+        return _read(chosen, at, row, bits, held) if unseen(row)[0] else row
+
     with decoders() as (pool, _):
-        rows = list(pool.map(lambda key: _header(pictures, key, limits), keys))
-        found = [(key, row) for key, row in zip(keys, rows, strict=True) if isinstance(row, image.Header)]
-        if not found:
-            raise _unreadable(pictures, keys, [row for row in rows if isinstance(row, PictureError)])
-        looked = [key for key, _ in found[:_LOOKED_AT]]
-        grey = all(row.channels == 1 for _, row in found) or _grey(
-            list(pool.map(lambda k: _colour_of(pictures, k, limits), looked))
-        )
-    heights = np.array([row.height for _, row in found])
-    widths = np.array([row.width for _, row in found])
+        rows = np.concatenate([known[:0], *pool.map(look, range(len(chosen)))])
+    found = rows[rows["height"] > 0]
+    if not len(found):
+        raise _unreadable(chosen, rows)
+    heights, widths = found["height"], found["width"]
     low, high = np.quantile(widths / heights, (0.05, 0.95))
     return Survey(
         n=len(pictures),
-        sampled=len(keys),
-        bad=len(keys) - len(found),
+        sampled=len(rows),
+        bad=len(rows) - len(found),
         height=round(float(np.median(heights))),
         width=round(float(np.median(widths))),
         short=round(float(np.median(np.minimum(heights, widths)))),
-        same=len({(row.height, row.width) for _, row in found}) == 1,
+        same=len(np.unique(np.stack([heights, widths]), axis=1).T) == 1,
         aspect_low=float(low),
         aspect_high=float(high),
-        grey=grey,
-        formats=dict(Counter(row.format for _, row in found).most_common()),
+        grey=bool((found["channels"] == 1).all()) or _grey(255 * rows["tint"][:_LOOKED_AT]),
+        formats=dict(Counter(name.decode() for name in found["format"].tolist()).most_common()),
+        bits=bits,
     )
 
 
-def _header(pictures: Pictures, key: str, limits: Limits) -> image.Header | PictureError:
+def _read(pictures: Pictures, at: int, row: Facts, bits: int, held: Held | None) -> Facts:
+    """Return the row (1,) of a picture that nothing is known of, filled with its header, of the first ones with the tint."""
     try:
-        data = pictures.store.read(key)
-        return image.header(data, limits=limits) if isinstance(data, bytes) else image.header_of_array(data)
+        data = pictures.store.read(pictures.keys[at])
+        if held is not None:
+            held.keep(pictures.keys[at], data)
+        head = image.header(data)
+        row["format"], row["height"], row["width"], row["channels"] = head.format, head.height, head.width, head.channels
+        if at < _LOOKED_AT:
+            row["tint"] = describe(bounded(image.decode(data, channels=3, bits=bits))[None])["tint"]
     except PictureError as error:
-        return error
+        row["error"] = error.code.encode()
+    return row
 
 
-def _colour_of(pictures: Pictures, key: str, limits: Limits) -> tuple[float, float]:
-    """Return how far R, G and B lie apart, in 0..255: the 90th and 99th percentile over the pixels of a picture."""
-    try:
-        pixels = image.load(pictures.store.read(key), PixelPolicy(64, 64, 3), limits=limits).astype(np.int16)
-    except PictureError:
-        return 0.0, 0.0
-    ninetieth, last = np.quantile(pixels.max(axis=0) - pixels.min(axis=0), (0.9, 0.99))
-    return float(ninetieth), float(last)
-
-
-def _grey(colours: list[tuple[float, float]]) -> bool:
+def _grey(tints: Floating) -> bool:
     """Return True where no picture is coloured and at most one in twenty has more than the tint that scanners and JPEG make.
 
-    Sets of x-rays and MRI slices are full of grey pictures stored as RGB, a few of them sepia or with a coloured mark.
+    tints: (n, 2) in 0..255, `TINTS` of each. Sets of x-rays and MRI slices are full of grey pictures stored as RGB, a few of
+    them sepia or with a coloured mark.
     """
-    tinted = sum(last > _TINT for _, last in colours)
-    return 20 * tinted <= len(colours) and all(ninetieth <= _COLOUR for ninetieth, _ in colours)
+    return bool(20 * np.count_nonzero(tints[:, 1] > _TINT) <= len(tints) and (tints[:, 0] <= _COLOUR).all())
 
 
-def _unreadable(pictures: Pictures, keys: list[str], errors: list[PictureError]) -> DataError:
-    why = "; ".join(f"{key}: {error.message}" for key, error in list(zip(keys, errors, strict=True))[:3])
-    return DataError(
-        f"none of the {len(keys):,} pictures looked at in {pictures.store.name} can be read: {why}",
-        code="unreadable",
-        hint="open one of them with another program, and fetch them again if it cannot",
+def _unreadable(pictures: Pictures, rows: Facts) -> DataError:
+    why = "; ".join(
+        f"{key}: {code.decode()}" for key, code in list(zip(pictures.keys, rows["error"].tolist(), strict=True))[:3]
     )
+    text = f"none of the {len(rows):,} pictures looked at in {pictures.store.name} can be read: {why}"
+    hint = "open one of them with another program, and fetch them again if it cannot"
+    return DataError(text, code="unreadable", hint=hint)
 
 
 def choose_policy(
@@ -135,8 +141,9 @@ def choose_policy(
     else:
         depth = 1 if survey.grey else 3
         why_depth = "grey, for no colour was seen" if survey.grey else "colour"
-    policy = PixelPolicy(height, width, depth, fit, _colour(recipe.background))
-    return policy, f"pictures become {width} × {height} pixels, {why_size}; {why_depth}; {fit}: {why_fit}"
+    policy = PixelPolicy(height, width, depth, fit, _colour(recipe.background), survey.bits)
+    ranged = f"; {said}" if (said := depths.said(survey.bits)) else ""
+    return policy, f"pictures become {width} × {height} pixels, {why_size}; {why_depth}{ranged}; {fit}: {why_fit}"
 
 
 _DEPTHS = {1: "grey", 3: "colour"}

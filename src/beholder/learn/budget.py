@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -12,14 +11,13 @@ import numpy.typing as npt
 import torch
 
 from beholder.base import events
-from beholder.base.errors import PictureError
+from beholder.base.order import stratified
 from beholder.base.records import Pictures
 from beholder.base.spans import current
-from beholder.bundle.bundle import Bundle
-from beholder.data.cache import missing
-from beholder.data.image import load
-from beholder.learn.prepare import Material, Prepared
-from beholder.learn.validate import validate
+from beholder.data.cache import missing, pace
+from beholder.learn.material import Material
+from beholder.learn.prepare import Prepared
+from beholder.machine.pace import slowness
 
 CLOSING = 1.5
 """Seconds that saving twice, scores with their intervals and the report take, beside the test itself."""
@@ -32,6 +30,12 @@ PROFILING = 1.0
 
 LARGEST = 0.2
 """Share of the time left that one validation may take; of a validation part that takes more, a sample is used."""
+
+TESTING, BESIDE = 0.2, 0.1
+"""Largest shares of the whole time for the test, and for what else the net is asked after training."""
+
+LEAST = 64
+"""Pictures that are validated on at least."""
 
 FEW, SHARE = 4000, 0.06
 """Validations during training use a sample of so many pictures, or of that share of the training part where that is more:
@@ -60,54 +64,61 @@ class Budget:
 
 
 def budget(
-    prepared: Prepared, test: Pictures, trained: Bundle, *, began: float, closing: float = CLOSING, again: int = 0
+    prepared: Prepared,
+    test: Pictures,
+    *,
+    began: float,
+    validated: Callable[[int], object],
+    tested: Callable[[int], object],
+    closing: float = CLOSING,
+    again: int = 0,
 ) -> Budget:
-    """Return the budget of a run, its costs measured here on a few pictures of the validation part.
+    """Return the budget of a run, its costs measured here and now on a few pictures of the validation part.
 
-    trained: a bundle of the net as it is now, for the speed of testing. Of `test` no picture is read.
-    closing: seconds of what follows the loop beside the test itself; again: pictures that the net is given besides it
+    validated, tested: validate, and test, the first n pictures of the validation part. Of `test` no picture is read.
+    closing: seconds on an idle machine of what follows the loop beside the test itself; again: pictures that the net is given
+    besides it. Of a test part that takes more than `TESTING` of the time, a sample is tested.
     """
     seconds = prepared.recipe.train.minutes * 60
     if not seconds:
         return Budget(0.0, began)
-    pixels, targets = prepared.valid.pixels, prepared.valid.targets
-
-    def validated(n: int) -> None:
-        some = pixels.subset(np.arange(n))
-        validate(trained.net, some, targets[:n], prepared.normal, prepared.precision, multi=prepared.multi)
-
+    n = len(prepared.valid.pixels)
     enough = max(0.25, SAMPLING * seconds)
-    testing = _each(lambda n: trained.probabilities(pixels.take(np.arange(n))), most=len(pixels), enough=enough)
-    validation = _each(validated, most=len(pixels), enough=enough) * len(pixels)
-    tested = (
-        len(test) + again + len(pixels)
-    )  # what is settled after training takes the outputs of the validation part once more
-    after = closing + (PROFILING if current() else 0) + testing * tested + _decoding(prepared, test)
+    each = _each(tested, most=n, enough=enough)
+    validation = _each(validated, most=n, enough=enough) * n
+    test_itself = min(TESTING * seconds, each * len(test) + missing(test, prepared.policy) * pace(prepared.policy))
+    after = (closing + (PROFILING if current() else 0)) * slowness() + test_itself + min(BESIDE * seconds, each * (again + n))
     found = Budget(seconds, began, validation, after)
     left = found.training()
+    events.figures("budget", seconds=seconds, left=left, validation=validation, after=after)
     if left < 0.1 * seconds:
-        events.warn(
-            f"only {left:.0f} s of the {seconds:.0f} s budget are left for training: testing takes {after:.0f} s",
-            hint="decoding is cached, so a second run has more; or give more --minutes",
-        )
+        hint = "decoding is cached, so a second run has more; or give more --minutes"
+        events.warn("little-time", hint=hint, left=left, seconds=seconds, after=after)
     return found
 
 
-def sampled(valid: Material, limits: Budget, *, train: int) -> tuple[Material, Budget]:
-    """Return what is validated on during training, and the budget: the validation part, or a sample of one that is large.
+def sampled(
+    valid: Material, limits: Budget, *, train: int, among: npt.NDArray[np.int64] | None = None
+) -> tuple[Material, Budget, npt.NDArray[np.int64]]:
+    """Return what is validated on during training, the budget, and the positions in the validation part, int64 (M,).
 
-    train: pictures of the training part
+    The validation part, or a stratified sample of one that is large. train: pictures of the training part
+    among: positions of those that may be taken; None: all
     """
-    n, most = len(valid.pixels), LARGEST * limits.training()
+    whole = len(valid.pixels)
+    order = stratified(valid.pictures.targets)
+    if among is not None:
+        order = order[np.isin(order, among)]
+    n, most = len(order), LARGEST * limits.training()
     count = min(n, max(FEW, int(SHARE * train)))
-    if limits.seconds and limits.validation * count > most * n:
-        count = min(n, max(64, int(n * most / limits.validation)))
-    if count == n:
-        return valid, limits
-    events.note(f"validation during training on {count} of {n} pictures")
-    rows = np.sort(np.random.default_rng(0).permutation(n)[:count])
+    if limits.seconds and limits.validation * count > most * whole:
+        count = min(n, max(LEAST, int(whole * most / limits.validation)))
+    rows = np.sort(order[:count])
+    if count == whole:
+        return valid, limits, rows
+    events.note("validation-sample", n=count, of=whole)
     some = Material(valid.pictures.take(rows), valid.pixels.subset(rows), valid.targets[torch.from_numpy(rows)])
-    return some, replace(limits, validation=limits.validation * count / n)
+    return some, replace(limits, validation=limits.validation * count / whole), rows
 
 
 def _each(work: Callable[[int], object], *, most: int, enough: float) -> float:
@@ -116,7 +127,7 @@ def _each(work: Callable[[int], object], *, most: int, enough: float) -> float:
     The first call, in which kernels are chosen, does not count, and other work on the machine only ever makes a call slower.
     Of fewer pictures at a time than are tested later each takes several times as long, and more so in bf16 (docs/LOG.md).
     """
-    n = min(32, most)
+    n = min(4, most)
     work(n)
     spent, least = 0.0, float("inf")
     while True:
@@ -127,30 +138,3 @@ def _each(work: Callable[[int], object], *, most: int, enough: float) -> float:
         if spent >= enough:
             return least
         n = min(4 * n, 256, most)
-
-
-def _decoding(prepared: Prepared, test: Pictures) -> float:
-    """Return the seconds that decoding the test part will take: as many a picture as the other parts did."""
-    todo = missing(test, prepared.policy)
-    if not todo:
-        return 0.0
-    return todo * (prepared.decoding or _decoding_each(prepared))
-
-
-def _decoding_each(prepared: Prepared) -> float:
-    """Return the seconds that one picture of the training part takes to read and decode on all cores together."""
-    pictures = prepared.train.pictures
-    began, done = time.monotonic(), 0
-    for row in _spread(len(pictures), 32):
-        try:
-            load(pictures.store.read(pictures.keys[row]), prepared.policy)
-        except PictureError:
-            continue
-        done += 1
-        if time.monotonic() - began > 0.3:
-            break
-    return (time.monotonic() - began) / max(1, done) / (os.cpu_count() or 1)
-
-
-def _spread(n: int, most: int) -> npt.NDArray[np.int64]:
-    return np.unique(np.linspace(0, n - 1, min(n, most)).astype(np.int64))

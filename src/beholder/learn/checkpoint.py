@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import json
 import time
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
@@ -17,10 +21,12 @@ from torch import Tensor, nn
 from beholder.base import events
 from beholder.base.errors import UsageError
 from beholder.base.files import adopt, check_writable, file_sha256, folder_atomic, remove_folder, sha256, sweep, write_atomic
+from beholder.base.locks import check_free
+from beholder.base.recipe import from_toml
 from beholder.bundle.format import check_place
-from beholder.learn.watch import Average, Best
+from beholder.learn.monitors import Player
+from beholder.machine.ranks import ALONE, Ranks
 
-Optimisers = dict[str, list[torch.optim.Optimizer]]
 State = dict[str, Any]
 
 
@@ -78,7 +84,7 @@ class RunFolder:
         if resume and not self._whole():
             events.warn(f"{self.path} holds no checkpoint: the run starts from its beginning")
         elif resume:
-            before = _read(file)
+            before = _current(_read(file))
             changed = [name for name in identity if before.get(name) != identity[name]]
             if changed:
                 raise UsageError(
@@ -89,7 +95,7 @@ class RunFolder:
             _tell_changes(before.get("machine"), machine)
             return True
         elif self._whole():
-            events.warn(f"an interrupted run in {self.path} is given up", hint="--resume would have gone on with it")
+            events.warn(f"an interrupted run in {self.path} is discarded", hint="--resume would have continued it")
         self.discard()
         write_atomic(file, json.dumps({**identity, "machine": machine}, indent=1).encode())
         return False
@@ -114,6 +120,45 @@ class RunFolder:
             raise _damaged(folder)
         return state, load_file(file)
 
+    def renew(self, machine: dict[str, str]) -> None:
+        """Write anew what the weights of a run depend on besides its identity, once all of it is chosen."""
+        file = self.path / "run.json"
+        write_atomic(file, json.dumps({**_read(file), "machine": machine}, indent=1).encode())
+
+    def keep(self, name: str, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Keep arrays that a resumed run goes on with.
+
+        sample: which pictures a run takes that has no time for all, part → digests uint8 (M, 32); head: its head on features
+        """
+        buffer = io.BytesIO()
+        np.savez(buffer, **arrays)  # type: ignore[arg-type]  # names of arrays are none of its options
+        write_atomic(self.path / f"{name}.npz", buffer.getvalue())
+
+    def decide(self, decided: Mapping[str, Any]) -> None:
+        """Keep what was decided before training by what there was time for, as JSON values: the run resumes with that."""
+        write_atomic(self.path / "decided.json", json.dumps(decided).encode())
+
+    def decided(self) -> dict[str, Any]:
+        """Return what `decide` was given; {} where there is none. Raises `UsageError` if it is damaged."""
+        file = self.path / "decided.json"
+        return _read(file) if self._whole() and file.is_file() else {}
+
+    def kept(self, name: str) -> dict[str, npt.NDArray[Any]] | None:
+        """Return what `keep` was given; None where that is nothing. Raises `UsageError` if it is damaged."""
+        file = self.path / f"{name}.npz"
+        if not self._whole() or not file.is_file():
+            return None
+        try:
+            with np.load(file, allow_pickle=False) as found:
+                return {name: found[name] for name in found.files}
+        except (OSError, ValueError, zipfile.BadZipFile, EOFError, KeyError) as error:
+            raise _damaged(self.path) from error
+
+    def chosen(self) -> dict[str, str]:
+        """Return the `machine` that the run to go on with began with; {} where there is none."""
+        known = _read(self.path / "run.json").get("machine", {}) if self._whole() else {}
+        return {str(name): str(value) for name, value in known.items()} if isinstance(known, dict) else {}
+
     def discard(self) -> None:
         """Delete the run folder, once its bundle is whole or the run starts anew; what is not ours stays."""
         sweep(self.path)
@@ -121,8 +166,42 @@ class RunFolder:
             remove_folder(self.path)
 
 
+WRITE_EVERY = 20.0
+"""Seconds between two checkpoints on disk; more where writing one is slow (`Due`)."""
+
+REMEMBER_EVERY = 1.0
+"""Seconds between two copies in memory, to which a loss that is not finite leads back."""
+
+
+@dataclass
+class Saves:
+    """What is kept of a run. good: its last state known to be sound; unkept: whether that is only in memory as yet; the first
+    of the ranks writes it.
+    """
+
+    folder: RunFolder | None
+    ranks: Ranks = ALONE
+    good: tuple[State, dict[str, Tensor]] | None = None
+    unkept: bool = False
+    written: Due = field(default_factory=lambda: Due(WRITE_EVERY))
+    remembered: Due = field(default_factory=lambda: Due(REMEMBER_EVERY))
+
+    def remember(self, state: State, tensors: dict[str, Tensor]) -> None:
+        """Keep a sound state in memory."""
+        self.good, self.unkept = (state, tensors), True
+
+    def keep(self) -> None:
+        """Keep the last sound state on disk, if it is not there already."""
+        if self.folder is not None and self.good is not None and self.unkept:
+            if self.ranks.first:
+                self.folder.save(*self.good)
+            self.ranks.barrier()
+            self.unkept = False
+
+
 def check_out(bundle: Path) -> None:
-    """Raise `UsageError` (place-taken) or `MachineError` (cannot-write) where a bundle or its run cannot be written to."""
+    """Raise `UsageError` (place-taken, in-use) or `MachineError` (cannot-write) where a bundle or its run cannot be written."""
+    check_free(bundle)
     check_place(bundle)
     check_writable(bundle)
     RunFolder.beside(bundle).check()
@@ -132,7 +211,7 @@ def _tell_changes(before: object, now: dict[str, str]) -> None:
     known = before if isinstance(before, dict) else {}
     changes = [f"{name} {known[name]} → {value}" for name, value in now.items() if name in known and known[name] != value]
     if changes:
-        events.warn(f"the run goes on elsewhere ({', '.join(changes)}): bits may differ from those of an uninterrupted run")
+        events.warn(f"the machine has changed ({', '.join(changes)}): bits may differ from those of an uninterrupted run")
 
 
 def _read(file: Path) -> dict[str, Any]:
@@ -145,18 +224,27 @@ def _read(file: Path) -> dict[str, Any]:
     return found
 
 
+def _current(known: dict[str, Any]) -> dict[str, Any]:
+    """Return what a run is of, with the current names of the recipe's fields: an earlier release may have begun it."""
+    try:
+        return {**known, "recipe": from_toml(str(known.get("recipe")), done=True).toml()}
+    except UsageError:
+        return known
+
+
 def _damaged(folder: Path) -> UsageError:
     return UsageError(f"the checkpoint in {folder} is damaged", code="damaged", hint="leave --resume out to start anew")
 
 
-def pack(net: nn.Module, optimisers: Optimisers, average: Average | None, best: Best) -> dict[str, Tensor]:
+def pack(net: nn.Module, players: Mapping[str, Player]) -> dict[str, Tensor]:
     """Return all tensors of a run under flat names."""
     tensors = {f"net.{name}": value for name, value in net.state_dict().items()}
-    if average is not None:
-        tensors |= {f"average.{name}": value for name, value in average.net.state_dict().items()}
-    tensors |= {f"best.{name}": value for name, value in best.weights.items()}
-    for who, group in optimisers.items():
-        for k, optimiser in enumerate(group):
+    for who, player in players.items():
+        if player.average is not None:
+            tensors |= {f"average.{who}.{name}": value for name, value in player.average.net.state_dict().items()}
+        if player.best is not None:
+            tensors |= {f"best.{who}.{name}": value for name, value in player.best.weights.items()}
+        for k, optimiser in enumerate(player.optimisers):
             for index, state in optimiser.state_dict()["state"].items():
                 tensors |= {f"optim.{who}.{k}.{index}.{name}": torch.as_tensor(value) for name, value in state.items()}
     return tensors
@@ -167,18 +255,19 @@ def copied(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: value if name.startswith("best.") else value.detach().to("cpu", copy=True) for name, value in tensors.items()}
 
 
-def unpack(tensors: dict[str, Tensor], net: nn.Module, optimisers: Optimisers, average: Average | None, best: Best) -> None:
-    """Put copies of tensors that `pack` returned back where they came from."""
+def unpack(tensors: dict[str, Tensor], net: nn.Module, players: Mapping[str, Player], *, best: bool = True) -> None:
+    """Put copies of tensors that `pack` returned back where they came from; best: the best weights, too."""
 
     def under(prefix: str) -> dict[str, Tensor]:
         return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
     net.load_state_dict(under("net."))
-    if average is not None:
-        average.net.load_state_dict(under("average."))
-    best.weights = under("best.")
-    for who, group in optimisers.items():
-        for k, optimiser in enumerate(group):
+    for who, player in players.items():
+        if player.average is not None:
+            player.average.net.load_state_dict(under(f"average.{who}."))
+        if best and player.best is not None:
+            player.best.weights = under(f"best.{who}.")
+        for k, optimiser in enumerate(player.optimisers):
             states: dict[int, dict[str, Tensor]] = {}
             for name, value in under(f"optim.{who}.{k}.").items():
                 index, _, field = name.partition(".")

@@ -50,7 +50,7 @@ class Clock:
         self._expected = self._validation = validation
         self._after = after
         self._dearer = dearer
-        self._paused = 0.0
+        self._paused = self._free = 0.0
         self._first = 0
         self._ticks: deque[tuple[int, float]] = deque()
         self.step = 0
@@ -59,12 +59,14 @@ class Clock:
 
     def state(self) -> dict[str, float]:
         """Return what `resume` takes, as plain JSON values."""
-        return {"step": self.step, "total": self.total, "spent": self.spent, "done": self.done}
+        return {"step": self.step, "total": self.total, "spent": self.spent, "done": self.done, "free": self._free}
 
-    def resume(self, step: int, total: int, spent: float, done: float) -> None:
-        """Continue at `step` of a plan of `total`, `spent` seconds of the budget being gone."""
+    def resume(self, step: int, total: int, spent: float, done: float, free: float = 0.0) -> None:
+        """Continue at `step` of a plan of `total`, `spent` seconds being gone, `free` of them not of this budget."""
         self.step, self.total, self._first = step, total, step
         self._began -= spent
+        self._free = free
+        self._seconds += free if self._seconds > 0 else 0.0
         self.done = done
 
     @property

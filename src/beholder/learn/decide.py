@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -11,11 +10,14 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from beholder.base.recipe import Recipe
+from beholder.base.choices import OPTIMISERS
+from beholder.base.recipe import Recipe, TrainRecipe
 from beholder.data.augment import Augment, preset
-from beholder.learn.grow import size_at
-from beholder.learn.optim import DECAYS, PULL, RATES
+from beholder.learn.flips import Flips
+from beholder.learn.optim import Optimiser
+from beholder.learn.resizing import size_at
 from beholder.nets.features import resizable, scale_free
+from beholder.nets.norms import BatchNorm
 
 
 @dataclass(frozen=True)
@@ -52,60 +54,56 @@ def plan(
     pretrained: bool,
     size: tuple[int, int],
     device: str = "cpu",
+    flips: Flips | None = None,
+    most: int = 0,
 ) -> Plan:
-    """Return the plan for `n` training pictures of `size` (height, width) and the net `built`, which is `pretrained` or not."""
+    """Return the plan for `n` training pictures of `size` (height, width) and the net `built`, which is `pretrained` or not.
+
+    flips: what was measured of flips; None: nothing was
+    most: the largest batch that leaves enough steps (0: any)
+    """
     train = recipe.train
-    optimiser = train.optimiser if train.optimiser != "auto" else _optimiser(net, pretrained)
-    batch = min(n, train.batch or _batch(n, net, size))
-    if optimiser == "sphere" and not scale_free(built):
-        optimiser = "muon"
-    lr = train.lr or (_fine(optimiser, batch_norm=uses_batch_norm(built)) if pretrained else _rate(optimiser, batch))
-    augment, mirror, words = _augment(recipe, n=n, classes=classes, size=size, pretrained=pretrained)
+    batch = min(n, most or n, train.batch or _batch(n, net, size))
+    chosen: Optimiser = OPTIMISERS.load(optimiser := _optimiser(train.optimiser, net, built, pretrained), of=Optimiser)
+    lr = train.lr or (_fine(chosen, batch_norm=uses_batch_norm(built)) if pretrained else chosen.rate_at(batch))
+    augment, mirror, words = _augment(recipe, n=n, classes=classes, size=size, flips=flips or Flips())
     grow, grows = _grow(recipe, built, size)
-    effort = train.effort * (STRETCH if train.minutes else 1.0)
-    epochs = train.epochs or max(1, round(_epochs(n, pretrained) * effort))
-    freeze = _freeze(train.freeze, pretrained, device)
-    reasons: tuple[str, ...] = (
-        words,
-        *grows,
-        f"training: up to {epochs} epochs of {n} pictures in batches of {batch}; {optimiser} at a rate of {lr:.3g}"
-        + (", low because the weights are pretrained" if pretrained else ""),
-    )
-    pull = PULL * batch if optimiser == "sphere" else DECAYS[optimiser]
-    if freeze:
-        reasons += (f"the lowest {freeze:.0%} of the layers stay as they are: what they see is general, and dear to train",)
-    return Plan(
-        epochs=epochs,
+    made = Plan(
+        epochs=train.epochs or _epochs(train, n, pretrained),
         batch=batch,
         optimiser=optimiser,
         lr=lr,
-        weight_decay=train.weight_decay if train.weight_decay >= 0 else pull,
-        schedule=train.schedule if train.schedule != "auto" else "trapezoid" if optimiser in ("muon", "sphere") else "cosine",
+        weight_decay=train.weight_decay if train.weight_decay >= 0 else chosen.decay_at(batch),
+        schedule=train.schedule if train.schedule != "auto" else chosen.schedule,
         augment=augment,
         mirror=mirror,
         averaging=train.averaging,
         grow=grow,
-        freeze=freeze,
+        freeze=_freeze(train.freeze, pretrained, device),
         layer_decay=(train.layer_decay or 1.0) if pretrained else 1.0,
         net=net,
-        reasons=reasons,
+        reasons=(words, *grows),
     )
+    return dataclasses.replace(made, reasons=(*made.reasons, *_told(made, n, pretrained)))
+
+
+def _told(made: Plan, n: int, pretrained: bool) -> list[str]:
+    """Return what is to be said of the training that is planned."""
+    low = ", low because the weights are pretrained" if pretrained else ""
+    how = f"in batches of {made.batch}; {made.optimiser} at a rate of {made.lr:.3g}{low}"
+    told = [f"training: up to {made.epochs} epochs of {n} pictures {how}"]
+    if made.freeze:
+        told.append(f"the lowest {made.freeze:.0%} of the layers stay as they are: what they see is general, and dear to train")
+    return told
 
 
 STRETCH = 3.0
 """With a budget of minutes, the chosen number of epochs may grow by this factor to use it: more seldom gains anything."""
 
-_FINE_TUNING = {"sgd": 0.005, "adam": 0.0002, "adamw": 0.0003, "muon": 0.002, "sphere": 0.02}
 
-
-def _fine(optimiser: str, *, batch_norm: bool) -> float:
+def _fine(optimiser: Optimiser, *, batch_norm: bool) -> float:
     """Return the rate for pretrained weights: nets with batch norm bear three times that of transformers (docs/LOG.md)."""
-    return _FINE_TUNING[optimiser] * (10 / 3 if batch_norm else 1)
-
-
-def _rate(optimiser: str, batch: int) -> float:
-    """Return the rate for random weights; on the sphere it falls with the root of the batch, as the noise of a step rises."""
-    return RATES[optimiser] * (math.sqrt(batch / 2000) if optimiser == "sphere" else 1.0)
+    return optimiser.fine * (10 / 3 if batch_norm else 1)
 
 
 def _grow(recipe: Recipe, built: nn.Module, size: tuple[int, int]) -> tuple[float, tuple[str, ...]]:
@@ -127,13 +125,15 @@ def _freeze(asked: float, pretrained: bool, device: str) -> float:
 
 def uses_batch_norm(net: nn.Module) -> bool:
     """Return whether a net has batch normalisation."""
-    return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in net.modules())
+    return any(isinstance(module, BatchNorm) for module in net.modules())
 
 
-def _optimiser(net: str, pretrained: bool) -> str:
-    if pretrained or net.startswith("timm:"):
-        return "adamw"
-    return "muon" if net in ("fastnet", "resnet") else "adamw"
+def _optimiser(asked: str, net: str, built: nn.Module, pretrained: bool) -> str:
+    if asked == "sphere" and not scale_free(built):
+        return "muon"
+    if asked != "auto":
+        return asked
+    return "muon" if net in ("fastnet", "resnet") and not pretrained else "adamw"
 
 
 def _batch(n: int, net: str, size: tuple[int, int]) -> int:
@@ -142,28 +142,38 @@ def _batch(n: int, net: str, size: tuple[int, int]) -> int:
     return 512 if n >= 40_000 else 256 if n >= 10_000 else 128 if n >= 4_000 else 64
 
 
-def _epochs(n: int, pretrained: bool) -> int:
+def _epochs(train: TrainRecipe, n: int, pretrained: bool) -> int:
     """Return fewer epochs the more pictures there are: about 1.2 million pictures seen, 12 epochs from pretrained weights."""
-    return 12 if pretrained else int(np.clip(round(1_200_000 / max(1, n)), 16, 150))
+    usual = 12 if pretrained else int(np.clip(round(1_200_000 / max(1, n)), 16, 150))
+    return max(1, round(usual * train.effort * (STRETCH if train.minutes else 1.0)))
 
 
 def _augment(
-    recipe: Recipe, *, n: int, classes: tuple[str, ...], size: tuple[int, int], pretrained: bool
+    recipe: Recipe, *, n: int, classes: tuple[str, ...], size: tuple[int, int], flips: Flips
 ) -> tuple[Augment, bool, str]:
     data = recipe.data
-    oriented = _oriented(classes)
-    flip = data.flip if data.flip != "auto" else "none" if oriented else "horizontal"
     name = data.augment if data.augment != "auto" else "light" if max(size) <= 64 and n >= 3_000 else "standard"
+    flip, vertical, why = _flip(data.flip, classes, flips)
     made = preset(name, strength=data.strength, flip=flip, size=min(size))
     made = dataclasses.replace(made, mixup=data.mixup, cutmix=data.cutmix)
-    if flip != "none" and name != "none":
-        why = "flips included (--set data.flip=none where left and right matter)"
-    elif oriented and data.flip == "auto":
-        why = f"no flips, because the class '{oriented}' looks like a digit, a letter or a side"
-    else:
-        why = "no flips"
+    if vertical and name != "none" and data.strength:
+        made = dataclasses.replace(made, vertical=0.5)
     mirror = recipe.train.mirror and flip in ("horizontal", "both") and name != "none"
-    return made, mirror, f"augmentation: {name}; {why}"
+    return made, mirror, f"augmentation: {name}; {why if name != 'none' else 'no flips'}"
+
+
+def _flip(asked: str, classes: tuple[str, ...], flips: Flips) -> tuple[str, bool, str]:
+    """Return a flip of `preset`, whether pictures are turned upside down as well, and the reason: asked, measured or custom."""
+    if asked != "auto":
+        return asked, False, "no flips, as asked" if asked == "none" else f"flips as asked ({asked})"
+    if flips.horizontal is not None:
+        along = [axis for axis, may in (("from side to side", flips.horizontal), ("upside down", flips.vertical)) if may]
+        said = f"flips {' and '.join(along)}" if along else "no flips"
+        return "horizontal" if flips.horizontal else "none", flips.vertical, f"{said}; {flips.why}"
+    known = f"{flips.why}; " if flips.why else ""
+    if oriented := _oriented(classes):
+        return "none", False, f"{known}no flips, because the class '{oriented}' looks like a digit, a letter or a side"
+    return "horizontal", False, f"{known}flips included (--set data.flip=none where left and right matter)"
 
 
 _SIDE = re.compile(

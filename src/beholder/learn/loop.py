@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,32 +14,36 @@ import torch
 from torch import Tensor, nn
 
 from beholder.base import events
+from beholder.base.errors import UsageError
 from beholder.base.spans import span
 from beholder.data.loader import Batch, Batches
-from beholder.learn.checkpoint import Due, Optimisers, RunFolder, State, copied, pack, unpack
+from beholder.learn.checkpoint import RunFolder, Saves, State, copied, pack, unpack
 from beholder.learn.clock import Clock
-from beholder.learn.grow import resized, size_at
+from beholder.learn.monitors import Best, Guard, Meter, NotFiniteError, Player, Tally, gradient_norm, row
 from beholder.learn.optim import Schedule
-from beholder.learn.tasks import Task, Turn
-from beholder.learn.watch import Average, Best, Guard, NotFiniteError, Tally, gradient_norm, row
+from beholder.learn.resizing import resized, size_at
 from beholder.machine.device import Precision, seed
 from beholder.machine.stop import Stop
+from beholder.tasks.task import Turn, Turns
 
-Validate = Callable[[nn.Module, Callable[[], bool]], tuple[float, float] | None]
-"""Returns (loss, score) of a net on the validation part, the higher the better; None once the second argument says enough."""
+Validate = Callable[[Mapping[str, nn.Module], Callable[[], bool]], Mapping[str, tuple[float, float]] | None]
+"""Returns, of nets by player, (loss, score) on the validation part of those that are scored, the higher the better; or None
+once the second argument says enough."""
 
-WRITE_EVERY = 20.0
-"""Seconds between two checkpoints on disk; more where writing one is slow (`Due`)."""
 
-REMEMBER_EVERY = 1.0
-"""Seconds between two copies in memory, to which a loss that is not finite leads back."""
+@dataclass(frozen=True)
+class Validation:
+    """How players are scored, every how many epochs, and after how many without a better score to stop (0: never)."""
+
+    score: Validate
+    every: int
+    patience: int
 
 
 @dataclass(frozen=True)
 class Settings:
     """What the loop needs to know of a recipe.
 
-    patience: epochs without a better validation score before stopping, 0 = never; every: epochs between two validations;
     clip: largest norm of the gradient, 0 = off; grow: the side at which pictures begin, as a share of the full one;
     frozen: modules that stay in evaluation mode
     """
@@ -48,8 +53,6 @@ class Settings:
     smoothing: float
     weights: Tensor | None
     clip: float
-    patience: int
-    every: int
     seed: int
     grow: float = 1.0
     frozen: Sequence[nn.Module] = ()
@@ -73,51 +76,63 @@ class Progress:
 
 @dataclass
 class Run:
-    """One run of the loop: nets, task, data, plan, and where it is kept.
+    """One run of the loop: nets, turns, data, plan, and where it is kept.
 
+    players: by name, the first is the one whose progress is told; a turn steps on the parameters of its player alone
+    validation: None: nothing is scored
+    pause: asked after each step; once it says so the run is left, kept and validated, to be resumed
     model:  what the forward pass calls: `net` itself, or what torch.compile made of it
     scaler: keeps the gradients of fp16 from vanishing; in other precisions it does nothing
-    seen:   pixels of the pictures trained on since this process began, as large as they were then
-    good:   the last state known to be sound; told: when the loop last looked how far it is, and figures: what it saw
     """
 
     net: nn.Module
     model: nn.Module
     scaler: torch.amp.GradScaler
-    task: Task
-    optimisers: Optimisers
+    turns: Turns
+    players: Mapping[str, Player]
     batches: Batches
-    validate: Validate
+    validation: Validation | None
     clock: Clock
     settings: Settings
-    average: Average | None
-    folder: RunFolder | None
+    saves: Saves
     stop: Stop
-    best: Best = field(default_factory=Best)
+    pause: Callable[[], bool] = bool
     guard: Guard = field(default_factory=Guard)
     at: Progress = field(default_factory=Progress)
-    tally: Tally = field(default_factory=Tally)
-    good: tuple[State, dict[str, Tensor]] | None = None
-    seen: int = 0
-    told: float = 0.0
-    figures: dict[str, Any] = field(default_factory=dict)
-    written: Due = field(default_factory=lambda: Due(WRITE_EVERY))
-    remembered: Due = field(default_factory=lambda: Due(REMEMBER_EVERY))
+    meter: Meter = field(default_factory=Meter)
 
-    def go(self) -> Best:
-        """Train until the plan is done, nothing improves any more, or somebody asks to stop; return the best weights.
+    @property
+    def lead(self) -> Player:
+        """Return the first player."""
+        return next(iter(self.players.values()))
+
+    @property
+    def best(self) -> Best:
+        """Return the best weights of the first player; an empty one where it is not scored."""
+        return self.lead.best or Best()
+
+    @property
+    def halted(self) -> bool:
+        """Return whether somebody asked to stop, or it is time to pause."""
+        return bool(self.stop) or self.pause()
+
+    def go(self) -> None:
+        """Train until the plan is done, nothing improves any more, or somebody asks to stop or pause.
 
         Raises `NotFiniteError` when a loss or gradient is not finite, and again after going back to the last good state.
         """
         rates = {id(o): [group["lr"] for group in o.param_groups] for o in self._each_optimiser()}
-        self._remember()
-        while not self.stop and (self.at.start or not (self.clock.over or self._gave_up())):
+        with self.batches.ranks.speaking():
+            self._remember()
+            self._loop(rates)
+
+    def _loop(self, rates: dict[int, list[float]]) -> None:
+        while not self.halted and (self.at.start or not (self.clock.over or self._gave_up())):
             try:
                 self._epoch(rates)
                 self._close_epoch()
             except NotFiniteError as error:
                 self._go_back(error)
-        return self.best
 
     def _epoch(self, rates: dict[int, list[float]]) -> None:
         """Take the steps that are left of the epoch; none where the plan was done and only its validation is missing."""
@@ -130,29 +145,38 @@ class Run:
             self.clock.tick()
             self.at.start += 1
             self._tell(len(batch.indices))
-            if self.clock.over or self.stop:
+            if self.clock.over or self.halted:
                 break
             self._keep()
 
     def _learn(self, batch: Batch) -> None:
         seed(batch.images.device, (self.settings.seed << 32) + self.clock.step)
         for turn in self._turns(batch.images, batch.targets):
-            with span("backward"):
-                self.scaler.scale(turn.loss).backward()  # type: ignore[no-untyped-call]
+            player = self._player(turn.who)
+            with span("backward"):  # the others' gradients stay as they are, though the loss goes through their nets
+                own = [p for p in player.module.parameters() if p.requires_grad] if len(self.players) > 1 else None
+                self.scaler.scale(turn.loss).backward(inputs=own)  # type: ignore[no-untyped-call]
             with span("optimiser"):
-                self._step(turn, batch.indices)
-            self.tally.add(turn.loss, turn.right)
-        if self.average is not None:
-            with span("optimiser"):
-                self.average.update(self.net)
+                self._step(turn, player, batch.indices)
+                if player.average is not None:
+                    player.average.update(player.module)
+            player.tally.add(turn.loss, turn.right)
+
+    def _player(self, who: str) -> Player:
+        if who not in self.players:
+            known = ", ".join(self.players)
+            raise UsageError(
+                f"the task has a turn of '{who}', who is not there", code="unknown-player", hint=f"here learn: {known}"
+            )
+        return self.players[who]
 
     def _turns(self, images: Tensor, targets: Tensor) -> Iterator[Turn]:
         height, width = images.shape[-2:]
         images = resized(images, size_at((height, width), self.settings.grow, self.clock.done))
-        self.seen += images[:, 0].numel()
+        self.meter.pixels += images[:, 0].numel()
         images = images.contiguous(memory_format=torch.channels_last)
         precision = self.settings.precision
-        turns = self.task(self.model, images, targets, smoothing=self.settings.smoothing, weights=self.settings.weights)
+        turns = self.turns(self.model, images, targets, smoothing=self.settings.smoothing, weights=self.settings.weights)
         while True:  # only the forward pass runs under autocast: not the backward pass, not the optimiser
             with span("forward"), torch.autocast(images.device.type, dtype=precision.dtype, enabled=precision.mixed):
                 turn = next(turns, None)
@@ -160,22 +184,21 @@ class Run:
                 return
             yield turn
 
-    def _step(self, turn: Turn, indices: Tensor) -> None:
-        optimisers = self.optimisers[turn.who]
+    def _step(self, turn: Turn, player: Player, indices: Tensor) -> None:
         if self.settings.clip > 0:
-            for optimiser in optimisers:
+            for optimiser in player.optimisers:
                 self.scaler.unscale_(optimiser)
-        norm = gradient_norm(self.net, self.settings.clip)
+        norm = gradient_norm(player.module, self.settings.clip)
         # Infinite gradients of fp16 are the scaler's: it leaves the step out and scales less.
         self.guard.watch(turn, None if self.scaler.is_enabled() else norm, step=self.clock.step, indices=indices)
-        self.guard.shield(optimisers)
-        for optimiser in optimisers:
+        self.guard.shield(player.optimisers)
+        for optimiser in player.optimisers:
             self.scaler.step(optimiser)
             optimiser.zero_grad(set_to_none=True)
         self.scaler.update()
 
     def _each_optimiser(self) -> Iterator[torch.optim.Optimizer]:
-        return itertools.chain.from_iterable(self.optimisers.values())
+        return itertools.chain.from_iterable(player.optimisers for player in self.players.values())
 
     def _set_rates(self, rates: dict[int, list[float]]) -> None:
         factor = self.settings.schedule(self.clock.done) * self.at.slowed
@@ -187,21 +210,29 @@ class Run:
     def _tell(self, size: int) -> None:
         """Say how far it is, with figures ten times a second; twice on a device that looking waits for."""
         now = time.monotonic()
-        if now - self.told >= (0.1 if self.guard.eager else 0.5) or self.clock.over:
-            self.told = now
+        if now - self.meter.looked >= (0.1 if self.guard.eager else 0.5) or self.clock.over:
+            self.meter.looked = now
             self.guard.look()
-            loss, right = self.tally.means()
+            loss, right = self.lead.tally.means()
             speed = self.clock.step * size / max(1e-9, self.clock.spent)
-            self.figures = {
+            self.meter.figures = {
                 "epoch": self.at.epoch + 1,
-                "loss": f"{loss:.3f}",
-                "accuracy": f"{right:.3f}",
-                "rate": f"{speed:.0f}/s",
-                "left": f"{self.clock.left:.0f} s",
+                "step": self.clock.step,
+                "loss": loss,
+                "accuracy": right,
+                "lr": self.at.lr,
+                "rate": speed,
+                "seconds": self.clock.spent,
+                "left": self.clock.left,
+                **{f"{who}_loss": means[0] for who, means in self._others()},
             }
         elif not self.guard.eager:
             return
-        events.progress("training", self.clock.step, self.clock.total, **self.figures)
+        events.progress("training", self.clock.step, self.clock.total, **self.meter.figures)
+
+    def _others(self) -> Iterator[tuple[str, tuple[float, float]]]:
+        """Yield the name and the means of this epoch of every player but the first."""
+        yield from ((who, player.tally.means()) for who, player in itertools.islice(self.players.items(), 1, None))
 
     def _close_epoch(self) -> None:
         """Validate where that is due, keep the state, and go on to the next epoch.
@@ -209,102 +240,117 @@ class Run:
         A validation that somebody broke off is done again by the resumed run: its epoch stays open.
         """
         self.guard.look()
-        epoch, means = self.at.epoch, self.tally.means()
+        epoch = self.at.epoch
         whole, over = self.at.start >= len(self.batches), self.clock.over
-        due = over or (whole and (epoch + 1) % self.settings.every == 0)
-        if (not due or self._validate(epoch, *means)) and (whole or over):
+        due = over or (whole and self.validation is not None and (epoch + 1) % self.validation.every == 0)
+        if (not due or self._validate(epoch)) and (whole or over):
             self.at.epoch, self.at.start = epoch + whole, 0
-            self.tally = Tally()
-        if self.stop:
+            for player in self.players.values():
+                player.tally = Tally()
+        halted = self.halted
+        if halted:
             self._write()
         else:
             self._keep()
-        if self.stop and not due:  # after the checkpoint, so that a resumed run does not know of it
-            self._validate(epoch, *means)
+        if halted and not due:  # after the checkpoint, so that a resumed run does not know of it
+            self._validate(epoch)
 
-    def _validate(self, epoch: int, loss: float, right: float) -> bool:
-        """Score the net and offer it to the best; return False where that took too long after somebody asked to stop."""
+    def _validate(self, epoch: int) -> bool:
+        """Score the players and offer them to the best of each; return False where that took too long after a stop."""
+        if self.validation is None:
+            return True
         began = time.monotonic()
-        net = self.average.net if self.average is not None else self.net
+        nets = {who: player.scored for who, player in self.players.items()}
         with span("evaluate"), self.clock.pause(validating=True):
-            found = self.validate(net, lambda: self.stop.late)
+            found = self.validation.score(nets, lambda: self.stop.late)
         if found is None:
             return False
-        valid_loss, score = found
-        self.at.stale = 0 if score > self.best.score else self.at.stale + self.settings.every
-        better = self.best.offer(net, score=score, loss=valid_loss, epoch=epoch)
-        self.at.history.append(
-            row(
-                epoch=epoch + 1,
-                step=self.clock.step,
-                seconds=self.clock.spent,
-                loss=loss,
-                accuracy=right,
-                valid_loss=valid_loss,
-                valid_score=score,
-                lr=self.at.lr,
-                validation_seconds=time.monotonic() - began,
-            )
-        )
-        events.note(
-            f"epoch {epoch + 1}: loss {loss:.3f}, validation loss {valid_loss:.3f}, "
-            f"validation score {score:.4f}{' (best so far)' if better else ''}"
-        )
+        before = self.best.score
+        better = [who for who, (loss, score) in found.items() if self._offer(who, loss, score, epoch)]
+        loss, score = next(iter(found.values()), (math.nan, math.nan))
+        self.at.stale = 0 if score > before else self.at.stale + self.validation.every
+        self._record(epoch, loss, score, seconds=time.monotonic() - began, better=bool(better))
         return True
 
+    def _offer(self, who: str, loss: float, score: float, epoch: int) -> bool:
+        player = self.players[who]
+        return player.best is not None and player.best.offer(player.scored, score=score, loss=loss, epoch=epoch)
+
+    def _record(self, epoch: int, valid_loss: float, score: float, *, seconds: float, better: bool) -> None:
+        """Add a row to the history, and say what it holds."""
+        loss, right = self.lead.tally.means()
+        figures = {
+            "epoch": epoch + 1,
+            "step": self.clock.step,
+            "seconds": self.clock.spent,
+            "loss": loss,
+            "accuracy": right,
+            "valid_loss": valid_loss,
+            "valid_score": score,
+            "lr": self.at.lr,
+            "validation_seconds": seconds,
+            **{f"{who}_loss": means[0] for who, means in self._others()},
+        }
+        self.at.history.append(row(**figures))
+        events.note("epoch", **figures, best=better)
+
+    @property
+    def gave_up(self) -> bool:
+        """Return whether so many epochs brought nothing that the run stopped early."""
+        return self.validation is not None and 0 < self.validation.patience <= self.at.stale
+
     def _gave_up(self) -> bool:
-        gave_up = 0 < self.settings.patience <= self.at.stale
+        gave_up = self.gave_up
         if gave_up:
-            events.note(f"stopped early: {self.at.stale} epochs without a better score")
+            events.note("stopped-early", epochs=self.at.stale)
         return gave_up
 
     def _keep(self) -> None:
         """Keep the present state where that is due: on disk, or else in memory."""
-        if self.folder is not None and self.written:
+        if self.saves.folder is not None and self.saves.written:
             self._write()
-        elif self.remembered:
+        elif self.saves.remembered:
             self._remember()
 
     def _remember(self) -> None:
-        with self.remembered.timed(), span("save"), self.clock.pause():
+        with self.saves.remembered.timed(), span("save"), self.clock.pause():
             self.guard.look()
-            tensors = copied(pack(self.net, self.optimisers, self.average, self.best))
+            tensors = copied(pack(self.net, self.players))
             self.guard.check(tensors, step=self.clock.step)
-            self.good = self._state(), tensors
+            self.saves.remember(self._state(), tensors)
 
     def _write(self) -> None:
-        with self.written.timed():
+        with self.saves.written.timed():
             self._remember()
-            if self.folder is not None and self.good is not None:
-                with span("save"), self.clock.pause():
-                    self.folder.save(*self.good)
+            self.keep()
+
+    def keep(self) -> None:
+        """Keep the last sound state on disk, if it is not there already."""
+        with span("save"), self.clock.pause():
+            self.saves.keep()
 
     def _state(self) -> State:
         """Return all of a run that is not tensors, as plain JSON values."""
-        best = {"score": self.best.score, "loss": self.best.loss, "epoch": self.best.epoch}
         return {
             "at": dataclasses.asdict(self.at),
-            "tally": self.tally.state(),
             "clock": self.clock.state(),
             "scaler": self.scaler.state_dict(),
-            "updates": self.average.updates if self.average is not None else 0,
-            "best": best if self.best.weights else None,
+            "players": {who: player.state() for who, player in self.players.items()},
         }
 
-    def _set(self, state: State, tensors: dict[str, Tensor], best: Best) -> None:
-        unpack(tensors, self.net, self.optimisers, self.average, best)
-        if self.average is not None:
-            self.average.updates = state["updates"]
+    def _set(self, state: State, tensors: dict[str, Tensor], *, best: bool) -> None:
+        unpack(tensors, self.net, self.players, best=best)
+        for who, player in self.players.items():
+            player.set(state["players"][who], best=best)
         self.at = Progress(**state["at"])
         self.at.history = list(self.at.history)
-        self.tally.set(*state["tally"])
         if state["scaler"]:
             self.scaler.load_state_dict(state["scaler"])
 
     def _go_back(self, error: NotFiniteError) -> None:
         """Return to the last good state, to go on at half the rate; raise `error` at the second time."""
-        assert self.good is not None
-        self._set(*self.good, Best())  # the best so far was sound when it was offered: it stays
+        assert self.saves.good is not None
+        self._set(*self.saves.good, best=False)  # the best so far was sound when it was offered: it stays
         self.guard.forget()
         for optimiser in self._each_optimiser():
             optimiser.zero_grad(set_to_none=True)
@@ -312,13 +358,11 @@ class Run:
         self._write()
         if tried:
             raise error
-        events.warn(f"{error.message}; going on at half the rate from epoch {self.at.epoch + 1}, step {self.at.start}")
+        events.warn("not-finite", what=error.message, epoch=self.at.epoch + 1, step=self.at.start)
 
     def resume(self, folder: RunFolder) -> None:
         """Go back to the checkpoint in `folder`; `go` then continues from there."""
         state, tensors = folder.load()
-        self._set(state, tensors, self.best)
-        if state["best"]:
-            self.best.score, self.best.loss, self.best.epoch = (state["best"][name] for name in ("score", "loss", "epoch"))
+        self._set(state, tensors, best=True)
         self.clock.resume(**state["clock"])
-        events.note(f"resumed at step {self.clock.step} of {self.clock.total} (epoch {self.at.epoch + 1})")
+        events.note("resumed", step=self.clock.step, steps=self.clock.total, epoch=self.at.epoch + 1)

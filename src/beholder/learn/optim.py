@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from beholder.learn import light
+from beholder.base.choices import OPTIMISERS
+from beholder.learn import bare
 
 Schedule = Callable[[float], float]
+"""Factor on the learning rate as a function of the share of training that is done, both in [0, 1]."""
 
 
 def constant(_done: float) -> float:
@@ -40,10 +43,6 @@ def trapezoid(done: float) -> float:
     return max(0.0, min(1.0, (done + 1e-3) / 0.05, (1 - done) / 0.6))
 
 
-SCHEDULES: dict[str, Schedule] = {"constant": constant, "cosine": cosine, "onecycle": onecycle, "trapezoid": trapezoid}
-"""Name → factor on the learning rate as a function of the share of training that is done, both in [0, 1]."""
-
-
 def orthogonalised(matrix: Tensor, *, steps: int = 5) -> Tensor:
     """Return float (m, n) whose singular values are close to 1 and whose singular vectors are those of `matrix`.
 
@@ -60,7 +59,7 @@ def orthogonalised(matrix: Tensor, *, steps: int = 5) -> Tensor:
     return found
 
 
-class Muon(light.Base):
+class Muon(bare.Base):
     """Momentum, then the nearest orthogonal matrix as the step: for weights of two or more dimensions.
 
     Convolution filters (out, in, h, w) are taken as matrices (out, in·h·w). The step has root-mean-square size
@@ -87,7 +86,7 @@ class Muon(light.Base):
         rules = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "sphere": sphere, "steps": steps}
         super().__init__(params, rules)
 
-    @light.bare
+    @bare.bare
     def step(self, closure: Any = None) -> None:
         """Take one step with the gradients that the parameters hold."""
         flag: Tensor | None = getattr(self, "found_inf", None)  # what fused optimisers are told by, see `watch.Guard`
@@ -111,14 +110,78 @@ class Muon(light.Base):
                 p.add_(update.view_as(p).to(p.dtype), alpha=-group["lr"] * size)
 
 
-RATES = {"sgd": 0.05, "adam": 0.001, "adamw": 0.001, "muon": 0.03, "sphere": 0.24}
-"""Learning rate at the height of the schedule for a net that starts from random weights; sphere: in batches of 2,000."""
+BIASES, HEAD = 0.22, 0.0108
+"""Decoupled rates of what Muon leaves over in a scale-free net, as multiples of its rate and of the pictures in a batch: those
+of biases, and of a head with outputs scaled by the root of its inputs. From airbench94_muon."""
 
-DECAYS = {"sgd": 5e-4, "adam": 0.0, "adamw": 0.02, "muon": 0.03}
 
-BIASES, HEAD, PULL = 0.22, 0.0108, 8e-6
-"""Decoupled rates of what Muon leaves over in such a net, as multiples of its rate and of the pictures in a batch: those of
-biases, of a head with outputs scaled by the root of its inputs, and the pull of both towards zero. From airbench94_muon."""
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """What an optimiser is made for: the weights of a net that are trained, and the numbers of the recipe.
+
+    matrices, vectors: outside the head, of two dimensions or more, and of fewer; head: those of the head
+    rates: by the id of a weight, its own learning rate; batch: pictures in a step; dtype: what the net computes in
+    """
+
+    matrices: list[nn.Parameter]
+    vectors: list[nn.Parameter]
+    head: list[nn.Parameter]
+    rates: Mapping[int, float]
+    lr: float
+    momentum: float
+    weight_decay: float
+    batch: int
+    dtype: torch.dtype
+
+    @property
+    def fused(self) -> bool:
+        """Return whether PyTorch has one kernel for a step of all of them."""
+        every = (*self.matrices, *self.vectors, *self.head)
+        return all(p.device.type in ("cpu", "cuda") and p.is_floating_point() for p in every)
+
+    def groups(self, *, matrices: bool = True) -> list[dict[str, Any]]:
+        """Return groups for a torch optimiser, one for each rate and decay; biases, norms and other vectors never decay.
+
+        matrices: those outside the head too
+        """
+        decayed = [*(self.matrices if matrices else []), *(p for p in self.head if p.ndim >= 2)]
+        plain = [*self.vectors, *(p for p in self.head if p.ndim < 2)]
+        if self.weight_decay == 0:  # one group is one kernel
+            decayed, plain = [*decayed, *plain], []
+        return [*self.by_rate(decayed, weight_decay=self.weight_decay), *self.by_rate(plain, weight_decay=0.0)]
+
+    def by_rate(self, params: list[nn.Parameter], **fields: float) -> list[dict[str, Any]]:
+        """Return one group of some of the weights for each rate."""
+        each = sorted({self.rates[id(p)] for p in params})
+        return [{"params": [p for p in params if self.rates[id(p)] == rate], "lr": rate, **fields} for rate in each]
+
+
+@dataclass(frozen=True)
+class Optimiser:
+    """One row of `OPTIMISERS`.
+
+    make:       Trained → torch optimisers that share its weights among them
+    rate, fine: learning rate at the height of the schedule, for random and for pretrained weights
+    decay:      weight decay where the recipe leaves it open
+    schedule:   likewise
+    batch:      pictures in a step at which `rate` and `decay` hold; with others the rate goes with the root of their number, as
+                the noise of a step does, and the decay with the number (0: they hold for any)
+    """
+
+    make: Callable[[Trained], list[torch.optim.Optimizer]]
+    rate: float = 0.001
+    fine: float = 0.0003
+    decay: float = 0.02
+    schedule: str = "cosine"
+    batch: int = 0
+
+    def rate_at(self, batch: int) -> float:
+        """Return the rate for random weights in batches of so many pictures."""
+        return self.rate * (math.sqrt(batch / self.batch) if self.batch else 1.0)
+
+    def decay_at(self, batch: int) -> float:
+        """Return the weight decay in batches of so many pictures."""
+        return self.decay * (batch / self.batch if self.batch else 1.0)
 
 
 def optimiser(
@@ -133,60 +196,62 @@ def optimiser(
     factors: Mapping[str, float] | None = None,
     bf16: bool = False,
 ) -> list[torch.optim.Optimizer]:
-    """Return the optimisers of one net: one, or two with "muon" (which takes matrices; AdamW takes the head and vectors).
+    """Return the optimisers of one net by a name in `OPTIMISERS`: one, or two which take different weights.
 
-    Biases, norms and other vectors are never decayed. factors: on the rate, by the name of a parameter; 1 where absent.
-    "sphere", for `scale_free` nets and short runs: Muon keeps to the sphere, and Nesterov SGD takes head and vectors at rates
-    of their own, in proportion to `batch`, the pictures in a step, and decays them too.
-    bf16: whether the net computes in it, and so Muon's iteration too.
+    factors: on the rate, by the name of a parameter; 1 where absent. bf16: whether the net computes in it
     """
-    dtype = torch.bfloat16 if bf16 else torch.float32
     in_head = {id(p) for p in head.parameters()} if head is not None else set()
     trained = [p for p in net.parameters() if p.requires_grad]
-    matrices = [p for p in trained if p.ndim >= 2 and id(p) not in in_head]
-    vectors = [p for p in trained if p.ndim < 2 and id(p) not in in_head]
-    heads = [p for p in trained if id(p) in in_head]
-    rates = {id(p): lr * (factors or {}).get(name, 1.0) for name, p in net.named_parameters()}
+    found: Optimiser = OPTIMISERS.load(name, of=Optimiser)
+    weights = Trained(
+        matrices=[p for p in trained if p.ndim >= 2 and id(p) not in in_head],
+        vectors=[p for p in trained if p.ndim < 2 and id(p) not in in_head],
+        head=[p for p in trained if id(p) in in_head],
+        rates={id(p): lr * (factors or {}).get(name, 1.0) for name, p in net.named_parameters()},
+        lr=lr,
+        momentum=momentum,
+        weight_decay=weight_decay,
+        batch=batch,
+        dtype=torch.bfloat16 if bf16 else torch.float32,
+    )
+    with OPTIMISERS.guarded(name):
+        return found.make(weights)
 
-    def groups(*, matrices_too: bool) -> list[dict[str, Any]]:
-        decayed = [*(matrices if matrices_too else []), *(p for p in heads if p.ndim >= 2)]
-        plain = [*vectors, *(p for p in heads if p.ndim < 2)]
-        if weight_decay == 0:  # one group is one kernel
-            decayed, plain = [*decayed, *plain], []
-        return [*_by_rate(decayed, rates, weight_decay=weight_decay), *_by_rate(plain, rates, weight_decay=0.0)]
 
-    if name == "sgd":
-        return [light.SGD(groups(matrices_too=True), lr=lr, momentum=momentum, nesterov=momentum > 0, fused=_fused(trained))]
-    if name == "adam":
-        return [light.Adam(groups(matrices_too=True), lr=lr, fused=_fused(trained))]
-    if name == "adamw":
-        return [light.AdamW(groups(matrices_too=True), lr=lr, fused=_fused(trained))]
-    if name == "sphere":
-        apart = _apart(vectors, heads, lr=lr, weight_decay=weight_decay, batch=batch)
-        sphere = [Muon(matrices, lr=lr, momentum=0.6, sphere=True, steps=3, dtype=dtype)] if matrices else []
-        return [*sphere, light.SGD(apart, lr=lr, momentum=0.85, nesterov=True, fused=_fused(trained))]
-    rest = groups(matrices_too=False)
+def _sgd(w: Trained) -> list[torch.optim.Optimizer]:
+    return [bare.SGD(w.groups(), lr=w.lr, momentum=w.momentum, nesterov=w.momentum > 0, fused=w.fused)]
+
+
+def _adam(w: Trained) -> list[torch.optim.Optimizer]:
+    return [bare.Adam(w.groups(), lr=w.lr, fused=w.fused)]
+
+
+def _adamw(w: Trained) -> list[torch.optim.Optimizer]:
+    return [bare.AdamW(w.groups(), lr=w.lr, fused=w.fused)]
+
+
+def _muon(w: Trained) -> list[torch.optim.Optimizer]:
+    """Muon takes the matrices, AdamW the head and the vectors."""
     made: list[torch.optim.Optimizer] = []
-    if matrices:
-        made.append(Muon(_by_rate(matrices, rates), lr=lr, momentum=0.95, weight_decay=weight_decay, dtype=dtype))
-    if rest:
-        made.append(light.AdamW(rest, lr=lr, fused=_fused(trained)))
-    return made
+    if w.matrices:
+        made.append(Muon(w.by_rate(w.matrices), lr=w.lr, momentum=0.95, weight_decay=w.weight_decay, dtype=w.dtype))
+    rest = w.groups(matrices=False)
+    return [*made, bare.AdamW(rest, lr=w.lr, fused=w.fused)] if rest else made
 
 
-def _apart(
-    vectors: list[nn.Parameter], heads: list[nn.Parameter], *, lr: float, weight_decay: float, batch: int
-) -> list[dict[str, Any]]:
-    """Return groups with decoupled rates. SGD multiplies decay by the rate, so the pull is divided by it."""
-    rates = [(vectors, BIASES * batch * lr), (heads, HEAD * batch * lr)]
-    return [{"params": p, "lr": rate, "weight_decay": weight_decay * lr / rate} for p, rate in rates if p]
+def _sphere(w: Trained) -> list[torch.optim.Optimizer]:
+    """For `scale_free` nets and short runs: Muon keeps to the sphere, Nesterov SGD takes head and vectors and decays them too.
+
+    Their rates are decoupled, in proportion to the batch. SGD multiplies decay by the rate, so the pull is divided by it.
+    """
+    rates = [(w.vectors, BIASES * w.batch * w.lr), (w.head, HEAD * w.batch * w.lr)]
+    groups = [{"params": p, "lr": rate, "weight_decay": w.weight_decay * w.lr / rate} for p, rate in rates if p]
+    rest = bare.SGD(groups, lr=w.lr, momentum=0.85, nesterov=True, fused=w.fused)
+    return [Muon(w.matrices, lr=w.lr, momentum=0.6, sphere=True, steps=3, dtype=w.dtype), rest] if w.matrices else [rest]
 
 
-def _by_rate(params: list[nn.Parameter], rates: Mapping[int, float], **fields: float) -> list[dict[str, Any]]:
-    """Return one group of parameters for each rate; `rates`: by id."""
-    each = sorted({rates[id(p)] for p in params})
-    return [{"params": [p for p in params if rates[id(p)] == rate], "lr": rate, **fields} for rate in each]
-
-
-def _fused(params: list[nn.Parameter]) -> bool:
-    return all(p.device.type in ("cpu", "cuda") and p.is_floating_point() for p in params)
+SGD = Optimiser(_sgd, rate=0.05, fine=0.005, decay=5e-4)
+ADAM = Optimiser(_adam, fine=0.0002, decay=0.0)
+ADAMW = Optimiser(_adamw)
+MUON = Optimiser(_muon, rate=0.03, fine=0.002, decay=0.03, schedule="trapezoid")
+SPHERE = Optimiser(_sphere, rate=0.24, fine=0.02, decay=0.016, schedule="trapezoid", batch=2000)

@@ -3,53 +3,64 @@
 from __future__ import annotations
 
 import dataclasses
-import time
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from beholder.base import events
-from beholder.base.errors import DataError
+from beholder.base.brief import shown
+from beholder.base.deadline import Deadline
+from beholder.base.errors import DataError, UsageError
+from beholder.base.limits import allow_as
 from beholder.base.recipe import Recipe
 from beholder.base.records import Parts, Pictures, PixelPolicy
 from beholder.base.spans import span
-from beholder.data.cache import Pixels, cached
-from beholder.data.digest import digested
+from beholder.data.cache import Pixels
 from beholder.data.loader import Batches, plain, statistics
+from beholder.data.lost import nothing_left
 from beholder.data.survey import Survey, choose_policy, survey
+from beholder.learn.calibrate import check
 from beholder.learn.decide import Plan, plan
-from beholder.learn.probe import Normal
-from beholder.learn.settle import check
-from beholder.learn.tasks import balance
+from beholder.learn.dial import dialled
+from beholder.learn.flips import Flips, as_before, wanted
+from beholder.learn.material import Material, Said, both_decoded
+from beholder.machine import ranks
 from beholder.machine.device import Precision, device, free_memory, precision
-from beholder.nets.build import Created, create, wants
-from beholder.nets.choose import choose, dial
+from beholder.machine.placement import moved
+from beholder.nets.build import Created, create, known, wants
+from beholder.nets.choose import DIALLED, choose, dial
+from beholder.nets.features import head
 from beholder.nets.init import scales, warnings_of
 from beholder.nets.spec import Wants
+from beholder.runtime.inference import Normal
+from beholder.sources.held import Held
+from beholder.sources.listing import some
+from beholder.tasks import asked, named
+from beholder.tasks.objectives import aim
+from beholder.tasks.targets import arranged
+from beholder.tasks.task import Task
 
+Bytes = npt.NDArray[np.uint8]
 
-@dataclass
-class Said:
-    """Decisions and findings, said aloud as they are made and kept for the bundle."""
-
-    notes: list[str] = field(default_factory=list)
-
-    def __call__(self, note: str) -> None:
-        """Say and keep one note."""
-        events.note(note)
-        self.notes.append(note)
+NEVER = Deadline()
 
 
 @dataclass(frozen=True, eq=False)
-class Material:
-    """One part, decoded: the pictures that could be read, their pixels, and targets float32 (M, K)."""
+class Before:
+    """What a run that is resumed had chosen by measuring: it goes on with the same.
 
-    pictures: Pictures
-    pixels: Pixels
-    targets: Tensor
+    sample: part → digests, uint8 (M, 32), of the pictures that it takes; None: all; width: of its net; batch: its largest
+    flips: the axes along which its pictures are flipped, or "none"; "": not known
+    """
+
+    sample: Mapping[str, Bytes] | None
+    width: float
+    batch: int
+    flips: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +68,7 @@ class Prepared:
     """A run before its first step. `recipe` is the one asked for with its net filled in."""
 
     recipe: Recipe
+    task_name: str
     policy: PixelPolicy
     train: Material
     valid: Material
@@ -64,15 +76,24 @@ class Prepared:
     created: Created
     plan: Plan
     precision: Precision
-    weights: Tensor | None
     said: Said
-    decoding: float = 0.0
-    """Seconds that decoding one picture took; 0 where the cache had them."""
+    paced: bool = False
+    """Whether the threads to train with were tried when the net's width was chosen."""
+
+    __repr__ = shown
 
     @property
-    def multi(self) -> bool:
-        """Return True where a picture may carry several labels."""
-        return self.train.pictures.multi
+    def task(self) -> Task:
+        """Return what is learnt, with the objective that the recipe names."""
+        return aim(self.recipe, named(self.task_name), self.classes)
+
+    @property
+    def weights(self) -> Tensor | None:
+        """Return class weights float32 (K,) on the device; None where there are none."""
+        if self.recipe.train.class_weights != "balanced":
+            return None
+        counts = self.train.pictures.counts()
+        return torch.from_numpy(self.task.balance(counts, len(self.train.pixels))).float().to(self.normal.device)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -93,62 +114,136 @@ class Prepared:
             plan=self.plan.augment,
             memory=memory,
             workers=self.recipe.data.workers,
+            ranks=ranks.here(),
         )
 
 
-def prepare(parts: Parts, recipe: Recipe) -> Prepared:
+def prepare(parts: Parts, recipe: Recipe, *, until: Deadline = NEVER, before: Before | None = None) -> Prepared:
     """Return what a run needs, decided and decoded. Reads the training and the validation part, never the test part.
 
+    until: when the whole run should be over; before: what a run that is resumed had chosen
     Raises `DataError` when too little is left to learn from, `UsageError` for a net or weights that cannot be had.
     """
-    check(recipe, parts.train.classes)
-    said = Said()
-    on = device()
+    (parts, recipe, name), said, on = _checked(parts, recipe), Said(), device()
+    held = Held(parts.train.store)
     with span("decode"):
-        looked = survey(parts.train)
-    recipe, side = _with_net(recipe, looked, parts, on, said)
+        looked = survey(parts.train, held=held)
+    wished, (recipe, policy, why) = recipe.net.width, pixels_of(recipe, looked, parts.train, on, said)
     want = wants(recipe.net)
-    policy, why = choose_policy(looked, recipe.data, size=_size(want, recipe, on, said) or side, channels=want.channels)
     said(f"pixels: {why}")
-    began = time.monotonic()
-    train, valid = (_decoded(pictures, policy, recipe, said) for pictures in (parts.train, parts.valid))
-    decoded = train.pixels.decoded + valid.pixels.decoded
-    decoding = (time.monotonic() - began) / decoded if decoded else 0.0
-    _check_learnable(train, valid)
+    train, valid = _decoded(parts, held, policy, recipe, said, until=until, before=before)
+    _check_learnable(parts, train, valid)
     normal = _normal(want, train.pixels, on)
-    events.step(
-        2,
-        "model building",
-        f"{recipe.net.name} for {policy.width}×{policy.height} pixels and {len(parts.train.classes)} classes",
-    )
-    created = _created(recipe, policy, train, normal, said)
-    size = (policy.height, policy.width)
-    n = len(train.pixels)
+    exact = precision(on, recipe.train.precision)
+    recipe, most = _dialled(recipe, policy, train, on, exact, said, wished=wished or 0.0, until=until, before=before)
+    what = f"{recipe.net.name} for {policy.width}×{policy.height} pixels and {len(parts.train.classes)} classes"
+    events.step(2, "model building", what)
+    created = _created(recipe, policy, train, normal, said, named(name))
+    flips = _flips(recipe, train, valid, until, before)
     chosen = plan(
         recipe,
-        n=n,
+        n=len(train.pixels),
         classes=parts.train.classes,
         net=recipe.net.name,
         built=created.net,
         pretrained=created.pretrained,
-        size=size,
+        size=(policy.height, policy.width),
         device=on.type,
+        flips=flips,
+        most=most,
     )
-    exact = precision(on, recipe.train.precision)
-    weights = None
-    if recipe.train.class_weights == "balanced":
-        weights = balance(torch.from_numpy(train.pictures.counts()), multi_label=train.pictures.multi, n=n).to(on)
-    return Prepared(recipe, policy, train, valid, normal, created, chosen, exact, weights, said, decoding)
+    paced = most > 0 and before is None
+    return Prepared(recipe, name, policy, train, valid, normal, created, chosen, exact, said, paced)
+
+
+def _checked(parts: Parts, recipe: Recipe) -> tuple[Parts, Recipe, str]:
+    """Return the parts as the task learns them, the recipe with a net that is known, and the name of the task.
+
+    Raises `UsageError` for what is no parts, or where the two do not fit.
+    """
+    if not isinstance(parts, Parts):
+        hint = "beholder.split(beholder.scan(source)) makes them; beholder.steps takes the source itself"
+        raise UsageError(f"there are no parts in {type(parts).__name__}", code="no-parts", hint=hint)
+    name = asked(recipe.task, parts.train.with_labels())
+    parts = arranged(parts, named(name), order=recipe.data.order)
+    check(recipe, parts.train.classes, named(name))
+    allow_as(recipe.data)
+    return parts, dataclasses.replace(recipe, net=known(recipe.net)), name
+
+
+def _flips(recipe: Recipe, train: Material, valid: Material, until: Deadline, before: Before | None) -> Flips | None:
+    """Return what is known of flips: what a run that is resumed had found, or what is measured now; None where nothing is."""
+    if before and before.flips:
+        return as_before(before.flips)
+    return wanted(recipe, (train.pictures, train.pixels), (valid.pictures, valid.pixels), until=until)
+
+
+def _decoded(
+    parts: Parts, held: Held, policy: PixelPolicy, recipe: Recipe, said: Said, *, until: Deadline, before: Before | None
+) -> tuple[Material, Material]:
+    """Return the training and the validation part, decoded; `held` is cleared."""
+    opened = dataclasses.replace(parts, train=dataclasses.replace(parts.train, store=held))
+    train, valid = both_decoded(opened, policy, recipe, said, until=until, only=before.sample if before else None)
+    train = dataclasses.replace(train, pictures=dataclasses.replace(train.pictures, store=parts.train.store))
+    held.clear()
+    return train, valid
+
+
+def pixels_of(
+    recipe: Recipe, looked: Survey, train: Pictures, on: torch.device, said: Callable[[str], None]
+) -> tuple[Recipe, PixelPolicy, str]:
+    """Return the recipe with its net named, the pixel policy of training, and why it is that.
+
+    looked: the survey of the training pictures `train`; said: is told what is decided on the way
+    """
+    recipe, side = _with_net(recipe, looked, train, on, said)
+    want = wants(recipe.net)
+    return recipe, *choose_policy(looked, recipe.data, size=_size(want, recipe, on, said) or side, channels=want.channels)
+
+
+TRAINING = 0.6
+"""Share of the time left that is counted on for training, when a net is made as wide as it may be."""
+
+
+def _dialled(
+    recipe: Recipe,
+    policy: PixelPolicy,
+    train: Material,
+    on: torch.device,
+    exact: Precision,
+    said: Said,
+    *,
+    wished: float,
+    until: Deadline,
+    before: Before | None,
+) -> tuple[Recipe, int]:
+    """Return the recipe with the width of its net, and the largest batch (0: any): measured where there is a budget."""
+    if before is not None:
+        width = before.width or recipe.net.width
+        return dataclasses.replace(recipe, net=dataclasses.replace(recipe.net, width=width)), before.batch
+    if until.none or recipe.net.name not in DIALLED:
+        return recipe, 0
+    found = dialled(
+        recipe.net,
+        policy,
+        n=len(train.pixels),
+        classes=len(train.pictures.classes),
+        asked=wished,
+        seconds=TRAINING * until.left,
+        on=on,
+        precision=exact,
+    )
+    said(f"net: {found.why}")
+    return dataclasses.replace(recipe, net=dataclasses.replace(recipe.net, width=found.width)), found.batch
 
 
 def check_scales(net: nn.Module, prepared: Prepared) -> None:
     """Say the scales of activations and gradients at the first step, and warn where they vanish or explode."""
-    count = min(len(prepared.train.pixels), 64)
-    images, targets = _sample(prepared.train, prepared.normal, count)
+    count = min(len(prepared.train.pixels), 16 if prepared.recipe.train.minutes else 64)
+    images, targets = sample(prepared.train, prepared.normal, count)
 
     def loss(logits: Tensor) -> Tensor:
-        goal = targets.to(logits.device)
-        return F.binary_cross_entropy_with_logits(logits, goal) if prepared.multi else F.cross_entropy(logits, goal)
+        return prepared.task.loss(logits, targets.to(logits.device))
 
     found = scales(net, images, loss)
     slopes = [scale.gradient for scale in found if scale.gradient is not None]
@@ -164,7 +259,7 @@ def _span(values: Iterable[float]) -> str:
     return f"{ordered[0]:.2g} to {ordered[-1]:.2g}"
 
 
-def _size(want: Wants, recipe: Recipe, on: torch.device, said: Said) -> tuple[int, int] | None:
+def _size(want: Wants, recipe: Recipe, on: torch.device, said: Callable[[str], None]) -> tuple[int, int] | None:
     """Return the size for the pictures, as the net wants them on this device."""
     size = want.size if recipe.data.size else want.size_on(on.type)
     if size is not None and want.size is not None and size != want.size:
@@ -174,15 +269,15 @@ def _size(want: Wants, recipe: Recipe, on: torch.device, said: Said) -> tuple[in
 
 
 def _with_net(
-    recipe: Recipe, looked: Survey, parts: Parts, on: torch.device, said: Said
+    recipe: Recipe, looked: Survey, train: Pictures, on: torch.device, said: Callable[[str], None]
 ) -> tuple[Recipe, tuple[int, int] | None]:
-    n = len(parts.train)
+    n = len(train)
     if recipe.net.name != "auto":
-        width = recipe.net.width or dial(recipe.net.name, n=n, device=on.type, minutes=recipe.train.minutes)
+        width = recipe.net.width or dial(recipe.net.name, n=n, device=on.type)
         return dataclasses.replace(recipe, net=dataclasses.replace(recipe.net, width=width)), None
     choice = choose(
         n=n,
-        classes=len(parts.train.classes),
+        classes=len(train.classes),
         height=looked.height,
         width=looked.width,
         weights=recipe.net.weights,
@@ -193,32 +288,23 @@ def _with_net(
     return dataclasses.replace(recipe, net=net), (choice.size, choice.size) if choice.size else None
 
 
-def _decoded(pictures: Pictures, policy: PixelPolicy, recipe: Recipe, said: Said) -> Material:
-    pictures = digested(pictures)
-    pixels = cached(pictures, policy, on_bad=recipe.data.on_bad, workers=recipe.data.workers)
-    if pixels.bad:
-        said.notes.append(
-            f"{len(pixels.bad)} pictures could not be read and were left out: {', '.join(bad.key for bad in pixels.bad[:5])}"
-        )
-    return Material(pictures.take(pixels.rows), pixels, targets_of(pictures.take(pixels.rows)))
-
-
-def targets_of(pictures: Pictures) -> Tensor:
-    """Return float32 (N, K): one-hot rows, or multi-hot ones."""
-    targets = torch.from_numpy(pictures.targets)
-    return targets.float() if pictures.multi else F.one_hot(targets.long(), len(pictures.classes)).float()
-
-
-def _check_learnable(train: Material, valid: Material) -> None:
+def _check_learnable(parts: Parts, train: Material, valid: Material) -> None:
     if not train.pictures.multi and int((train.pictures.counts() > 0).sum()) < 2:
         raise DataError(
             "the training part has readable pictures of one class only",
             code="one-class",
             hint="give readable pictures of at least two classes",
         )
+    gone = nothing_left((parts.train, train.pixels.bad), (parts.valid, valid.pixels.bad))
+    if gone:
+        raise DataError(
+            f"not one picture of {some(gone)} can be read: nothing can learn what it looks like",
+            code="lost-class",
+            hint="fetch the pictures again, or leave the class out of the source; beholder audit says why they cannot be read",
+        )
     if not len(valid.pixels):
         raise DataError(
-            "the validation part has no readable pictures", code="no-valid", hint="give more pictures, or a larger data.valid"
+            "the validation part has no readable pictures", code="no-valid", hint="give more pictures, or a larger data.val"
         )
 
 
@@ -231,13 +317,13 @@ _SAMPLED = 200_000
 """About so many pixels of training pictures are shown to the initialisation: more patches change a covariance little."""
 
 
-def _created(recipe: Recipe, policy: PixelPolicy, train: Material, normal: Normal, said: Said) -> Created:
-    images, _ = _sample(train, normal, min(1024, max(16, _SAMPLED // (policy.height * policy.width))))
+def _created(recipe: Recipe, policy: PixelPolicy, train: Material, normal: Normal, said: Said, task: Task) -> Created:
+    images, _ = sample(train, normal, min(1024, max(16, _SAMPLED // (policy.height * policy.width))))
     created = create(
         recipe.net,
         channels=policy.channels,
         size=(policy.height, policy.width),
-        classes=len(train.pictures.classes),
+        classes=task.width(len(train.pictures.classes)),
         sample=images.cpu(),
         seed=recipe.seed,
     )
@@ -246,11 +332,16 @@ def _created(recipe: Recipe, policy: PixelPolicy, train: Material, normal: Norma
     events.step(3, "parameter initialisation")
     for words in created.notes:
         said(words)
-    created.net.to(normal.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    last = head(created.net)
+    if task.bias is not None and last is not None and last.bias is not None:
+        with torch.no_grad():
+            last.bias.copy_(torch.from_numpy(task.bias(train.pictures.counts())))
+    moved(created.net, normal.device).to(memory_format=torch.channels_last)
     return created
 
 
-def _sample(material: Material, normal: Normal, count: int) -> tuple[Tensor, Tensor]:
+def sample(material: Material, normal: Normal, count: int) -> tuple[Tensor, Tensor]:
+    """Return a few training pictures, spread evenly: normalised images float32 (count, C, H, W) and their targets."""
     positions = torch.linspace(0, len(material.pixels) - 1, min(count, len(material.pixels))).long()
     some = material.pixels.subset(positions.numpy())
     images = torch.cat(list(plain(some, batch=count, device=normal.device, mean=normal.mean, std=normal.std)))

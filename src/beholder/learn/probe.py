@@ -3,79 +3,33 @@
 from __future__ import annotations
 
 import json
-import time
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
-from beholder.base import events
+from beholder.base.errors import DataError
 from beholder.base.files import sha256
+from beholder.base.order import stratified
 from beholder.base.recipe import NetRecipe
-from beholder.base.records import PixelPolicy
-from beholder.data.cache import Pixels, policy_name
-from beholder.data.loader import Readable, plain
+from beholder.base.records import Pictures, PixelPolicy
+from beholder.data.cache import Pixels, cached, policy_name
 from beholder.data.vectors import recalled, remember
-from beholder.machine.chip import chip
 from beholder.machine.device import Precision
-from beholder.machine.stop import Stop
-from beholder.nets.engine import Run, engine
-from beholder.nets.features import head
+from beholder.nets.head import fit
+from beholder.runtime.features import Run
+from beholder.runtime.inference import Normal, embed, from_least
+from beholder.tasks.task import Task
 
-DECAYS = (1e-5, 1e-4, 1e-3, 1e-2)
-"""Strengths of the L2 penalty that are tried; the one with the best validation score stays."""
+I64 = npt.NDArray[np.int64]
+F16 = npt.NDArray[np.float16]
 
-
-@dataclass(frozen=True)
-class Normal:
-    """With which mean and deviation (C floats each, in 0..1 units) pictures are normalised, and on which device."""
-
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    device: torch.device
-
-
-BATCH = 32
-"""Pictures that an engine is given at once: more at a time overflow a CPU's caches."""
-
-
-def runner(net: nn.Module, pixels: Pixels, normal: Normal, precision: Precision) -> Run:
-    """Return the fastest verified way to the features of `net` on this machine, for about twice as many pictures as these."""
-    some = pixels.subset(torch.linspace(0, len(pixels) - 1, min(BATCH, len(pixels))).long().numpy())
-    images = next(plain(some, batch=BATCH, device=normal.device, mean=normal.mean, std=normal.std))
-    machine = json.dumps(chip(normal.device), sort_keys=True)
-    found = engine(net, images, dtype=precision.dtype, machine=machine, pictures=2 * len(pixels))
-    rates = ", ".join(f"{name} {rate:.0f}" for name, rate in found.rates.items())
-    events.note(f"features by {found.name}" + (f" (pictures/s: {rates})" if rates else ""))
-    return found.run
-
-
-def embed(
-    run: Run,
-    pixels: Readable,
-    normal: Normal,
-    *,
-    mirror: bool = False,
-    enough: Callable[[], bool] = bool,
-) -> Tensor:
-    """Return the features of the pictures, float32 (N, F) on the CPU; with `mirror`, those of their mirror images.
-
-    `enough` is asked after each batch; once it says so, the pictures so far are all there is.
-    """
-    rows, done = [], 0
-    for images in plain(pixels, batch=BATCH, device=normal.device, mean=normal.mean, std=normal.std):
-        images = images.flip(-1) if mirror else images
-        rows.append(run(images).cpu())
-        done += len(images)
-        events.progress("features of the frozen net", done, len(pixels))
-        if enough():
-            break
-    return torch.cat(rows)
+DECAYS = (1e-3, 1e-4, 1e-2, 1e-5)
+"""Strengths of the L2 penalty, in the order in which they are tried; the one with the best validation score stays."""
 
 
 def features_name(net: NetRecipe, weights: str, policy: PixelPolicy, precision: Precision, *, side: int = 0) -> str:
@@ -87,118 +41,120 @@ def features_name(net: NetRecipe, weights: str, policy: PixelPolicy, precision: 
     return sha256(json.dumps(said).encode())[:16] if weights else ""
 
 
-@dataclass(frozen=True, eq=False)
-class Shown:
-    """Pictures that a net is shown: their pixels, and their digests, uint8 (N, 32), by which features are remembered."""
-
-    pixels: Pixels
-    digests: npt.NDArray[np.uint8]
+FIRST, BLOCK = 128, 2048
+"""Pictures that are decoded and run at a time: few at first, for there may be no time for more."""
 
 
 def seen(
-    shown: Shown,
-    run: Callable[[], Run],
+    pictures: Pictures,
+    policy: PixelPolicy,
+    run: Callable[[Pixels], Run],
     normal: Normal,
     *,
     name: str,
+    workers: int = 0,
+    least: int = 0,
     enough: Callable[[], bool] = bool,
-) -> tuple[Tensor, Tensor]:
+    also: PixelPolicy | None = None,
+) -> tuple[I64, Tensor]:
     """Return positions, int64 (M,) rising, and features of the pictures there, float32 (M, F), with the precision of float16.
 
-    What is remembered under `name` is not computed; what is computed is remembered. run: makes the way to the features
-    enough: is asked after each batch, in a fixed shuffle of the pictures, and ends it
+    also: as `cached` takes it; pictures: with digests; run: makes, of a sample of decoded pictures, the way to the features
+    What is remembered under `name` is not computed; what is computed is remembered ("": neither). `enough` is asked after each
+    batch once there are `least`, in an order of which every part has all classes, and ends it. What cannot be read is left out.
     """
-    known = recalled(name, shown.digests) if name else np.empty((len(shown.pixels), 0), np.float16)
-    order = _order(shown.pixels).numpy()
+    assert pictures.digests is not None
+    known = recalled(name, pictures.digests) if name else np.empty((len(pictures), 0), np.float16)
+    order = stratified(pictures.targets)
     missing = order[np.isnan(known[order, 0])] if known.shape[1] else order
-    if len(missing):
-        found = embed(run(), shown.pixels.subset(missing), normal, enough=enough)
-        half = found.clamp(-MOST, MOST).half().numpy()
-        missing = missing[: len(half)]
-        if name:
-            remember(name, shown.digests[missing], half)
-        if not known.shape[1]:
-            known = np.full((len(order), half.shape[1]), np.nan, np.float16)
-        known[missing] = half
-    rows = np.flatnonzero(~np.isnan(known[:, 0]))
-    return torch.from_numpy(rows), torch.from_numpy(known[rows]).float()
+    have, way = len(order) - len(missing), None
+
+    def over() -> bool:
+        return have >= least and enough()
+
+    at, step = 0, FIRST
+    while at < len(missing) and not over():
+        rows = missing[at : at + step]
+        pixels = _readable(pictures.take(rows), policy, workers, over, also)
+        if pixels is not None and len(pixels):
+            way = way or run(pixels)
+            found = embed(way, pixels, normal, enough=from_least(least - have, enough), done=at, total=len(missing))
+            known = _with(known, rows, pixels, found, name=name)
+            have += len(found)
+        at, step = at + step, min(2 * step, BLOCK)
+    there = np.flatnonzero(~np.isnan(known[:, 0])) if known.shape[1] else np.zeros(0, np.int64)
+    return there, torch.from_numpy(known[there]).float()
+
+
+def _with(known: F16, rows: I64, pixels: Pixels, found: Tensor, *, name: str) -> F16:
+    """Return the features with those `found` of pixels of the pictures at `rows`, remembered under `name`."""
+    half = found.clamp(-MOST, MOST).half().numpy()
+    if name:
+        remember(name, pixels.digests[: len(half)], half)
+    if not known.shape[1]:
+        known = np.full((len(known), half.shape[1]), np.nan, np.float16)
+    known[rows[pixels.rows[: len(half)]]] = half
+    return known
+
+
+def _readable(
+    pictures: Pictures, policy: PixelPolicy, workers: int, enough: Callable[[], bool], also: PixelPolicy | None
+) -> Pixels | None:
+    """Return the pixels of those that can be read; None where none can."""
+    try:
+        return cached(pictures, policy, on_bad="skip", workers=workers, enough=enough, also=also)
+    except DataError:
+        return None
 
 
 MOST = 65504.0
 """The largest number that float16 holds."""
 
 
-def fit(x: Tensor, y: Tensor, *, multi: bool, decay: float, weights: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """Return (weight (K, F), bias (K,)) of a logistic regression on features x (N, F) and targets y (N, K).
+@dataclass(frozen=True, eq=False)
+class Head:
+    """A linear head that was fitted on frozen features.
 
-    Features are standardised for the fit; the result applies to them as they are. Full-batch L-BFGS.
+    weight: (W, F), bias: (W,); trained, chosen: pictures of the training and of the validation part behind it
+    logits: (M, W), what it says of the validation pictures at `rows`, int64 (M,); features: theirs, (M, F), where they are kept
+    each: seconds that the features of a picture took, 0 where they were remembered
     """
-    mean, std = x.mean(0), x.std(0).clamp(min=1e-4)
-    z = (x - mean) / std
-    w = torch.zeros(y.size(1), x.size(1), requires_grad=True)
-    b = torch.zeros(y.size(1), requires_grad=True)
-    solver = torch.optim.LBFGS([w, b], max_iter=60, history_size=10, line_search_fn="strong_wolfe")
 
-    def loss() -> Tensor:
-        solver.zero_grad()
-        logits = z @ w.T + b
-        if multi:
-            data = F.binary_cross_entropy_with_logits(logits, y, pos_weight=weights)
-        else:
-            data = F.cross_entropy(logits, y, weight=weights)
-        total = data + decay * w.square().sum()
-        total.backward()  # type: ignore[no-untyped-call]
-        return total
-
-    solver.step(loss)  # type: ignore[no-untyped-call]
-    weight = (w / std).detach()
-    return weight, (b - weight @ mean).detach()
+    weight: Tensor
+    bias: Tensor
+    trained: int
+    chosen: int
+    logits: Tensor
+    rows: I64
+    each: float = 0.0
+    features: Tensor | None = None
 
 
-def fit_head(
-    net: nn.Module,
-    train: tuple[Shown, Tensor],
-    valid: tuple[Shown, Callable[[Tensor], float]],
-    normal: Normal,
-    precision: Precision,
+def fitted(
+    train: tuple[Tensor, Tensor],
+    valid: tuple[Tensor, Tensor],
+    rows: I64,
+    score: Callable[[Tensor, Tensor], float],
     *,
-    multi: bool,
+    task: Task,
     weights: Tensor | None,
-    stop: Stop,
-    seconds: float,
-    name: str = "",
-) -> bool:
-    """Set the head of `net` to the best of several logistic regressions on frozen features; return whether it was set.
+    enough: Callable[[], bool] = bool,
+) -> Head:
+    """Return the best of several logistic regressions on frozen features.
 
-    train: pictures and targets (N, K); valid: pictures and the score of logits (M, K).
-    name: under which their features are remembered ("": they are not)
-    seconds: about what it may take (0: as long as it needs); what does not fit is left out of the fit.
-    It is not set for a net without a linear head with a bias, when `stop` is raised, or when there was time for few pictures.
+    train, valid: features (N, F) and targets (N, K) of each; rows: which validation pictures these are
+    score: how good logits (M, W) are, given targets; enough: is asked after each fit, and keeps the best so far
     """
-    last = head(net)
-    if last is None or last.bias is None:
-        return False
-    (shown, targets), (held, score) = train, valid
-    began = time.monotonic()
-
-    def late(share: float) -> Callable[[], bool]:
-        return lambda: bool(stop) or (seconds > 0 and time.monotonic() - began > share * seconds)
-
-    run = cache(lambda: runner(net, shown.pixels, normal, precision))
-    there, z = seen(held, run, normal, name=name, enough=late(0.3))
-    rows, x = seen(shown, run, normal, name=name, enough=late(0.6))
-    if stop or len(there) < len(held.pixels) or len(x) < min(len(shown.pixels), 20 * targets.size(1)):
-        events.note("no time for a linear head on frozen features")
-        return False
-    found = [fit(x, targets[rows], multi=multi, decay=decay, weights=weights) for decay in DECAYS]
-    scores = [score(z @ weight.T + bias) for weight, bias in found]
-    best = max(range(len(DECAYS)), key=lambda k: scores[k])
-    with torch.no_grad():
-        last.weight.copy_(found[best][0])
-        last.bias.copy_(found[best][1])
-    return True
-
-
-def _order(pixels: Readable) -> Tensor:
-    """Return a fixed shuffle of the positions, int64 (N,): sources are sorted by class, and a part must hold all of them."""
-    return torch.randperm(len(pixels), generator=torch.Generator().manual_seed(0))
+    (x, y), (z, goal) = train, valid
+    best: Head | None = None
+    reached = -math.inf
+    for decay in DECAYS:
+        weight, bias = fit(x, y, task=task, decay=decay, weights=weights)
+        logits = z @ weight.T + bias
+        now = score(logits, goal)
+        if best is None or now > reached:
+            best, reached = Head(weight, bias, len(x), len(z), logits, rows), now
+        if enough():
+            break
+    assert best is not None
+    return best

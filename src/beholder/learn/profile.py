@@ -45,12 +45,7 @@ def _convolution_backward(grad: Sequence[int], x: Sequence[int], weight: Sequenc
 def tell_stall(stall: float, spent: float) -> None:
     """Say how long a run whose pixels were streamed waited for them: `stall` of `spent` seconds."""
     if spent > 0:
-        events.note(
-            f"the pixels were streamed, for they take more than data.memory allows: training waited {stall:.1f} s for them, "
-            f"{stall / spent:.1%} of its time",
-            stall=stall,
-            share=stall / spent,
-        )
+        events.note("stall", stall=stall, share=stall / spent)
 
 
 def summary(ledger: Ledger, *, pictures: int, flop: int, peak: float, precision: str) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from beholder.base import events
 from beholder.machine.device import Precision
+from beholder.machine.placement import lent
 
 
 @dataclass(frozen=True)
@@ -27,15 +28,16 @@ def compiled(net: nn.Module, images: Tensor, precision: Precision, *, asked: str
     """Return the model to train with: `asked` is yes, no, or auto (on a CUDA device only; docs/LOG.md has it slower on a CPU).
 
     images: a batch of the shape that every batch has: shapes are static. Compiling happens here, forward and backward, so that
-    what it costs comes before the first step; weights, buffers and gradients are as before. Where it fails, a warning says so.
+    what it costs comes before the first step; weights, buffers, gradients and modes are as before. Where it fails, a warning
+    says so.
     """
     if asked == "no" or (asked == "auto" and images.device.type != "cuda"):
         return Compiled(net, "")
     began = time.monotonic()
-    buffers = {name: value.clone() for name, value in net.named_buffers()}
     try:
         model: nn.Module = torch.compile(net, dynamic=False)  # type: ignore[assignment]
-        _exercise(model.train(), images, precision)
+        with lent(net, buffers=True):
+            _exercise(model.train(), images, precision)
     except Exception as error:  # noqa: BLE001  (whatever a compiler and its tools may raise, the net trains without them)
         words = (str(error).strip().splitlines() or [""])[0]
         events.warn(
@@ -44,9 +46,6 @@ def compiled(net: nn.Module, images: Tensor, precision: Precision, *, asked: str
         )
         return Compiled(net, "")
     finally:
-        with torch.no_grad():
-            for name, value in net.named_buffers():
-                value.copy_(buffers[name])
         net.zero_grad(set_to_none=True)
     return Compiled(model, f"the training step was compiled in {time.monotonic() - began:.0f} s")
 

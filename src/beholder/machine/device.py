@@ -72,11 +72,8 @@ def precision(on: torch.device, asked: str = "auto") -> Precision:
 
 def _asked(on: torch.device, name: str) -> Precision:
     if name != "fp32" and not trains(on, name):
-        raise UsageError(
-            f"train.precision={name} is not possible on this {on.type}",
-            code="no-such-precision",
-            hint="leave it to --set train.precision=auto, or take fp32",
-        )
+        hint = "leave it to --set train.precision=auto, or take fp32"
+        raise UsageError(f"train.precision={name} is not possible on this {on.type}", code="no-such-precision", hint=hint)
     return Precision(name, DTYPES[name], "asked for" + (f"; {MASTER}" if name != "fp32" else ""))
 
 
@@ -117,11 +114,9 @@ def telling_memory(batch: int) -> Iterator[None]:
     try:
         yield
     except torch.OutOfMemoryError as error:
-        raise MachineError(
-            f"the device has too little memory for batches of {batch} pictures",
-            code="out-of-memory",
-            hint=f"give --set train.batch={max(1, batch // 2)}, a smaller data.size or a smaller net.width",
-        ) from error
+        text = f"the device has too little memory for batches of {batch} pictures"
+        hint = f"give --set train.batch={max(1, batch // 2)}, a smaller data.size or a smaller net.width"
+        raise MachineError(text, code="out-of-memory", hint=hint) from error
 
 
 def repeats(on: torch.device) -> str:

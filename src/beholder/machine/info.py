@@ -10,9 +10,9 @@ from pathlib import Path
 
 import torch
 
-from beholder.base.files import cache_folder
 from beholder.machine.chip import name
 from beholder.machine.device import device, free_memory, precision, repeats
+from beholder.machine.folders import cache_folder
 
 
 def info() -> dict[str, object]:

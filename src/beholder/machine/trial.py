@@ -11,17 +11,23 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from beholder.base.errors import MachineError
-from beholder.base.files import cache_folder, sha256, write_atomic
+from beholder.base import memo
+from beholder.base.files import sha256
 from beholder.machine.chip import chip, settled
+from beholder.machine.folders import cache_folder
+from beholder.machine.pace import slowness
+from beholder.machine.turns import least_seconds
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
-VERSION = 1
+VERSION = 2
 """Counts the versions of the trial step: raise it when its figures can no longer be compared with the earlier ones."""
 
 LONGEST = 0.4
 """Seconds after which no further round is begun; the first steps, in which kernels are chosen, come on top."""
+
+HOPELESS = 2.5
+"""How many times as long as on an idle machine work may take at most for a trial to mean anything."""
 
 ROUNDS = 3
 """The fewest rounds, however long they take. A machine that manages no more is at other work: its figures mean nothing."""
@@ -35,17 +41,14 @@ def trial(on: torch.device, names: Sequence[str]) -> dict[str, float] | None:
     None where the machine is busy: it is asked again the next time.
     """
     path = cache_folder() / "machine" / f"{sha256(json.dumps([VERSION, chip(on), sorted(names)]).encode())[:16]}.json"
-    try:
-        known = dict(json.loads(path.read_text("utf-8"))["seconds"])
-        return {name: float(known[name]) for name in names if name in known}
-    except (OSError, ValueError, KeyError, TypeError):
-        found, rounds = _measured(on, names)
+    if "seconds" in (known := memo.record(path)):
+        return {name: float(seconds) for name, seconds in known["seconds"].items() if name in names}
+    if min(slowness(), slowness()) >= HOPELESS:
+        return None
+    found, rounds = _measured(on, names)
     if rounds <= ROUNDS:
         return None
-    try:
-        write_atomic(path, json.dumps({"chip": chip(on), "seconds": found}, indent=1).encode())
-    except MachineError:
-        pass  # a cache that cannot be written costs the next run half a second
+    memo.keep_record(path, {"chip": chip(on), "seconds": found}, what="the seconds of a trial step")
     return found
 
 
@@ -66,11 +69,8 @@ def _measured(on: torch.device, names: Sequence[str]) -> tuple[dict[str, float],
         step()
     began = time.perf_counter()
     for rounds in itertools.count(1):
-        for name, step in steps.items():
-            start = time.perf_counter()
-            step()
-            settled(on)
-            found[name] = min(found[name], time.perf_counter() - start)
+        least = least_seconds(steps, rounds=1, now=time.perf_counter)
+        found = {name: min(found[name], least[name]) for name in steps}
         if rounds >= ROUNDS and time.perf_counter() - began > LONGEST:
             break
     return found, rounds
@@ -103,5 +103,6 @@ def _step(on: torch.device, name: str, *, small: bool) -> Callable[[], None]:
             logits: Tensor = net(images)
         net.zero_grad(set_to_none=True)
         F.cross_entropy(logits.float(), targets).backward()  # type: ignore[no-untyped-call]
+        settled(on)
 
     return step

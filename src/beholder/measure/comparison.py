@@ -1,4 +1,4 @@
-"""Is one recogniser better than another on the same pictures: a test, the interval of the difference, what would settle it."""
+"""Is one model better than another on the same pictures: a test, the interval of the difference, what would settle it."""
 
 from __future__ import annotations
 
@@ -12,12 +12,9 @@ import numpy.typing as npt
 from scipy.special import bdtr, xlogy
 from scipy.special import gammaln as log_gamma
 
+from beholder.base.arrays import F64, I64, Bools
 from beholder.base.records import Score
 from beholder.measure.intervals import mean_variance
-
-Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
-Bools = npt.NDArray[np.bool_]
 
 ALPHA, POWER = 0.05, 0.8
 """Share of false alarms that a test may give, and of true differences that it is to find."""
@@ -28,9 +25,9 @@ MOST = 10_000_000
 
 @dataclass(frozen=True)
 class Paired:
-    """What two recognisers make of the same N pictures.
+    """What two models make of the same N pictures.
 
-    difference:  share of right guesses of the second less that of the first, with its interval
+    difference:  share of right predictions of the second less that of the first, with its interval
     first_only, second_only: pictures that only one of them has right
     p:           of the test that they are equally good (mid-p, two-sided)
     effect:      how many times the variance is that of as many independent pictures; 1 without groups
@@ -46,10 +43,10 @@ class Paired:
     needed: int | None
 
 
-def paired(first: Bools, second: Bools, *, clusters: Ints | None = None, level: float = 1 - ALPHA) -> Paired:
-    """Compare two recognisers by which pictures they have right: bool (N,) each, in the same order; N ≥ 1.
+def paired(first: Bools, second: Bools, *, clusters: I64 | None = None, level: float = 1 - ALPHA) -> Paired:
+    """Compare two models by which pictures they have right: bool (N,) each, in the same order; N ≥ 1.
 
-    clusters: int64 (N,) numbered from 0; pictures of one group (a person, twins) are one observation.
+    clusters: int64 (N,) numbered from 0; pictures of one group (a person, duplicates) are one observation.
     """
     n = len(first)
     change = second.astype(np.int64) - first.astype(np.int64)
@@ -59,18 +56,18 @@ def paired(first: Bools, second: Bools, *, clusters: Ints | None = None, level: 
     return Paired(found, lost, won, flips(change, clusters), effect, needed(lost / n, won / n, effect=effect))
 
 
-def _effect(change: Ints, clusters: Ints | None) -> float:
+def _effect(change: I64, clusters: I64 | None) -> float:
     """Return the design effect of groups on the variance of a mean change, at least 1 where there are groups."""
     if clusters is None or clusters.max(initial=-1) + 1 == len(change):
         return 1.0
-    grouped, alone = mean_variance(change, clusters)[0], mean_variance(change)[0]
+    grouped, alone = mean_variance(change, clusters), mean_variance(change)
     return max(1.0, grouped / alone) if alone > 0 and not math.isnan(grouped) else 1.0
 
 
-def mcnemar(lost: npt.ArrayLike, won: npt.ArrayLike, *, mid: bool = True) -> Floats:
+def mcnemar(lost: npt.ArrayLike, won: npt.ArrayLike, *, mid: bool = True) -> F64:
     """Return the two-sided p that `lost` and `won`, int (...), are equally likely, by the binomial distribution: float64 (...).
 
-    mid: count the observed table half (mid-p): less shy than the exact test, and seldom above its promise. 1 where both are 0.
+    mid: count the observed table half (mid-p): less conservative than the exact test. 1 where both are 0.
     Source: Q. McNemar, Psychometrika 12 (1947); mid-p: M. Fagerland, S. Lydersen, P. Laake, BMC Medical Research Methodology 13
     (2013).
 
@@ -85,11 +82,11 @@ def mcnemar(lost: npt.ArrayLike, won: npt.ArrayLike, *, mid: bool = True) -> Flo
     return np.asarray(np.where(total > 0, np.where(mid | (a != b), np.minimum(tail, 1.0), 1.0), 1.0), np.float64)
 
 
-def _log_half(k: Floats, n: Floats) -> Floats:
+def _log_half(k: F64, n: F64) -> F64:
     return np.asarray(log_gamma(n + 1) - log_gamma(k + 1) - log_gamma(n - k + 1) - n * math.log(2), np.float64)
 
 
-def flips(change: Ints, clusters: Ints | None = None) -> float:
+def flips(change: I64, clusters: I64 | None = None) -> float:
     """Return the two-sided mid-p that the sign of each group's total change is a coin's toss; for single pictures `mcnemar`.
 
     change: int64 (N,) in -1, 0, 1. Exact: all 2^G ways of signs are counted, by convolution.
@@ -148,8 +145,10 @@ def _score(won: float, lost: float, n: float, delta: float) -> float:
     return gap / math.sqrt(spread) if spread > 1e-12 else math.copysign(math.inf, gap) if abs(gap) > 1e-9 else 0.0
 
 
-def apart(first: Score, second: Score, correlation: float) -> Score:
+def apart(first: Score, second: Score, correlation: float, *, span: float = 1.0) -> Score:
     """Return second - first with an interval made of theirs by squaring and adding; correlation: of the two as estimates.
+
+    span: how far they can lie apart
 
     Unlike percentiles of the bootstrap it keeps a width where one of the two makes no mistake.
     Source: R. Newcombe, Statistics in Medicine 17 (1998), method 10; G. Zou, A. Donner, ibid. 27 (2008).
@@ -161,7 +160,9 @@ def apart(first: Score, second: Score, correlation: float) -> Score:
 
     low = value - half(second.value - second.low, first.high - first.value)
     high = value + half(second.high - second.value, first.value - first.low)
-    return Score(value, max(-1.0, low), min(1.0, high), second.n)
+    if math.isnan(low + high):  # of too few groups one of the two has no interval
+        return Score(value, math.nan, math.nan, second.n)
+    return Score(value, max(-span, low), min(span, high), second.n)
 
 
 def power(n: int, lost: float, won: float, *, alpha: float = ALPHA) -> float:
@@ -186,7 +187,7 @@ def power(n: int, lost: float, won: float, *, alpha: float = ALPHA) -> float:
     return float((weight * found).sum() / weight.sum()) if weight.sum() > 0 else 0.0
 
 
-def _limits(counts: Ints, alpha: float) -> Floats:
+def _limits(counts: I64, alpha: float) -> F64:
     """Return the largest k at which mid-p of k against count - k is at most alpha, -1 where there is none: float64 (M,)."""
     low, high = np.full(len(counts), -1.0), np.floor(counts / 2)
     while (high > low).any():

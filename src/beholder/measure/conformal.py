@@ -1,97 +1,70 @@
-"""Conformal prediction: for each picture a set of classes that holds the right one as often as was promised.
+"""Conformal prediction: for each picture a prediction set that holds the right one as often as was promised.
 
 The promise is about the long run over validation parts and new pictures drawn alike, whatever the net is: a threshold fitted on
 n pictures keeps it on average, and one validation part's own coverage lies about it as `spread` tells.
 Sources: A. Angelopoulos, S. Bates, Conformal prediction: a gentle introduction, Foundations and Trends in ML 16 (2023);
 `least` is LAC (M. Sadinle, J. Lei, L. Wasserman, JASA 114, 2019); `adaptive` is APS (Y. Romano, M. Sesia, E. Candès,
-NeurIPS 2020) with the mass before a class as its score, which needs no randomness: its sets always hold the guess, and cover
-more than was promised where the guesses alone do.
+NeurIPS 2020) with the mass before a class as its score, which needs no randomness: its sets always contain the prediction, and
+cover more than was asked for where the predictions alone do.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from beholder.base.arrays import F64, Bools, Floating, Values
+from beholder.base.brief import shown
 from beholder.base.errors import UsageError
-
-Floats = npt.NDArray[np.float64]
-Bools = npt.NDArray[np.bool_]
 
 KINDS = ("least", "adaptive")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Sets:
     """How sets are made: a class is in the set where its score is at most its threshold.
 
-    kind: least | adaptive; coverage: the promise, in 0..1; thresholds: float64 (K,), 1 where a class is in every set for want
-    of pictures; n: validation pictures behind it; counts: int64 (K,), those behind each threshold; per_class: whether each
+    kind: least | adaptive; coverage: the promise, in 0..1; thresholds: K numbers, 1 where a class is in every set for want
+    of pictures; n: validation pictures behind it; counts: those behind each threshold; per_class: whether each
     class has a promise of its own
     """
 
     kind: str
     coverage: float
-    thresholds: Floats
+    thresholds: tuple[float, ...]
     n: int
-    counts: npt.NDArray[np.int64]
+    counts: tuple[int, ...]
     per_class: bool = False
 
-    def __call__(self, probabilities: npt.NDArray[np.floating]) -> Bools:
+    __repr__ = shown
+
+    def __call__(self, probabilities: Floating) -> Bools:
         """Return which classes are in the sets of N pictures: bool (N, K) for probabilities (N, K)."""
-        return np.asarray(_scores(probabilities, self.kind) <= self.thresholds)
-
-    def json(self) -> dict[str, Any]:
-        """Return the fields as plain JSON values, and `spread` of all pictures."""
-        return {
-            "kind": self.kind,
-            "coverage": self.coverage,
-            "per_class": self.per_class,
-            "thresholds": self.thresholds.tolist(),
-            "n": self.n,
-            "counts": self.counts.tolist(),
-            "spread": list(spread(self.n, self.coverage)),
-        }
-
-    @staticmethod
-    def from_json(value: Mapping[str, Any]) -> Sets:
-        """Return what `json` wrote."""
-        thresholds, counts = np.array(value["thresholds"], np.float64), np.array(value["counts"], np.int64)
-        return Sets(value["kind"], float(value["coverage"]), thresholds, int(value["n"]), counts, bool(value["per_class"]))
+        return np.asarray(_scores(probabilities, self.kind) <= np.array(self.thresholds))
 
 
-def fit(
-    probabilities: npt.NDArray[np.floating],
-    targets: npt.NDArray[Any],
-    *,
-    coverage: float,
-    multi: bool = False,
-    per_class: bool = False,
-    kind: str = "least",
-) -> Sets:
+def fit(probabilities: Floating, targets: Values, *, coverage: float, per_class: bool = False, kind: str = "least") -> Sets:
     """Return the sets that hold the right class with probability `coverage`, fitted on validation pictures.
 
-    probabilities: float (N, K); targets: int (N,), or 0 and 1 (N, K) if `multi`: then each label that a picture has is in its
+    probabilities: float (N, K); targets: int (N,), or 0 and 1 (N, K): then each label that a picture has is in its
     set with that probability, class by class, and the kind is "least".
     Raises `UsageError` for another kind or a coverage outside 0..1.
     """
     if kind not in KINDS or not 0 < coverage < 1:
         raise UsageError(f"no sets of kind '{kind}' with coverage {coverage}", code="bad-value", hint="least or adaptive; 0.9")
-    kind = "least" if multi else kind
+    several = targets.ndim == 2
+    kind = "least" if several else kind
     n, k = np.shape(probabilities)
     scores = _scores(probabilities, kind)
-    if multi or per_class:
-        truth = targets.astype(bool) if multi else np.eye(k, dtype=bool)[targets]
+    if several or per_class:
+        truth = targets.astype(bool) if several else np.eye(k, dtype=bool)[targets]
         columns = [scores[truth[:, c], c] for c in range(k)]
-        thresholds = np.array([_quantile(column, coverage) for column in columns])
-        return Sets(kind, coverage, thresholds, n, np.array([len(column) for column in columns]), per_class=True)
+        thresholds = tuple(_quantile(column, coverage) for column in columns)
+        return Sets(kind, coverage, thresholds, n, tuple(map(len, columns)), per_class=True)
     threshold = _quantile(scores[np.arange(n), targets], coverage)
-    return Sets(kind, coverage, np.full(k, threshold), n, np.full(k, n))
+    return Sets(kind, coverage, (threshold,) * k, n, (n,) * k)
 
 
 def spread(n: int, coverage: float, *, level: float = 0.95) -> tuple[float, float]:
@@ -114,13 +87,13 @@ def _rank(n: int, coverage: float) -> int:
     return math.ceil(round((n + 1) * coverage, 9))
 
 
-def _quantile(scores: Floats, coverage: float) -> float:
+def _quantile(scores: F64, coverage: float) -> float:
     """Return the ⌈(n + 1) coverage⌉-th smallest score; 1, the largest there is, where n is too small for the promise."""
     r = _rank(len(scores), coverage)
     return float(np.sort(scores)[r - 1]) if r <= len(scores) else 1.0
 
 
-def _scores(probabilities: npt.NDArray[np.floating], kind: str) -> Floats:
+def _scores(probabilities: Floating, kind: str) -> F64:
     """Return how ill each class fits, float64 (N, K) in 0..1."""
     p = np.asarray(probabilities, np.float64)
     if kind == "least":

@@ -1,4 +1,4 @@
-"""Hits, guesses and truths per class, and the shares that follow; observed once, or redrawn many times."""
+"""Hits, predictions and truths per class, and the shares that follow; observed once, or redrawn many times."""
 
 from __future__ import annotations
 
@@ -6,10 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
+from beholder.base.arrays import F64, I64, Bools
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,61 +18,39 @@ class Counts:
     Every share is float64 (..., K) in 0..1, NaN where nothing is there to divide by.
     """
 
-    hits: Floats
-    guessed: Floats
-    truth: Floats
-    total: Floats
+    hits: F64
+    guessed: F64
+    truth: F64
+    total: F64
 
-    def precision(self) -> Floats:
-        """Return the share of the guesses of a class that are right."""
+    def precision(self) -> F64:
+        """Return the share of the predictions of a class that are right."""
         return _share(self.hits, self.guessed)
 
-    def recall(self) -> Floats:
+    def recall(self) -> F64:
         """Return the share of the pictures of a class that are found; doctors say sensitivity."""
         return _share(self.hits, self.truth)
 
-    def specificity(self) -> Floats:
+    def specificity(self) -> F64:
         """Return the share of the pictures not of a class that are not called so."""
         return _share(self.rejected(), self.total - self.truth)
 
-    def rejected(self) -> Floats:
+    def rejected(self) -> F64:
         """Return how many pictures not of a class were not called so: true negatives."""
         return self.total - self.truth - self.guessed + self.hits
 
-    def f1(self) -> Floats:
+    def f1(self) -> F64:
         """Return the harmonic mean of precision and recall; NaN for a class that no picture has."""
         return np.where(self.truth > 0, _share(2 * self.hits, self.truth + self.guessed), np.nan)
 
-    def micro_f1(self) -> Floats:
-        """Return F1 of all decisions thrown together: float64 (...)."""
-        return _share(2 * self.hits.sum(-1), self.truth.sum(-1) + self.guessed.sum(-1))
 
-
-def of_confusion(confusion: Ints) -> Counts:
+def of_confusion(confusion: I64) -> Counts:
     """Return the counts in a confusion matrix int64 (K, K), rows = truth."""
     table = confusion.astype(np.float64)
     return Counts(np.diagonal(table), table.sum(0), table.sum(1), table.sum(keepdims=True)[0])
 
 
-def redrawn(confusion: Ints, *, seed: int, repeats: int) -> Counts:
-    """Return the counts of `repeats` resamples in which each true class keeps its size.
-
-    Resampling the pictures of one class is a multinomial draw over the cells of its row, so no picture is touched.
-    """
-    rng = np.random.default_rng(seed)
-    k = len(confusion)
-    hits, guessed = np.zeros((repeats, k)), np.zeros((repeats, k))
-    truth = confusion.sum(axis=1)
-    for row in np.flatnonzero(truth):
-        columns = np.flatnonzero(confusion[row])
-        drawn = rng.multinomial(truth[row], confusion[row, columns] / truth[row], size=repeats)
-        guessed[:, columns] += drawn
-        hits[:, row] = drawn[:, columns == row].sum(axis=1)
-    total = np.full((repeats, 1), float(truth.sum()))
-    return Counts(hits, guessed, np.broadcast_to(truth.astype(np.float64), hits.shape), total)
-
-
-def weighted(targets: Ints, guesses: Ints, classes: int, weights: Iterable[Ints]) -> Counts:
+def weighted(targets: I64, guesses: I64, classes: int, weights: Iterable[I64]) -> Counts:
     """Return the counts of the resamples `weights`, each int64 (N,): how often each picture was drawn."""
     right = targets == guesses
     hit = targets[right]
@@ -86,28 +62,28 @@ def weighted(targets: Ints, guesses: Ints, classes: int, weights: Iterable[Ints]
     return Counts(stacked[:, 0], stacked[:, 1], stacked[:, 2], stacked[:, 2].sum(axis=1, keepdims=True))
 
 
-def of_labels(guesses: npt.NDArray[np.bool_], truth: npt.NDArray[np.bool_], weights: Floats) -> Counts:
+def of_labels(guesses: Bools, truth: Bools, weights: F64) -> Counts:
     """Return the counts of multi-label decisions bool (N, K) under weights float64 (..., N)."""
     hits, guessed, true = (weights @ table.astype(np.float64) for table in (guesses & truth, guesses, truth))
     return Counts(hits, guessed, true, weights.sum(axis=-1, keepdims=True))
 
 
-def mean_of_defined(values: Floats) -> Floats:
+def mean_of_defined(values: F64) -> F64:
     """Return the mean over the last axis of what is defined: NaN is left out, and all NaN gives NaN."""
     defined = ~np.isnan(values)
     count = defined.sum(axis=-1)
     total = np.where(defined, values, 0.0).sum(axis=-1)
-    means: Floats = np.divide(total, count, out=np.full(np.shape(total), np.nan), where=np.asarray(count > 0))
+    means: F64 = np.divide(total, count, out=np.full(np.shape(total), np.nan), where=np.asarray(count > 0))
     return means
 
 
-def effective(support: Floats) -> float:
+def effective(support: F64) -> float:
     """Return the n for which a share has the variance of a mean of shares over classes of `support` pictures each."""
     present = support[support > 0]
     return float(len(present) ** 2 / (1 / present).sum()) if len(present) else 0.0
 
 
-def _share(part: Floats, whole: Floats) -> Floats:
+def _share(part: F64, whole: F64) -> F64:
     part, whole = np.broadcast_arrays(part, whole)
-    shares: Floats = np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)
+    shares: F64 = np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)
     return shares

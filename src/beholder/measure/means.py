@@ -9,9 +9,7 @@ import numpy.typing as npt
 
 from beholder.base.errors import UsageError
 from beholder.base.records import Score
-from beholder.measure.intervals import cluster_numbers, wilson
-
-Floats = npt.NDArray[np.float64]
+from beholder.measure.intervals import FEWEST_GROUPS, cluster_numbers, wilson
 
 
 def mean_score(values: npt.ArrayLike, *, clusters: npt.ArrayLike | None = None, level: float = 0.95) -> Score:
@@ -21,7 +19,7 @@ def mean_score(values: npt.ArrayLike, *, clusters: npt.ArrayLike | None = None, 
     clusters: int (N,); pictures that share a number vary together, -1 stands alone
     The variance is that of sums over clusters about the mean (the sandwich of a ratio of sums, times C / (C - 1)), so for
     lone rights and wrongs this is Wilson's interval but for (n - 1) / n. Without spread n is the number of clusters.
-    Raises `UsageError` for values outside of [0, 1].
+    No interval (NaN) of fewer than `FEWEST_GROUPS` groups. Raises `UsageError` for values outside of [0, 1].
     Source: E. Korn, B. Graubard, Survey Methodology 24 (1998); W. Cochran, Sampling Techniques (1977), 6.3.
 
     >>> print(mean_score([1, 1, 1, 0]))
@@ -36,6 +34,8 @@ def mean_score(values: npt.ArrayLike, *, clusters: npt.ArrayLike | None = None, 
     mean = float(column.mean())
     units = cluster_numbers(n, clusters)
     count = int(units.max()) + 1
+    if count < min(FEWEST_GROUPS, n):
+        return Score(mean, math.nan, math.nan, n)
     spread = np.bincount(units, weights=column - mean)
     variance = float((spread**2).sum()) / n**2 * count / max(count - 1, 1)
     effective = min(mean * (1 - mean) / variance, float(n)) if variance > 1e-15 and 0 < mean < 1 else float(count)

@@ -1,31 +1,33 @@
-"""Scores of a recogniser on labelled pictures, each with its 95 % interval and the number of pictures behind it."""
+"""Scores of a model on labelled pictures, each with its 95 % interval and the number of pictures behind it."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from beholder.base.arrays import F64, I64, Bools
+from beholder.base.brief import within
 from beholder.base.errors import UsageError
 from beholder.base.records import Score
-from beholder.measure.counts import Counts, effective, mean_of_defined, of_confusion, of_labels, redrawn, weighted
+from beholder.measure.counts import Counts, effective, of_confusion, of_labels
 from beholder.measure.curves import auroc, average_precision, of_area
 from beholder.measure.intervals import (
+    FEWEST_GROUPS,
     REPEATS,
+    Share,
     cluster_numbers,
     interval,
     joint,
     proportion,
     resamples,
-    wilson,
+    share_of,
 )
-
-Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
+from beholder.measure.macro import F1, RECALL, f1_score, joined_by_errors, joined_by_mistakes, mean_over
 
 TABLE_CLASSES = 20
 """Printed scores show one line per class up to this many classes."""
@@ -43,15 +45,26 @@ class Scores:
 
     headline:  name → score over all pictures, the most important first
     classes:   class → name → score: precision, recall (sensitivity), specificity, f1, auroc, for multi-label average_precision
-    confusion: int64 (K, K), rows = truth, columns = guess; None for multi-label
+    confusion: int64 (K, K), rows = truth, columns = prediction; None for multi-label
     notes:     what the figures leave out, in sentences
+    ranges:    name → (least, most) of the scores over all pictures that are no shares in 0..1
     """
 
     headline: Mapping[str, Score]
     classes: Mapping[str, Mapping[str, Score]]
-    confusion: Ints | None
+    confusion: I64 | None
     n: int
     notes: tuple[str, ...] = ()
+    ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        headline = (f"{name}={score.value:.3f}" for name, score in self.headline.items())
+        return within("Scores", [*headline, f"{len(self.classes):,} classes", f"n={self.n:,}"])
+
+    @property
+    def shares(self) -> dict[str, Score]:
+        """Return the scores over all pictures that are shares in 0..1, the most important first."""
+        return {name: score for name, score in self.headline.items() if name not in self.ranges}
 
     def json(self) -> dict[str, Any]:
         """Return {"scores", "classes", "confusion", "n", "notes"} as plain JSON values; undefined values are None."""
@@ -74,7 +87,7 @@ class Scores:
         shown = ["recall", "precision", "f1"] if self.confusion is not None and len(self.classes) > 2 else _CLINICAL
         rows = [["class", "n", *(name.replace("_", " ") for name in shown)]]
         for label, of in self.classes.items():
-            rows.append([label, str(of["recall"].n), *(_short(of[name]) for name in shown if name in of)])
+            rows.append([label, str(of["recall"].n), *(of[name].short() for name in shown if name in of)])
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         return ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip() for row in rows]
 
@@ -88,13 +101,15 @@ def single(
     classes: Sequence[str],
     *,
     groups: npt.ArrayLike | None = None,
+    answers: npt.ArrayLike | None = None,
     seed: int = 0,
 ) -> Scores:
-    """Score guesses where each picture has one class.
+    """Score predictions where each picture has one class.
 
-    probabilities: float (N, K); targets: int (N,) in 0..K-1; the guess is the largest probability, the first among equals.
-    groups: int (N,); pictures of one person, and twins, share a number, -1 = none. Where there are groups every interval rests
-    on them and not on the pictures, since ten photos of one person are not ten independent tests.
+    probabilities: float (N, K); targets: int (N,) in 0..K-1; answers: int (N,), the predictions; None: the class of the
+    largest probability, the first among equals.
+    groups: int (N,); pictures of one person, and duplicates, share a number, -1 = none. With groups, every interval is based on
+    them and not on the pictures, since ten photos of one person are not ten independent tests.
 
     Headline: accuracy, top5 (where K > 5), macro_f1, balanced_accuracy, auroc (mean over the classes, each against the rest).
     A class without pictures has NaN for recall, F1 and AUROC and is left out of the means.
@@ -106,28 +121,71 @@ def single(
     p = _probabilities(probabilities, classes)
     y = _targets(targets, p)
     n, k = p.shape
-    guesses = p.argmax(axis=1).astype(np.int64)
+    guesses = np.asarray(p.argmax(axis=1) if answers is None else answers, np.int64)
     confusion = np.bincount(y * k + guesses, minlength=k * k).reshape(k, k).astype(np.int64)
     clusters = _clusters(groups, n)
     seen = of_confusion(confusion)
-    if clusters is None:
-        drawn, units = redrawn(confusion, seed=seed, repeats=REPEATS), None
-    else:
-        drawn = weighted(y, guesses, k, resamples(n, strata=y, clusters=clusters, seed=seed))
-        units = np.array([len(np.unique(clusters[y == c])) for c in range(k)], np.float64)
     headline = {"accuracy": proportion(guesses == y, clusters)}
     if k > 5:
         headline["top5"] = proportion(_rank(p, y) < 5, clusters)
-    independent = effective(seen.truth if units is None else units)
-    for name, value, draws in (
-        ("macro_f1", seen.f1(), drawn.f1()),
-        ("balanced_accuracy", seen.recall(), drawn.recall()),
-    ):
-        headline[name] = interval(float(mean_of_defined(value)), mean_of_defined(draws), n, units=independent)
+    found = [_decided(guesses == c, y == c, clusters) for c in range(k)]
+    by_f1, by_recall = _together(y, guesses, seen, clusters)
+    headline["macro_f1"] = _macro("f1", found, seen, by_f1 if by_f1 is not None else joined_by_mistakes(confusion), clusters, n)
+    headline["balanced_accuracy"] = _macro("recall", found, seen, by_recall, clusters, n)
     headline["auroc"], areas = _areas(p, y[:, None] == np.arange(k), clusters)
-    rows = [{**row, "auroc": area} for row, area in zip(_of_classes(seen, drawn, units), areas, strict=True)]
-    notes = (*_notes(seen, classes, clusters), *_at_once(classes, seen, drawn, units))
+    rows = [{**_of_class(shares), "auroc": area} for shares, area in zip(found, areas, strict=True)]
+    notes = (*_notes(seen, classes, clusters), *_at_once(classes, [shares["recall"] for shares in found]))
     return Scores(headline, dict(zip(classes, rows, strict=True)), confusion, n, notes)
+
+
+def _macro(
+    name: str, found: Sequence[Mapping[str, Share]], seen: Counts, joined: F64 | None, clusters: I64 | None, n: int
+) -> Score:
+    """Return the mean of "f1" or "recall" over the classes that are there; joined: how all K vary together, (K, K)."""
+    there = np.flatnonzero(seen.truth)
+    shares, kind = [found[c][name] for c in there.tolist()], F1 if name == "f1" else RECALL
+    correlation = None if joined is None else joined[np.ix_(there, there)]
+    return mean_over(shares, kind, n, correlation=correlation, groups=_count(clusters))
+
+
+def _decided(called: Bools, truth: Bools, clusters: I64 | None) -> dict[str, Share]:
+    """Return the shares of a class, of bool (N,): precision, recall, specificity, and hits among all that it concerns (f1)."""
+    right = called == truth
+    of = {"precision": called, "recall": truth, "specificity": ~truth, "f1": called | truth}
+    return {name: share_of(right[rows], None if clusters is None else clusters[rows]) for name, rows in of.items()}
+
+
+def _of_class(shares: Mapping[str, Share]) -> dict[str, Score]:
+    row = {name: shares[name].score() for name in ("precision", "recall", "specificity")}
+    return {**row, "f1": f1_score(shares["f1"], shares["recall"].n)}
+
+
+MANY_SUMS = 20_000_000
+"""Of more groups times classes, how classes vary together in groups is not looked at."""
+
+
+def _together(y: I64, guesses: I64, seen: Counts, clusters: I64 | None) -> tuple[F64 | None, F64 | None]:
+    """Return how F1, and how recall, of the classes vary together over groups: float64 (K, K) each, None without groups.
+
+    Where a patient is difficult all pictures of him are, whatever their class.
+    """
+    k = len(seen.truth)
+    if clusters is None or (clusters.max() + 1) * k > MANY_SUMS:
+        return None, None
+    f1, recall = np.nan_to_num(seen.f1()), np.nan_to_num(seen.recall())
+    both = np.maximum(seen.truth + seen.guessed, 1)
+    right = (y == guesses).astype(np.float64)
+
+    def summed(own: F64, other: F64) -> F64:
+        size = (int(clusters.max()) + 1) * k
+        found = np.bincount(clusters * k + y, own, size) + np.bincount(clusters * k + guesses, other, size)
+        return joined_by_errors(found.reshape(-1, k).astype(np.float64))
+
+    lost = f1 / both
+    return (
+        summed((2 * right - f1[y]) / both[y], -lost[guesses]),
+        summed((right - recall[y]) / np.maximum(seen.truth[y], 1), np.zeros(len(y))),
+    )
 
 
 def multi(
@@ -139,7 +197,7 @@ def multi(
     groups: npt.ArrayLike | None = None,
     seed: int = 0,
 ) -> Scores:
-    """Score guesses where a picture may have several classes or none.
+    """Score predictions where a picture may have several classes or none.
 
     probabilities: float (N, K); targets: 0 or 1 (N, K); a class is guessed where its probability reaches its threshold.
     thresholds: one for all or (K,). groups: as for `single`.
@@ -149,72 +207,67 @@ def multi(
     """
     p = _probabilities(probabilities, classes)
     n, k = p.shape
-    truth = np.asarray(targets)
-    if truth.shape != p.shape or not np.isin(truth, (0, 1)).all():
-        hint = f"give 0 or 1 for each of {n} pictures and {k} classes"
-        raise UsageError(f"multi-label targets have shape {truth.shape}", code="bad-targets", hint=hint)
-    truth = truth.astype(bool)
+    truth = _labels(targets, p)
     guesses = p >= np.asarray(thresholds, np.float64)
     clusters = _clusters(groups, n)
     seen = of_labels(guesses, truth, np.ones(n))
-    drawn, precisions = _redraw_labels(p, guesses, truth, clusters, seed)
-    units = None
-    if clusters is not None:
-        units = np.array([len(np.unique(clusters[truth[:, c]])) for c in range(k)], np.float64)
-    support = seen.truth if units is None else units
-    ap = np.array([float(average_precision(p[:, c], truth[:, c])) for c in range(k)])
-    headline = {
-        "map": interval(float(mean_of_defined(ap)), mean_of_defined(precisions), n, units=effective(support)),
-        "micro_f1": interval(float(seen.micro_f1()), drawn.micro_f1(), n, units=float(support.sum())),
-        "macro_f1": interval(float(mean_of_defined(seen.f1())), mean_of_defined(drawn.f1()), n, units=effective(support)),
-    }
+    found = [_decided(guesses[:, c], truth[:, c], clusters) for c in range(k)]
+    picture, label = np.nonzero(guesses | truth)
+    every = share_of((guesses & truth)[picture, label], picture if clusters is None else clusters[picture])
+    mean_precision, precisions = _precisions(p, truth, clusters, seed)
+    macro_f1 = _macro("f1", found, seen, _labels_joined(guesses, truth, seen, clusters), clusters, n)
+    headline = {"map": mean_precision, "micro_f1": f1_score(every, n), "macro_f1": macro_f1}
     headline["auroc"], areas = _areas(p, truth, clusters)
-    rows = _of_classes(seen, drawn, units)
-    for c, row in enumerate(rows):
-        score = interval(float(ap[c]), precisions[:, c], int(seen.truth[c]), units=float(support[c]))
-        rows[c] = {"average_precision": score, **row, "auroc": areas[c]}
-    notes = (*_notes(seen, classes, clusters), *_at_once(classes, seen, drawn, units))
+    rows = [
+        {"average_precision": precision, **_of_class(shares), "auroc": area}
+        for precision, shares, area in zip(precisions, found, areas, strict=True)
+    ]
+    notes = (*_notes(seen, classes, clusters), *_at_once(classes, [shares["recall"] for shares in found]))
     return Scores(headline, dict(zip(classes, rows, strict=True)), None, n, notes)
 
 
-def _redraw_labels(
-    p: Floats, guesses: npt.NDArray[np.bool_], truth: npt.NDArray[np.bool_], clusters: Ints | None, seed: int
-) -> tuple[Counts, Floats]:
-    """Return the counts and the average precisions float64 (R, K) of R resamples, 50 at a time to bound memory."""
+def _precisions(p: F64, truth: Bools, clusters: I64 | None, seed: int) -> tuple[Score, list[Score]]:
+    """Return the mean average precision of the classes, and the average precision of each."""
     n, k = p.shape
-    counts, precisions, chunk = [], [], []
-    for i, weights in enumerate(resamples(n, clusters=clusters, seed=seed), start=1):
+    count = truth.sum(axis=0)
+    support = count.astype(np.float64)
+    if clusters is not None:
+        support = np.array([len(np.unique(clusters[truth[:, c]])) for c in range(k)], np.float64)
+    ap = np.array([float(average_precision(p[:, c], truth[:, c])) for c in range(k)])
+    drawn = _redrawn_precisions(p, truth, clusters, seed)
+    scores = [interval(float(ap[c]), drawn[:, c], int(count[c]), units=float(support[c])) for c in range(k)]
+    rough = support < np.minimum(FEWEST_GROUPS, count)
+    scores = [Score(s.value, math.nan, math.nan, s.n) if bad else s for s, bad in zip(scores, rough, strict=True)]
+    return _mean_precision(ap, drawn, support, n, groups=_count(clusters)), scores
+
+
+def _redrawn_precisions(p: F64, truth: Bools, clusters: I64 | None, seed: int) -> F64:
+    """Return the average precisions float64 (R, K) of R resamples, 50 at a time to bound memory."""
+    found, chunk = [], []
+    for i, weights in enumerate(resamples(len(p), clusters=clusters, seed=seed), start=1):
         chunk.append(weights)
         if i % 50 == 0 or i == REPEATS:
             drawn = np.array(chunk, np.float64)
-            counts.append(of_labels(guesses, truth, drawn))
-            precisions.append(np.stack([average_precision(p[:, c], truth[:, c], drawn) for c in range(k)], axis=1))
+            found.append(np.stack([average_precision(p[:, c], truth[:, c], drawn) for c in range(p.shape[1])], axis=1))
             chunk.clear()
-    names = ("hits", "guessed", "truth", "total")
-    return Counts(*(np.concatenate([getattr(c, name) for c in counts]) for name in names)), np.concatenate(precisions)
+    return np.concatenate(found)
 
 
-def _of_classes(seen: Counts, drawn: Counts, units: Floats | None) -> list[dict[str, Score]]:
-    """Return the scores of each class; `units` float64 (K,): the groups behind it, where there are any."""
-    shares = {
-        "precision": (seen.hits, seen.guessed, drawn.precision()),
-        "recall": (seen.hits, seen.truth, drawn.recall()),
-        "specificity": (seen.rejected(), seen.total - seen.truth, drawn.specificity()),
-    }
-    f1, f1_drawn = seen.f1(), drawn.f1()
-    rows: list[dict[str, Score]] = []
-    for c in range(len(seen.truth)):
-        row = {}
-        for name, (part, whole, draws) in shares.items():
-            score = wilson(float(part[c]), float(whole[c]))
-            row[name] = score if units is None else interval(score.value, draws[:, c], score.n, units=float(units[c]))
-        support = float(seen.truth[c] if units is None else units[c])
-        row["f1"] = interval(float(f1[c]), f1_drawn[:, c], int(seen.truth[c]), units=support)
-        rows.append(row)
-    return rows
+def _mean_precision(ap: F64, precisions: F64, support: F64, n: int, *, groups: int | None) -> Score:
+    """Return the mean of average precisions (K,) with its interval, from those of resamples (R, K); support: of each class."""
+    there = np.flatnonzero(~np.isnan(ap))
+    if not len(there):
+        return Score(math.nan, math.nan, math.nan, n)
+    found, kept, drawn = ap[there], support[there], precisions[:, there]
+    rest = np.nan_to_num(drawn - np.nanmean(drawn, axis=0))
+    variance, free = np.square(rest).mean(axis=0), found * (1 - found)
+    told = variance > 1e-9 * free / kept
+    size = np.where(told, free / np.where(told, variance, 1.0), kept)
+    shares = [Share(float(v), n, float(m), int(g)) for v, m, g in zip(found, size, kept, strict=True)]
+    return mean_over(shares, RECALL, n, correlation=joined_by_errors(rest), groups=groups)
 
 
-def _areas(p: Floats, truth: npt.NDArray[np.bool_], clusters: Ints | None) -> tuple[Score, list[Score]]:
+def _areas(p: F64, truth: Bools, clusters: I64 | None) -> tuple[Score, list[Score]]:
     """Return the mean area under the ROC curve of the classes, each against the rest, and that of each class."""
     n, k = p.shape
     clusters = np.arange(n) if clusters is None else clusters
@@ -233,32 +286,38 @@ def _areas(p: Floats, truth: npt.NDArray[np.bool_], clusters: Ints | None) -> tu
     return of_area(float(np.mean(values)), total / defined, n, units=effective(support), clusters=clusters), scores
 
 
-def _at_once(classes: Sequence[str], seen: Counts, drawn: Counts, units: Floats | None) -> list[str]:
+def _at_once(classes: Sequence[str], recalls: Sequence[Share]) -> list[str]:
     """Return a note on the intervals of many classes: each holds by itself, and what would hold for all at once."""
-    recall = seen.recall()
-    count = int((seen.truth > 0).sum())
+    count = sum(share.n > 0 for share in recalls)
     if count < MANY:
         return []
-    c, level = int(np.nanargmin(recall)), joint(count)
-    if units is None:
-        wide = wilson(float(seen.hits[c]), float(seen.truth[c]), level=level)
-    else:
-        wide = interval(float(recall[c]), drawn.recall()[:, c], int(seen.truth[c]), units=float(units[c]), level=level)
-    missing = max(1, round(0.05 * count))
+    c = int(np.nanargmin([share.value for share in recalls]))
+    wide, missing = recalls[c].score(level=joint(count)), max(1, round(0.05 * count))
     return [
         f"Each interval holds by itself, 95 times of 100: of {count} recalls about {missing} may lie outside theirs. Intervals "
-        f"that hold for all of them at once are wider: of the lowest, {classes[c]}, {_short(wide)}."
+        f"that hold for all of them at once are wider: of the lowest, {classes[c]}, {wide.short()}."
     ]
 
 
-def _rank(p: Floats, y: Ints) -> Ints:
+def _labels_joined(guesses: Bools, truth: Bools, seen: Counts, clusters: I64 | None) -> F64:
+    """Return how the F1 of the labels vary together over pictures, or groups: float64 (K, K)."""
+    called, own = guesses.astype(np.float64), truth.astype(np.float64)
+    errors = (2 * called * own - np.nan_to_num(seen.f1()) * (called + own)) / np.maximum(seen.truth + seen.guessed, 1)
+    if clusters is not None:
+        summed = np.zeros((int(clusters.max()) + 1, truth.shape[1]))
+        np.add.at(summed, clusters, errors)
+        errors = summed
+    return joined_by_errors(errors)
+
+
+def _rank(p: F64, y: I64) -> I64:
     """Return how many classes stand before the true one: int64 (N,); equals are in order of their index."""
     own = p[np.arange(len(y)), y][:, None]
     before = (p > own) | ((p == own) & (np.arange(p.shape[1]) < y[:, None]))
     return np.asarray(before.sum(axis=1), np.int64)
 
 
-def _notes(seen: Counts, classes: Sequence[str], clusters: Ints | None) -> tuple[str, ...]:
+def _notes(seen: Counts, classes: Sequence[str], clusters: I64 | None) -> tuple[str, ...]:
     notes = []
     absent = [label for label, count in zip(classes, seen.truth, strict=True) if count == 0]
     if absent:
@@ -268,7 +327,10 @@ def _notes(seen: Counts, classes: Sequence[str], clusters: Ints | None) -> tuple
     if few:
         notes.append(f"Fewer than {FEW} pictures of {_some(few)}: their figures, and means over classes, are rough.")
     if clusters is not None:
-        notes.append(f"Intervals rest on {clusters.max() + 1} groups of pictures, not on single pictures.")
+        count = int(clusters.max()) + 1
+        notes.append(f"Intervals rest on {count} groups of pictures, not on single pictures.")
+        if count < FEWEST_GROUPS:
+            notes.append(f"Of fewer than {FEWEST_GROUPS} groups no interval can be estimated: give pictures of more groups.")
     return tuple(notes)
 
 
@@ -276,12 +338,16 @@ def _some(names: list[str]) -> str:
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
-def _clusters(groups: npt.ArrayLike | None, n: int) -> Ints | None:
+def _count(clusters: I64 | None) -> int | None:
+    return None if clusters is None else int(clusters.max()) + 1
+
+
+def _clusters(groups: npt.ArrayLike | None, n: int) -> I64 | None:
     numbers = cluster_numbers(n, groups)
     return numbers if groups is not None and len(np.unique(numbers)) < n else None
 
 
-def _probabilities(probabilities: npt.ArrayLike, classes: Sequence[str]) -> Floats:
+def _probabilities(probabilities: npt.ArrayLike, classes: Sequence[str]) -> F64:
     p = np.asarray(probabilities, np.float64)
     if p.ndim != 2 or p.shape[1] != len(classes) or len(set(classes)) != len(classes) or not len(classes):
         hint = f"they are (pictures, {len(classes)}), one column for each class, and class names differ from each other"
@@ -293,7 +359,7 @@ def _probabilities(probabilities: npt.ArrayLike, classes: Sequence[str]) -> Floa
     return p
 
 
-def _targets(targets: npt.ArrayLike, p: Floats) -> Ints:
+def _targets(targets: npt.ArrayLike, p: F64) -> I64:
     n, k = p.shape
     y = np.asarray(targets)
     if y.shape != (n,) or (n and (y.dtype.kind not in "iu" or y.min() < 0 or y.max() >= k)):
@@ -302,5 +368,9 @@ def _targets(targets: npt.ArrayLike, p: Floats) -> Ints:
     return y.astype(np.int64)
 
 
-def _short(score: Score) -> str:
-    return "-" if score.value != score.value else f"{score.value:.3f} [{score.low:.3f}, {score.high:.3f}]"
+def _labels(targets: npt.ArrayLike, p: F64) -> Bools:
+    truth = np.asarray(targets)
+    if truth.shape != p.shape or not np.isin(truth, (0, 1)).all():
+        hint = f"give 0 or 1 for each of {len(p)} pictures and {p.shape[1]} classes"
+        raise UsageError(f"multi-label targets have shape {truth.shape}", code="bad-targets", hint=hint)
+    return truth.astype(bool)

@@ -1,4 +1,4 @@
-"""Parts of a test in which a recogniser does worse than elsewhere, judged with the number of parts that were looked at in mind.
+"""Parts of a test in which a model does worse than elsewhere, judged with the number of parts that were looked at in mind.
 
 A slice is a set of rows, such as the darkest quarter. Looking at many slices and showing the worst finds one that is bad by
 chance alone; p values here are those of the largest deviation among all slices when scores are dealt out anew (max-T), and the
@@ -13,12 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from beholder.base.arrays import F64, I64
 from beholder.base.records import Score
 from beholder.measure.intervals import cluster_numbers
 from beholder.measure.means import mean_score
-
-Floats = npt.NDArray[np.float64]
-Rows = npt.NDArray[np.int64]
 
 FEWEST = 10
 """A slice of fewer pictures (or groups, where there are some) is not looked at: it could not tell anything."""
@@ -35,13 +33,13 @@ class Slice:
     """
 
     name: str
-    rows: Rows
+    rows: I64
     score: Score
     rest: float
     p: float
 
 
-def quarters(values: npt.ArrayLike) -> dict[str, Rows]:
+def quarters(values: npt.ArrayLike) -> dict[str, I64]:
     """Return the rows of the lowest, second, third and highest quarter of `values` (N,) by name, equal values together.
 
     NaN is in none. Where all values are equal there is no slice, and quarters that ties leave empty are missing.
@@ -56,7 +54,7 @@ def quarters(values: npt.ArrayLike) -> dict[str, Rows]:
     return {name: np.flatnonzero(place == k) for k, name in enumerate(names) if (place == k).any()}
 
 
-def kinds(values: Sequence[str], *, most: int = 50) -> dict[str, Rows]:
+def kinds(values: Sequence[str], *, most: int = 50) -> dict[str, I64]:
     """Return the rows of each distinct word of `values`, the `most` frequent ones; none where there is only one word."""
     words, index, counts = np.unique(np.asarray(values, np.str_), return_inverse=True, return_counts=True)
     if len(words) < 2:
@@ -66,7 +64,7 @@ def kinds(values: Sequence[str], *, most: int = 50) -> dict[str, Rows]:
 
 def judged(
     values: npt.ArrayLike,
-    slices: Mapping[str, Rows],
+    slices: Mapping[str, I64],
     *,
     clusters: npt.ArrayLike | None = None,
     level: float = 0.95,
@@ -95,12 +93,12 @@ def judged(
     return [one for _, _, one in sorted(found, key=lambda row: row[:2])]
 
 
-def _enough(rows: Rows, units: Rows) -> bool:
+def _enough(rows: I64, units: I64) -> bool:
     inside = np.unique(units[rows])
     return len(inside) >= FEWEST and len(np.unique(np.delete(units, rows))) >= FEWEST
 
 
-def _max_t(column: Floats, slices: list[Rows], units: Rows, seed: int, permutations: int) -> tuple[Floats, Floats]:
+def _max_t(column: F64, slices: list[I64], units: I64, seed: int, permutations: int) -> tuple[F64, F64]:
     """Return each slice's deviation (larger = worse) in standard errors, and its adjusted p.
 
     What is dealt out anew are the sums of scores of the clusters, less their expected sums.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ from beholder.base.recipe import NetRecipe
 from beholder.base.registry import Registry
 from beholder.nets import custom, init, norms, pretrained
 from beholder.nets.features import head
-from beholder.nets.spec import NetSpec, Wants
+from beholder.nets.spec import Initial, NetSpec, Wants
 
 NETS = Registry(
     "net",
@@ -34,24 +35,71 @@ NETS = Registry(
 
 @dataclass(frozen=True)
 class Created:
-    """A net with its initial weights, the spec that builds it again, and what was decided on the way, in sentences."""
+    """A net with its initial weights, the spec that builds it again, and what was decided on the way, in sentences.
+
+    initial: the pretrained weights that it begins with, None for random ones
+    """
 
     net: nn.Module
     spec: NetSpec
-    pretrained: bool
+    initial: Initial | None = None
     notes: tuple[str, ...] = ()
+
+    @property
+    def pretrained(self) -> bool:
+        """Return whether it begins with pretrained weights."""
+        return self.initial is not None
+
+
+def known(recipe: NetRecipe) -> NetRecipe:
+    """Return the recipe with the full name of a net of timm: resnet50 is timm:resnet50, as no net of the house is called so.
+
+    Raises `UsageError` (unknown-net), which names the nearest of both.
+    """
+    name = recipe.name
+    if name == "auto" or ":" in name or name in NETS.names():
+        return recipe
+    import timm
+
+    architecture, dot, tag = name.partition(".")
+    if timm.is_model(architecture.lower()):
+        return dataclasses.replace(recipe, name=f"timm:{architecture.lower()}{dot}{tag}")
+    models = timm.list_models()
+    begins = [model for model in models if architecture and _squeezed(model).startswith(_squeezed(architecture))]
+    hint = f"timm has {', '.join(begins[:4])}" if begins else did_you_mean(name, [*NETS.names(), *models])
+    if hint.startswith("known"):
+        hint = "known: " + ", ".join(NETS.names())
+    raise UsageError(
+        f"there is no net named '{name}'",
+        code="unknown-net",
+        hint=f"{hint.removesuffix('?')}, or any net of timm by its name, or module:function of yours",
+    )
+
+
+def _squeezed(name: str) -> str:
+    return name.lower().replace("_", "").replace("-", "")
 
 
 def wants(recipe: NetRecipe) -> Wants:
     """Return what the recipe's net asks of the pixels. Reads no weights.
 
-    Raises `UsageError` for an unknown name, or weights that are not there.
+    Raises `UsageError` for an unknown name, weights that are not there, or a licence that the recipe does not allow.
     """
     if recipe.name.startswith("timm:"):
-        return pretrained.wants(recipe.name.removeprefix("timm:"), recipe.weights)
+        name = recipe.name.removeprefix("timm:")
+        pretrained.check_licence(name, recipe.weights, recipe.licence)
+        return pretrained.wants(name, recipe.weights)
     if ":" not in recipe.name:
         NETS.load(_chosen(recipe.name))
     return Wants(reason=f"net '{recipe.name}' takes pictures as they are")
+
+
+def check(recipe: NetRecipe) -> None:
+    """Raise what `create` would for a name, or for weights that cannot be had; those of the hub are fetched now."""
+    wants(recipe)
+    if recipe.name.startswith("timm:") and recipe.weights != "none":
+        name = recipe.name.removeprefix("timm:")
+        pretrained.obtained(name, pretrained.source(name, recipe.weights))
 
 
 def build(spec: NetSpec, *, trust: bool = False, seed: int = 0) -> nn.Module:
@@ -83,38 +131,42 @@ def create(
     Raises `UsageError` for a name, weights or scheme that cannot be had.
     """
     spec = NetSpec(_chosen(recipe.name), channels, *size, classes, recipe.width or 1.0, recipe.dropout)
-    loaded = False
+    initial = None
     if recipe.name.startswith("timm:"):
-        net, spec, loaded = _timm(recipe, spec, seed)
+        net, spec, initial = _timm(recipe, spec, seed)
     else:
         net = build(spec, trust=True, seed=seed)
         if recipe.weights not in ("auto", "none"):
-            pretrained.load_into(net, recipe.weights, head=head(net))
-            loaded = True
-    return Created(net, spec, loaded, _initialised(net, recipe, loaded=loaded, sample=sample, seed=seed))
+            initial = pretrained.load_into(net, recipe.weights, head=head(net))
+    return Created(net, spec, initial, _initialised(net, recipe, initial=initial, sample=sample, seed=seed))
 
 
-def _timm(recipe: NetRecipe, spec: NetSpec, seed: int) -> tuple[nn.Module, NetSpec, bool]:
+def _timm(recipe: NetRecipe, spec: NetSpec, seed: int) -> tuple[nn.Module, NetSpec, Initial | None]:
     name = recipe.name.removeprefix("timm:")
     origin = pretrained.source(name, recipe.weights)
     spec = NetSpec(spec.name, spec.channels, *spec.size, spec.classes, dropout=spec.dropout, args=dict(origin.args))
     if recipe.weights != "none":
+        pretrained.check_licence(name, recipe.weights, recipe.licence)
         with _seeded(seed):
-            net = pretrained.pretrained_net(
+            found = pretrained.pretrained_net(
                 name, origin, channels=spec.channels, size=spec.size, classes=spec.classes, dropout=spec.dropout
             )
-        if net is not None:
-            return net, spec, True
-    return build(spec, seed=seed), spec, False
+        if found is not None:
+            return found[0], spec, found[1]
+    return build(spec, seed=seed), spec, None
 
 
-def _initialised(net: nn.Module, recipe: NetRecipe, *, loaded: bool, sample: Tensor | None, seed: int) -> tuple[str, ...]:
-    if loaded:
+def _initialised(
+    net: nn.Module, recipe: NetRecipe, *, initial: Initial | None, sample: Tensor | None, seed: int
+) -> tuple[str, ...]:
+    if initial is not None:
         kept = "" if recipe.init in ("auto", "default") else f"; net.init={recipe.init} is not applied to them"
         mended = norms.unfold(net, sample) if sample is not None else 0
         words = f"{mended} batch norms whose statistics were folded into their weights got them back from training pictures"
         start = f"{recipe.name} starts from pretrained weights with a head of its own for these classes{kept}"
-        return (start, words) if mended else (start,)
+        given = "" if recipe.weights != "auto" else "; net.weights=PATH takes others, net.weights=none random ones"
+        told = (start, f"pretrained weights: {initial}{given}")
+        return (*told, words) if mended else told
     scheme = init.scheme_of(net, recipe.init, sample=sample)
     init.initialise(net, scheme, sample=sample, seed=seed)
     return (f"{recipe.name} starts from random weights, scheme '{scheme}'",)

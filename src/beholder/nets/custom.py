@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from beholder.base import registry
 from beholder.base.errors import UsageError
+from beholder.machine.placement import evaluating
 from beholder.nets.features import Net
 
 
@@ -85,9 +86,9 @@ def _last_linear(net: nn.Module, target: str, *, channels: int, size: tuple[int,
         for name, module in net.named_modules()
         if name and isinstance(module, nn.Linear)
     ]
-    training = net.training
     try:
-        logits = net.eval()(images)
+        with evaluating(net):
+            logits = net(images)
     except Exception as error:
         raise UsageError(
             f"the net of {target} cannot take pictures of {channels}x{size[0]}x{size[1]}: {error}",
@@ -95,7 +96,6 @@ def _last_linear(net: nn.Module, target: str, *, channels: int, size: tuple[int,
             hint=_HINT,
         ) from error
     finally:
-        net.train(training)
         for hook in hooks:
             hook.remove()
     if not isinstance(logits, Tensor) or logits.shape != (2, classes):

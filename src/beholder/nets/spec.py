@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
-from beholder.base.errors import BundleError, UsageError
+from beholder.base.errors import UsageError
 
 
 @dataclass(frozen=True)
@@ -44,22 +44,21 @@ class NetSpec:
         values: dict[str, object] = json.loads(json.dumps(asdict(self)))
         return values
 
-    @classmethod
-    def from_json(cls, values: Mapping[str, object]) -> NetSpec:
-        """Return the spec that `json` wrote. Raises `BundleError` for a field that is missing, unknown or of a wrong type."""
-        kinds: dict[str, type | tuple[type, ...]] = {
-            **{"name": str, "channels": int, "height": int, "width_px": int, "classes": int},
-            **{"width": (int, float), "dropout": (int, float), "args": Mapping},
-        }
-        wrong = [k for k, v in values.items() if k not in kinds or isinstance(v, bool) or not isinstance(v, kinds[k])]
-        wrong += [k for k in ("name", "channels", "height", "width_px", "classes") if k not in values]
-        if wrong:
-            raise BundleError(
-                f"the net's description has missing, unknown or wrong fields: {', '.join(sorted(wrong))}",
-                code="bad-spec",
-                hint="the bundle is damaged or was written by a newer Beholder",
-            )
-        return cls(**values)  # type: ignore[arg-type]
+
+@dataclass(frozen=True)
+class Initial:
+    """Pretrained weights that a net began with, as a bundle tells of them.
+
+    source:  package and version, repository of the hub, or path as it was given
+    licence: SPDX name, "" where the weights do not say            sha256: of their file, in hexadecimal digits
+    """
+
+    source: str
+    licence: str
+    sha256: str
+
+    def __str__(self) -> str:
+        return f"{self.source}, {self.licence or 'licence not stated'}, SHA-256 {self.sha256[:12]}…"
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,7 @@
-"""What can be built, with parameters and floating-point operations."""
+"""Our own nets and those of plug-ins, with parameters and floating-point operations; pretrained ones: `backbones`."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,9 +10,6 @@ from torch.utils.flop_counter import FlopCounterMode
 from beholder.base.errors import UsageError
 from beholder.nets.build import NETS, build
 from beholder.nets.spec import NetSpec
-
-TIMM = ("timm:mobilenetv3_large_100", "timm:resnet18", "timm:convnext_tiny", "timm:vit_small_patch16_224")
-"""Backbones of timm that the table shows beside our own; any other of timm's can be named too."""
 
 
 @dataclass(frozen=True)
@@ -29,14 +25,14 @@ class Row:
     about: str
 
 
-def table(*, size: int | tuple[int, int], channels: int, classes: int, timm: Sequence[str] = TIMM) -> list[Row]:
+def table(*, size: int | tuple[int, int], channels: int, classes: int) -> list[Row]:
     """Return a row per net for pictures of `size`, (height, width) or the side. Nets are built without memory for weights."""
     sides = (size, size) if isinstance(size, int) else size
-    return [_row(name, sides, channels, classes) for name in (*NETS.names(), *timm)]
+    return [_row(name, sides, channels, classes) for name in NETS.sound()]
 
 
 def _row(name: str, size: tuple[int, int], channels: int, classes: int) -> Row:
-    about = _about(name)
+    about = (NETS.load(name).__doc__ or "").partition("\n")[0].removeprefix("Return ").partition(".")[0]
     try:
         with torch.device("meta"):
             net = build(NetSpec(name, channels, *size, classes)).eval()
@@ -46,9 +42,3 @@ def _row(name: str, size: tuple[int, int], channels: int, classes: int) -> Row:
     except (UsageError, RuntimeError, AssertionError) as error:
         return Row(name, None, None, f"{about}; not at this size: {str(error).splitlines()[0]}")
     return Row(name, sum(p.numel() for p in net.parameters()), counter.get_total_flops(), about)
-
-
-def _about(name: str) -> str:
-    if name.startswith("timm:"):
-        return "a backbone of timm, with pretrained weights where they can be had"
-    return (NETS.load(name).__doc__ or "").partition("\n")[0].removeprefix("Return ").partition(".")[0]

@@ -1,1 +1,1 @@
-"""Many rooms at work together: the six steps in order, the demonstration, the search for a better recipe."""
+"""Several packages together: the six steps in order, the demonstration, the search for a better recipe."""

@@ -14,7 +14,7 @@ from beholder.study.steps import Outcome, steps
 
 
 def demo(out: Path) -> Outcome:
-    """Train, test and save a recogniser of 1,797 handwritten digits of 8×8 pixels into the folder `out`, with ten to try it on.
+    """Train, test and save a model of 1,797 handwritten digits of 8×8 pixels into the folder `out`, with ten to try it on.
 
     Source of the pictures: E. Alpaydin & C. Kaynak, "Optical recognition of handwritten digits", UCI repository, 1998.
     """
@@ -22,7 +22,7 @@ def demo(out: Path) -> Outcome:
 
     digits = load_digits()
     x = np.rint(digits.images * (255 / 16)).astype(np.uint8)
-    outcome = steps((x, digits.target.astype(np.int64)), recipe=load("quick").set(minutes=0.6), out=out / "digits.beholder")
+    outcome = steps((x, digits.target.astype(np.int64)), recipe=load("quick"), out=out / "digits.beholder")
     tried = [next(i for i, target in enumerate(outcome.evaluation.targets) if target == digit) for digit in range(10)]
     with telling_disk_errors(out / "pictures"):
         (out / "pictures").mkdir(exist_ok=True)

@@ -1,8 +1,8 @@
-"""What the audit needs a net for: features of every picture, and out-of-fold probabilities of its labels.
+"""Evidence that needs a net: features of every picture, and out-of-fold probabilities of its labels.
 
-From a pretrained net where one is at hand (`net.weights`, or the hub's cache; nothing is downloaded), else from small nets that
-are trained in folds; from both where pictures are small and many. Features of pretrained nets, and what the nets in folds said,
-are remembered in the cache folder.
+From a pretrained net (that of `net.weights`, or one that is on this machine; nothing is downloaded), or with `net.weights=none`
+from small nets that are trained in folds; from both where pictures are small and many. Features of pretrained nets, and what
+the nets in folds said, are remembered in the cache folder.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,32 +19,43 @@ import torch
 from torch import nn
 
 from beholder.base import events
+from beholder.base.deadline import Deadline
 from beholder.base.files import sha256
 from beholder.base.recipe import NetRecipe, Recipe, load
 from beholder.base.records import Pictures, PixelPolicy
-from beholder.data.cache import cached
-from beholder.data.checks import Evidence
+from beholder.data.cache import missing, pace
 from beholder.data.folds import folds
 from beholder.data.survey import Survey, choose_policy, survey
 from beholder.data.vectors import recalled, remember
-from beholder.learn.folded import heads, nets, pooled
-from beholder.learn.prepare import targets_of
-from beholder.learn.probe import Normal, embed, features_name, runner
+from beholder.learn.material import targets_of
+from beholder.learn.prepare import pixels_of
+from beholder.learn.probe import features_name, seen
 from beholder.machine.device import device, precision
+from beholder.machine.pace import restored
+from beholder.machine.placement import moved
 from beholder.nets.build import create, wants
-from beholder.nets.choose import CPU_PHOTOS, GPU_PHOTOS, choose, pretrained_at_hand
-from beholder.nets.engine import Run
+from beholder.nets.choose import SMALL, choose, photos
 from beholder.nets.features import Enlarged
-from beholder.nets.pretrained import weights_hash
+from beholder.nets.pretrained import initial, weights_hash
+from beholder.quality.checks import Evidence
+from beholder.runtime.inference import Normal, runner
+from beholder.study.folded import heads, nets, pooled
+from beholder.tasks import asked, named
 
 I64 = npt.NDArray[np.int64]
 F32 = npt.NDArray[np.float32]
 
 ENLARGED = 128
-"""Side in pixels to which smaller pictures are enlarged for a pretrained net: at 96 its guesses are 5 points worse."""
+"""Side in pixels to which smaller pictures are enlarged for a pretrained net: at 96 its predictions are 5 points worse."""
 
 LEAST, MANY = 20, 100
 """Pictures below which no net is asked about them: one that is pretrained, and one that has to be trained on them."""
+
+TIMED = 4
+"""Pictures of noise on which the speed of a net is measured beforehand."""
+
+FITTING = 0.5
+"""Share of the minutes that heads in folds may take beside the features."""
 
 FOLDS = 5
 NETS = 3
@@ -57,9 +68,6 @@ wrong labels by heart."""
 MANY_STEPS = 10_000
 """Pictures from which on the net in a fold is half as wide and takes the large steps of the recipe `sprint`."""
 
-
-SMALL = 64
-"""Side in pixels up to which nets in folds are asked beside a pretrained net: of such pictures they see what it does not."""
 
 BOTH = 15_000
 """Pictures from which on they are: of fewer they learn too little."""
@@ -77,36 +85,41 @@ class Backbone:
 
 
 def gathered(
-    evidence: Evidence, recipe: Recipe, *, needed: Collection[str], minutes: float, from_scratch: bool = True
+    evidence: Evidence,
+    recipe: Recipe,
+    *,
+    needed: Collection[str],
+    minutes: float,
+    from_scratch: bool = True,
+    like: Pictures | None = None,
 ) -> Evidence:
     """Return the evidence with features and, where they are `needed`, out-of-fold probabilities; without where it cannot be.
 
     minutes: about what the nets may take (0: as long as they need)
     from_scratch: train nets in folds where no pretrained one is at hand, or where they see what it does not
+    like: the pictures by which training will decide about pixels, so that both look at the same; None: these
     """
     pictures, facts = evidence.pictures, evidence.facts
-    backbone = at_hand(recipe.net)
     rows = np.flatnonzero(evidence.readable)
-    if len(rows) < (LEAST if backbone else MANY) or not (backbone or from_scratch):
+    if len(rows) < LEAST:
         return evidence
     some = pictures.take(rows)
-    looked = survey(some)
+    looked = survey(some if like is None else like)
+    backbone = at_hand(recipe.net, looked, small=from_scratch and len(rows) >= MANY)
+    if backbone is None and (len(rows) < MANY or not from_scratch):
+        return evidence
     twins = None if evidence.twins is None else evidence.twins.among(rows)
-    fold = folds(some, count=FOLDS if backbone else NETS, seed=recipe.seed, same=facts["pixels"][rows], twins=twins)
-    probabilities: F32 | None = None
+
+    def fold(count: int) -> I64:
+        return folds(some, count=count, seed=recipe.seed, same=facts["pixels"][rows], twins=twins)
+
+    probabilities: F32 | None
     if backbone is None:
-        probabilities, features = _trained(some, fold, recipe, minutes)
+        probabilities, features = _trained(some, fold(NETS), recipe, minutes)
     else:
-        began = time.monotonic()
-        features = _features(some, backbone, recipe, looked, minutes)
-        if "probabilities" in needed:
-            probabilities = _headed(some, features, fold)
-            left = minutes - (time.monotonic() - began) / 60
-            small = max(looked.height, looked.width) <= SMALL and len(some) >= BOTH
-            if small and from_scratch and (not minutes or left >= LEFT):
-                fold = folds(some, count=NETS, seed=recipe.seed, same=facts["pixels"][rows], twins=twins)
-                others = _trained(some, fold, recipe, minutes, left=left, both=True)[0]
-                probabilities = pooled([probabilities, others], targets_of(some).numpy(), multi=some.multi)
+        both = from_scratch and max(looked.height, looked.width) <= SMALL and len(some) >= BOTH
+        how = {"judged": "probabilities" in needed, "both": both}
+        probabilities, features = _pretrained(some, fold, backbone, recipe, looked, minutes, like, **how)
     return dataclasses.replace(
         evidence,
         features=_spread(features, rows, len(pictures)),
@@ -114,84 +127,147 @@ def gathered(
     )
 
 
-def at_hand(net: NetRecipe) -> Backbone | None:
-    """Return the pretrained net that is on this machine already, None where there is none. Touches no network.
+def _pretrained(
+    pictures: Pictures,
+    fold: Callable[[int], I64],
+    backbone: Backbone,
+    recipe: Recipe,
+    looked: Survey,
+    minutes: float,
+    like: Pictures | None,
+    *,
+    judged: bool,
+    both: bool,
+) -> tuple[F32 | None, F32]:
+    """Return (probabilities (N, K), features (N, F)) of a pretrained net: of heads on it and, for `both`, of nets in folds too.
 
+    fold: int64 (N,) for a count of folds; judged: whether probabilities are wanted
+    """
+    began = time.monotonic()
+    if (initially := initial(backbone.net.name, backbone.net.weights)) is not None:
+        events.note(f"{backbone.net.name} judges labels and outliers; pretrained weights: {initially}")
+    features = features_of(pictures, backbone, recipe, looked, minutes, like=like, what="the labels are judged by features")
+    if silent := int(np.isnan(features).any(axis=1).sum()):
+        events.warn(
+            f"{silent:,} pictures had no time for a look by the net: their labels are not checked",
+            hint=f"it had {60 * minutes:.0f} s; what it said is remembered: an audit with more --minutes goes on from there",
+        )
+    if not judged:
+        return None, features
+    probabilities = _headed(pictures, features, fold(FOLDS), Deadline.of(began, (1 + FITTING) * minutes))
+    left = minutes - (time.monotonic() - began) / 60
+    if both and (not minutes or left >= LEFT):
+        others = _trained(pictures, fold(NETS), recipe, minutes, left=left, both=True)[0]
+        probabilities = pooled([probabilities, others], targets_of(pictures).numpy(), task=named(asked("auto", pictures)))
+    return probabilities, features
+
+
+def at_hand(net: NetRecipe, looked: Survey, *, small: bool) -> Backbone | None:
+    """Return the pretrained net that judges such pictures, None where none is wanted. Touches no network.
+
+    It is the one that the recipe names, else one that is on this machine; with `small` also for pictures of few pixels, of
+    which it sees less than of photos, but as a rule more than a net that learns from some thousand of them (docs/LOG.md).
     Raises `UsageError` for weights that are not there.
     """
     if net.weights == "none":
         return None
-    usual = CPU_PHOTOS if device().type == "cpu" else GPU_PHOTOS
-    name = net.name if net.name.startswith("timm:") else usual
+    name = net.name
     if net.weights != "auto":
-        name = net.name if net.name != "auto" else _of(net.weights)
-    elif not pretrained_at_hand(name):
-        return None
+        name = name if name != "auto" else choose(n=0, classes=0, height=0, width=0, weights=net.weights, device="cpu").name
+    elif not name.startswith("timm:"):
+        if max(looked.height, looked.width) <= SMALL and not small:
+            return None
+        name = photos(device().type, fetch=False)[0]
     digest = weights_hash(name, net.weights)
     return Backbone(dataclasses.replace(net, name=name), digest) if digest else None
 
 
-def _of(weights: str) -> str:
-    return choose(n=0, classes=0, height=0, width=0, weights=weights, device="cpu").name
+def features_of(
+    pictures: Pictures,
+    backbone: Backbone,
+    recipe: Recipe,
+    looked: Survey,
+    minutes: float,
+    *,
+    like: Pictures | None = None,
+    what: str = "features",
+) -> F32:
+    """Return the features of a pretrained net, float32 (N, F); those of the cache are not computed again.
 
-
-def _features(pictures: Pictures, backbone: Backbone, recipe: Recipe, looked: Survey, minutes: float) -> F32:
-    """Return the features of a pretrained net, float32 (N, F); those of the cache are not computed again."""
-    policy, side = _pixels(backbone, recipe, looked)
+    minutes: what it may take (0: as long as it needs); rows of NaN are those it had no time for, or that cannot be read
+    like: the pictures by which training decides about pixels, which are decoded for it at once; what: how its work is called
+    """
+    policy, side = pixels_for(backbone, recipe, looked)
     name = features_name(backbone.net, backbone.digest, policy, precision(device(), recipe.train.precision), side=side)
     assert pictures.digests is not None
     known = recalled(name, pictures.digests)
-    missing = np.flatnonzero(np.isnan(known[:, 0])) if known.shape[1] else np.arange(len(pictures))
-    if not len(missing):
+    left = np.flatnonzero(np.isnan(known[:, 0])) if known.shape[1] else np.arange(len(pictures))
+    if not len(left):
         events.note(f"features of {len(pictures):,} pictures: remembered")
         return known.astype(np.float32)
-    limit = f"at most {minutes:g} min" if minutes else "as long as it needs"
-    events.note(f"the labels are judged by features of {backbone.net.name}, of {len(missing):,} pictures: {limit}")
-    run, normal = _running(backbone, pictures, policy, side, recipe.train.precision)
-    began, late = time.monotonic(), 60 * minutes
-    missing = missing[np.random.default_rng(0).permutation(len(missing))]
-    for at in range(0, len(missing), _STEP):
-        rows = np.sort(missing[at : at + _STEP])
-        if late and time.monotonic() - began > late:
-            events.warn(
-                f"{len(missing) - at:,} pictures had no time for a look by the net: their labels are not checked",
-                hint=f"give more than {minutes:g} minutes; what was computed is remembered",
-            )
-            break
-        part = pictures.take(rows)
-        with events.only("warn"):
-            found = embed(run, cached(part, policy), normal).half().numpy()
-        remember(name, part.digests, found)  # type: ignore[arg-type]
-        done = min(at + _STEP, len(missing))
-        left = (time.monotonic() - began) / done * (len(missing) - done)
-        events.progress("features of the pretrained net", done, len(missing), left=f"{left:.0f} s")
-    return recalled(name, pictures.digests).astype(np.float32)
+    limit = f"at most {60 * minutes:.0f} s" if minutes else "as long as it needs"
+    events.note(f"{what} of {backbone.net.name}, of {len(left):,} pictures: {limit}")
+    on, end = device(), Deadline.of(time.monotonic(), minutes)
+    exact = precision(on, recipe.train.precision)
+    normal, make = _running(backbone, pictures, policy, side, on)
+    rows, found = seen(
+        pictures,
+        policy,
+        lambda pixels: runner(make(), pixels, normal, exact.dtype, pictures=len(left), seconds=end.left),
+        normal,
+        name=name,
+        least=LEAST,
+        enough=lambda: end.passed,
+        also=None if like is None else pixels_of(recipe, looked, like, on, lambda _: None)[1],
+    )
+    return _spread(np.asarray(found.numpy()), rows, len(pictures))
 
 
-_STEP = 2048
+def seconds_of(pictures: Pictures, backbone: Backbone, recipe: Recipe, looked: Survey) -> float:
+    """Return about how many seconds the features of so many pictures take, decoding included; measured on a few of noise."""
+    policy, side = pixels_for(backbone, recipe, looked)
+    normal, make = _running(backbone, pictures, policy, side, device())
+    net, took = make(), []
+    images = torch.rand(TIMED, policy.channels, policy.height, policy.width, device=normal.device)
+    images = images.contiguous(memory_format=torch.channels_last)
+    with torch.inference_mode(), restored():
+        for threads in sorted({1, torch.get_num_threads()}, reverse=True):  # on a busy machine one is quicker than several
+            torch.set_num_threads(threads)
+            for _ in range(3):
+                began = time.perf_counter()
+                net(images)
+                took.append(time.perf_counter() - began)
+    return min(took) / TIMED * len(pictures) + missing(pictures, policy) * pace(policy)
 
 
-def _pixels(backbone: Backbone, recipe: Recipe, looked: Survey) -> tuple[PixelPolicy, int]:
-    """Return the pixel policy, and the side to which the net's pictures are enlarged (0: not)."""
+def pixels_for(backbone: Backbone, recipe: Recipe, looked: Survey) -> tuple[PixelPolicy, int]:
+    """Return the pixel policy, and the side to which the net's pictures are enlarged (0: not).
+
+    Where this net is the one that will be trained, it is the policy of that, so that features serve both.
+    """
     want = wants(backbone.net)
-    if want.size is not None and want.flexible and max(looked.height, looked.width) < ENLARGED:
+    trained = recipe.net.name != "auto" or max(looked.height, looked.width) > SMALL
+    if want.size is not None and want.flexible and not trained:
         return choose_policy(looked, recipe.data, channels=want.channels or 3)[0], ENLARGED
     return choose_policy(looked, recipe.data, size=want.size_on(device().type), channels=want.channels or 3)[0], 0
 
 
-def _running(backbone: Backbone, pictures: Pictures, policy: PixelPolicy, side: int, asked: str) -> tuple[Run, Normal]:
-    """Return the fastest verified way to the features, and how pictures are normalised for it."""
-    on = device()
+def _running(
+    backbone: Backbone, pictures: Pictures, policy: PixelPolicy, side: int, on: torch.device
+) -> tuple[Normal, Callable[[], nn.Module]]:
+    """Return how pictures are normalised for the backbone, and what makes it."""
     mean, std = wants(backbone.net).normalisation(policy.channels) or ((0.5,) * policy.channels, (0.25,) * policy.channels)
     classes = max(2, len(pictures.classes))
-    net: nn.Module = create(backbone.net, channels=policy.channels, size=(policy.height, policy.width), classes=classes).net
-    net = (Enlarged(net, side) if side else net).to(on, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    normal = Normal(mean, std, on)
-    sample = cached(pictures.take(np.arange(min(256, len(pictures)))), policy)
-    return runner(net, sample, normal, precision(on, asked)), normal
+
+    def make() -> nn.Module:
+        net = create(backbone.net, channels=policy.channels, size=(policy.height, policy.width), classes=classes).net
+        whole = moved(Enlarged(net, side) if side else net, on).eval()
+        return whole.to(memory_format=torch.channels_last)
+
+    return Normal(mean, std, on), make
 
 
-def _headed(pictures: Pictures, features: F32, fold: I64) -> F32:
+def _headed(pictures: Pictures, features: F32, fold: I64, end: Deadline) -> F32:
     """Return out-of-fold probabilities of linear heads, rows of NaN where there are no features."""
     known = np.flatnonzero(np.isfinite(features).all(axis=1))
     targets = targets_of(pictures).numpy()
@@ -200,8 +276,9 @@ def _headed(pictures: Pictures, features: F32, fold: I64) -> F32:
         features[known],
         targets[known],
         fold[known],
-        multi=pictures.multi,
+        task=named(asked("auto", pictures)),
         progress=lambda done, total: events.progress("labels of one fold judged by the others", done, total),
+        enough=lambda: end.passed,
     )
     return found
 

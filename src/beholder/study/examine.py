@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +13,25 @@ import numpy as np
 import numpy.typing as npt
 
 from beholder.base import events, memo
-from beholder.base.files import cache_folder, check_writable
-from beholder.base.recipe import Recipe, load
+from beholder.base.files import check_writable
+from beholder.base.limits import allow_as
+from beholder.base.recipe import Recipe
 from beholder.base.records import Finding, Pictures
-from beholder.data import checks as built_in
-from beholder.data.audit import Findings
-from beholder.data.audit import audit as run_checks
-from beholder.data.checks import CHECKS, Evidence
-from beholder.data.decisions import continued, reopened
-from beholder.data.digest import digested
-from beholder.data.facts import Facts, Thumbnails, facts
-from beholder.data.sources import scan
-from beholder.data.twins import Twins, twins
+from beholder.base.renamed import current
+from beholder.base.used import changed, refuse
+from beholder.data.groups import named_groups
+from beholder.duplicates.facts import Facts, Thumbnails, fingerprinted
+from beholder.duplicates.near import Twins, twins
+from beholder.machine.folders import cache_folder
+from beholder.quality import checks as built_in
+from beholder.quality.audit import Findings
+from beholder.quality.audit import audit as run_checks
+from beholder.quality.checks import CHECKS, Check, Evidence
+from beholder.quality.decisions import continued, reopened
+from beholder.sources import scan
+from beholder.study.introduce import introduced
 
-MINUTES = 10.0
+MINUTES = 1.0
 """About what the nets of an audit may take, where nobody says otherwise."""
 
 
@@ -47,10 +52,18 @@ def audit(
     minutes: about what the nets may take that judge the labels (0: as long as they need)
     seed:    of the folds and the nets trained in them; allow_download: fetch a source that is not on this machine
 
-    Nothing of the source is changed. Raises what `scan` raises, and `UsageError` for a check that there is none of.
+    Nothing of the source is changed. Raises what `scan` raises, and `UsageError` for a check that there is none of, and for a
+    field that an audit does not use.
     """
-    pictures = digested(source if isinstance(source, Pictures) else scan(source, allow_download=allow_download))
-    asked = (recipe if isinstance(recipe, Recipe) else load(recipe)).set(**fields, seed=seed)
+    refuse("audit", fields)
+    asked = changed(recipe, {**fields, "seed": seed})
+    allow_as(asked.data)
+    pictures = introduced(source, labels=None, allow_download=allow_download)
+    if asked.net.name != "auto":
+        from beholder.nets.build import known
+
+        asked = replace(asked, net=known(asked.net))
+    pictures = named_groups(pictures, asked.data.group_from)
     return examined(pictures, asked, checks=checks, minutes=minutes)
 
 
@@ -73,7 +86,7 @@ def audited(
     """
     check_writable(out, file=True)
     if out.exists():
-        before = reopened(scan(source, allow_download=allow_download), out)
+        before = reopened(scan(source, labels=None, allow_download=allow_download), out)
         if go_on and not checks:
             events.note(f"going on with {out}; without --web, or after it is moved away, the source is audited anew")
             return before
@@ -94,35 +107,45 @@ def examined(
     known: Twins | None = None,
     near: bool = True,
     small: Thumbnails | None = None,
+    like: Pictures | None = None,
 ) -> Findings:
-    """Return what the checks find in pictures with digests, with the net, the weights and the seed of `recipe`.
+    """Return what the checks find in pictures, with the net, the weights and the seed of `recipe`.
 
     from_scratch: train nets in folds where no pretrained one is at hand, rather than leave those checks out, with a note
-    measured, known: the facts of the pictures and who is whose twin, where that was found out before
-    near: look for near twins too, not for exact ones alone; small: thumbnails that were made with the facts
+    measured, known: the facts of the pictures and who is whose duplicate, where that was found out before
+    near: look for near-duplicates too, not for exact ones alone; small: thumbnails that were made with the facts
+    like: the pictures by which training will decide about pixels; None: these
     """
-    names = CHECKS.names() if checks is None else list(checks)
-    needed = {need for name in names for need in CHECKS.load(name).needs}
+    names = list(CHECKS.sound(of=Check) if checks is None else (current("check", name) for name in checks))
+    needed = {need for name in names for need in CHECKS.load(name, of=Check).needs}
     if small is None and near and known is None and "twins" in needed:
         small = Thumbnails()
-    found = facts(pictures, small=small) if measured is None else measured
+    if measured is None:
+        pictures, measured = fingerprinted(pictures, small=small)
     if known is None and "twins" in needed:
-        known = twins(pictures, found, near=near, small=small)
+        known = twins(pictures, measured, near=near, small=small)
     del small
-    evidence = Evidence(pictures, found, twins=known)
+    evidence = Evidence(pictures, measured, twins=known)
+    if not pictures.labelled:
+        needed, from_scratch = needed - {"probabilities"}, False
     if needed & {"features", "probabilities"}:
         from beholder.study.evidence import gathered  # with torch, which most checks do without
 
-        evidence = gathered(evidence, recipe, needed=needed, minutes=minutes, from_scratch=from_scratch)
+        evidence = gathered(evidence, recipe, needed=needed, minutes=minutes, from_scratch=from_scratch, like=like)
         return run_checks(evidence, names=names)
     if not set(names) <= set(CHECKS.builtin):  # of plug-ins nobody here knows when they change
         return run_checks(evidence, names=names)
+    return _found_once(evidence, names)
+
+
+def _found_once(evidence: Evidence, names: Sequence[str]) -> Findings:
+    """Return the findings of these checks in this evidence, remembered from an earlier run where there was one."""
     path = _place(evidence, names)
-    before = _remembered(path, evidence)
-    if before is not None:
+    if (before := _remembered(path, evidence)) is not None:
         return before
     findings = run_checks(evidence, names=names)
-    _remember(path, findings)
+    held = {"rows": [asdict(row) for row in findings.rows], "looked": findings.looked, "notes": findings.notes}
+    memo.keep_record(path, held, what="findings")
     return findings
 
 
@@ -134,27 +157,24 @@ def _place(evidence: Evidence, names: Sequence[str]) -> Path:
     content.update("\0".join(pictures.keys).encode("utf-8", "surrogateescape"))
     arrays: list[npt.NDArray[Any]] = [evidence.facts, pictures.targets, pictures.parts, pictures.groups]
     if twins is not None:
-        arrays += [twins.kinds, twins.near, twins.scores, *([] if twins.light is None else [twins.light])]
+        measured = (twins.light, twins.least, twins.turns)
+        arrays += [twins.kinds, twins.near, twins.scores, *(column for column in measured if column is not None)]
     for array in arrays:
         content.update(np.ascontiguousarray(array).data)
     return cache_folder() / "findings" / f"{content.hexdigest()[:32]}.json"
 
 
 def _remembered(path: Path, evidence: Evidence) -> Findings | None:
-    data = memo.read(path)
+    held = memo.record(path)
     try:
-        held = json.loads(data or b"")
         rows = tuple(Finding(**row) for row in held["rows"])
         return Findings(evidence.pictures, rows, dict(held["looked"]), tuple(held["notes"]), evidence.twins)
-    except (ValueError, KeyError, TypeError):
+    except (KeyError, TypeError):
         return None
-
-
-def _remember(path: Path, findings: Findings) -> None:
-    held = {"rows": [asdict(row) for row in findings.rows], "looked": findings.looked, "notes": findings.notes}
-    memo.keep(path, json.dumps(held).encode(), what="findings")
 
 
 def with_nets() -> tuple[str, ...]:
     """Return the names of the checks that need what a net says of the pictures."""
-    return tuple(name for name in CHECKS.names() if {"features", "probabilities"} & set(CHECKS.load(name).needs))
+    with events.only():  # who takes all of them is told of those that cannot be loaded
+        checks: dict[str, Check] = CHECKS.sound(of=Check)
+    return tuple(name for name, check in checks.items() if {"features", "probabilities"} & set(check.needs))

@@ -1,41 +1,242 @@
-"""What `tune` searches: learning rate, weight decay, augmentation and width, around what the recipe would choose."""
+"""What `tune` searches: a range for each field of the recipe that is open, and the candidates that it starts with."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Protocol
 
-from beholder.base.recipe import Recipe
+from beholder.base.errors import UsageError
+from beholder.base.recipe import Recipe, find, load, named, value_of
+from beholder.nets.choose import DIALLED
+
+Params = dict[str, Any]
+"""Field of the recipe → the value that a candidate has there; of a factor, the factor."""
 
 
 class Trial(Protocol):
-    """The part of an optuna Trial that is used here; a finished one answers with the values that it had."""
+    """The part of an Optuna trial that is used here; a finished one answers with the values that it had."""
 
     def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
         """Return a number between low and high."""
 
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        """Return one of the choices."""
 
-def suggest(trial: Trial, recipe: Recipe, plan: Mapping[str, Any]) -> Recipe:
-    """Return `recipe` with the values that `trial` suggests.
 
-    plan: what a run with the recipe as it is decided ("lr", "weight_decay", "net", "width"); they are searched as factors.
+@dataclass(frozen=True)
+class Range:
+    """What a field may be: a number from `low` to `high` (log: on a logarithmic scale), or one of `choices`.
+
+    factor: the number is a factor on what the recipe would be given there, and 1 changes nothing
+    usual: what a candidate has there that is not about this field; own: whether it stands for the recipe as it is
     """
-    changes: dict[str, object] = {
-        "lr": plan["lr"] * trial.suggest_float("lr_factor", 0.2, 5.0, log=True),
-        "weight_decay": plan["weight_decay"] * trial.suggest_float("decay_factor", 0.1, 10.0, log=True),
-        "strength": min(4.0, recipe.data.strength * trial.suggest_float("augment_strength", 0.0, 2.0)),
-    }
-    if has_width(plan["net"]):
-        changes["width"] = plan["width"] * trial.suggest_float("width_factor", 0.5, 2.0, log=True)
-    return recipe.set(**changes)
+
+    low: float = 0.0
+    high: float = 0.0
+    log: bool = False
+    factor: bool = False
+    choices: tuple[Any, ...] = ()
+    usual: Any = 1.0
+    own: bool = True
+
+    def of(self, trial: Trial, path: str) -> Any:
+        """Return what a trial suggests for the field `path`."""
+        if self.choices:
+            return trial.suggest_categorical(path, self.choices)
+        return trial.suggest_float(path, self.low, self.high, log=self.log)
 
 
-def defaults(plan: Mapping[str, Any]) -> dict[str, float]:
-    """Return the point of the space that changes nothing."""
-    point = {"lr_factor": 1.0, "decay_factor": 1.0, "augment_strength": 1.0}
-    return point | ({"width_factor": 1.0} if has_width(plan["net"]) else {})
+RANGES: Mapping[str, Range] = {
+    "net.width": Range(0.5, 2.0, log=True, factor=True),
+    "net.dropout": Range(0.0, 0.5, usual=0.0),
+    "data.augment": Range(choices=("auto", "light", "standard", "strong"), usual="auto"),
+    "data.strength": Range(0.0, 2.0, factor=True),
+    "data.mixup": Range(0.0, 0.4, usual=0.0),
+    "train.optimiser": Range(choices=("auto", "adamw", "sgd"), usual="auto"),
+    "train.lr": Range(0.2, 5.0, log=True, factor=True),
+    "train.weight_decay": Range(0.1, 10.0, log=True, factor=True),
+    "train.smoothing": Range(0.0, 0.2, usual=0.1),
+    "train.freeze": Range(0.0, 0.8, usual=0.4),
+    "train.layer_decay": Range(0.6, 1.0, usual=1.0),
+    "train.class_weights": Range(choices=("none", "balanced"), usual="none"),
+}
+"""The declared ranges, by field. `net.name` and `data.size` have theirs from the nets at hand."""
+
+FACTORS = ("train.lr", "train.weight_decay", "net.width", "data.strength")
+"""Fields of which the range may be a factor: their usual value is chosen by the net, the pictures and the machine."""
+
+SCRATCH, PRETRAINED = ("net.width", "train.optimiser"), ("train.freeze", "train.layer_decay", "net.dropout")
+"""Fields that are open for nets from random weights alone, and for pretrained ones alone."""
 
 
-def has_width(net: str) -> bool:
-    """Return True for nets whose number of channels is a dial."""
-    return ":" not in net and net != "logistic"
+def space(
+    recipe: Recipe, *, net: str, pretrained: bool, nets: Sequence[str] = (), sizes: Sequence[int] = (), skewed: bool = False
+) -> dict[str, Range]:
+    """Return field → range of what is open: what a person set beside the named recipe stays as it is.
+
+    net: what the recipe as it is trains; nets, sizes: that may be tried instead of what is chosen ("auto" or the recipe's)
+    skewed: whether classes differ so much in size that weights for them are worth a try
+    """
+    base = load(recipe.name) if recipe.name in named() else Recipe()
+    closed = (*(SCRATCH if pretrained else PRETRAINED), *(() if skewed else ("train.class_weights",)))
+    found = {path: kept for path, kept in RANGES.items() if path not in closed}
+    if not pretrained and net not in DIALLED and "net.width" in found and net != "cnn":
+        del found["net.width"]
+    if len(nets) > 1:
+        found = {"net.name": Range(choices=tuple(nets), usual=nets[0]), **found}
+    if len(sizes) > 1:
+        found["data.size"] = Range(choices=tuple(sizes), usual=sizes[0])
+    opened = {path: kept for path, kept in found.items() if value_of(recipe, path) == value_of(base, path)}
+    return {path: _around(kept, value_of(recipe, path)) for path, kept in opened.items()}
+
+
+def _around(kept: Range, value: Any) -> Range:
+    """Return a range whose usual value is the recipe's own, where that is a choice or a number within it."""
+    if kept.factor or value in ("auto", 0, -1.0, 0.0):
+        return kept
+    inside = value in kept.choices if kept.choices else kept.low <= value <= kept.high
+    return replace(kept, usual=value) if inside else kept
+
+
+def changed(found: Mapping[str, Range], given: Mapping[str, object] | str | Path | None) -> dict[str, Range]:
+    """Return the ranges with those of a person in their place: field → a list of choices, {low, high, log, factor}, or false.
+
+    given: the table itself, or the path of a TOML file that holds it
+    Raises `UsageError` (bad-space) for what is no range.
+    """
+    if given is None:
+        return dict(found)
+    table = _read(Path(given)) if isinstance(given, (str, Path)) else dict(given)
+    ranges = dict(found)
+    for name, said in table.items():
+        path = find(name)
+        if said is False:
+            ranges.pop(path, None)
+        else:
+            ranges[path] = _range(path, said)
+    return ranges
+
+
+def _read(path: Path) -> dict[str, object]:
+    try:
+        table = tomllib.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path} is no table of ranges: {error}", code="bad-space", hint="see docs/TUNING.md") from error
+    found: dict[str, object] = {}
+    for section, inner in table.items():
+        nested = isinstance(inner, dict) and not set(inner) <= {"low", "high", "log", "factor"}
+        found |= {f"{section}.{name}": value for name, value in inner.items()} if nested else {section: inner}
+    return found
+
+
+def _range(path: str, said: object) -> Range:
+    """Return the range that a person gave for a field; each of its values must be one that the field takes."""
+    if isinstance(said, Range):
+        return said
+    bad = UsageError(
+        f"'{said}' is no range for {path}",
+        code="bad-space",
+        hint=f'{path} = ["a", "b"], or {path} = {{low = 0.1, high = 1.0, log = true}}, or {path} = false',
+    )
+    if isinstance(said, (list, tuple)) and said:
+        for choice in said:
+            Recipe().override([f"{path}={choice}"])
+        return Range(choices=tuple(said), usual=said[0], own=False)
+    if not isinstance(said, Mapping) or not {"low", "high"} <= set(said) <= {"low", "high", "log", "factor"}:
+        raise bad
+    log, factor = bool(said.get("log", False)), bool(said.get("factor", False))
+    try:
+        low, high = float(said["low"]), float(said["high"])
+    except (TypeError, ValueError):
+        raise bad from None
+    if not low < high or (log and low <= 0) or (factor and path not in FACTORS):
+        raise bad
+    for value in () if factor else (low, high):
+        Recipe().override([f"{path}={value}"])
+    usual = 1.0 if factor and low <= 1 <= high else (low * high) ** 0.5 if log else (low + high) / 2
+    return Range(low, high, log, factor, usual=usual, own=factor)
+
+
+def suggest(trial: Trial, ranges: Mapping[str, Range]) -> Params:
+    """Return a value for every range, as a trial suggests them."""
+    return {path: kept.of(trial, path) for path, kept in ranges.items()}
+
+
+def usual(ranges: Mapping[str, Range]) -> Params:
+    """Return the point that stands for the recipe as it is."""
+    return {path: kept.usual for path, kept in ranges.items()}
+
+
+PLANNED = ("train.lr", "train.weight_decay")
+"""Fields of which the usual value is only known once a run is planned: the factors on them are applied there."""
+
+
+def factors(params: Mapping[str, Any], ranges: Mapping[str, Range]) -> dict[str, float]:
+    """Return the parameters that are factors on what a run plans by itself: rate and weight decay."""
+    return {path: params[path] for path in PLANNED if path in params and ranges[path].factor}
+
+
+def candidate(
+    recipe: Recipe, params: Mapping[str, Any], ranges: Mapping[str, Range], *, width: Callable[[str], float]
+) -> Recipe:
+    """Return the recipe with every parameter but `factors`; the usual values leave what the recipe says.
+
+    width: name of a net, as the recipe has it → the width that it would be given
+    """
+    later = factors(params, ranges)
+    for path, value in params.items():
+        if path in later or (ranges[path].own and value == ranges[path].usual):
+            continue
+        if ranges[path].factor and path == "data.strength":
+            value = min(4.0, recipe.data.strength * value)
+        if ranges[path].factor and path == "net.width":
+            value = round(width(str(params.get("net.name", recipe.net.name))) * value, 3)
+        recipe = recipe.set(**{path: value})
+    return recipe
+
+
+PORTFOLIO: Mapping[bool, Sequence[Params]] = {
+    False: (
+        {},
+        {"train.lr": 2.0, "data.augment": "light", "data.strength": 0.6, "train.smoothing": 0.15},
+        {"data.augment": "strong", "train.weight_decay": 3.0, "net.width": 1.5},
+        {"net.width": 1.6, "train.lr": 0.8},
+        {"net.name": 1, "train.lr": 0.7},
+        {"net.width": 0.7, "train.lr": 1.5, "data.strength": 0.5, "train.smoothing": 0.05},
+        {"train.optimiser": "adamw", "train.class_weights": "balanced", "data.mixup": 0.2},
+    ),
+    True: (
+        {},
+        {"train.freeze": 0.0, "train.layer_decay": 0.8},
+        {"train.lr": 2.5, "train.weight_decay": 3.0},
+        {"net.name": 1},
+        {"train.freeze": 0.0, "train.layer_decay": 0.85, "data.augment": "strong", "data.mixup": 0.2, "train.lr": 1.5},
+        {"train.lr": 0.4, "train.freeze": 0.6, "train.class_weights": "balanced"},
+        {"net.name": 2, "train.freeze": 0.2},
+    ),
+}
+"""The candidates that a study starts with, for nets from random weights and for pretrained ones: what each changes.
+
+The first is the recipe as it is. A number as `net.name` is a place among the nets at hand.
+"""
+
+
+def portfolio(ranges: Mapping[str, Range], *, pretrained: bool) -> list[Params]:
+    """Return the candidates to start with, as points of the space, without what is not open in it and what is there twice."""
+    found: list[Params] = []
+    for changes in PORTFOLIO[pretrained]:
+        point = usual(ranges)
+        for path, value in changes.items():
+            kept = ranges.get(path)
+            if kept is None:
+                continue
+            if path == "net.name":
+                value = kept.choices[min(int(value), len(kept.choices) - 1)]
+            inside = value in kept.choices if kept.choices else kept.low <= value <= kept.high
+            point[path] = value if inside else point[path]
+        if point not in found:
+            found.append(point)
+    return found

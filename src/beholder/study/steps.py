@@ -3,37 +3,59 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from beholder.base import events
+from beholder.base.brief import within
+from beholder.base.deadline import Deadline
 from beholder.base.errors import DataError, Interrupted
+from beholder.base.files import followed
+from beholder.base.limits import allow_as
+from beholder.base.locks import alone
 from beholder.base.recipe import Recipe
-from beholder.base.records import Parts, Pictures
+from beholder.base.records import PARTS, Parts, Pictures
+from beholder.base.sentences import sentence
 from beholder.base.spans import current, recorded, span
-from beholder.bundle.bundle import Bundle, load
+from beholder.base.used import changed
+from beholder.bundle.bundle import Bundle
 from beholder.bundle.format import finished
-from beholder.data.digest import digested
-from beholder.data.facts import facts
-from beholder.data.sources import scan
-from beholder.learn.checkpoint import RunFolder, check_out
+from beholder.data.groups import named_groups
+from beholder.duplicates.facts import fingerprinted
+from beholder.evaluation.evaluate import Evaluation, beside_leaks, evaluate
+from beholder.evaluation.sections import chosen, examined, looked
+from beholder.evaluation.summary import summary
+from beholder.evaluation.verdict import sampled, unbeaten
+from beholder.learn.budget import CLOSING
+from beholder.learn.checkpoint import check_out
+from beholder.learn.first import keep_first
 from beholder.learn.profile import renewed
 from beholder.learn.profile import text as profile_text
-from beholder.learn.train import comparable, splits_of, train
-from beholder.machine.stop import terminating
-from beholder.nets.build import wants
+from beholder.learn.train import train
+from beholder.machine.pace import calm, slowness
+from beholder.machine.stop import check_stop, stopping
+from beholder.nets.build import check, known
 from beholder.nets.pretrained import weights_file
-from beholder.study.mend import Mended, check_readable, mended
-from beholder.use.evaluate import Evaluation, beside_leaks, evaluate
-from beholder.use.report import report as write_report
-from beholder.use.report.audited import seconds as showing
-from beholder.use.sections import chosen, examined, looked
+from beholder.reporting import report as write_report
+from beholder.reporting.audited import seconds as showing
+from beholder.study.again import gone_on
+from beholder.study.introduce import introduced
+from beholder.study.ladder import Ladder, begun_before, climbed
+from beholder.study.policy import Curated, check_readable, curated
+from beholder.tasks import asked, named
+from beholder.tasks import check as check_task
+from beholder.tasks.objectives import check as check_objective
+from beholder.tasks.targets import classes_of
+
+NEVER = Deadline()
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,32 +72,70 @@ class Outcome:
     example: str = "PICTURE…"
     profile: dict[str, Any] | None = None
 
+    def __repr__(self) -> str:
+        return within("Outcome", [repr(self.bundle), repr(self.evaluation), f"{self.seconds:.0f} s"])
+
+    @property
+    def clock(self) -> str:
+        """Return what the clock did to the run, in a sentence; "" where it cut nothing."""
+        return self.bundle.config.clock
+
+    @property
+    def floor(self) -> str:
+        """Return by what the net is beaten that anybody has for little, in a sentence; "" where by nothing."""
+        return unbeaten(self.bundle.config)
+
+    @property
+    def card(self) -> dict[str, str]:
+        """Return the run in a hurry, those there are of: verdict to next."""
+        tested = self.evaluation
+        said = summary(tested.scores, tested.sections, bad=len(tested.bad), unleaked=tested.unleaked)
+        rows = {
+            "verdict": " ".join(said.findings),
+            "weakest": " ".join(said.weaknesses[:2]),
+            "floor": self.floor,
+            "clock": self.clock,
+            "test": sampled(len(tested.targets), tested.whole),
+            "advice": said.advice[0] if said.advice else "",
+        }
+        if (expected := self.bundle.config.expected) is not None:
+            rows["expected"] = sentence("expected", asdict(expected))
+        if self.path is not None:
+            rows["report"] = str(self.path / "report.html")
+            rows["next"] = f"{_command()} predict {shlex.quote(str(self.path))} {self.example}"
+        return {heading: words for heading, words in rows.items() if words}
+
+    def tried(self) -> list[dict[str, object]]:
+        """Return what a run with a budget tried, as a table."""
+        names = ("what", "score", "n", "seconds", "outcome")
+        return [{name: getattr(row, name) for name in names} for row in self.bundle.config.tried]
+
     def json(self) -> dict[str, Any]:
-        """Return {"bundle", "net", "seconds", "parts", "scores"} and, where there is one, "profile", as plain JSON values."""
+        """Return {"bundle", "net", "seconds", "parts", "scores", "notes"} and, if any, "clock" with "minutes_needed", "floor",
+        "tried", "expected" and "profile".
+        """
+        config = self.bundle.config
         return {
             **({"profile": self.profile} if self.profile else {}),
+            **({"clock": self.clock, "minutes_needed": self.bundle.config.minutes_needed} if self.clock else {}),
+            **({"floor": self.floor} if self.floor else {}),
+            **({"tried": [asdict(row) for row in config.tried]} if config.tried else {}),
+            **({"expected": asdict(config.expected)} if config.expected else {}),
             "bundle": str(self.path) if self.path is not None else None,
-            "net": self.bundle.config["net"]["name"],
+            "net": self.bundle.config.net.name,
             "seconds": round(self.seconds, 2),
-            "parts": self.bundle.config["parts"],
+            "parts": dict(self.bundle.config.parts),
             "scores": self.evaluation.json()["scores"],
+            "notes": [*self.bundle.config.notes, *self.evaluation.notes],
         }
 
     def __str__(self) -> str:
-        lines = [
-            "test part:",
-            str(self.evaluation),
-            "",
-            f"net {self.bundle.config['net']['name']}, {self.seconds:.0f} s in all",
-        ]
-        if self.path is not None:
-            lines += [
-                f"bundle {self.path}",
-                f"report {self.path / 'report.html'}",
-                "",
-                f"next: {_command()} predict {self.path} {self.example}",
-            ]
-        return "\n".join(lines)
+        net = f"net {self.bundle.config.net.name}, {self.seconds:.0f} s in all"
+        bundle = [f"bundle {self.path}"] if self.path is not None else []
+        rows = self.card
+        last = [f"report {rows.pop('report')}", "", f"next: {rows.pop('next')}"] if self.path is not None else []
+        words = [f"{heading}: {text}" for heading, text in rows.items()]
+        return "\n".join(["test part:", str(self.evaluation), "", *words, "", net, *bundle, *last])
 
 
 def _command() -> str:
@@ -87,17 +147,19 @@ def _command() -> str:
 def steps(
     source: str | Path | tuple[Any, Any] | Pictures,
     *,
-    recipe: Recipe,
-    out: Path | None = None,
+    recipe: Recipe | str = "quick",
+    out: str | Path | None = None,
     resume: bool = False,
     profile: bool = False,
     lang: str = "en",
     began: float | None = None,
     allow_download: bool = False,
+    **fields: Any,
 ) -> Outcome:
     """Take `source` through the six steps: preprocess, build, initialise, train, validate, test.
 
-    source: what `scan` takes, or Pictures. With `out` the bundle, its scores and report.html are saved there.
+    source: what `scan` takes, or Pictures; recipe, fields: as `train` takes them, those that shape the parts too
+    With `out` the bundle, its scores and report.html are saved there.
     profile: measure where the time goes, say it, and show it in the report
     lang: the language of the report, en | zh
     began: `time.monotonic()` from which the time counts; default now
@@ -105,61 +167,97 @@ def steps(
     The test part is read once, at the end. Raises what `scan`, `split`, `train` and `evaluate` raise.
     """
     began = time.monotonic() if began is None else began
+    recipe = check_net(changed(recipe, fields))
+    allow_as(recipe.data)
     if out is not None:
-        check_out(out)
-    with terminating(), recorded(began=began) if profile else nullcontext():
-        parts = preprocess(source, recipe, allow_download=allow_download)
+        check_out(out := followed(Path(out)))
+    with stopping(), alone(out), calm(), recorded(began=began) if profile else nullcontext():
+        until = Deadline.of(began, recipe.train.minutes)
+        early = partial(keep_first, recipe=recipe, path=None if resume else out, until=until)
+        parts = preprocess(source, recipe, allow_download=allow_download, until=until, early=early)
+        check_stop()
         return train_and_test(parts, recipe, out=out, resume=resume, lang=lang, began=began)
 
 
 def train_and_test(
-    mended: Mended,
+    curated: Curated,
     recipe: Recipe,
     *,
     out: Path | None = None,
     resume: bool = False,
     lang: str = "en",
     began: float | None = None,
+    search: Mapping[str, Any] | None = None,
 ) -> Outcome:
-    """Train on the parts, then read the test part once; steps 2 to 6. `began`: when the budget of minutes started."""
+    """Train on the parts, then read the test part once; steps 2 to 6.
+
+    began: when the budget of minutes started; search: of a recipe that a search chose, what `reporting.search` shows of it
+    """
     began = time.monotonic() if began is None else began
-    parts = mended.parts
-    bundle = _untested(out, parts, recipe) if resume and out is not None else None
+    bundle = None
+    if resume and out is not None:
+        curated, bundle = gone_on(curated, recipe, out)
+    parts = curated.parts
     if bundle is None:
-        after = showing(mended.findings) if out is not None and recipe.train.minutes else 0.0
-        bundle = train(parts, recipe=recipe, out=out, resume=resume, began=began, after=after, again=looked(len(parts.test)))
-    with _kept(out):
-        evaluation = _tested(bundle, mended, recipe, out=out, lang=lang)
+        after = showing(curated.findings) if out is not None and recipe.train.minutes else 0.0
+        ladder = Ladder(recipe) if search else _ladder(curated, recipe, out, resume=resume, began=began)
+        how: dict[str, Any] = {"out": out, "resume": resume, "began": began, "after": after, "again": looked(len(parts.test))}
+        bundle = train(parts, recipe=ladder.recipe, before=ladder.tried, whole_run=True, **how)
+    if search:
+        bundle.config = replace(bundle.config, search=search)
+    with _kept(bundle, out):
+        check_stop()
+        evaluation = _tested(bundle, curated, recipe, out=out, lang=lang, until=Deadline.of(began, recipe.train.minutes))
+        check_stop()
     profile = _renew_profile(bundle)
     if profile is not None:
         events.note(profile_text(profile), profile=profile)
     return Outcome(bundle, evaluation, out, time.monotonic() - began, profile=profile)
 
 
-def _tested(bundle: Bundle, mended: Mended, recipe: Recipe, *, out: Path | None, lang: str) -> Evaluation:
+def _ladder(curated: Curated, recipe: Recipe, out: Path | None, *, resume: bool, began: float) -> Ladder:
+    """Return the recipe to train with: where there is a budget, that of the best head; a run that is resumed keeps its own."""
+    if not recipe.train.minutes:
+        return Ladder(recipe)
+    before = begun_before(recipe, out) if resume and out is not None else None
+    return before or climbed(curated, recipe, began=began, until=Deadline.of(began, recipe.train.minutes))
+
+
+SHARES = 0.8, 0.5
+"""Of the time that is left before the report: the test may take the one, its sections the other of what that leaves."""
+
+
+def _tested(bundle: Bundle, curated: Curated, recipe: Recipe, *, out: Path | None, lang: str, until: Deadline) -> Evaluation:
     """Read the test part and write what it says into the bundle, and with `out` the bundle and its report there; step 6."""
-    parts, findings = mended.parts, mended.findings
+    parts, findings = curated.parts, curated.findings
     events.step(6, "test", f"{len(parts.test)} pictures that nothing so far has seen")
+    end = until if until.none else until.before(CLOSING * slowness())
+    first = end if end.none else end.within(SHARES[0] * end.left)
     with span("evaluate"):
-        evaluation = beside_leaks(bundle, evaluate(bundle, parts.test), parts.test, mended.leaked)
-        evaluation = examined(bundle, evaluation, chosen("usual"))
+        evaluation = beside_leaks(bundle, evaluate(bundle, parts.test, until=first), parts.test, curated.leaked)
+        bundle.audit = findings.csv(done=curated.done) if findings is not None else ""
+        evaluation = examined(bundle, evaluation, chosen("usual"), until=end if end.none else end.within(SHARES[1] * end.left))
     bundle.scores = evaluation.json()
-    bundle.config["audit"] = mended.json(recipe.data.audit)
-    bundle.audit = findings.csv(done=mended.done) if findings is not None else ""
+    bundle.config = replace(bundle.config, audit=curated.record(recipe.data.audit))
     _renew_profile(bundle)
     if out is not None:
         bundle.save(out)
         with span("save"):
-            write_report(bundle, evaluation, out / "report.html", findings=findings, lang=lang)
+            write_report(bundle, evaluation, out / "report.html", findings=findings, lang=lang, until=end)
     return evaluation
 
 
 @contextmanager
-def _kept(out: Path | None) -> Iterator[None]:
-    """Say of an interruption inside the block that the bundle at `out` is trained, and how its test is made up for."""
+def _kept(bundle: Bundle, out: Path | None) -> Iterator[None]:
+    """Say of an interruption inside the block that the bundle at `out` is trained, and how its test is made up for.
+
+    Nobody saw what that test would have said: it does not count as a reading of the test part.
+    """
+    readings = list(bundle.readings)
     try:
         yield
-    except (Interrupted, KeyboardInterrupt) as stopped:
+    except KeyboardInterrupt as stopped:
+        bundle.set_readings(readings)
         if out is None or not finished(out):
             raise
         message = f"interrupted in the test; {out} is trained and kept, but its test is not over"
@@ -172,55 +270,62 @@ def _renew_profile(bundle: Bundle) -> dict[str, Any] | None:
     ledger = current()
     if ledger is None:
         return None
-    found = bundle.config["profile"] = renewed(bundle.config.get("profile", {}), ledger)
+    found = renewed(bundle.config.profile or {}, ledger)
+    bundle.config = replace(bundle.config, profile=found)
     return found
 
 
-def _untested(out: Path, parts: Parts, recipe: Recipe) -> Bundle | None:
-    """Return the bundle at `out` if its run is over and only the test may be missing: it was interrupted after training."""
-    if not finished(out):
-        return None
-    bundle = load(out, trust=True)
-    net = bundle.recipe.net if recipe.net.name == "auto" else dataclasses.replace(recipe.net, width=bundle.recipe.net.width)
-    same = comparable(bundle.recipe) == comparable(dataclasses.replace(recipe, net=net))
-    if not same or bundle.splits != splits_of(parts):
-        return None
-    events.note(f"{out} is trained already; " + ("it is tested again" if bundle.scores else "what it lacks is the test"))
-    RunFolder.beside(out).discard()
-    return bundle
+def check_net(recipe: Recipe) -> Recipe:
+    """Return the recipe with its net's full name; raise `UsageError` for a net, weights or a task that cannot be had.
 
-
-def _check_net(recipe: Recipe) -> None:
-    """Raise `UsageError` for a net or weights that cannot be had, before any picture is looked at."""
+    This comes before any picture is looked at.
+    """
+    recipe = dataclasses.replace(recipe, net=known(recipe.net))
+    check_task(recipe.task, trust=True)
+    check_objective(recipe)
     if recipe.net.name != "auto":
-        wants(recipe.net)
+        check(recipe.net)
     elif recipe.net.weights not in ("auto", "none"):
         weights_file(recipe.net.weights)
+    return recipe
 
 
-def preprocess(source: str | Path | tuple[Any, Any] | Pictures, recipe: Recipe, *, allow_download: bool = False) -> Mended:
-    """Return the three parts of a source: read, fingerprinted, examined and split."""
-    _check_net(recipe)
+def preprocess(
+    source: str | Path | tuple[Any, Any] | Pictures,
+    recipe: Recipe,
+    *,
+    allow_download: bool = False,
+    until: Deadline = NEVER,
+    early: Callable[[Parts], object] = lambda _: None,
+) -> Curated:
+    """Return the three parts of a source: read, fingerprinted, examined and split.
+
+    until: when the whole run should be over; early: see `policy.curated`
+    """
+    check_net(recipe)
     events.step(1, "data preprocessing", str(source) if isinstance(source, (str, Path)) else "pictures in memory")
     with span("decode"):
-        pictures = source if isinstance(source, Pictures) else scan(source, allow_download=allow_download)
-    for note in pictures.notes:
-        events.note(note)
-    with span("decode"):
-        pictures = digested(pictures)
+        pictures = named_groups(introduced(source, allow_download=allow_download), recipe.data.group_from)
+        classes_of(pictures, named(asked(recipe.task, pictures)), order=recipe.data.order)
     with span("audit"):
-        found = mended(pictures, recipe)
+        found = curated(pictures, recipe, until=until, early=early)
     parts = found.parts
     empty = [name for name, part in parts.items() if not len(part)]
     if empty:
-        check_readable(pictures, facts(pictures))
+        check_readable(pictures, fingerprinted(pictures)[1])
+        few = dict(zip(pictures.classes, pictures.counts().tolist(), strict=True))
+        if max(few.values()) < len(PARTS):
+            raise DataError(
+                "too few pictures to train and to test: " + ", ".join(f"{name} has {n}" for name, n in list(few.items())[:5]),
+                code="too-few-pictures",
+                hint="give three of each class at least, one for each part; dozens, for a result that means something",
+            )
         raise DataError(
-            f"nothing is left for the {' and the '.join(empty)} part: too many pictures are twins or of one group",
+            f"nothing is left for the {' and the '.join(empty)} part: too many pictures are duplicates or of one group",
             code="too-few-pictures",
-            hint="give pictures of more groups (people, patients, plates), or a larger data.valid and data.test",
+            hint="give pictures of more groups (people, patients, plates), or a larger data.val and data.test",
         )
-    shares = ", ".join(f"{name} {len(part)}" for name, part in parts.items())
     labels = "several labels a picture" if pictures.multi else "one label a picture"
-    left = sum(len(part) for _, part in parts.items())
-    events.note(f"{left} pictures in {len(parts.train.classes)} classes ({labels}): {shares}")
+    counts = {name: len(part) for name, part in parts.items()}
+    events.note("split", classes=len(parts.train.classes), labels=labels, parts=counts)
     return found

@@ -1,57 +1,84 @@
-"""The verb `tune`: search for a better recipe on the validation part, then train and test the winner once."""
+"""The verb `tune`: search for a better recipe on the validation part; the winner goes on from its checkpoint and is tested."""
 
 from __future__ import annotations
 
+import json
 import math
+import re
+import shutil
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from beholder.base import events
+from beholder.base.brief import within
+from beholder.base.deadline import Deadline
 from beholder.base.errors import BeholderError, Interrupted, UsageError
-from beholder.base.files import sha256, telling_disk_errors
-from beholder.base.recipe import Recipe, load
+from beholder.base.files import folder_atomic, followed, remove_folder, sha256
+from beholder.base.locks import alone
+from beholder.base.recipe import Recipe, from_toml
 from beholder.base.records import Parts, Pictures
-from beholder.data.digest import digested
-from beholder.learn.checkpoint import check_out
-from beholder.learn.prepare import prepare
-from beholder.learn.train import train
-from beholder.learn.watch import NotFiniteError
-from beholder.machine.stop import terminating
-from beholder.study.space import defaults, suggest
-from beholder.study.steps import Outcome, preprocess, train_and_test
+from beholder.base.used import changed
+from beholder.learn.checkpoint import RunFolder, check_out
+from beholder.learn.prepare import Prepared, prepare
+from beholder.machine.stop import stopping
+from beholder.nets import onboard
+from beholder.nets.build import wants
+from beholder.nets.choose import dial
+from beholder.sources.digest import digested
+from beholder.study import space as spaces
+from beholder.study.crew import Processes
+from beholder.study.policy import Curated
+from beholder.study.search import Book, Candidate, Crew, Plan, Single, searched
+from beholder.study.steps import Outcome, check_net, preprocess, train_and_test
+from beholder.study.trial import Field, Limits, advanced
+from beholder.study.worker import written
 
-SEARCH_SHARE = 0.6
-"""Share of the minutes that the search gets; the rest trains the winner."""
+SCREEN, NARROW, FINISH = 0.35, 0.15, 0.4
+"""Shares of the time left after preprocessing for the screening, the best few and the winner; the rest is for the test."""
 
-PLANNED_TRIALS = 8
-"""How many trials share the search's minutes where no number is asked for."""
+SLICE, SHORTEST, LONGEST = 1 / 24, 4.0, 60.0
+"""A slice of the screening: share of the time left, and seconds at least and at most."""
+
+AS_IT_IS = "the recipe as it is"
+
+PLANNED = 8
+"""Candidates that are screened where epochs say how long a run is and nobody says how many."""
 
 
 @dataclass(frozen=True, eq=False)
 class Tuning:
-    """What a search found: one row per trial, the best recipe, and the outcome of training it."""
+    """What a search found: one row per candidate, the winner's recipe, and the outcome of finishing it.
+
+    journal: the file of the study, None where nothing was kept; importance: field → how much it matters, in 0..1
+    """
 
     trials: list[dict[str, Any]]
     recipe: Recipe
     outcome: Outcome
-    database: Path | None
+    journal: Path | None
+    importance: Mapping[str, float] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return within("Tuning", [f"{len(self.trials):,} trials", repr(self.recipe), repr(self.outcome)])
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return the trials as a table, the best first."""
-        return sorted(
-            self.trials, key=lambda row: -math.inf if row["valid_score"] is None else row["valid_score"], reverse=True
-        )
+        """Return the trials as a table to read, the best first: what each changes of the recipe, or why it has no score."""
+        shown = ("trial", "valid_score", "seconds", "latency_ms", "megabytes")
+        return [{**{name: row[name] for name in shown}, "change": row["reason"] or row["change"]} for row in self.trials]
 
     def json(self) -> dict[str, Any]:
-        """Return what `train` returns, and "trials"."""
-        return {**self.outcome.json(), "trials": self.rows()}
+        """Return what `train` returns, "trials" and "importance"."""
+        return {**self.outcome.json(), "trials": self.trials, "importance": dict(self.importance)}
 
     def __str__(self) -> str:
-        return f"\nthe winner, trained for the rest of the time:\n{self.outcome}"
+        return f"\nthe winner, which went on from its checkpoint:\n{self.outcome}"
 
 
 def tune(
@@ -60,134 +87,312 @@ def tune(
     minutes: float,
     recipe: Recipe | str = "quick",
     trials: int = 0,
-    out: Path | None = None,
+    workers: int = 1,
+    space: Mapping[str, object] | str | Path | None = None,
+    max_latency: float | str = 0.0,
+    max_size: float | str = 0.0,
+    out: str | Path | None = None,
     resume: bool = True,
+    lang: str = "en",
     allow_download: bool = False,
+    **fields: Any,
 ) -> Tuning:
-    """Search learning rate, weight decay, augmentation strength and width for `minutes`, then train and test the winner.
+    """Search for a better recipe for `minutes`, in which the winner is trained to its end and tested, too.
 
-    source: what `scan` takes, or Pictures; trials: stop the search after so many (0: as many as the minutes allow).
-    allow_download: fetch a source that is not on this machine
-    With `out` = M.beholder the trials are kept in M.tune.sqlite, from which a later call goes on unless `resume` is False.
+    source: what `scan` takes, or Pictures; recipe, fields: as `train` takes them: what they set is not searched
+    trials: screen so many candidates (0: as many as the minutes allow); workers: at a time, each a process of its own
+    space: ranges in place of the declared ones (`beholder.study.space`), a table or a TOML file
+    max_latency, max_size: what a model may take on this machine: seconds a picture ("20ms") and bytes of weights ("5MB")
+    lang: of the report, en | zh; allow_download: fetch a source that is not on this machine
+    With `out` = M.beholder the study is kept in M.tune.jsonl and M.tune/, from which a later call goes on unless `resume` is
+    False. With train.epochs set, slices are counted in epochs, and the same study comes to the same winner.
     Raises `UsageError` for minutes that are not above 0, and what `train` raises.
     """
     if not minutes > 0:
         raise UsageError(f"tune cannot search for {minutes:g} minutes", code="bad-minutes", hint="give --minutes above 0")
     began = time.monotonic()
-    asked = recipe if isinstance(recipe, Recipe) else load(recipe)
-    if out is not None:
-        check_out(out)
-    found = preprocess(source, asked, allow_download=allow_download)
-    parts = found.parts
-    prepared = prepare(parts, asked)
-    around = {**prepared.plan.json(), "width": prepared.recipe.net.width}
-    database = out.with_suffix(".tune.sqlite") if out is not None else None
-    study = _study(database, parts, asked, around, resume=resume)
-    each = minutes * SEARCH_SHARE / (trials or PLANNED_TRIALS)
-    with terminating(), _kept(study, database):
-        while not _enough(study, trials, spent=(time.monotonic() - began) / 60, each=each, most=minutes * SEARCH_SHARE):
-            _try(study, parts, asked, around, minutes=each)
-        best = _best(study, asked, around)
-        left = max(0.2 * minutes, minutes - (time.monotonic() - began) / 60)
-        outcome = train_and_test(found, best.set(minutes=left), out=out)
-    return Tuning([_row(trial) for trial in study.get_trials()], best, outcome, database)
+    limits = Limits(amount(max_latency, "latency"), int(amount(max_size, "size")))
+    asked = check_net(changed(recipe, fields, verb="tune"))
+    with _held(out) as place:
+        found = preprocess(source, asked, allow_download=allow_download, until=Deadline.of(began, minutes))
+        study = _opened(source, found, asked, place, began, minutes, limits, space, resume=resume)
+        with _kept(study, kept=out is not None):
+            return _carried_out(study, trials, workers, lang, kept=out is not None)
 
 
 @contextmanager
-def _kept(study: Any, database: Path | None) -> Iterator[None]:
+def _held(out: str | Path | None) -> Iterator[Path]:
+    """Hold the place of the bundle, a temporary one where none is given, and heed signals inside the block."""
+    with ExitStack() as stack:
+        folder = None if out is not None else stack.enter_context(tempfile.TemporaryDirectory())
+        place = followed(Path(out)) if out is not None else Path(str(folder)) / "m.beholder"
+        check_out(place)
+        stack.enter_context(stopping())
+        stack.enter_context(alone(place))
+        yield place
+
+
+@dataclass(frozen=True, eq=False)
+class Study:
+    """A study in progress. base: the recipe as it is, prepared; began: from which its minutes count, on the monotonic clock."""
+
+    source: str | Path | tuple[Any, Any] | Pictures
+    curated: Curated
+    asked: Recipe
+    base: Prepared
+    space: Mapping[str, spaces.Range]
+    book: Book
+    field: Field
+    place: Path
+    began: float
+    minutes: float
+
+    @property
+    def until(self) -> Deadline:
+        """Return when all is to be over."""
+        return Deadline.of(self.began, self.minutes)
+
+    def made(self, params: spaces.Params) -> tuple[str, Mapping[str, float]]:
+        """Return the recipe of a candidate, as TOML, and the factors on what its run plans."""
+
+        def width(net: str) -> float:
+            own = net in ("auto", self.base.recipe.net.name)
+            n = len(self.base.train.pixels)
+            return (self.base.recipe.net.width if own else dial(net, n=n, device=self.base.normal.device.type)) or 1.0
+
+        made = spaces.candidate(self.asked, params, self.space, width=width)
+        made = made if self.asked.train.epochs else made.set(minutes=max(0.01, self.field.seconds / 60))
+        return made.toml(), spaces.factors(params, self.space)
+
+
+def _opened(
+    source: str | Path | tuple[Any, Any] | Pictures,
+    found: Curated,
+    asked: Recipe,
+    place: Path,
+    began: float,
+    minutes: float,
+    limits: Limits,
+    given: Mapping[str, object] | str | Path | None,
+    *,
+    resume: bool,
+) -> Study:
+    """Return the study of these pictures and this recipe: continued where its journal is there, else new."""
+    journal, folder = place.with_suffix(".tune.jsonl"), place.with_suffix(".tune")
+    if (old := place.with_suffix(".tune.sqlite")).exists():
+        events.warn(
+            f"{old} is of an earlier release and is not continued", hint="delete it: the search is now in a .tune.jsonl"
+        )
+    if not resume:
+        journal.unlink(missing_ok=True)
+        if folder.exists():
+            remove_folder(folder)
+    base = prepare(found.parts, asked, until=Deadline.of(began, minutes))
+    ranges = spaces.changed(_space(base, asked), given)
+    name = sha256(
+        (asked.toml() + json.dumps({path: asdict(kept) for path, kept in ranges.items()}) + _digest(found.parts)).encode()
+    )
+    start = spaces.portfolio(ranges, pretrained=base.created.pretrained)
+    book = Book(journal, name[:16], space=ranges, seed=asked.seed, portfolio=start)
+    if book.before:
+        events.note(f"continuing a search of {book.before} trials in {journal}")
+    parts = Parts(base.train.pictures, base.valid.pictures, found.parts.test)
+    began -= min(book.spent, 0.6 * 60 * minutes)
+    left = Deadline.of(began, minutes).left
+    seconds = 0.0 if asked.train.epochs else (SLICE + NARROW / 3 + FINISH) * left
+    tried_on = Field(parts, folder, limits, seconds, " ".join(base.plan.augment.axes) or "none")
+    return Study(source, found, asked, base, ranges, book, tried_on, place, began, minutes)
+
+
+def _digest(parts: Parts) -> str:
+    digests = digested(parts.train).digests
+    return sha256(digests.tobytes()) if digests is not None else ""
+
+
+def _space(base: Prepared, asked: Recipe) -> dict[str, spaces.Range]:
+    """Return the ranges that are open for these pictures and the nets at hand."""
+    net, pretrained = base.recipe.net.name, base.created.pretrained
+    nets: tuple[str, ...] = ("auto",)
+    if asked.net.name == "auto" and asked.net.weights == "auto" and pretrained:
+        nets += tuple(f"timm:{name}" for name in onboard.BACKBONES if onboard.installed(name) and f"timm:{name}" != net)
+    elif asked.net.name == "auto" and not pretrained:
+        nets += tuple(name for name in ("resnet",) if name != net)
+    side, flexible = max(base.policy.height, base.policy.width), wants(base.recipe.net).flexible
+    sizes = (0, 32 * round(1.25 * side / 32)) if pretrained and flexible else ()
+    counts = base.train.pictures.counts()
+    skewed = bool(counts.max() >= 3 * max(1, np.partition(counts, 0)[0]))
+    return spaces.space(asked, net=net, pretrained=pretrained, nets=nets, sizes=sizes, skewed=skewed)
+
+
+def _carried_out(study: Study, trials: int, workers: int, lang: str, *, kept: bool) -> Tuning:
+    """Return what the search finds, its winner finished and tested."""
+    finishing = study.book.finishing
+    found = None if finishing is None else next((each for each in study.book.candidates if each.index == finishing), None)
+    going_on = found is not None and (RunFolder.beside(study.place).path / "checkpoint").exists()
+    if not going_on:
+        crew = _crew(study, workers)
+        found = searched(study.book, crew, plan(study, trials), make=study.made, told=lambda each: _told(study, each))
+    if found is None:
+        reasons = {each.slices[-1].failed for each in study.book.candidates if each.slices}
+        said = "; ".join(sorted(reasons)[:3]) or "there was no time for one"
+        raise BeholderError(f"no trial came to a score: {said}", code="no-trial", hint="give more --minutes, or looser limits")
+    study.book.note(spent=time.monotonic() - study.began, finishing=found.index)
+    events.note("best-trial", trials=len(study.book.candidates), trial=found.index + 1, params=_changes(study, found))
+    recipe = _finish(study, found, going_on=going_on)
+    unscored = [each for each in study.book.candidates if each.score is None]
+    rows, importance = [_row(study, each) for each in (*study.book.ranked, *unscored)], study.book.importance()
+    search = {"trials": rows, "importance": importance}
+    how: dict[str, Any] = {"lang": lang, "began": study.began, "search": search}
+    outcome = train_and_test(study.curated, recipe, out=study.place, resume=True, **how)
+    study.book.note(spent=0.0)
+    outcome = outcome if kept else replace(outcome, path=None)
+    return Tuning(rows, recipe, outcome, study.book.path if kept else None, importance)
+
+
+def _crew(study: Study, workers: int) -> Crew:
+    """Return who carries out slices: this process, or several; on a GPU, which they would have to share, always this one."""
+    if workers > 1 and study.base.normal.device.type != "cpu":
+        events.warn("several trials at a time would share one GPU: they take turns", hint="leave --workers at 1")
+    elif workers > 1:
+        written(study.field, study.source)
+        return Processes(study.field.folder, workers, study.base.plan.batch)
+    return Single(lambda job: advanced(study.field, job))
+
+
+def plan(study: Study, trials: int) -> Plan:
+    """Return how the search goes: its slices in epochs where the recipe says how many a run has, else by the time left."""
+    left, epochs, now = study.until.left, study.asked.train.epochs, time.monotonic
+    if epochs:
+        return _counted(study, trials or PLANNED, epochs)
+    each = SCREEN * left / trials if trials else min(LONGEST, max(SHORTEST, SLICE * left))
+    expected = trials or SCREEN * left / each
+    keep, began = 3 if expected >= 6 else 2 if expected >= 3 else 1, now()
+
+    def longest(least: float) -> float:  # a slice takes longer than asked for where its net has to be made ready
+        costs = [slice.cost for each in study.book.candidates for slice in each.slices]
+        return max(least, sum(costs) / max(1, len(costs)))
+
+    def enough(begun: int) -> bool:
+        return begun > 0 and (now() + longest(0.7 * each) > began + SCREEN * left or (0 < trials <= begun))
+
+    def late() -> bool:
+        return now() + longest(0.0) > began + (SCREEN + NARROW) * left
+
+    return Plan(each, NARROW * left / keep, keep, False, enough, late)
+
+
+def _counted(study: Study, most: int, epochs: int) -> Plan:
+    """Return how a search goes whose slices are epochs: a quarter of a run, the best few to its half."""
+    screen, narrow = max(1, round(epochs / 4)), max(1, round(epochs / 2))
+    keep = 3 if most >= 6 else 2 if most >= 3 else 1
+
+    def enough(begun: int) -> bool:
+        return begun >= most or _late(study, begun, epochs, narrow, keep)
+
+    return Plan(screen, narrow if narrow > screen else 0, keep, True, enough)
+
+
+def _late(study: Study, begun: int, epochs: int, narrow: int, keep: int) -> bool:
+    """Return whether there is only time left for the best few and the winner, by the slowest epoch so far."""
+    paces = [each.slices[0].facts.get("seconds_an_epoch", 0.0) for each in study.book.candidates if each.slices]
+    needed = max(paces, default=0.0) * (narrow * keep + epochs)
+    return begun > 0 and needed > 0.9 * study.until.left
+
+
+def _finish(study: Study, found: Candidate, *, going_on: bool) -> Recipe:
+    """Put the winner's checkpoint where its run goes on, and return the recipe to go on with."""
+    recipe = from_toml(str(found.slices[0].facts["recipe"]), done=True)
+    run, own = RunFolder.beside(study.place), study.field.run_folder(found.index)
+    if not going_on and own.path.is_dir():
+        run.discard()
+        with folder_atomic(run.path) as folder:
+            shutil.copytree(own.path, folder, dirs_exist_ok=True)
+            state = json.loads((folder / "checkpoint" / "state.json").read_text("utf-8"))
+            state["clock"]["free"] = state["clock"]["spent"]
+            (folder / "checkpoint" / "state.json").write_bytes(json.dumps(state).encode())
+    pace = float(found.slices[0].facts.get("seconds_an_epoch", 0.0))
+    free = study.asked.train.epochs and pace * study.asked.train.epochs < study.until.left
+    return recipe.set(minutes=0.0 if free else study.minutes)
+
+
+def _told(study: Study, each: Candidate) -> None:
+    """Say what a slice gave, note the time, and delete the checkpoint of a candidate that will not go on."""
+    study.book.note(spent=time.monotonic() - study.began)
+    last = each.slices[-1]
+    if last.failed:
+        events.warn(f"trial {each.index + 1}: {last.failed}")
+    else:
+        events.note("trial", trial=each.index + 1, valid_score=last.score, params=_changes(study, each))
+    keep = {one.index for one in study.book.ranked[:3]}
+    for one in study.book.candidates:
+        folder = study.field.run_folder(one.index).path
+        if one.state != "running" and one.index not in keep and folder.is_dir():
+            remove_folder(folder)
+
+
+def _changes(study: Study, each: Candidate) -> dict[str, Any]:
+    """Return by what a candidate differs from the recipe as it is."""
+    return {path: value for path, value in each.params.items() if value != study.space[path].usual}
+
+
+@contextmanager
+def _kept(study: Study, *, kept: bool) -> Iterator[None]:
     """Say of an interruption inside the block what is kept of the search, and how to go on with it."""
     try:
         yield
-    except (Interrupted, KeyboardInterrupt) as stopped:
+    except KeyboardInterrupt as stopped:
         said = stopped.message if isinstance(stopped, Interrupted) else "interrupted"
-        done = len([trial for trial in study.get_trials(deepcopy=False) if trial.value is not None])
-        trials = "1 finished trial is" if done == 1 else f"{done} finished trials are"
-        kept = f"{trials} kept in {database}" if database else "nothing is kept of the search"
-        hint = "run again with --resume to go on with the search" if database else "give out= (--out) to have the trials saved"
+        done = len([each for each in study.book.candidates if each.score is not None])
+        number = "1 finished trial is" if done == 1 else f"{done} finished trials are"
+        what = f"{number} kept in {study.book.path}" if kept else "nothing is kept of the search"
+        hint = "run the same command again to go on with the search" if kept else "give out= (--out) to have the trials saved"
         code = stopped.exit_code if isinstance(stopped, Interrupted) else Interrupted.exit_code
-        raise Interrupted(f"{said}; {kept}", hint=hint, exit_code=code) from stopped
+        raise Interrupted(f"{said}; {what}", hint=hint, exit_code=code) from stopped
 
 
-def _best(study: Any, asked: Recipe, around: Mapping[str, Any]) -> Recipe:
-    """Return the recipe of the best trial, and say which it is. Raises `BeholderError` (no-trial)."""
-    scored = [trial for trial in study.get_trials() if trial.value is not None]
-    if not scored:
-        raise BeholderError("no trial came to a score", code="no-trial", hint="give more --minutes, or a lower --set train.lr")
-    events.note(f"best of {len(scored)} trials, number {study.best_trial.number + 1}: {_words(study.best_trial.params)}")
-    return suggest(study.best_trial, asked, around)
-
-
-def _enough(study: Any, trials: int, *, spent: float, each: float, most: float) -> bool:
-    done = len([trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()])
-    return done >= trials if trials else done > 0 and spent + 0.7 * each > most
-
-
-def _try(study: Any, parts: Parts, asked: Recipe, around: Mapping[str, Any], *, minutes: float) -> None:
-    """Run one trial: train for `minutes` and record the best validation score; a run that diverges is a failed trial."""
-    from optuna.trial import TrialState
-
-    trial = study.ask()
-    wanted = suggest(trial, asked, around).set(minutes=minutes, probe=False)
-    try:
-        with events.listen(alone=True):
-            bundle = train(parts, recipe=wanted)
-    except NotFiniteError as error:
-        study.tell(trial, state=TrialState.FAIL)
-        events.warn(f"trial {trial.number + 1} diverged: {error.message}")
-        return
-    except (Interrupted, KeyboardInterrupt) as stopped:
-        study.tell(trial, state=TrialState.FAIL)
-        code = stopped.exit_code if isinstance(stopped, Interrupted) else Interrupted.exit_code
-        raise Interrupted(f"interrupted in trial {trial.number + 1}", exit_code=code) from stopped
-    reached = bundle.config["valid_score"]
-    trial.set_user_attr("seconds", bundle.config["seconds"])
-    if reached is None:
-        study.tell(trial, state=TrialState.FAIL)
-        return
-    study.tell(trial, reached)
-    events.note(f"trial {trial.number + 1}: validation score {reached:.4f} ({_words(trial.params)})")
-
-
-def _study(database: Path | None, parts: Parts, asked: Recipe, around: Mapping[str, Any], *, resume: bool) -> Any:
-    """Return the search of these pictures and this recipe: continued where `database` holds one, else new."""
-    import optuna
-
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    digests = digested(parts.train).digests
-    name = sha256((asked.toml() + (digests.tobytes().hex() if digests is not None else "")).encode())[:16]
-    storage = None
-    if database is not None:
-        if not resume:
-            database.unlink(missing_ok=True)
-        with telling_disk_errors(database):
-            database.parent.mkdir(parents=True, exist_ok=True)
-        storage = f"sqlite:///{database}"
-    try:
-        study = optuna.create_study(study_name=name, storage=storage, direction="maximize", load_if_exists=True)
-    except Exception as error:
-        raise UsageError(
-            f"{database} is not a search that can be continued: {error}",
-            code="bad-search",
-            hint="give --no-resume to start anew",
-        ) from error
-    before = len(study.get_trials(deepcopy=False))
-    study.sampler = optuna.samplers.TPESampler(seed=asked.seed + before, n_startup_trials=4)  # not the same draws again
-    if before:
-        events.note(f"continuing a search of {before} trials in {database}")
-    else:
-        study.enqueue_trial(defaults(around))
-    return study
-
-
-def _row(trial: Any) -> dict[str, Any]:
+def _row(study: Study, each: Candidate) -> dict[str, Any]:
+    """Return what is told of a candidate: its number, score, state, values, cost, and what was measured of its model."""
+    facts = each.slices[0].facts if each.slices else {}
     return {
-        "trial": trial.number + 1,
-        "valid_score": trial.value,
-        "state": trial.state.name.lower(),
-        **{name: float(f"{value:.4g}") for name, value in trial.params.items()},
-        "seconds": trial.user_attrs.get("seconds"),
+        "trial": each.index + 1,
+        "valid_score": each.score,
+        "screened": each.slices[0].score if each.slices and not each.slices[0].failed else None,
+        "went_on": len(each.slices) > 1,
+        "state": each.state,
+        **{path: _short(value) for path, value in each.params.items()},
+        "seconds": round(sum(slice.cost for slice in each.slices), 1),
+        "latency_ms": _short(1000 * facts["latency"]) if "latency" in facts else None,
+        "megabytes": _short(facts["bytes"] / 1e6) if "bytes" in facts else None,
+        "change": ", ".join(f"{path} {_short(value)}" for path, value in _changes(study, each).items()) or AS_IT_IS,
+        "reason": each.slices[-1].failed if each.slices else "",
     }
 
 
-def _words(params: Mapping[str, float]) -> str:
-    return ", ".join(f"{name.replace('_', ' ')} {value:.3g}" for name, value in params.items())
+def _short(value: Any) -> Any:
+    return float(f"{value:.4g}") if isinstance(value, float) else value
+
+
+_UNITS = {
+    "latency": ({"": 1.0, "s": 1.0, "ms": 1e-3, "us": 1e-6}, "20ms, or seconds: 0.02"),
+    "size": (
+        {"": 1.0, "b": 1.0, "kb": 1e3, "mb": 1e6, "gb": 1e9, "kib": 2.0**10, "mib": 2.0**20, "gib": 2.0**30},
+        "5MB, or bytes",
+    ),
+}
+
+
+def amount(said: float | str, kind: str) -> float:
+    """Return a limit in seconds ("latency") or bytes ("size"); 0: none. Raises `UsageError` (bad-limit).
+
+    >>> amount("20ms", "latency"), amount("5 MB", "size"), amount(0, "size")
+    (0.02, 5000000.0, 0.0)
+    """
+    units, hint = _UNITS[kind]
+    found = re.fullmatch(r"\s*([0-9.]+)\s*([a-zA-Z]*)\s*", str(said))
+    try:
+        value = float(found[1]) * units[found[2].lower()] if found else math.nan
+    except (ValueError, KeyError):
+        value = math.nan
+    if not value >= 0:
+        raise UsageError(f"'{said}' is no largest {kind}", code="bad-limit", hint=f"for example {hint}")
+    return value

@@ -1,0 +1,68 @@
+"""Recipe fields that a verb does not use: they are refused, never stored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from beholder.base.errors import UsageError
+from beholder.base.recipe import Recipe, find, load, named, names, value_of
+
+_DATA = ("data.audit", "data.decisions", "data.leaks", "data.val", "data.test")
+_AUDIT = ("seed", "net.name", "net.weights", "net.licence", "train.precision")
+_HEADS = ("train.precision", "train.objective", "train.class_weights")
+_AUGMENTS = tuple(f"data.{name}" for name in ("augment", "strength", "flip", "mixup", "cutmix", "grow"))
+_PROMISES = tuple(path for path in names() if path.startswith("test.") and path != "test.positive")
+
+UNUSED: dict[str, tuple[tuple[str, ...], str]] = {
+    "train": (
+        (*_DATA, "data.group_from"),
+        "its parts are given: say it to beholder.split or beholder.audit, or give the source to beholder.steps",
+    ),
+    "tune": (("train.minutes",), "tune has minutes of its own: minutes=10, or --minutes 10"),
+    "curve": (
+        (*_AUGMENTS, *_PROMISES, *(path for path in names() if path.startswith("train.") and path not in _HEADS)),
+        "a curve of heads trains no net, which train=True, or --train, does; its time is minutes=10, or --minutes 10",
+    ),
+    "curve --train": (
+        (*_PROMISES, "train.minutes"),
+        "a curve makes no promises; its time is minutes=10, or --minutes 10",
+    ),
+    "audit": (
+        (
+            *_DATA,
+            *("task", "data.order", "data.augment", "data.strength", "data.grow"),
+            *(path for path in names() if path.startswith(("net.", "train.", "test.")) and path not in _AUDIT),
+        ),
+        "an audit trains no model; its time is minutes=10, or --minutes 10",
+    ),
+    "calibrate": (
+        tuple(path for path in names() if not path.startswith("test.")),
+        "it changes no weights, and takes the fields of the section test: target_risk, sensitivity, positive, coverage, …",
+    ),
+}
+"""Verb → the fields that have no effect there, and what to do instead."""
+
+
+def changed(recipe: Recipe | str | Path, fields: Mapping[str, object], *, verb: str = "") -> Recipe:
+    """Return a recipe, by name or path too, with fields changed by name; those that `verb` does not use are refused."""
+    asked = (recipe if isinstance(recipe, Recipe) else load(recipe)).set(**fields)
+    if verb:
+        refuse(verb, fields, recipe=asked)
+    return asked
+
+
+def refuse(verb: str, given: Iterable[str], *, recipe: Recipe | None = None) -> None:
+    """Raise `UsageError` (unused-field) for fields that `verb` does not use.
+
+    given: names of fields that were set, to whatever value; recipe: its fields that are other than in the recipe it began as
+    """
+    fields, hint = UNUSED[verb]
+    asked = {find(name, warn=False) for name in given}
+    if recipe is not None:
+        base = load(recipe.name) if recipe.name in named() else Recipe()
+        asked |= {path for path in fields if value_of(recipe, path) != value_of(base, path)}
+    idle = [path for path in fields if path in asked]
+    if idle:
+        words = "these recipe fields have" if len(idle) > 1 else "this recipe field has"
+        raise UsageError(f"{words} no effect in {verb}: {', '.join(idle)}", code="unused-field", hint=hint)

@@ -1,0 +1,186 @@
+"""The commands `train` and `tune`, and how a recipe is made of options."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from beholder.base import recipe as recipes
+from beholder.base.errors import UsageError
+from beholder.base.renamed import current
+from beholder.cli.options import (
+    AllowDownload,
+    AuditPolicy,
+    Batch,
+    Cache,
+    Epochs,
+    For,
+    GroupFrom,
+    Json,
+    Lang,
+    Log,
+    Net,
+    Out,
+    Positive,
+    Rate,
+    RecipeName,
+    ReportLang,
+    SearchMinutes,
+    Seed,
+    Sensitivity,
+    Set,
+    Size,
+    Source,
+    Space,
+    TargetRisk,
+    Task,
+)
+from beholder.cli.show import ended, json_line, say, table
+
+
+def train(
+    context: typer.Context,
+    source: Source,
+    *,
+    out: Out = None,
+    recipe: RecipeName = "quick",
+    task: Task = None,
+    net: Net = None,
+    minutes: Annotated[float | None, typer.Option(help="Wall-clock budget of the whole run.", show_default=False)] = None,
+    epochs: Epochs = None,
+    batch: Batch = None,
+    lr: Rate = None,
+    size: Size = None,
+    seed: Seed = None,
+    set_: Set = None,
+    audit: AuditPolicy = None,
+    group_from: GroupFrom = None,
+    target_risk: TargetRisk = None,
+    sensitivity: Sensitivity = None,
+    positive: Positive = None,
+    for_: For = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run that --out left unfinished.")] = False,
+    profile: Annotated[bool, typer.Option("--profile", help="Say where the time went, and show it in the report.")] = False,
+    lang: ReportLang = Lang.EN,
+    log: Log = None,
+    allow_download: AllowDownload = False,
+    cache: Cache = None,
+    json: Json = False,
+) -> None:
+    """Train on SOURCE, test once, and write a bundle with a report."""
+    promised = {"target_risk": target_risk, "sensitivity": sensitivity, **_aim(for_, sensitivity, positive)}
+    how = {"task": task, "net": net, "minutes": minutes, "epochs": epochs, "batch": batch, "lr": lr, "size": size, "seed": seed}
+    asked = recipe_of(recipe, set_, **how, group_from=group_from, **audit_fields(audit), **promised)
+    from beholder.study.steps import steps
+
+    more = {"resume": resume, "profile": profile, "allow_download": allow_download}
+    outcome = steps(source, recipe=asked, out=_target(source, out), lang=lang.value, began=context.obj, **more)
+    if json:
+        say(json_line(outcome.json()))
+    else:
+        ended(outcome)
+
+
+def tune(
+    source: Source,
+    *,
+    minutes: SearchMinutes,
+    workers: Annotated[int, typer.Option(help="Trials at a time, each in a process with its share of the cores.", min=1)] = 1,
+    trials: Annotated[int, typer.Option(help="Screen so many candidates; 0: as many as the minutes allow.", min=0)] = 0,
+    max_latency: Annotated[str, typer.Option(metavar="20ms", help="The most that a picture may take on this machine.")] = "",
+    max_size: Annotated[str, typer.Option(metavar="5MB", help="The most that the weights may take on disk.")] = "",
+    space: Space = None,
+    out: Out = None,
+    recipe: RecipeName = "quick",
+    task: Task = None,
+    net: Net = None,
+    seed: Seed = None,
+    set_: Set = None,
+    group_from: GroupFrom = None,
+    positive: Positive = None,
+    for_: For = None,
+    resume: Annotated[bool, typer.Option(help="Continue an earlier search of the same source.")] = True,
+    lang: ReportLang = Lang.EN,
+    log: Log = None,
+    allow_download: AllowDownload = False,
+    cache: Cache = None,
+    json: Json = False,
+) -> None:
+    """Search for a better recipe; finish and test the winner."""
+    asked = recipe_of(recipe, set_, task=task, net=net, seed=seed, group_from=group_from, **_aim(for_, None, positive))
+    from beholder.study.tune import tune
+
+    limits: dict[str, Any] = {"max_latency": max_latency or 0.0, "max_size": max_size or 0.0, "space": space}
+    how: dict[str, Any] = {"trials": trials, "workers": workers, "resume": resume, "allow_download": allow_download}
+    tuning = tune(source, minutes=minutes, recipe=asked, out=_target(source, out), lang=lang.value, **limits, **how)
+    if json:
+        say(json_line(tuning.json()))
+    else:
+        table(tuning.rows())
+        ended(tuning)
+
+
+def recipe_of(name: str, assignments: list[str] | None, **changes: object) -> recipes.Recipe:
+    """Return the recipe `name` with fields changed by options that were given, and by `--set`."""
+    given = {key: value for key, value in changes.items() if value is not None}
+    return recipes.load(name).set(**given).override(assignments or [])
+
+
+def _aim(measure: str | None, sensitivity: float | None, positive: str | None) -> dict[str, str | None]:
+    """Return the recipe fields of `--for` and `--positive`; for one release `--for` also takes the class of `--sensitivity`."""
+    if measure is not None and sensitivity is not None and positive is None:
+        from beholder.tasks.objectives import is_objective
+
+        if not is_objective(measure):
+            current("option of a class", "--for")
+            return {"positive": measure}
+    return {"objective": measure, "positive": positive}
+
+
+def audit_fields(audit: str | None) -> dict[str, str]:
+    """Return the recipe fields that `--audit` stands for: a policy, or the path of a reviewed audit.csv."""
+    policies = ("report", "fix", "relabel", "off")
+    if audit is None or audit in policies:
+        return {"audit": audit} if audit else {}
+    if not Path(audit).exists():
+        hint = f"it is {', '.join(policies)}, or the path of a reviewed audit.csv"
+        raise UsageError(f"--audit cannot be '{audit}': there is no such file", code="unknown-policy", hint=hint)
+    return {"decisions": audit}
+
+
+def _target(source: str, out: Path | None) -> Path:
+    """Return where the bundle goes; refuse the user's own folder of pictures, which is only ever read."""
+    if not source:
+        raise UsageError(
+            "SOURCE is empty",
+            code="path-missing",
+            hint="name a folder, a table or an archive of pictures; . is the current folder",
+        )
+    if out is None:
+        out = Path(f"{_stem(source) or 'model'}.beholder")
+    source = source if Path(source).exists() else source.removeprefix("boxes:")
+    if Path(source).is_dir() and Path(source).resolve() in out.resolve().parents:
+        hint = "choose a place outside with --out"
+        raise UsageError(f"{out} would lie inside the source folder {source}", code="inside-source", hint=hint)
+    return out
+
+
+def _stem(source: str) -> str:
+    """Return what a bundle of a source is called: the last name in it, without its ending, a query, or what stands for several.
+
+    >>> _stem("hf:someone/pets"), _stem("https://x.org/set.tar.gz?a=1"), _stem("boxes:cells.csv"), _stem("s/set-{00..12}.tar")
+    ('pets', 'set', 'cells', 'set')
+    """
+    path = Path(source)
+    if path.exists():
+        name = path.resolve().name
+    else:
+        plain = re.sub(r"^(boxes:)?(?!https?:)([a-z][\w+-]+:)?", "", source).partition("?")[0].partition("@")[0]
+        name = re.sub(r"[-_.]?[{*].*", "", Path(plain).resolve().name)
+        name = name.replace(":", "-")
+    for suffix in (".zip", ".gz", ".xz", ".bz2", ".tar", ".tgz", ".csv", ".tsv", ".npz", ".parquet", ".json"):
+        name = name.removesuffix(suffix)
+    return name

@@ -1,0 +1,159 @@
+"""Groups by name: pictures of one patient, track or series whose names say so, kept in one part of a split."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from beholder.base import events
+from beholder.base.errors import UsageError
+from beholder.base.records import PARTS, Pictures
+
+FIRST = r"([^/_-]+)[_-][^/]*$"
+"""What stands before the first hyphen or underscore of a file's name: person12_virus_3.jpg → person12."""
+
+LAST = r"([^/]+)[_-][A-Za-z]*\d+\.[^/.]+$"
+"""What stands before its last number: 00001280_004.png → 00001280, walk_3_frame07.jpg → walk_3."""
+
+FOLDER = r"([^/]+)/[^/]+$"
+"""The folder of a file, where that is neither a class nor a part: patient_07/3.jpg → patient_07."""
+
+OUTER = r"([^/]+)/[^/]+/[^/]+$"
+"""The folder above that, of which each holds several: patient_07/series_2/3.jpg → patient_07."""
+
+NUMBERED = r"([^/]*\d)[ .(A-Za-z]+\d+\)?\.[^/.]+$"
+"""A number before the last one without a hyphen or underscore between: p012s03.png → p012, patient 12 (3).png → patient 12."""
+
+SIDE = r"([^/]*\d)[ _.-]*(?i:left|right|od|os|l|r)\.[^/.]+$"
+"""What stands before a side: 12_left.jpeg and 12_right.jpeg → 12."""
+
+NAMED = 0.8
+"""Least share of the names that have such a form for it to be noticed."""
+
+SEVERAL, SHARED, LARGEST = 1.3, 0.3, 0.2
+"""Pictures a group on average, share of the pictures in groups of two or more, and share in the largest group, at most."""
+
+LOOKED = 200_000
+"""Names that are looked at."""
+
+
+@dataclass(frozen=True)
+class Series:
+    """Names that look like groups: pattern finds them; groups: how many; largest: pictures of one; example: two such names."""
+
+    pattern: str
+    groups: int
+    largest: int
+    example: tuple[str, str]
+
+
+def grouped(pictures: Pictures, pattern: str) -> Pictures:
+    """Return the pictures with the groups that their names say; as they are where `pattern` is empty.
+
+    pattern: a regular expression, searched in each name with its folders ("ward/00001280_004.png"); the group is what its
+    parentheses hold, or without any all that it finds. A name in which it finds nothing stands alone.
+    Raises `UsageError` (bad-pattern) for what is no regular expression, or finds no group of two pictures.
+    """
+    if not pattern:
+        return pictures
+    try:
+        form = re.compile(pattern)
+    except re.error as error:
+        hint = rf"for example --group-from '{LAST}' for what stands before the last number of a name"
+        raise UsageError(f"'{pattern}' is not a regular expression: {error}", code="bad-pattern", hint=hint) from error
+    names = [_found(form, key) for key in pictures.keys]
+    index = {name: k for k, name in enumerate(sorted({name for name in names if name}))}
+    numbers = np.array([index.get(name, -1) for name in names], np.int64)
+    counts = np.bincount(numbers[numbers >= 0], minlength=1)
+    if counts.max() < 2:
+        example = f", such as '{pictures.keys[0]}'" if len(pictures) else ""
+        text = f"--group-from '{pattern}' finds no two pictures of one group among {len(pictures):,} names{example}"
+        hint = "the group is what the parentheses of the pattern hold; it is searched in the name with its folders"
+        raise UsageError(text, code="bad-pattern", hint=hint)
+    alone = int((numbers < 0).sum())
+    left = f"; {alone:,} names have no group" if alone else ""
+    events.note(f"groups by name: {len(index):,}, of up to {int(counts.max()):,} pictures{left}")
+    return replace(pictures, groups=numbers)
+
+
+def _found(form: re.Pattern[str], key: str) -> str:
+    found = form.search(key)
+    if found is None:
+        return ""
+    return "\0".join(part or "" for part in found.groups()) if form.groups else found[0]
+
+
+def named_groups(pictures: Pictures, pattern: str, *, say: bool = True) -> Pictures:
+    """Return the pictures `grouped` by `pattern`; without one, `say` where their names look like groups."""
+    if not pattern and say:
+        notice(pictures)
+    return grouped(pictures, pattern)
+
+
+def notice(pictures: Pictures) -> None:
+    """Say where names look like patients, tracks or series and the source gives no groups."""
+    found = suspected(pictures)
+    if found is not None:
+        events.warn(
+            f"the names look like {found.groups:,} patients, tracks or series of up to {found.largest:,} pictures "
+            f"('{found.example[0]}' and '{found.example[1]}'): if they are, a test with pictures of the same ones flatters",
+            hint=f"--group-from '{found.pattern}' (data.group_from) keeps each in one part",
+            code="groups-by-name",
+        )
+
+
+def suspected(pictures: Pictures) -> Series | None:
+    """Return groups that the names look like, None where they do not, or where the source gives groups itself.
+
+    A folder below that of the class, else what stands before the first sign of division, else before the last number or a
+    side, has to be shared by several pictures, but not by so many that it is the name of a class or a camera. Numbers that
+    begin anew in each class folder count by folder.
+    """
+    if (pictures.groups >= 0).any() or not 8 <= len(pictures) <= LOOKED:
+        return None
+    for pattern in (OUTER, FOLDER, FIRST, LAST, NUMBERED, SIDE):
+        found = _series(pictures, pattern)
+        if found is not None:
+            return found
+    return None
+
+
+def _series(pictures: Pictures, pattern: str) -> Series | None:
+    form, last = re.compile(pattern), re.compile(LAST)
+    known = {*pictures.classes, *PARTS}
+    rows: dict[str, list[int]] = defaultdict(list)
+    for row, key in enumerate(pictures.keys):
+        name = _found(form, key)
+        if name and name not in known and (last.search(key) or any(letter.isdigit() for letter in name)):
+            rows[name].append(row)
+    if _begins_anew(pictures, rows, above={OUTER: 3, FOLDER: 2}.get(pattern, 1)):
+        pattern = "(.*/)" + pattern
+        form = re.compile(pattern)
+        anew: dict[str, list[int]] = defaultdict(list)
+        for row in (row for some in rows.values() for row in some):
+            anew[_found(form, pictures.keys[row])].append(row)
+        rows = anew
+    counts = np.array([len(some) for some in rows.values()], np.int64)
+    n, named = len(pictures), int(counts.sum())
+    if named < NAMED * n or len(counts) <= 2 * len(pictures.classes) or len(counts) < 5:
+        return None
+    if named / len(counts) < SEVERAL or counts[counts > 1].sum() < SHARED * named or counts.max() > LARGEST * n:
+        return None
+    example = max(rows.values(), key=len)
+    names = [pictures.keys[row].rpartition("/")[2] for row in sorted(example)[:2]]
+    return Series(pattern, len(counts), int(counts.max()), (names[0], names[1]))
+
+
+def _begins_anew(pictures: Pictures, rows: dict[str, list[int]], *, above: int) -> bool:
+    """Return whether the groups are numbers that run from 0 in every folder: track 0 of one is not that of another."""
+    folders: dict[str, set[int]] = defaultdict(set)
+    for name, some in rows.items():
+        if not name.isdecimal():
+            return False
+        for row in some:
+            folders["/".join(pictures.keys[row].split("/")[:-above])].add(int(name))
+    dense = [max(numbers) <= 1.5 * len(numbers) + 1 for numbers in folders.values()]
+    return len(folders) > 1 and sum(dense) > 0.8 * len(dense)

@@ -1,0 +1,1 @@
+"""Evaluation of a trained model: predictions, scores, sections of a test, verdict."""

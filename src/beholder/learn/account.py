@@ -1,0 +1,78 @@
+"""What is said of a run with a budget: what was tried, and what a test should find of the best of it."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from beholder.base.recipe import Recipe
+from beholder.bundle.config import Tried
+from beholder.learn.begin import Learning
+from beholder.learn.prepare import Prepared
+from beholder.measure.optimism import Expected, expected
+
+STRONGEST = 12
+"""Validations among which resamples choose: the best by their scores, for others would hardly ever be chosen."""
+
+
+def tried(before: Sequence[Tried], learning: Learning, prepared: Prepared, began: float) -> tuple[Tried, ...]:
+    """Return what was tried: what came `before` training, the floor that was found since, and training itself.
+
+    began: `time.monotonic()` of the start of the run
+    """
+    return (*before, *_floor(before, learning, prepared), _training(learning, prepared, began))
+
+
+def decided(recipe: Recipe, before: Sequence[Tried]) -> dict[str, Any]:
+    """Return what a resumed run has to know of how its recipe was chosen, as JSON values."""
+    return {"net": recipe.net.name, "size": recipe.data.size, "tried": [asdict(row) for row in before]}
+
+
+def _floor(before: Sequence[Tried], learning: Learning, prepared: Prepared) -> list[Tried]:
+    floor, head = learning.floor, learning.head
+    if floor is None or any(row.rung == "head" for row in before):
+        return []
+    rung = "head" if head is not None else "floor"
+    what = f"{floor.name} ({prepared.recipe.net.name})" if head is not None else floor.name
+    outcome = "kept: training brought nothing better" if learning.run.best.epoch < 0 else "training is better"
+    return [Tried(rung, what, _finite(floor.score), floor.chosen, 0.0, 0.0, outcome)]
+
+
+def _training(learning: Learning, prepared: Prepared, began: float) -> Tried:
+    run, net = learning.run, prepared.recipe.net
+    what = f"{net.name}, {'fine-tuned' if prepared.created.pretrained else 'from random weights'}"
+    what += f", {prepared.policy.width} × {prepared.policy.height} pixels"
+    if learning.tempo.left_out:
+        return Tried("training", what, None, 0, time.monotonic() - began, 0.0, "left out: there was no time for it")
+    spent = run.clock.spent
+    start = max(0.0, time.monotonic() - began - spent)
+    curve = tuple((round(start + row["seconds"], 2), row["valid_score"]) for row in run.at.history if _known(row))
+    score = max((value for _, value in curve), default=None)
+    outcome = "kept" if run.best.epoch >= 0 else "no better than what it had to beat"
+    return Tried("training", what, score, len(learning.later.pixels), round(start, 2), round(spent, 2), outcome, curve)
+
+
+def _known(row: dict[str, float]) -> bool:
+    return isinstance(row.get("valid_score"), float) and math.isfinite(row["valid_score"])
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def expectation(learning: Learning, prepared: Prepared, tested: int) -> Expected | None:
+    """Return what a test of so many pictures should find of the best validation; None where nothing was validated."""
+    task, targets = prepared.task, np.asarray(learning.later.targets.numpy())
+    outputs = {at: np.asarray(each.float().numpy()) for at, each in learning.heard.items() if each.isfinite().all()}
+    chosen = learning.run.best.epoch
+    if chosen not in outputs or not tested or not len(targets):
+        return None
+    order = sorted(outputs, key=lambda at: (at != chosen, -task.objective(outputs[at], targets)))[:STRONGEST]
+    proportion = task.objective is task.objectives.get("accuracy") and not task.several
+    found = expected([outputs[at] for at in order], targets, task.objective, tested=tested, proportion=proportion, seed=0)
+    return found if math.isfinite(found.value) and math.isfinite(found.low) else None

@@ -1,0 +1,125 @@
+"""From what was prepared to a run of the loop: optimisers, clock, settings, validation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from beholder.base.choices import SCHEDULES
+from beholder.base.spans import current
+from beholder.learn.budget import Budget
+from beholder.learn.checkpoint import RunFolder, Saves
+from beholder.learn.clock import Clock
+from beholder.learn.loop import Run, Settings, Validation
+from beholder.learn.material import Material
+from beholder.learn.monitors import Average, Best, Guard, Player
+from beholder.learn.optim import optimiser
+from beholder.learn.prepare import Prepared
+from beholder.learn.resizing import dearer
+from beholder.learn.validate import validate
+from beholder.machine.chip import settled
+from beholder.machine.compile import compiled
+from beholder.machine.device import scaler
+from beholder.machine.ranks import Ranks
+from beholder.machine.stop import Stop
+from beholder.nets.depth import decayed, freeze
+from beholder.nets.features import head as head_of
+
+
+def run_of(
+    prepared: Prepared,
+    best: Best,
+    *,
+    valid: Material,
+    limits: Budget,
+    folder: RunFolder | None,
+    stop: Stop,
+    heard: Callable[[Tensor], object] = lambda _: None,
+) -> Run:
+    """Return the run of the prepared net, whose lowest layers are frozen as planned.
+
+    heard: is given the logits of each validation
+    """
+    net, on, chosen, batches = prepared.created.net, prepared.normal.device, prepared.plan, prepared.batches()
+    world = batches.ranks
+    frozen = freeze(net, chosen.freeze)
+    made = _optimisers(prepared, batches.batch)
+    if (ledger := current()) is not None:
+        ledger.settle = lambda: settled(on)
+    model = compiled(net, batches.example(), prepared.precision, asked=prepared.recipe.train.compile)
+    if model.reason:
+        prepared.said(model.reason)
+    validation = _validation(prepared, valid, heard)
+    average = Average(net, chosen.averaging) if chosen.averaging > 0 else None
+    return Run(
+        net=net,
+        model=model.model,
+        scaler=scaler(on, prepared.precision),
+        turns=prepared.task.turns,
+        players={"net": Player(net, made, average, best)},
+        batches=batches,
+        validation=validation,
+        clock=_clock(prepared, limits, world, steps=len(batches), every=validation.every),
+        settings=_settings(prepared, frozen),
+        saves=Saves(folder, world),
+        stop=stop,
+        guard=Guard(prepared.train.pictures.keys, eager=on.type == "cpu", ranks=world),
+    )
+
+
+def _optimisers(prepared: Prepared, batch: int) -> list[torch.optim.Optimizer]:
+    net, chosen = prepared.created.net, prepared.plan
+    return optimiser(
+        net,
+        chosen.optimiser,
+        lr=chosen.lr,
+        momentum=prepared.recipe.train.momentum,
+        weight_decay=chosen.weight_decay,
+        head=head_of(net),
+        batch=batch,
+        factors=decayed(net, chosen.layer_decay),
+        bf16=prepared.precision.dtype is torch.bfloat16,
+    )
+
+
+def _validation(prepared: Prepared, valid: Material, heard: Callable[[Tensor], object]) -> Validation:
+    """Return the validation on `valid`: as often as it costs a small share of training, about 40 times at most."""
+
+    def scored(nets: Mapping[str, nn.Module], enough: Callable[[], bool]) -> dict[str, tuple[float, float]] | None:
+        how: dict[str, Any] = {"task": prepared.task, "enough": enough, "heard": heard}
+        found = validate(nets["net"], valid.pixels, valid.targets, prepared.normal, prepared.precision, **how)
+        return None if found is None else {"net": found}
+
+    every = max(1, prepared.plan.epochs // 40, round(len(valid.pixels) / max(1, len(prepared.train.pixels))))
+    return Validation(scored, every, prepared.recipe.train.patience)
+
+
+def _clock(prepared: Prepared, limits: Budget, world: Ranks, *, steps: int, every: int) -> Clock:
+    chosen, size = prepared.plan, (prepared.policy.height, prepared.policy.width)
+    return Clock(
+        steps_per_epoch=steps,
+        epochs=chosen.epochs,
+        seconds=limits.left(),
+        every=every,
+        validation=limits.validation,
+        after=limits.after,
+        dearer=lambda done: dearer(size, chosen.grow, done),
+        now=world.now,
+    )
+
+
+def _settings(prepared: Prepared, frozen: Sequence[nn.Module]) -> Settings:
+    recipe, chosen = prepared.recipe, prepared.plan
+    return Settings(
+        schedule=SCHEDULES.load(chosen.schedule),
+        precision=prepared.precision,
+        smoothing=recipe.train.smoothing,
+        weights=prepared.weights,
+        clip=recipe.train.clip,
+        seed=recipe.seed,
+        grow=chosen.grow,
+        frozen=frozen,
+    )

@@ -1,0 +1,1 @@
+"""The audit: checks, findings, decisions, and a copy that follows them."""

@@ -1,0 +1,164 @@
+"""From any source to a table of labelled pictures; no pixels are decoded."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from beholder.base.errors import DataError, UsageError, did_you_mean
+from beholder.base.limits import LIMITS, Limits
+from beholder.base.records import Pictures
+from beholder.base.registry import Registry
+from beholder.sources import archive, arrays, folder, huggingface, layout, marked, parquet, remote, shards, table, unlabelled
+from beholder.sources.listing import Listing, is_picture
+
+__all__ = ["Limits", "scan"]
+
+SOURCES = Registry("source", {"hf": "beholder.sources:hub", "torchvision": "beholder.sources.vision:pictures"})
+"""Kinds of named sources, KIND:NAME: functions `(name, *, limits, allow_download) -> Pictures`."""
+
+
+def scan(
+    source: str | Path | tuple[Any, Any] | Any,
+    *,
+    labels: bool | None = True,
+    limits: Limits = LIMITS,
+    allow_download: bool = False,
+) -> Pictures:
+    """Return what a source holds, without decoding a pixel but of some pictures that may be masks of others.
+
+    source: a folder of class folders; a folder with train, valid, test of them; a CSV, TSV or Parquet with
+    path,label[,split,group], or one a part; a zip or tar of any of these; Parquet with pictures inside; WebDataset shards
+    (set-{0000..0012}.tar); COCO or Pascal VOC; torchvision:NAME; hf:NAME; https://… of a zip or tar; an .npz with x and y; or
+    arrays (x, y); KIND:NAME of a plug-in. boxes:SOURCE makes a picture of each box. docs/SOURCES.md describes each; none is
+    ever written to.
+    labels: whether the pictures have to have some; None: they may; False: none are looked for. Without labels a source may also
+    be a flat folder or archive, a pattern such as new/*.jpg, a list of paths, or arrays without y
+    allow_download: fetch what is not on this machine; without it nothing is asked of any network
+    Raises `UsageError` (path-missing, unknown-source, download-not-allowed), `DataError` (no-pictures, one-class, …).
+    """
+    if labels is None:
+        return _either(source, limits, allow_download)
+    if labels:
+        return _labelled(source, limits, allow_download)
+    if isinstance(source, str) and remote.is_url(source):
+        source = remote.fetched(source, limits=limits, allow_download=allow_download)
+    return unlabelled.pictures(source, limits=limits)
+
+
+def _labelled(source: Any, limits: Limits, allow_download: bool) -> Pictures:
+    if not isinstance(source, (str, Path)):
+        return arrays.from_arrays(source)
+    text, boxes = str(source), False
+    if text.startswith("boxes:") and not Path(text).exists():
+        text, boxes = text.removeprefix("boxes:"), True
+    path = Path(text).expanduser()
+    if remote.is_url(text):
+        path = remote.fetched(text, limits=limits, allow_download=allow_download)
+    elif not path.exists() and (found := _named(text)):
+        if boxes:
+            raise marked.no_boxes(text)
+        pictures = SOURCES.load(found[1])(found[2], limits=limits, allow_download=allow_download)
+        with SOURCES.guarded(found[1]):
+            if not isinstance(pictures, Pictures):
+                raise TypeError(f"it gave no beholder.Pictures but a {type(pictures).__name__}")
+        return pictures
+    if path.is_dir():
+        return _in_folder(path.absolute(), limits, boxes)
+    if path.exists():
+        return _in_file(path, limits, boxes)
+    if shards.is_pattern(str(path)) and not boxes:
+        paths = shards.expanded(str(path))
+        return shards.from_paths(paths, name=str(path.absolute()), root=path.absolute().parent, limits=limits)
+    raise _missing(text, path)
+
+
+def _either(source: Any, limits: Limits, allow_download: bool) -> Pictures:
+    """Return the pictures with their labels, or without where the source gives none, or one class alone."""
+    try:
+        return _labelled(source, limits, allow_download)
+    except (DataError, UsageError) as error:
+        if error.code not in ("no-labels", "one-class", "bad-source", "unknown-source", "path-missing"):
+            raise
+        try:
+            return scan(source, labels=False, limits=limits, allow_download=allow_download)
+        except (DataError, UsageError):
+            raise error from None
+
+
+def _named(text: str) -> re.Match[str] | None:
+    """Return the kind and the name of a named source, None for any other text. A letter alone is a drive of Windows."""
+    found = re.match(r"([a-z][\w+-]+):(.*)", text, re.DOTALL)
+    return found if found and found[1] in SOURCES else None
+
+
+def hub(name: str, *, limits: Limits, allow_download: bool) -> Pictures:
+    """Return a data set of the Hugging Face Hub: Parquet, or files as in a folder."""
+    path = huggingface.fetched(name, limits=limits, allow_download=allow_download)
+    found = huggingface.pictures(name, path, limits=limits)
+    return _in_folder(path, limits, boxes=False, foreign=True) if found is None else found
+
+
+def _in_folder(path: Path, limits: Limits, boxes: bool, *, foreign: bool = False) -> Pictures:
+    listing = replace(folder.listing(path, limits=limits), foreign=foreign)
+    if not boxes and not any(map(is_picture, listing.names)):
+        files = [path / name for name in listing.names if name.endswith(".parquet")]
+        if files:
+            return parquet.pictures_of(files, name=str(path), root=path, limits=limits)
+        files = [path / name for name in listing.names if archive.is_tar(name)]
+        if files:
+            return shards.from_paths(files, name=str(path), root=path, limits=limits)
+    return _listed(listing, limits, boxes)
+
+
+def _listed(listing: Listing, limits: Limits, boxes: bool) -> Pictures:
+    annotated = marked.found(listing, boxes=boxes, limits=limits)
+    if annotated is None and boxes:
+        raise marked.no_boxes(listing.store.name)
+    return layout.pictures_of(listing) if annotated is None else annotated
+
+
+def _in_file(path: Path, limits: Limits, boxes: bool) -> Pictures:
+    kind = path.suffix.lower()
+    if kind == ".json":
+        return marked.from_coco(path.absolute(), boxes=boxes, limits=limits)
+    if boxes and kind in (".csv", ".tsv"):
+        return marked.from_table(path.absolute(), limits=limits)
+    if boxes and not archive.is_archive(path):
+        raise marked.no_boxes(str(path))
+    if kind in (".csv", ".tsv", ".jsonl"):
+        return table.from_file(path, limits=limits)
+    if kind == ".npz":
+        return arrays.from_npz(path, limits=limits)
+    if kind == ".parquet":
+        lines = parquet.rows_of(path, limits=limits)
+        if lines is not None:
+            return table.from_rows(table.parsed(lines, where=str(path)), path, limits=limits)
+        return parquet.pictures_of([path], name=str(path.absolute()), root=path.parent, limits=limits)
+    if archive.is_archive(path):
+        listing = archive.listing(path, limits=limits)
+        if not boxes and shards.are_samples(listing.names):
+            return shards.pictures_of({path.name: listing}, name=str(path.absolute()), root=path.parent)
+        return _listed(listing, limits, boxes)
+    hint = "give a folder of class folders, a CSV or Parquet with path,label, a zip or tar of these, or an .npz with x and y"
+    raise UsageError(f"{path} is neither a folder nor a file of a known kind", code="unknown-source", hint=hint)
+
+
+def _missing(source: str | Path, path: Path) -> UsageError:
+    scheme = re.match(r"([a-z][a-z0-9+]+):", str(source))
+    if scheme:
+        return UsageError(
+            f"there are no sources of the kind '{scheme[1]}:': {source}",
+            code="unknown-source",
+            hint=f"of named sources there are {', '.join(f'{kind}:' for kind in SOURCES)}, boxes: and https:",
+        )
+    parent = path.absolute().parent
+    siblings = [entry.name for entry in parent.iterdir() if not entry.name.startswith(".")] if parent.is_dir() else []
+    hint = did_you_mean(path.name, siblings) if siblings else "check the spelling"
+    if not hint.startswith("did"):
+        hint = f"check the spelling; {parent} " + (
+            "is there, but not this name in it" if parent.is_dir() else "is not there either"
+        )
+    return UsageError(f"there is no {path}", code="path-missing", hint=hint)

@@ -1,0 +1,278 @@
+"""The first rungs of a run with a budget: what costs nothing to beat, and heads on the features of the backbones at hand.
+
+A candidate is a recipe. Heads are compared by cross-validation on the training and the validation part, by the features that
+the audit, training and everything after it use too; the best is what `learn` goes on with: its head is the floor, fine-tuning
+has to beat it. A dearer backbone or a larger picture is taken only where a paired test says that it is better.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from beholder.base import events
+from beholder.base.deadline import Deadline
+from beholder.base.order import stratified
+from beholder.base.recipe import Recipe
+from beholder.base.records import Parts, Pictures
+from beholder.bundle.config import Tried
+from beholder.data.folds import folds
+from beholder.data.survey import Survey, survey
+from beholder.learn.checkpoint import RunFolder
+from beholder.learn.material import targets_of
+from beholder.learn.validate import score
+from beholder.machine.device import device
+from beholder.measure.neighbours import nearest, unit
+from beholder.nets.backbones import at_hand as backbones_at_hand
+from beholder.nets.backbones import products
+from beholder.nets.build import wants
+from beholder.nets.choose import SMALL
+from beholder.nets.head import regressed
+from beholder.sources.digest import digested
+from beholder.study.evidence import Backbone, at_hand, features_of, pixels_for, seconds_of
+from beholder.study.folded import head_logits
+from beholder.study.policy import Curated
+from beholder.study.setting import joined, tied
+from beholder.tasks import asked, named
+from beholder.tasks.objectives import aim
+from beholder.tasks.targets import arranged
+from beholder.tasks.task import Task
+
+F32 = npt.NDArray[np.float32]
+I64 = npt.NDArray[np.int64]
+
+MOST = 3
+"""Candidates whose heads are compared."""
+
+SHARE = 0.12
+"""Share of the time left that the features of one more candidate may take: what is left is worth more to training."""
+
+JUDGED = 4000
+"""Pictures on which heads are compared at most: their difference is then known to half a point."""
+
+LARGER = 1.3
+"""Factor on the side of the pictures that a candidate is given: convolutions read somewhat larger pictures than they learnt."""
+
+TRAINING, STEP = 0.6, 3.0
+"""Share of the time left that training will have, and how many times as long as its features a step of a picture takes."""
+
+STEPS, BATCH = 100, 32
+"""Steps, of so many pictures, from which on fine-tuning is worth more than a better head."""
+
+ENOUGH = 6.0
+"""Epochs of fine-tuning that a dearer candidate should have time for."""
+
+FOLDS = 5
+
+SURE = 1.64
+"""Standard errors by which a dearer candidate has to be better: one-sided, 5 %."""
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """The recipe to train with, and what was tried to choose it."""
+
+    recipe: Recipe
+    tried: tuple[Tried, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """How good a candidate's head is on pictures that it did not learn from.
+
+    rows: int64 (M,), rising; right: what each answer scores, (M,); score: the task's objective
+    seconds: that the features took, little where they were remembered; needed: that they would take
+    """
+
+    recipe: Recipe
+    rows: I64
+    right: npt.NDArray[np.float64]
+    score: float
+    seconds: float
+    needed: float
+
+
+def climbed(curated: Curated, recipe: Recipe, *, began: float, until: Deadline) -> Ladder:
+    """Return the recipe whose head on frozen features is best, of those that there is time for.
+
+    began: `time.monotonic()` of the start of the run; until: when the whole run should be over. What net and pixels the recipe
+    names stays as it is. The test part is not read.
+    """
+    task = named(asked(recipe.task, curated.parts.train))
+    parts = arranged(curated.parts, task, order=recipe.data.order)
+    task = aim(recipe, task, parts.train.classes)
+    floors = [_majority(parts, task, began)]
+    looked = survey(parts.train)
+    candidates = list(_candidates(recipe, looked))
+    if not candidates:
+        return Ladder(recipe, tuple(_told(floors)))
+    pictures, fold = _material(curated, parts, recipe)
+    best, rows = _compared(candidates, _Material(parts, looked, pictures, fold, task, began, until))
+    return Ladder(recipe if best is None else best.recipe, tuple(_told([*floors, *rows])))
+
+
+def begun_before(recipe: Recipe, out: Path) -> Ladder | None:
+    """Return the recipe that an interrupted run of `out` had chosen, and what it had tried; None where there is none."""
+    known = RunFolder.beside(out).decided()
+    if not known:
+        return None
+    found = recipe.set(net=known["net"]) if recipe.net.name == "auto" else recipe
+    tried = tuple(Tried(**{**row, "curve": ()}) for row in known["tried"])
+    return Ladder(found if recipe.data.size else found.set(size=known["size"]), tried)
+
+
+def _candidates(recipe: Recipe, looked: Survey) -> Iterator[Recipe]:
+    """Yield the backbones at hand with the sides of their pictures, the cheapest first; none for a net from scratch."""
+    small = max(looked.height, looked.width) <= SMALL
+    backbone = at_hand(recipe.net, looked, small=False)
+    scratch = (small and recipe.net.name == "auto") or not recipe.net.name.startswith(("auto", "timm:"))
+    if backbone is None or scratch:
+        return
+    nets = sorted(backbones_at_hand(recipe.net)[: MOST - 1], key=products) or [backbone.net]
+    for net in nets:
+        yield dataclasses.replace(recipe, net=net)
+    want = wants(nets[-1])
+    side = want.size_on(device().type)
+    if not recipe.data.size and side is not None and want.flexible and max(looked.height, looked.width) > side[0]:
+        larger = 32 * round(LARGER * side[0] / 32)
+        yield dataclasses.replace(recipe, net=nets[-1]).set(size=larger)
+
+
+@dataclass(frozen=True)
+class _Material:
+    """What heads are compared on: `pictures` of the training and the validation part, in folds, int64 (N,)."""
+
+    parts: Parts
+    looked: Survey
+    pictures: Pictures
+    fold: I64
+    task: Task
+    began: float
+    until: Deadline
+
+
+def _material(curated: Curated, parts: Parts, recipe: Recipe) -> tuple[Pictures, I64]:
+    """Return a stratified sample of both parts and its folds, in which duplicates and groups stay together."""
+    whole, _ = joined(digested(parts.train), digested(parts.valid))
+    some = whole.take(np.sort(stratified(whole.targets)[:JUDGED]))
+    return some, folds(some, count=FOLDS, seed=recipe.seed, twins=tied(curated, some))
+
+
+def _compared(candidates: list[Recipe], on: _Material) -> tuple[_Judged | None, list[Tried]]:
+    """Return the candidate whose head is best, None where there was no time for one, and what is to be said of each."""
+    best: _Judged | None = None
+    rows: list[Tried] = []
+    for candidate in candidates[:MOST]:
+        began = time.monotonic()
+        backbone = at_hand(candidate.net, on.looked, small=True)
+        if backbone is None:
+            continue
+        policy = pixels_for(backbone, candidate, on.looked)[0]
+        name = f"a linear head on {candidate.net.name}, {policy.width} × {policy.height} pixels"
+        needed = seconds_of(on.pictures, backbone, candidate, on.looked) if len(candidates) > 1 else 0.0
+        why = "" if best is None else _too_dear(needed, best, on)
+        if why:
+            rows.append(Tried("head", name, None, 0, round(began - on.began, 2), 0.0, why))
+            continue
+        found, floor = _judged(candidate, backbone, on, needed, first=best is None)
+        if found is None:
+            rows.append(Tried("head", name, None, 0, round(began - on.began, 2), time.monotonic() - began, "no time for it"))
+            break
+        better = best is None or _is_better(found, best)
+        outcome = "kept" if better else "not better than a cheaper one, by a paired test"
+        if better and best is not None:
+            kept = next(at for at in range(len(rows)) if rows[at].outcome == "kept")
+            rows[kept] = dataclasses.replace(rows[kept], outcome="another is better")
+        rows += floor
+        told = (len(found.rows), round(began - on.began, 2), round(found.seconds, 2))
+        rows.append(Tried("head", name, found.score, *told, outcome))
+        best = found if better else best
+    return best, rows
+
+
+def _too_dear(seconds: float, best: _Judged, on: _Material) -> str:
+    """Return why a candidate whose features take so many seconds is left out, "" where there is time for it.
+
+    A dearer net has time for fewer epochs of fine-tuning: where that pays for the best so far, it needs enough of them.
+    """
+    left, n = on.until.left, len(on.pictures)
+    if seconds > SHARE * left:
+        return f"left out: its features would take {seconds:.0f} s"
+    cheap, dear = (TRAINING * left / (STEP * each * len(on.parts.train) / n) for each in (best.needed, seconds))
+    if cheap * len(on.parts.train) / BATCH >= STEPS and dear < ENOUGH:
+        return f"left out: there would be time for {dear:.0f} epochs of fine-tuning, of the other for {cheap:.0f}"
+    return ""
+
+
+def _judged(
+    candidate: Recipe, backbone: Backbone, on: _Material, needed: float, *, first: bool
+) -> tuple[_Judged | None, list[Tried]]:
+    """Return how good a candidate's head is in cross-validation, None where there is no time; of the `first` a floor, too."""
+    began = time.monotonic()
+    minutes = SHARE * on.until.left / 60
+    what = "candidates are compared by features"
+    features = features_of(on.pictures, backbone, candidate, on.looked, minutes, like=on.parts.train, what=what)
+    rows = np.flatnonzero(np.isfinite(features).all(axis=1))
+    targets = targets_of(on.pictures)[torch.from_numpy(rows)]
+    if len(rows) < max(2 * FOLDS, 2 * len(on.pictures.classes)) or len(np.unique(on.fold[rows])) < FOLDS:
+        return None, []
+    seconds = time.monotonic() - began
+    logits = head_logits(features[rows], targets.numpy(), on.fold[rows], task=on.task)
+    right = on.task.family.right(on.task.family.probabilities(logits), on.task.targets(targets.numpy()))
+    found = score(torch.from_numpy(logits), targets, on.task)
+    judged = _Judged(candidate, rows, right, found, seconds, needed)
+    return judged, _neighbours(features[rows], targets, on.fold[rows], on) if first else []
+
+
+def _is_better(found: _Judged, best: _Judged) -> bool:
+    """Return whether a dearer candidate has the better score, and more right answers by a paired test on common pictures."""
+    if found.score <= best.score:
+        return False
+    both, mine, theirs = np.intersect1d(found.rows, best.rows, return_indices=True)
+    change = found.right[mine] - best.right[theirs]
+    return float(change.sum()) > SURE * math.sqrt(max(1e-9, float((change**2).sum()))) and len(both) > 0
+
+
+def _majority(parts: Parts, task: Task, began: float) -> Tried:
+    """Return what the commonest answer scores on validation: what knows nothing of pictures."""
+    start = time.monotonic()
+    y, goal = targets_of(parts.train), targets_of(parts.valid)
+    _, bias = regressed(torch.zeros(len(y), 1), y, task=task, decay=1.0)
+    found = score(bias.expand(len(goal), -1), goal, task)
+    return Tried("floor", "the commonest answer", _finite(found), len(goal), start - began, time.monotonic() - start, "a floor")
+
+
+def _neighbours(features: F32, targets: Tensor, fold: I64, on: _Material) -> list[Tried]:
+    """Return what the label of the nearest picture in other folds scores; nothing of tasks whose logits are not one a class."""
+    if on.task.width(targets.shape[1]) != targets.shape[1]:
+        return []
+    start, vectors = time.monotonic(), unit(features)
+    said = torch.zeros_like(targets)
+    for name in np.unique(fold).tolist():
+        held = np.flatnonzero(fold == name)
+        others = np.flatnonzero(fold != name)
+        said[held] = targets[others[nearest(vectors[held], vectors[others], 1)[1][:, 0]]]
+    found = score(said * 2 - 1, targets, on.task)
+    seconds = time.monotonic() - start
+    what = "the label of the nearest picture, by the same features"
+    return [Tried("floor", what, _finite(found), len(targets), start - on.began, seconds, "a floor")]
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _told(rows: list[Tried]) -> Iterator[Tried]:
+    """Yield the rows, each said aloud."""
+    for row in rows:
+        events.note("tried", **{name: value for name, value in vars(row).items() if name != "curve"})
+        yield row

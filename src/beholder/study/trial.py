@@ -1,0 +1,194 @@
+"""One slice of one candidate: it is prepared, goes on from its checkpoint, and pauses where its slice ends."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+
+from beholder.base import events
+from beholder.base.deadline import Deadline
+from beholder.base.errors import BeholderError
+from beholder.base.files import remove_folder
+from beholder.base.recipe import Recipe, from_toml
+from beholder.base.records import Parts
+from beholder.bundle.bundle import Bundle
+from beholder.learn import finish
+from beholder.learn.begin import before_of, forget, opened
+from beholder.learn.budget import Budget, sampled
+from beholder.learn.checkpoint import RunFolder
+from beholder.learn.floor import headed, offered
+from beholder.learn.loop import Run
+from beholder.learn.monitors import Best, NotFiniteError
+from beholder.learn.prepare import Before, Prepared, prepare
+from beholder.learn.run import run_of
+from beholder.machine.pace import restored
+from beholder.machine.stop import Stop, stopping
+from beholder.study.search import Job, Slice
+
+LEAST_BATCH = 8
+"""The smallest batch that is tried where memory does not suffice for a larger one."""
+
+MOST = {"lr": 100.0, "weight_decay": 10.0}
+"""The largest values that the recipe's fields take."""
+
+TIMED, TIMING = 15, 0.5
+"""Single pictures of which the latency is the median, and the seconds after which no more are timed."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a model may take on this machine, 0: anything. latency: seconds of one picture; size: bytes of its weights."""
+
+    latency: float = 0.0
+    size: int = 0
+
+    def broken(self, latency: float, size: int) -> str:
+        """Return in words which limit a model is beyond; "" where it is within both."""
+        slow = f"{1000 * latency:.1f} ms a picture, above {1000 * self.latency:g} ms" if 0 < self.latency < latency else ""
+        large = f"{size / 1e6:.1f} MB, above {self.size / 1e6:g} MB" if 0 < self.size < size else ""
+        return "; ".join(filter(None, (slow, large)))
+
+
+@dataclass(frozen=True)
+class Field:
+    """What every candidate of a study is tried on.
+
+    parts: the test part is not read; folder: where the run folders of the candidates are
+    flips: the axes along which pictures are flipped, as `learn.prepare.Before` has them
+    seconds: that a full run takes; 0: the epochs of the recipe say how long
+    """
+
+    parts: Parts
+    folder: Path
+    limits: Limits = Limits()
+    seconds: float = 0.0
+    flips: str = ""
+
+    def run_folder(self, index: int) -> RunFolder:
+        """Return where the checkpoint of a candidate is."""
+        return RunFolder(self.folder / f"{index:04}.run")
+
+
+def advanced(on: Field, job: Job) -> Slice:
+    """Return what a slice of a candidate gave; what goes wrong is its reason, and too little memory halves the batch.
+
+    Raises `Interrupted` where somebody asks to stop.
+    """
+    recipe, sizes = from_toml(job.recipe, done=True), [0]
+    while True:
+        try:
+            with events.listen(alone=True), stopping() as stop, restored():
+                return _slice(on, job, recipe, stop, sizes)
+        except Exception as error:  # noqa: BLE001  (a candidate that fails, however, must not end the study)
+            batch = (sizes[-1] or recipe.train.batch) // 2
+            if job.rung or not _is_memory(error) or batch < LEAST_BATCH:
+                return Slice(failed=_reason(error))
+            recipe = recipe.set(batch=batch)
+        if on.run_folder(job.index).path.exists():
+            remove_folder(on.run_folder(job.index).path)
+
+
+def _is_memory(error: Exception) -> bool:
+    """Return whether an error says that memory does not suffice."""
+    words = str(error).lower()
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "out of memory" in words or "can't allocate" in words
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, NotFiniteError):
+        return f"diverged: {error.message}"
+    if _is_memory(error):
+        return "out of memory, with the smallest batch too"
+    return error.message if isinstance(error, BeholderError) else f"{type(error).__name__}: {error}"
+
+
+def _slice(on: Field, job: Job, recipe: Recipe, stop: Stop, sizes: list[int]) -> Slice:
+    began, folder = time.monotonic(), on.run_folder(job.index)
+    resume = (folder.path / "checkpoint").exists()
+    before = before_of(folder) if resume else None
+    prepared = prepare(on.parts, recipe, before=before or Before(None, 0.0, 0, on.flips))
+    prepared, recipe = settled(prepared, recipe, {} if resume else job.factors)
+    sizes.append(prepared.plan.batch)
+    facts = {**_measured(prepared), "recipe": recipe.toml(), "batch": prepared.plan.batch, "net": prepared.created.spec.name}
+    if beyond := on.limits.broken(facts["latency"], facts["bytes"]):
+        return Slice(failed=f"beyond the limits: {beyond}", cost=time.monotonic() - began, facts=facts)
+    run, head = _run(on, prepared, folder, stop, resume=resume)
+    run.pause = _pause(run, job, began)
+    with stop.held():
+        run.go()
+    run.stop.check()
+    run.keep()
+    curve = tuple((_cost(on, run, row), float(row["valid_score"])) for row in run.at.history if row["valid_score"] is not None)
+    score = max((value for _, value in curve), default=None)
+    done = run.clock.step >= run.clock.total or run.gave_up
+    facts |= {"head": head, "epochs": run.clock.step / len(run.batches), "seconds_an_epoch": _pace(run)}
+    return Slice(score=score, cost=time.monotonic() - began, curve=curve, done=done, facts=facts)
+
+
+def _pace(run: Run) -> float:
+    return run.clock.spent / max(1e-9, run.clock.step / len(run.batches))
+
+
+def _cost(on: Field, run: Run, row: Mapping[str, Any]) -> float:
+    """Return what a candidate had cost at a row of its history: seconds, or epochs where these are what is counted."""
+    return float(row["seconds"]) if on.seconds else float(row["step"]) / len(run.batches)
+
+
+def settled(prepared: Prepared, recipe: Recipe, factors: Mapping[str, float]) -> tuple[Prepared, Recipe]:
+    """Return a run and its recipe with the rate and the weight decay that its plan has, times the factors, written down."""
+    plan = prepared.plan
+    wanted = {
+        "lr": plan.lr * factors.get("train.lr", 1.0),
+        "weight_decay": plan.weight_decay * factors.get("train.weight_decay", 1.0),
+    }
+    chosen: dict[str, Any] = {name: min(MOST[name], float(f"{value:.6g}")) for name, value in wanted.items()}
+    recipe, own = recipe.set(**chosen), prepared.recipe.set(**chosen)
+    return replace(prepared, recipe=own, plan=replace(plan, **chosen)), recipe
+
+
+def _run(on: Field, prepared: Prepared, folder: RunFolder, stop: Stop, *, resume: bool) -> tuple[Run, float | None]:
+    """Return the run, begun or gone on from its checkpoint, and the score of a head on frozen features, where there is one."""
+    going_on = opened(folder, prepared, resume=resume)
+    best, among, head = Best(), None, None
+    probes = not going_on and prepared.created.pretrained and prepared.recipe.train.probe
+    found = headed(prepared, stop, Deadline()) if probes else None
+    limits = Budget(on.seconds, time.monotonic())
+    valid, limits, rows = sampled(prepared.valid, limits, train=len(prepared.train.pixels), among=among)
+    if found is not None:
+        head = offered(prepared, found, valid, rows, best)[0].score
+        forget(prepared.created.net)
+    run = run_of(prepared, best, valid=valid, limits=limits, folder=folder, stop=stop)
+    if going_on:
+        run.resume(folder)
+    return run, head
+
+
+def _pause(run: Run, job: Job, began: float) -> Any:
+    """Return what says that the slice is over: its epochs are done, or its seconds, after one step at least."""
+    if job.epochs:
+        steps = math.ceil(job.epochs * len(run.batches))
+        return lambda: run.clock.step >= steps
+    return lambda: run.clock.taken > 0 and time.monotonic() - began >= job.seconds
+
+
+def _measured(prepared: Prepared) -> dict[str, Any]:
+    """Return "parameters", "bytes" of the weights in float32, and "latency": seconds of one picture, the median of some."""
+    net = prepared.created.net
+    bundle = Bundle(finish.config_of(prepared), net, prepared.recipe)
+    image = prepared.valid.pixels.take(np.arange(1))
+    bundle.probabilities(image)  # in the first, kernels are chosen
+    took: list[float] = []
+    while len(took) < TIMED and (len(took) < 3 or sum(took) < TIMING):
+        start = time.perf_counter()
+        bundle.probabilities(image)
+        took.append(time.perf_counter() - start)
+    weights = sum(tensor.numel() * tensor.element_size() for tensor in net.state_dict().values())
+    return {"parameters": sum(p.numel() for p in net.parameters()), "bytes": weights, "latency": median(took)}

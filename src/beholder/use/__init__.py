@@ -1,1 +1,0 @@
-"""Uses bundles: predict, evaluate, report. What serves cannot train: nothing here imports `learn`."""

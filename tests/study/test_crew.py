@@ -1,0 +1,92 @@
+"""Slices in processes of their own, here of programs that only pretend: who gets what, and what comes of one that dies."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from beholder.base.errors import MachineError
+from beholder.base.recipe import Recipe, from_toml
+from beholder.study import crew
+from beholder.study.crew import Processes
+from beholder.study.search import Job, Slice
+
+PRETEND = """
+import json, os, signal, sys, time
+print("{}", flush=True)
+for line in sys.stdin:
+    job = json.loads(line)
+    seconds = job["seconds"]
+    if seconds < 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    if seconds == 99:
+        sys.exit(3)
+    time.sleep(seconds)
+    batch = int(job["recipe"].partition("batch = ")[2].split()[0])
+    print(json.dumps({"score": job["index"] / 10, "cost": seconds, "facts": {"pid": os.getpid(), "batch": batch}}), flush=True)
+"""
+
+
+@pytest.fixture(autouse=True)
+def pretending(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(crew, "PROGRAM", PRETEND)
+
+
+def job(index: int, seconds: float = 0.0, rung: int = 0) -> Job:
+    return Job(index, Recipe().toml(), {}, rung, seconds=seconds)
+
+
+def carried_out(jobs: list[Job], tmp_path: Path, *, count: int = 2) -> dict[int, Slice]:
+    found: dict[int, Slice] = {}
+    Processes(tmp_path, count, 64).run(iter(jobs), lambda one, what: found.update({one.index: what}))
+    return found
+
+
+def test_jobs_are_divided_among_as_many_processes_as_asked_for(tmp_path: Path) -> None:
+    found = carried_out([job(index, 0.1) for index in range(6)], tmp_path, count=3)
+    assert {index: what.score for index, what in found.items()} == {index: index / 10 for index in range(6)}
+    assert len({what.facts["pid"] for what in found.values()}) == 3
+
+
+def test_a_killed_one_is_begun_once_more_in_half_the_batch_and_then_recorded(tmp_path: Path) -> None:
+    found = carried_out([job(0, -1), job(1)], tmp_path)
+    assert found[1].score == 0.1
+    assert found[0].score is None
+    assert found[0].failed == "its process was ended by signal 9: too little memory, perhaps, 2 times"
+
+
+def test_one_that_lives_in_half_the_batch_has_its_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(crew, "PROGRAM", PRETEND.replace("if seconds < 0:", "if 'batch = 0' in job['recipe']:"))
+    found = carried_out([job(3)], tmp_path)
+    assert (found[3].score, found[3].facts["batch"]) == (0.3, 32)
+
+
+def test_one_that_crashes_is_begun_once_more_as_it_was(tmp_path: Path) -> None:
+    assert carried_out([job(0, 99), job(1)], tmp_path)[0].failed == "its process ended with status 3, 2 times"
+
+
+def test_a_process_that_does_not_start_is_an_error_of_the_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(crew, "PROGRAM", "import sys; sys.exit(7)")
+    with pytest.raises(MachineError, match="status 7") as caught:
+        carried_out([job(0)], tmp_path)
+    assert caught.value.code == "no-process"
+
+
+def test_whatever_happens_no_process_stays(tmp_path: Path) -> None:
+    held = Processes(tmp_path, 2, 64)
+    started: list[int] = []
+
+    def took(one: Job, what: Slice) -> None:
+        started.extend(worker.process.pid for worker in held._workers)
+        raise KeyboardInterrupt
+
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        held.run(iter([job(0), job(1, 30)]), took)
+    assert time.monotonic() - began < 20
+    assert len(started) == 2
+    for pid in started:
+        assert not Path(f"/proc/{pid}").exists()
+    assert from_toml(job(0).recipe) == Recipe()

@@ -1,0 +1,153 @@
+"""The first rungs of a run with a budget: floors, heads that are compared, a first bundle, and what is said of it all."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.study.test_onboard import photo
+
+import beholder
+from beholder.base.deadline import Deadline
+from beholder.base.recipe import load
+from beholder.bundle.config import Tried
+from beholder.learn import begin
+from beholder.learn.checkpoint import RunFolder
+from beholder.reporting import render
+from beholder.study import steps as study
+from beholder.study.ladder import SURE, _is_better, _Judged, _Material, _too_dear, begun_before, climbed
+from beholder.study.policy import Curated, curated
+from beholder.study.steps import steps
+
+RECIPE = load("quick").set(minutes=3.0, audit="off")
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("ladder")
+    rng = np.random.default_rng(0)
+    for kind, name in enumerate(("stripes", "blobs", "checks")):
+        (folder / name).mkdir()
+        for number in range(24):
+            photo(rng, kind).save(folder / name / f"{number}.jpg", quality=90)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def parts(photos: Path) -> Curated:
+    return curated(beholder.scan(photos), RECIPE)
+
+
+def test_floors_and_a_head_are_tried_and_the_head_is_gone_on_with(parts: Curated) -> None:
+    began = time.monotonic()
+    found = climbed(parts, RECIPE, began=began, until=Deadline.of(began, 3.0))
+    assert [row.rung for row in found.tried] == ["floor", "floor", "head"]
+    commonest, nearest, head = found.tried
+    assert commonest.score == pytest.approx(1 / 3, abs=0.1)
+    assert nearest.n == head.n == len(parts.parts.train) + len(parts.parts.valid)
+    assert head.score is not None
+    assert head.score > 0.6
+    assert head.outcome == "kept"
+    assert found.recipe.net.name == "timm:tf_efficientnet_lite0"
+    assert all(row.began >= 0 and row.seconds >= 0 for row in found.tried)
+
+
+def test_a_net_that_is_named_stays(parts: Curated) -> None:
+    began = time.monotonic()
+    found = climbed(parts, RECIPE.set(net="fastnet"), began=began, until=Deadline.of(began, 3.0))
+    assert found.recipe.net.name == "fastnet"
+    assert [row.what for row in found.tried] == ["the commonest answer"]
+
+
+def judged(right: Any, score: float | None = None) -> _Judged:
+    values = np.asarray(right, np.float64)
+    return _Judged(RECIPE, np.arange(len(values)), values, float(values.mean()) if score is None else score, 1.0, 1.0)
+
+
+def test_a_dearer_candidate_has_to_be_better_by_a_paired_test() -> None:
+    base = np.arange(200) % 5 > 0
+    few, many = base.copy(), base.copy()
+    few[np.flatnonzero(~base)[:2]] = True  # two more right of 200: 2 / sqrt(2) standard errors
+    many[np.flatnonzero(~base)[:4]] = True
+    assert 2 / np.sqrt(2) < SURE < 4 / np.sqrt(4)
+    assert not _is_better(judged(few), judged(base))
+    assert _is_better(judged(many), judged(base))
+    assert not _is_better(judged(many, score=0.7), judged(base)), "the objective has to be better too"
+    assert not _is_better(judged(base), judged(base))
+
+
+@pytest.mark.parametrize(
+    ("left", "cheap", "dear", "why"),
+    [
+        (100, 5, 20, "its features would take"),
+        (300, 0.5, 20, "epochs of fine-tuning"),  # 0.6 × 300 s / (3 × 20 s): 3 epochs; of the cheap one 120, of 1.6 steps
+        (400, 0.5, 13, ""),
+        (300, 10, 20, ""),  # of the cheap one there is no time for 100 steps either: the better head is all that counts
+    ],
+)
+def test_a_dearer_candidate_has_to_leave_time_for_training(
+    parts: Curated, left: float, cheap: float, dear: float, why: str
+) -> None:
+    pictures = parts.parts.train
+    material = _Material(parts.parts, None, pictures, np.zeros(0, np.int64), None, 0.0, Deadline(left, now=lambda: 0.0))  # type: ignore[arg-type]
+    found = _too_dear(dear, replace(judged([1]), needed=cheap), material)
+    assert (why in found) if why else not found
+
+
+def test_whatever_ends_a_run_a_first_model_is_there(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed(*_: Any, **__: Any) -> None:
+        raise RuntimeError("as if killed")
+
+    monkeypatch.setattr(study, "train_and_test", killed)
+    out = tmp_path / "m.beholder"
+    with pytest.raises(RuntimeError, match="as if killed"):
+        steps(photos, recipe=RECIPE, out=out)
+    bundle = beholder.load(out)
+    assert bundle.config.interrupted
+    assert bundle.config.calibration is not None
+    right = sum(bundle(path).label == path.parent.name for path in photos.glob("*/*.jpg"))
+    assert right > 36, "of 72 in three classes"
+
+
+def test_what_was_tried_is_kept_in_the_run_folder_for_a_resumed_run(tmp_path: Path) -> None:
+    out, rows = tmp_path / "m.beholder", [Tried("head", "a head", 0.5, 10, 1.0, 2.0, "kept")]
+    folder = RunFolder.beside(out)
+    folder.begin({"recipe": ""}, resume=False)
+    folder.decide({"net": "timm:tf_efficientnet_lite0", "size": 256, "tried": [vars(row) for row in rows]})
+    assert begun_before(RECIPE, out) is None, "without a checkpoint there is nothing to go on with"
+    folder.save({}, {})
+    found = begun_before(RECIPE, out)
+    assert found is not None
+    assert (found.recipe.net.name, found.recipe.data.size) == ("timm:tf_efficientnet_lite0", 256)
+    assert list(found.tried) == rows
+
+
+def test_a_run_with_a_budget_says_what_was_tried_and_what_to_expect(photos: Path, tmp_path: Path) -> None:
+    outcome = steps(photos, recipe=RECIPE.set(minutes=0.6), out=tmp_path / "m.beholder")
+    said = json.loads(json.dumps(outcome.json()))
+    assert [row["rung"] for row in said["tried"]][:3] == ["floor", "floor", "head"]
+    assert said["tried"][-1]["rung"] == "training"
+    expected = said["expected"]
+    assert expected["low"] <= expected["value"] <= expected["score"] <= 1
+    assert expected["tested"] == outcome.bundle.config.parts["test"]
+    assert outcome.tried()[0]["what"] == "the commonest answer"
+    assert "a test of" in outcome.card["expected"]
+    assert "What was tried" in render(outcome.bundle, outcome.evaluation)
+    again = beholder.load(tmp_path / "m.beholder")
+    assert again.config.tried == outcome.bundle.config.tried
+
+
+def test_what_a_resumed_run_did_not_hear_it_hears_again(parts: Curated, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = load("quick").set(epochs=3, size=64, lr=0.002)
+    heard = beholder.train(parts.parts, recipe=recipe)
+    whole = begin.run_of
+    monkeypatch.setattr(begin, "run_of", lambda *given, heard, **named: whole(*given, **named))
+    again = beholder.train(parts.parts, recipe=recipe)
+    assert [row["valid_score"] for row in again.history] == [row["valid_score"] for row in heard.history]
+    assert again.config.valid_score == heard.config.valid_score
+    assert again.config.floor == heard.config.floor
