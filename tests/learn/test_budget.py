@@ -12,7 +12,7 @@ from beholder.base.recipe import load
 from beholder.data.cache import cached
 from beholder.learn import budget as room
 from beholder.learn.begin import budget_of
-from beholder.learn.budget import CLOSING, Budget, sampled
+from beholder.learn.budget import CLOSING, OPENING, Budget, sampled
 from beholder.learn.prepare import Prepared, prepare
 
 
@@ -54,7 +54,7 @@ def test_costs_are_those_measured_here(
     cached(parts.test, prepared.policy)
     found = budget_of(prepared, parts, time.monotonic(), 0.0)
     assert found.validation == 0.5 * len(prepared.valid.pixels) == 3.0
-    assert found.after == CLOSING + 0.5 * len(parts.test) + 0.5 * len(prepared.valid.pixels)
+    assert found.after == CLOSING + OPENING + 0.5 * len(parts.test) + 0.5 * len(prepared.valid.pixels)
     assert budget_of(prepared, parts, time.monotonic(), 7.0, 4).after == found.after + 7.0 + 2.0
 
 
@@ -62,9 +62,11 @@ def test_a_test_that_takes_long_is_a_sample_and_a_busy_machine_closes_later(
     parts: beholder.Parts, prepared: Prepared, monkeypatch: pytest.MonkeyPatch, idle: None
 ) -> None:
     monkeypatch.setattr(room, "_each", lambda work, **_: 100.0)
-    assert budget_of(prepared, parts, time.monotonic(), 0.0).after == pytest.approx(CLOSING + 0.2 * 60 + 0.1 * 60)
+    assert budget_of(prepared, parts, time.monotonic(), 0.0).after == pytest.approx(CLOSING + OPENING + 0.2 * 60 + 0.1 * 60)
     monkeypatch.setattr(room, "slowness", lambda: 4.0)
-    assert budget_of(prepared, parts, time.monotonic(), 0.0).after == pytest.approx(4 * CLOSING + 0.2 * 60 + 0.1 * 60)
+    assert budget_of(prepared, parts, time.monotonic(), 0.0).after == pytest.approx(
+        4 * (CLOSING + OPENING) + 0.2 * 60 + 0.1 * 60
+    )
 
 
 def test_decoding_the_test_part_is_planned_for_where_only_the_others_are_in_the_cache(
@@ -74,11 +76,11 @@ def test_decoding_the_test_part_is_planned_for_where_only_the_others_are_in_the_
     again = prepare(parts, prepared.recipe)  # from the cache
     unread = replace(parts.test, digests=np.roll(parts.test.digests, 1, axis=1))  # pictures that no run has seen
     found = budget_of(again, replace(parts, test=unread), time.monotonic(), 0.0)
-    each = (found.after - CLOSING) / len(parts.test)
+    each = (found.after - CLOSING - OPENING) / len(parts.test)
     assert 1e-5 < each < 0.5
     monkeypatch.setattr(room, "pace", lambda policy: 1.0)
     told = budget_of(again, replace(parts, test=unread), time.monotonic(), 0.0)
-    assert told.after == CLOSING + 1.0 * len(parts.test)
+    assert told.after == CLOSING + OPENING + 1.0 * len(parts.test)
 
 
 def test_a_validation_part_that_takes_too_long_is_sampled(prepared: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,8 +16,9 @@ from torch import Tensor
 from beholder.base.recipe import NetRecipe, load
 from beholder.base.records import PixelPolicy
 from beholder.data.cache import Pixels
-from beholder.learn.probe import MOST, features_name, fitted, seen
+from beholder.learn.probe import MOST, features_name, fitted, refitted, seen
 from beholder.machine.device import Precision
+from beholder.nets.head import fit
 from beholder.runtime.features import Run
 from beholder.runtime.inference import BATCH, Normal, embed
 from beholder.sources import scan
@@ -113,6 +114,25 @@ def test_a_head_is_fitted_on_what_was_seen_and_keeps_the_best_penalty() -> None:
     fits.clear()
     fitted((x, y), (x[:50], y[:50]), there, right, task=SINGLE, weights=None, enough=lambda: True)
     assert len(fits) == 1
+
+
+def test_a_head_that_learns_from_both_parts_is_judged_by_heads_that_have_not_seen_the_fold() -> None:
+    draws = torch.Generator().manual_seed(0)
+    x, z = torch.randn(60, 4, generator=draws), torch.randn(20, 4, generator=draws)
+    y, goal = (torch.nn.functional.one_hot((each[:, 0] > 0).long(), 2).float() for each in (x, z))
+    fold, how = np.arange(20) % 5, {"task": SINGLE, "weights": None}
+    head = fitted((x, y), (z, goal), np.arange(20), lambda logits, _: float(logits.mean()), **how)
+    both = refitted(head, (x, y), (z, goal), fold, **how)
+    weight, bias = fit(torch.cat([x, z]), torch.cat([y, goal]), task=SINGLE, decay=head.decay)
+    assert torch.equal(both.weight, weight)
+    assert torch.equal(both.bias, bias)
+    assert (both.trained, both.chosen, both.decay) == (head.trained, head.chosen, head.decay)
+    assert not torch.allclose(both.logits, z @ weight.T + bias, atol=1e-3)
+    wrong = goal.clone()
+    wrong[fold == 2] = 1 - goal[fold == 2]
+    other = refitted(head, (x, y), (z, wrong), fold, **how)
+    assert torch.equal(other.logits[fold == 2], both.logits[fold == 2]), "their labels are not known to who judges them"
+    assert not torch.equal(other.logits[fold == 1], both.logits[fold == 1])
 
 
 def test_features_have_a_name_where_the_weights_are_known() -> None:

@@ -1,5 +1,6 @@
 """Nets and weights of timm."""
 
+import copy
 import json
 import time
 from pathlib import Path
@@ -14,6 +15,7 @@ from beholder.base.errors import MachineError, UsageError
 from beholder.base.recipe import NetRecipe
 from beholder.nets import hub, pretrained
 from beholder.nets.build import Created, build, check, create, wants
+from beholder.nets.features import features, resizable
 
 NAME = "timm:test_resnet"
 
@@ -193,3 +195,31 @@ def test_real_weights_equal_timms_own(shared: Path) -> None:
     assert made.spec.args == {"pad_type": "same"}
     want = wants(NetRecipe(name="timm:mobilenetv2_100", weights=str(path)))
     assert (want.size, want.mean, want.std, want.interpolation) == ((224, 224), (0.5,) * 3, (0.5,) * 3, "bilinear")
+
+
+def test_small_pictures_are_enlarged_inside_the_net(folder: Path) -> None:
+    plain = created(folder, classes=11)
+    recipe = NetRecipe(name=NAME, weights=str(folder), enlarge=64)
+    made = create(recipe, channels=3, size=(24, 32), classes=11)
+    assert list(made.net.state_dict()) == list(plain.net.state_dict()), "the names that timm knows"
+    images = torch.randn(2, 3, 24, 32)
+    larger = torch.nn.functional.interpolate(images, (48, 64), mode="bicubic", align_corners=False)
+    expected = plain.net.eval()(larger)
+    for net in (made.net, copy.deepcopy(made.net)):
+        assert torch.equal(net.eval()(images), expected)
+        assert torch.equal(features(net, images), features(plain.net, larger))
+    again = build(made.spec)
+    again.load_state_dict(made.net.state_dict(), strict=True)
+    assert torch.equal(again.eval()(images), expected)
+    want = wants(recipe)
+    assert (want.size, want.mean) == (None, (0.1, 0.2, 0.3))
+    assert resizable(plain.net)
+    assert not resizable(made.net), "pictures that grow would save nothing"
+
+
+def test_what_cannot_enlarge_is_refused() -> None:
+    for name in ("fastnet", "timm:vit_tiny_patch16_224"):
+        with pytest.raises(UsageError, match=r"net\.enlarge=64"):
+            wants(NetRecipe(name=name, enlarge=64))
+    with pytest.raises(UsageError, match="does not say by what it begins"):
+        pretrained.enlarged(torch.nn.Linear(2, 2), 64)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from beholder.learn.checkpoint import RunFolder
 from beholder.learn.dial import dialled
 from beholder.learn.floor import on_pixels
 from beholder.learn.prepare import prepare
+from beholder.learn.probe import Head
 from beholder.machine.device import Precision
 from beholder.reporting import report as write_report
 from beholder.reporting.context import Room
@@ -272,3 +274,27 @@ def test_where_only_the_head_had_time_its_outputs_on_validation_are_not_computed
     assert read == []
     assert outcome.bundle.config.calibration.n == outcome.bundle.config.parts["valid"]
     assert outcome.evaluation.scores.headline["accuracy"].value > 0.8
+
+
+@pytest.mark.parametrize("remembered", [True, False], ids=["in one go", "resumed"])
+def test_a_head_that_is_kept_is_calibrated_by_heads_that_have_not_seen_the_pictures(
+    remembered: bool, leaves_of_three: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heads: list[Head] = []
+    found = begin.headed
+
+    def headed(*given: Any) -> Head | None:
+        head = found(*given)
+        assert head is not None
+        heads.append(head if remembered else replace(head, features=None))
+        return heads[-1]
+
+    fitted: list[Any] = []
+    fit = finish.calibrate.fit
+    monkeypatch.setattr(begin, "headed", headed)
+    monkeypatch.setattr(finish.calibrate, "fit", lambda *given, **named: (fitted.append(given[1]), fit(*given, **named)))
+    parts = beholder.split(scan(leaves_of_three), seed=0)
+    bundle = beholder.train(parts, net="timm:tf_efficientnet_lite0", size=32, epochs=2)
+    assert bundle.config.valid_score == bundle.config.floor.score, "training brought nothing better"
+    assert not bundle.config.mirror
+    assert np.array_equal(fitted[-1], heads[-1].logits.numpy())

@@ -3,26 +3,36 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
+from PIL import Image
 from tests.study.test_onboard import photo
 
 import beholder
 from beholder.base.deadline import Deadline
+from beholder.base.errors import Interrupted
 from beholder.base.recipe import load
 from beholder.bundle.config import Tried
 from beholder.learn import begin
 from beholder.learn.checkpoint import RunFolder
+from beholder.learn.monitors import Best
 from beholder.reporting import render
+from beholder.study import scratch
 from beholder.study import steps as study
-from beholder.study.ladder import SURE, _is_better, _Judged, _Material, _too_dear, begun_before, climbed
+from beholder.study.folded import head_logits
+from beholder.study.ladder import SURE, _is_better, _Judged, _Material, _too_dear, _weighted, begun_before, climbed
 from beholder.study.policy import Curated, curated
 from beholder.study.steps import steps
+from beholder.tasks import named
+from beholder.tasks.objectives import aim
 
 RECIPE = load("quick").set(minutes=3.0, audit="off")
 
@@ -66,7 +76,9 @@ def test_a_net_that_is_named_stays(parts: Curated) -> None:
 
 def judged(right: Any, score: float | None = None) -> _Judged:
     values = np.asarray(right, np.float64)
-    return _Judged(RECIPE, np.arange(len(values)), values, float(values.mean()) if score is None else score, 1.0, 1.0)
+    none = np.empty((len(values), 0), np.float32)
+    reached = float(values.mean()) if score is None else score
+    return _Judged(RECIPE, np.arange(len(values)), values, none, none, none, reached, 1.0, 1.0)
 
 
 def test_a_dearer_candidate_has_to_be_better_by_a_paired_test() -> None:
@@ -79,6 +91,10 @@ def test_a_dearer_candidate_has_to_be_better_by_a_paired_test() -> None:
     assert _is_better(judged(many), judged(base))
     assert not _is_better(judged(many, score=0.7), judged(base)), "the objective has to be better too"
     assert not _is_better(judged(base), judged(base))
+    larger = replace(judged(few), recipe=RECIPE.set(size=256))
+    assert _is_better(larger, judged(base)), "larger pictures are better as a rule"
+    assert not _is_better(replace(larger, score=base.mean() - 0.01), judged(base))
+    assert not _is_better(replace(larger, recipe=RECIPE.set(size=256, net="timm:tf_efficientnet_lite1")), judged(base))
 
 
 @pytest.mark.parametrize(
@@ -151,3 +167,112 @@ def test_what_a_resumed_run_did_not_hear_it_hears_again(parts: Curated, monkeypa
     assert [row["valid_score"] for row in again.history] == [row["valid_score"] for row in heard.history]
     assert again.config.valid_score == heard.config.valid_score
     assert again.config.floor == heard.config.floor
+
+
+def test_a_run_that_is_ended_before_training_says_that_a_first_model_is_there(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ended(*_: Any, **__: Any) -> None:
+        raise Interrupted("terminated", exit_code=143)
+
+    monkeypatch.setattr(study, "train_and_test", ended)
+    out = tmp_path / "m.beholder"
+    with pytest.raises(Interrupted, match=f"terminated before training; a first model, .*, is in {out}") as caught:
+        steps(photos, recipe=RECIPE, out=out)
+    assert caught.value.exit_code == 143
+    assert beholder.load(out).config.interrupted
+    with pytest.raises(Interrupted, match=r"^terminated$"):
+        steps(photos, recipe=RECIPE.set(minutes=0.0), out=tmp_path / "none.beholder")
+
+
+@pytest.mark.parametrize("sure", [0.0, 1.0])
+def test_a_run_that_is_cut_short_keeps_the_head_unless_training_is_surely_better(
+    sure: float, parts: Curated, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(begin, "better", lambda *_: sure)
+    whole = Best.offer
+
+    def offered(self: Best, net: Any, *, score: float, loss: float, epoch: int) -> bool:
+        kept = whole(self, net, score=1.0 + epoch, loss=loss, epoch=epoch)  # each epoch is better than the one before
+        if epoch == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+        return kept
+
+    monkeypatch.setattr(Best, "offer", offered)
+    out = tmp_path / "m.beholder"
+    with pytest.raises(Interrupted, match="the best so far is in"):
+        beholder.train(parts.parts, recipe=load("quick").set(epochs=4, size=64), out=out)
+    config = beholder.load(out).config
+    assert config.interrupted
+    assert (config.valid_score == 2.0) == bool(sure)
+
+
+@pytest.mark.parametrize(("objective", "kept"), [("accuracy", False), ("balanced_accuracy", True)])
+def test_balanced_class_weights_are_taken_where_the_objective_gains_by_them(objective: str, kept: bool) -> None:
+    recipe, rng = RECIPE.set(objective=objective), np.random.default_rng(0)
+    kinds = np.repeat([0, 1], [400, 40])
+    features = rng.normal(1.2 * kinds[:, None], 1.0, (440, 2)).astype(np.float32)
+    targets, fold, rows = np.eye(2, dtype=np.float32)[kinds], np.arange(440) % 5, np.arange(440)
+    task = aim(recipe, named("single"), ("many", "few"))
+    logits = head_logits(features, targets, fold, task=task)
+    reached = float(task.objective(logits, targets))
+    first = _Judged(recipe, rows, np.zeros(440), features, targets, logits, reached, 1.0, 1.0)
+    none = np.full(440, -1)
+    pictures = beholder.Pictures(
+        cast(Any, None), tuple(map(str, rows)), kinds, ("many", "few"), none.astype(np.int8), none.astype(np.int64)
+    )
+    on = _Material(cast(Any, SimpleNamespace(train=pictures)), cast(Any, None), pictures, fold, task, 0.0, Deadline())
+    best, told = _weighted(first, [Tried("head", "a head", reached, 440, 0.0, 0.0, "kept")], on)
+    assert best.recipe.train.class_weights == ("balanced" if kept else "none")
+    assert [row.outcome == "kept" for row in told] == [not kept, kept]
+    assert (best.score > reached) == kept
+    even = replace(on, parts=cast(Any, SimpleNamespace(train=pictures.take(np.arange(320, 440)))))
+    assert _weighted(first, [], even) == (first, []), "80 beside 40 are no reason"
+
+
+@pytest.mark.parametrize(("reached", "kept"), [(0.95, True), (0.5, False), (None, False)])
+def test_small_pictures_are_learnt_from_scratch_unless_a_pretrained_net_has_more_to_gain(
+    reached: float | None, kept: bool, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = [np.asarray(Image.open(path).resize((32, 32))) for path in sorted(photos.glob("*/*.jpg"))]
+    small = curated(beholder.scan((np.stack(images), np.repeat(np.arange(3), 24))), RECIPE)
+    whole = scratch.rather
+    monkeypatch.setattr(scratch, "rather", lambda found, head: whole(found, min(head, 0.8)))  # or it knows them all
+    monkeypatch.setattr(scratch, "short", lambda parts, *_: scratch.Short(reached, len(parts.valid), 0.0, 1.0))
+    found = climbed(small, RECIPE, began=time.monotonic(), until=Deadline(600.0, now=lambda: 0.0))
+    assert [row.rung for row in found.tried] == ["floor", "floor", "head", "short run"]
+    assert "32 × 32 pixels enlarged to 128" in found.tried[2].what
+    assert (found.tried[2].outcome == "kept") != kept
+    expected = ("auto", 0) if kept else ("timm:tf_efficientnet_lite0", 128)
+    assert (found.recipe.net.name, found.recipe.net.enlarge) == expected
+    assert climbed(small, RECIPE.set(weights="none"), began=0.0, until=Deadline(600.0, now=lambda: 0.0)).recipe.net.enlarge == 0
+    hurried = climbed(small, RECIPE, began=0.0, until=Deadline(1e-3, now=lambda: 0.0))
+    assert hurried.recipe == RECIPE
+    assert "epochs of fine-tuning" in hurried.tried[-1].outcome
+
+
+def test_a_short_run_of_a_net_from_scratch_has_a_score_and_reads_no_test(
+    parts: Curated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[beholder.Parts] = []
+    whole = scratch.train
+
+    def train(parts: beholder.Parts, **more: Any) -> Any:
+        given.append(parts)
+        return whole(parts, **more)
+
+    monkeypatch.setattr(scratch, "train", train)
+    recipe = RECIPE.set(net="cnn", size=16)
+    found = scratch.short(parts.parts, recipe, Deadline(time.monotonic() + 60.0))
+    assert found.score is not None
+    assert found.n == len(parts.parts.valid)
+    assert 0 < found.seconds < 30
+    assert len(given[0].test) <= scratch.TESTED
+
+    def stopped(*_: Any, **__: Any) -> None:
+        raise Interrupted("interrupted at step 3 of 90; nothing is kept of it", hint="give out=", exit_code=143)
+
+    monkeypatch.setattr(scratch, "train", stopped)
+    with pytest.raises(Interrupted, match=r"^interrupted$") as caught:
+        scratch.short(parts.parts, recipe, Deadline(time.monotonic() + 60.0))
+    assert (caught.value.exit_code, caught.value.hint) == (143, "")

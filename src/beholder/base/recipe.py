@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
+import operator
 import tomllib
 import types
 import typing
@@ -71,11 +72,11 @@ class NetRecipe:
     """Which net, and its initial weights.
 
     name: auto, a name of `beholder nets`, a name of timm (resnet50 is timm:resnet50), or module:function of yours
-    weights: auto (for photos a backbone that comes with the install) | none | PATH of a safetensors file or of a folder in
-             timm's local-dir form
+    weights: auto (for photos what comes with the install) | none | PATH: safetensors, or a folder in timm's local-dir form
     licence: permissive (pretrained weights of a non-commercial or other licence of its own are refused) | any
     init: auto | default | kaiming | xavier | orthogonal | lsuv | whitening | zero-residual
     width: factor on the number of channels of the nets that have that dial (0: chosen)
+    enlarge: side in pixels to which a net of timm enlarges smaller pictures (0: it sees them as they are)
     """
 
     name: str = "auto"
@@ -84,6 +85,7 @@ class NetRecipe:
     init: str = "auto"
     width: float = field(default=0.0, metadata={"range": (0.0, 16.0)})
     dropout: float = field(default=0.0, metadata={"range": (0.0, 0.95)})
+    enlarge: int = field(default=0, metadata={"range": (0, 1024)})
 
     __repr__ = changed
 
@@ -315,9 +317,7 @@ def synonym(word: str) -> str:
 
 def value_of(recipe: Recipe, path: str) -> object:
     """Return the value of a field by its dotted path."""
-    found: object = recipe
-    for part in path.split("."):
-        found = getattr(found, part)
+    found: object = operator.attrgetter(path)(recipe)
     return found
 
 

@@ -157,10 +157,12 @@ class Config:
         found: dict[str, Any] = {"architecture": name.removeprefix("timm:"), "num_classes": count}
         if not name.startswith("timm:"):
             return found
-        shape = [pixels.channels, pixels.height, pixels.width]
+        args = dict(self.net.args)
+        larger = int(str(args.pop("enlarge", 0))) / max(pixels.height, pixels.width) or 1
+        shape = [pixels.channels, *(max(1, round(side * larger)) for side in (pixels.height, pixels.width))]
         return {
             **found,
-            "model_args": dict(self.net.args) | ({"in_chans": pixels.channels} if pixels.channels != 3 else {}),
+            "model_args": args | ({"in_chans": pixels.channels} if pixels.channels != 3 else {}),
             "pretrained_cfg": {"input_size": shape, "mean": self.mean, "std": self.std, "num_classes": count},
             "label_names": self.classes,
         }

@@ -56,6 +56,14 @@ def finished(path: Path) -> bool:
         return False
 
 
+def unfinished(path: Path) -> bool:
+    """Return whether a whole bundle lies at `path` whose training was interrupted, or has not begun."""
+    try:
+        return bool(verified(path).interrupted)
+    except BeholderError:
+        return False
+
+
 def write(path: Path, config: Config, contents: Mapping[str, bytes]) -> None:
     """Write a bundle that is whole or absent. `contents`: file name → bytes, all of `HASHED` among them."""
     check_place(path)

@@ -30,7 +30,8 @@ def tried(before: Sequence[Tried], learning: Learning, prepared: Prepared, began
 
 def decided(recipe: Recipe, before: Sequence[Tried]) -> dict[str, Any]:
     """Return what a resumed run has to know of how its recipe was chosen, as JSON values."""
-    return {"net": recipe.net.name, "size": recipe.data.size, "tried": [asdict(row) for row in before]}
+    fields = {"net": recipe.net.name, "enlarge": recipe.net.enlarge, "size": recipe.data.size}
+    return {**fields, "class_weights": recipe.train.class_weights, "tried": [asdict(row) for row in before]}
 
 
 def _floor(before: Sequence[Tried], learning: Learning, prepared: Prepared) -> list[Tried]:

@@ -21,7 +21,7 @@ from beholder.base.spans import span
 from beholder.bundle.bundle import Bundle
 from beholder.bundle.config import Baseline
 from beholder.learn import finish
-from beholder.learn.budget import CLOSING, TESTING, Budget, budget, sampled
+from beholder.learn.budget import CLOSING, OPENING, TESTING, Budget, budget, sampled
 from beholder.learn.checkpoint import RunFolder
 from beholder.learn.floor import SHARE, Floor, headed, offered, on_pixels
 from beholder.learn.loop import Run
@@ -38,7 +38,7 @@ from beholder.machine.pace import BUSY, slowness
 from beholder.machine.stop import Stop
 from beholder.measure.optimism import better
 from beholder.nets.depth import freeze
-from beholder.nets.features import head as head_of
+from beholder.nets.head import forget
 from beholder.runtime.features import Run as Way
 from beholder.runtime.inference import engine, outputs
 from beholder.tasks.objectives import explained
@@ -61,6 +61,12 @@ class Learning:
     heard: dict[int, Tensor]
     first: Weights
 
+    @property
+    def kept(self) -> Head | None:
+        """Return the head on frozen features where it is the best of the run, None where training, or another floor, is."""
+        floor = self.floor is not None and self.floor.created is None
+        return self.head if floor and self.run.best.epoch < 0 else None
+
     def worth(self, prepared: Prepared) -> tuple[Prepared, Baseline | None]:
         """Return the run with the floor in place of a net that the clock gave no time to beat it, and what config.json says.
 
@@ -78,9 +84,10 @@ class Learning:
             prepared.said(
                 f"the head on frozen features stays: {floor.score:.4f}, fine-tuned {best.score:.4f}; see docs/TUNING.md"
             )
-            best.weights, best.score, best.epoch = self.first, floor.score, -1
-            return replace(prepared, plan=replace(prepared.plan, mirror=False)), floor.told(reached, kept=True)
-        if floor.created is None or floor.score <= best.score:
+            return self._with_head(prepared, floor), floor.told(reached, kept=True)
+        if floor.created is None:
+            return (self._with_head(prepared, floor) if best.epoch < 0 else prepared), told
+        if floor.score <= best.score:
             return prepared, told
         words = f"{floor.name} reaches {floor.score:.4f} on validation, the net {reached or 0.0:.4f}"
         if not self.limits.seconds:
@@ -90,6 +97,19 @@ class Learning:
         best.weights, best.score, best.epoch = copied(floor.created.net), floor.score, -1
         plan = replace(prepared.plan, mirror=False, net="logistic")
         return replace(prepared, created=floor.created, plan=plan), floor.told(reached, kept=True)
+
+    def cut(self, prepared: Prepared) -> Prepared:
+        """Return the run that is cut short; its head stays where training is not surely better. Nothing is validated for it."""
+        best, floor = self.run.best, self.floor
+        if floor is None or floor.created is not None or best.epoch not in self.heard or self._surely_better(prepared):
+            return prepared
+        return self._with_head(prepared, floor)
+
+    def _with_head(self, prepared: Prepared, floor: Floor) -> Prepared:
+        """Make the head on frozen features the best of the run."""
+        best = self.run.best
+        best.weights, best.score, best.epoch = self.first, floor.score, -1
+        return replace(prepared, plan=replace(prepared.plan, mirror=False))
 
     def _hear_again(self, prepared: Prepared) -> None:
         """Validate the best weights once more, to hear what they say."""
@@ -238,7 +258,9 @@ def budget_of(prepared: Prepared, parts: Parts, began: float, after: float, agai
             ways.append(engine(trained, pixels, pictures=len(parts.test), seconds=seconds))
         return outputs(trained, pixels.subset(np.arange(n)), run=ways[0], label="")
 
-    return budget(prepared, parts.test, began=began, validated=validated, tested=tested, closing=CLOSING + after, again=again)
+    return budget(
+        prepared, parts.test, began=began, validated=validated, tested=tested, closing=CLOSING + OPENING + after, again=again
+    )
 
 
 def _hopeless(prepared: Prepared, head: Head, until: Deadline) -> bool:
@@ -338,13 +360,6 @@ def before_of(folder: RunFolder) -> Before | None:
     return Before(
         folder.kept("sample"), float(chosen.get("width", 0) or 0), int(chosen.get("batch", 0) or 0), chosen.get("flips", "")
     )
-
-
-def forget(net: nn.Module) -> None:
-    """Set a head to zeros: fine-tuning that starts from the fitted head stays near it and ends lower (docs/LOG.md)."""
-    last = head_of(net)
-    for parameter in last.parameters() if last is not None else ():
-        nn.init.zeros_(parameter)
 
 
 def comparable(recipe: Recipe) -> Recipe:

@@ -22,6 +22,9 @@ from beholder.machine.pace import slowness
 CLOSING = 1.5
 """Seconds that saving twice, scores with their intervals and the report take, beside the test itself."""
 
+OPENING = 1.0
+"""Seconds from the end of the loop to the first answers of the test: calibration, an engine, its first batches, decoding."""
+
 SAMPLING = 0.005
 """Share of the time in which the speed of validation is measured beforehand, and again that of testing."""
 

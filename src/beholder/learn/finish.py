@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from beholder.base import events
 from beholder.base.deadline import Deadline
@@ -144,13 +145,18 @@ def bundle_of(prepared: Prepared, parts: Parts, run: Run, *, more: dict[str, Any
 def calibrated(bundle: Bundle, prepared: Prepared, until: Deadline, *, head: Head | None = None) -> None:
     """Fit on the validation part what the bundle carries beside its weights; its notes go with those of the run.
 
-    head: what the bundle consists of where there was no time for more than a head: what it says is not computed again
+    head: what the bundle consists of where the head on frozen features was kept: it may have learnt from the validation part,
+    so what it says of that is taken from heads that have not
     """
     valid = prepared.valid
-    if head is not None and head.features is not None and not bundle.config.mirror:
+    if head is not None and head.features is not None:
         rows, logits, features = head.rows, head.logits.numpy(), head.features.numpy()
     else:
         rows, logits, features = _validated(bundle, valid, until)
+    if head is not None and head.features is None:
+        among = np.isin(rows, head.rows)
+        rows, features = rows[among], features[among]
+        logits = head.logits[torch.from_numpy(np.searchsorted(head.rows, rows))].numpy()
     if len(rows) < len(valid.pixels):
         events.note(f"calibrated on {len(rows):,} of {len(valid.pixels):,} validation pictures: there is no time for more")
     targets = valid.targets.numpy()[rows]

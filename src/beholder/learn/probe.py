@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -116,7 +116,8 @@ class Head:
     """A linear head that was fitted on frozen features.
 
     weight: (W, F), bias: (W,); trained, chosen: pictures of the training and of the validation part behind it
-    logits: (M, W), what it says of the validation pictures at `rows`, int64 (M,); features: theirs, (M, F), where they are kept
+    logits: (M, W), what is said of the validation pictures at `rows`, int64 (M,), by a head that has not learnt from them
+    features: theirs, (M, F), where they are kept; decay: the strength of the L2 penalty
     each: seconds that the features of a picture took, 0 where they were remembered
     """
 
@@ -128,6 +129,7 @@ class Head:
     rows: I64
     each: float = 0.0
     features: Tensor | None = None
+    decay: float = 0.0
 
 
 def fitted(
@@ -153,8 +155,30 @@ def fitted(
         logits = z @ weight.T + bias
         now = score(logits, goal)
         if best is None or now > reached:
-            best, reached = Head(weight, bias, len(x), len(z), logits, rows), now
+            best, reached = Head(weight, bias, len(x), len(z), logits, rows, decay=decay), now
         if enough():
             break
     assert best is not None
     return best
+
+
+def refitted(
+    head: Head, train: tuple[Tensor, Tensor], valid: tuple[Tensor, Tensor], fold: I64, *, task: Task, weights: Tensor | None
+) -> Head:
+    """Return the head fitted with the same penalty on both parts, and what heads without a fold say of its validation pictures.
+
+    train, valid: features and targets of each, as `fitted` takes them; fold: int64 (M,), of the validation pictures
+    """
+    (x, y), (z, goal) = train, valid
+
+    def on(more: Tensor) -> tuple[Tensor, Tensor]:
+        both = torch.cat([x, z[more]]), torch.cat([y, goal[more]])
+        return fit(*both, task=task, decay=head.decay, weights=weights)
+
+    logits = torch.empty_like(head.logits)
+    for name in np.unique(fold).tolist():
+        held = torch.from_numpy(fold == name)
+        weight, bias = on(~held)
+        logits[held] = z[held] @ weight.T + bias
+    weight, bias = on(torch.ones(len(z), dtype=torch.bool))
+    return replace(head, weight=weight, bias=bias, logits=logits)

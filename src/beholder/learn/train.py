@@ -98,11 +98,11 @@ def _learnt(
         more = {"floor": floor, **account, **learning.told(prepared, parts, began)}
         bundle = finish.bundle_of(prepared, parts, run, more=more)
         with span("evaluate"):
-            only = learning.head if learning.tempo.left_out else None
-            finish.calibrated(bundle, prepared, until, head=only)
+            finish.calibrated(bundle, prepared, until, head=learning.kept)
     except (KeyboardInterrupt, NotFiniteError) as error:
         with run.stop.held():
             run.keep()
+            prepared = learning.cut(prepared)
             bundle = finish.bundle_of(prepared, parts, run, more=learning.told(prepared, parts, began), cut=True)
             raise _cut(error, bundle, run, path) from error
     return bundle

@@ -88,7 +88,22 @@ def wants(recipe: NetRecipe) -> Wants:
     if recipe.name.startswith("timm:"):
         name = recipe.name.removeprefix("timm:")
         pretrained.check_licence(name, recipe.weights, recipe.licence)
-        return pretrained.wants(name, recipe.weights)
+        want = pretrained.wants(name, recipe.weights)
+        if not recipe.enlarge:
+            return want
+        if want.flexible:
+            return dataclasses.replace(want, size=None, reason=f"it enlarges its pictures to {recipe.enlarge} pixels")
+        raise UsageError(
+            f"net.enlarge={recipe.enlarge}: {recipe.name} takes pictures of {want.size} alone",
+            code="bad-value",
+            hint="leave net.enlarge out; its pictures are enlarged as they are read",
+        )
+    if recipe.enlarge:
+        raise UsageError(
+            f"net.enlarge={recipe.enlarge} is for nets of timm, not for '{recipe.name}'",
+            code="bad-value",
+            hint="--size N reads the pictures larger for any net",
+        )
     if ":" not in recipe.name:
         NETS.load(_chosen(recipe.name))
     return Wants(reason=f"net '{recipe.name}' takes pictures as they are")
@@ -144,7 +159,8 @@ def create(
 def _timm(recipe: NetRecipe, spec: NetSpec, seed: int) -> tuple[nn.Module, NetSpec, Initial | None]:
     name = recipe.name.removeprefix("timm:")
     origin = pretrained.source(name, recipe.weights)
-    spec = NetSpec(spec.name, spec.channels, *spec.size, spec.classes, dropout=spec.dropout, args=dict(origin.args))
+    args = {**origin.args, **({"enlarge": recipe.enlarge} if recipe.enlarge else {})}
+    spec = NetSpec(spec.name, spec.channels, *spec.size, spec.classes, dropout=spec.dropout, args=args)
     if recipe.weights != "none":
         pretrained.check_licence(name, recipe.weights, recipe.licence)
         with _seeded(seed):
@@ -152,7 +168,7 @@ def _timm(recipe: NetRecipe, spec: NetSpec, seed: int) -> tuple[nn.Module, NetSp
                 name, origin, channels=spec.channels, size=spec.size, classes=spec.classes, dropout=spec.dropout
             )
         if found is not None:
-            return found[0], spec, found[1]
+            return pretrained.enlarged(found[0], recipe.enlarge), spec, found[1]
     return build(spec, seed=seed), spec, None
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import cast
 
 from torch import Tensor, nn
-from torch.nn import functional
 
 
 class Net(nn.Module):
@@ -68,7 +67,7 @@ def resizable(net: nn.Module) -> bool:
     if isinstance(net, Net):
         return net.resizable
     config = getattr(net, "pretrained_cfg", None)
-    return isinstance(config, dict) and not config.get("fixed_input_size", True)
+    return isinstance(config, dict) and not config.get("fixed_input_size", True) and not getattr(net, "enlarge", 0)
 
 
 def scale_free(net: nn.Module) -> bool:
@@ -82,19 +81,3 @@ def classify(net: nn.Module, features: Tensor) -> Tensor:
         return net.classify(features)
     last = head(net)
     return features if last is None else cast(Tensor, last(features))
-
-
-class Enlarged(Net):
-    """A net that is given its pictures at a larger side than they have, in pixels: for nets pretrained on larger ones."""
-
-    def __init__(self, net: nn.Module, side: int) -> None:
-        super().__init__()
-        self.net = net
-        self.side = side
-        self.head = head(net)
-
-    def body(self, images: Tensor) -> Tensor:
-        """Return the features of the enlarged images: (B, F)."""
-        longer = max(images.shape[-2:])
-        size = [max(1, round(length * self.side / longer)) for length in images.shape[-2:]]
-        return features(self.net, functional.interpolate(images, size, mode="bicubic", align_corners=False))

@@ -69,6 +69,13 @@ def give(net: nn.Module, weight: Tensor, bias: Tensor) -> None:
         last.bias.copy_(bias)
 
 
+def forget(net: nn.Module) -> None:
+    """Set a head to zeros: fine-tuning that starts from the fitted head stays near it and ends lower (docs/LOG.md)."""
+    last = head(net)
+    for parameter in last.parameters() if last is not None else ():
+        nn.init.zeros_(parameter)
+
+
 def takes_head(net: nn.Module) -> bool:
     """Return whether a net has a linear head with a bias, to be set to a fitted one."""
     last = head(net)

@@ -35,7 +35,6 @@ from beholder.machine.pace import restored
 from beholder.machine.placement import moved
 from beholder.nets.build import create, wants
 from beholder.nets.choose import SMALL, choose, photos
-from beholder.nets.features import Enlarged
 from beholder.nets.pretrained import initial, weights_hash
 from beholder.quality.checks import Evidence
 from beholder.runtime.inference import Normal, runner
@@ -51,7 +50,7 @@ ENLARGED = 128
 LEAST, MANY = 20, 100
 """Pictures below which no net is asked about them: one that is pretrained, and one that has to be trained on them."""
 
-TIMED = 4
+TIMED = 8
 """Pictures of noise on which the speed of a net is measured beforehand."""
 
 FITTING = 0.5
@@ -197,8 +196,9 @@ def features_of(
     minutes: what it may take (0: as long as it needs); rows of NaN are those it had no time for, or that cannot be read
     like: the pictures by which training decides about pixels, which are decoded for it at once; what: how its work is called
     """
-    policy, side = pixels_for(backbone, recipe, looked)
-    name = features_name(backbone.net, backbone.digest, policy, precision(device(), recipe.train.precision), side=side)
+    policy, backbone = seen_by(backbone, recipe, looked)
+    exact, side = precision(device(), recipe.train.precision), backbone.net.enlarge
+    name = features_name(backbone.net, backbone.digest, policy, exact, side=side)
     assert pictures.digests is not None
     known = recalled(name, pictures.digests)
     left = np.flatnonzero(np.isnan(known[:, 0])) if known.shape[1] else np.arange(len(pictures))
@@ -208,8 +208,7 @@ def features_of(
     limit = f"at most {60 * minutes:.0f} s" if minutes else "as long as it needs"
     events.note(f"{what} of {backbone.net.name}, of {len(left):,} pictures: {limit}")
     on, end = device(), Deadline.of(time.monotonic(), minutes)
-    exact = precision(on, recipe.train.precision)
-    normal, make = _running(backbone, pictures, policy, side, on)
+    normal, make = _running(backbone, pictures, policy, on)
     rows, found = seen(
         pictures,
         policy,
@@ -225,8 +224,8 @@ def features_of(
 
 def seconds_of(pictures: Pictures, backbone: Backbone, recipe: Recipe, looked: Survey) -> float:
     """Return about how many seconds the features of so many pictures take, decoding included; measured on a few of noise."""
-    policy, side = pixels_for(backbone, recipe, looked)
-    normal, make = _running(backbone, pictures, policy, side, device())
+    policy, backbone = seen_by(backbone, recipe, looked)
+    normal, make = _running(backbone, pictures, policy, device())
     net, took = make(), []
     images = torch.rand(TIMED, policy.channels, policy.height, policy.width, device=normal.device)
     images = images.contiguous(memory_format=torch.channels_last)
@@ -240,20 +239,21 @@ def seconds_of(pictures: Pictures, backbone: Backbone, recipe: Recipe, looked: S
     return min(took) / TIMED * len(pictures) + missing(pictures, policy) * pace(policy)
 
 
-def pixels_for(backbone: Backbone, recipe: Recipe, looked: Survey) -> tuple[PixelPolicy, int]:
-    """Return the pixel policy, and the side to which the net's pictures are enlarged (0: not).
+def seen_by(backbone: Backbone, recipe: Recipe, looked: Survey) -> tuple[PixelPolicy, Backbone]:
+    """Return the pixel policy, and the backbone, which enlarges small pictures if it can.
 
     Where this net is the one that will be trained, it is the policy of that, so that features serve both.
     """
-    want = wants(backbone.net)
-    trained = recipe.net.name != "auto" or max(looked.height, looked.width) > SMALL
-    if want.size is not None and want.flexible and not trained:
-        return choose_policy(looked, recipe.data, channels=want.channels or 3)[0], ENLARGED
-    return choose_policy(looked, recipe.data, size=want.size_on(device().type), channels=want.channels or 3)[0], 0
+    net = backbone.net
+    if recipe.net.name == "auto" and max(looked.height, looked.width) <= SMALL and wants(net).flexible:
+        net = dataclasses.replace(net, enlarge=ENLARGED)
+    want = wants(net)
+    policy, _ = choose_policy(looked, recipe.data, size=want.size_on(device().type), channels=want.channels)
+    return policy, dataclasses.replace(backbone, net=net)
 
 
 def _running(
-    backbone: Backbone, pictures: Pictures, policy: PixelPolicy, side: int, on: torch.device
+    backbone: Backbone, pictures: Pictures, policy: PixelPolicy, on: torch.device
 ) -> tuple[Normal, Callable[[], nn.Module]]:
     """Return how pictures are normalised for the backbone, and what makes it."""
     mean, std = wants(backbone.net).normalisation(policy.channels) or ((0.5,) * policy.channels, (0.25,) * policy.channels)
@@ -261,8 +261,7 @@ def _running(
 
     def make() -> nn.Module:
         net = create(backbone.net, channels=policy.channels, size=(policy.height, policy.width), classes=classes).net
-        whole = moved(Enlarged(net, side) if side else net, on).eval()
-        return whole.to(memory_format=torch.channels_last)
+        return moved(net, on).eval().to(memory_format=torch.channels_last)
 
     return Normal(mean, std, on), make
 

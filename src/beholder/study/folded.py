@@ -70,31 +70,41 @@ def head_logits(
     fold: I64,
     *,
     task: Task,
+    weights: Tensor | None = None,
     progress: Progress | None = None,
     enough: Callable[[], bool] = bool,
 ) -> F32:
-    """Return out-of-fold logits, float32 (N, W), as `heads` returns probabilities."""
+    """Return out-of-fold logits, float32 (N, W), as `heads` returns probabilities; weights: of the classes, (K,)."""
     with restored():
         if features.size < SMALL or slowness() >= BUSY:
             torch.set_num_threads(1)
-        return _heads(features, targets, fold, task=task, progress=progress, enough=enough)
+        return _heads(features, targets, fold, task=task, weights=weights, progress=progress, enough=enough)
 
 
-def _heads(features: F32, targets: F32, fold: I64, *, task: Task, progress: Progress | None, enough: Callable[[], bool]) -> F32:
+def _heads(
+    features: F32,
+    targets: F32,
+    fold: I64,
+    *,
+    task: Task,
+    weights: Tensor | None,
+    progress: Progress | None,
+    enough: Callable[[], bool],
+) -> F32:
     x, y = components(torch.from_numpy(features), COMPONENTS), torch.from_numpy(targets)
     names = np.unique(fold).tolist()
     held = [torch.from_numpy(fold == name) for name in names]
     tried: list[Tensor] = []
     for decay in DECAYS:
         if not (tried and enough()):
-            tried.append(_fitted(x, y, held[0], decay, task=task))
+            tried.append(_fitted(x, y, held[0], decay, task=task, weights=weights))
     losses = [float(task.loss(logits, y[held[0]])) for logits in tried]
     decay = DECAYS[int(np.argmin(losses))]
     found = torch.full((len(y), task.width(y.shape[1])), torch.nan)
     for k, mask in enumerate(held):
         if k and enough():
             break
-        logits = tried[int(np.argmin(losses))] if k == 0 else _fitted(x, y, mask, decay, task=task)
+        logits = tried[int(np.argmin(losses))] if k == 0 else _fitted(x, y, mask, decay, task=task, weights=weights)
         found[mask] = logits
         if progress:
             progress(k + 1, len(held))
@@ -127,9 +137,9 @@ def _projected(x: npt.NDArray[np.float64], count: int) -> npt.NDArray[np.float64
     return found
 
 
-def _fitted(x: Tensor, y: Tensor, held: Tensor, decay: float, *, task: Task) -> Tensor:
+def _fitted(x: Tensor, y: Tensor, held: Tensor, decay: float, *, task: Task, weights: Tensor | None) -> Tensor:
     """Return the logits (M, K) of the held-out rows, by a logistic regression on all others."""
-    weight, bias = regressed(x[~held], y[~held], task=task, decay=decay, steps=40)
+    weight, bias = regressed(x[~held], y[~held], task=task, decay=decay, weights=weights, steps=40)
     return x[held] @ weight.T + bias
 
 

@@ -32,13 +32,15 @@ from beholder.learn.material import targets_of
 from beholder.learn.validate import score
 from beholder.machine.device import device
 from beholder.measure.neighbours import nearest, unit
+from beholder.measure.optimism import better
 from beholder.nets.backbones import at_hand as backbones_at_hand
 from beholder.nets.backbones import products
 from beholder.nets.build import wants
 from beholder.nets.choose import SMALL
 from beholder.nets.head import regressed
 from beholder.sources.digest import digested
-from beholder.study.evidence import Backbone, at_hand, features_of, pixels_for, seconds_of
+from beholder.study import scratch
+from beholder.study.evidence import Backbone, at_hand, features_of, seconds_of, seen_by
 from beholder.study.folded import head_logits
 from beholder.study.policy import Curated
 from beholder.study.setting import joined, tied
@@ -62,9 +64,6 @@ JUDGED = 4000
 LARGER = 1.3
 """Factor on the side of the pictures that a candidate is given: convolutions read somewhat larger pictures than they learnt."""
 
-TRAINING, STEP = 0.6, 3.0
-"""Share of the time left that training will have, and how many times as long as its features a step of a picture takes."""
-
 STEPS, BATCH = 100, 32
 """Steps, of so many pictures, from which on fine-tuning is worth more than a better head."""
 
@@ -72,6 +71,10 @@ ENOUGH = 6.0
 """Epochs of fine-tuning that a dearer candidate should have time for."""
 
 FOLDS = 5
+
+SKEW, OFTEN = 3.0, 0.95
+"""How many times as many pictures the largest class has as the smallest, from which on balanced class weights are tried; and
+in what share of resamples they have to be better by the objective."""
 
 SURE = 1.64
 """Standard errors by which a dearer candidate has to be better: one-sided, 5 %."""
@@ -90,12 +93,16 @@ class _Judged:
     """How good a candidate's head is on pictures that it did not learn from.
 
     rows: int64 (M,), rising; right: what each answer scores, (M,); score: the task's objective
+    features: (M, F); targets: (M, K); logits: (M, W), each from a head that was fitted on other folds
     seconds: that the features took, little where they were remembered; needed: that they would take
     """
 
     recipe: Recipe
     rows: I64
     right: npt.NDArray[np.float64]
+    features: F32
+    targets: F32
+    logits: F32
     score: float
     seconds: float
     needed: float
@@ -116,8 +123,27 @@ def climbed(curated: Curated, recipe: Recipe, *, began: float, until: Deadline) 
     if not candidates:
         return Ladder(recipe, tuple(_told(floors)))
     pictures, fold = _material(curated, parts, recipe)
-    best, rows = _compared(candidates, _Material(parts, looked, pictures, fold, task, began, until))
+    on = _Material(parts, looked, pictures, fold, task, began, until)
+    small = candidates[0].net.enlarge > recipe.net.enlarge
+    best, rows = _of_small(candidates[0], recipe, on) if small else _compared(candidates, on)
     return Ladder(recipe if best is None else best.recipe, tuple(_told([*floors, *rows])))
+
+
+def _of_small(candidate: Recipe, recipe: Recipe, on: _Material) -> tuple[_Judged | None, list[Tried]]:
+    """Return the head of a net that enlarges small pictures, None where a net from scratch, as `recipe` asks, is the better."""
+    began, backbone = time.monotonic() - on.began, at_hand(candidate.net, on.looked, small=True)
+    assert backbone is not None
+    needed = seconds_of(on.pictures, backbone, candidate, on.looked)
+    there = scratch.epochs(needed, len(on.pictures), len(on.parts.train), on.until)
+    if there < scratch.FEWEST:
+        why = f"left out: there would be time for {there:.1f} epochs of fine-tuning"
+        return None, [Tried("head", _named(candidate, backbone, on), None, 0, round(began, 2), 0.0, why)]
+    best, rows = _compared([candidate], on)
+    if best is None:
+        return None, rows
+    found = scratch.short(on.parts, recipe, on.until)
+    told = scratch.row(found, best.score, on.began)
+    return (None, [*_outdone(rows), told]) if scratch.rather(found, best.score) else (best, [*rows, told])
 
 
 def begun_before(recipe: Recipe, out: Path) -> Ladder | None:
@@ -125,17 +151,22 @@ def begun_before(recipe: Recipe, out: Path) -> Ladder | None:
     known = RunFolder.beside(out).decided()
     if not known:
         return None
-    found = recipe.set(net=known["net"]) if recipe.net.name == "auto" else recipe
+    named = {"net": known["net"], "enlarge": known.get("enlarge", 0)} if recipe.net.name == "auto" else {}
+    sized = {"size": known["size"]} if not recipe.data.size else {}
+    weights = known.get("class_weights", recipe.train.class_weights)
     tried = tuple(Tried(**{**row, "curve": ()}) for row in known["tried"])
-    return Ladder(found if recipe.data.size else found.set(size=known["size"]), tried)
+    return Ladder(recipe.set(**named, **sized, class_weights=weights), tried)
 
 
 def _candidates(recipe: Recipe, looked: Survey) -> Iterator[Recipe]:
     """Yield the backbones at hand with the sides of their pictures, the cheapest first; none for a net from scratch."""
-    small = max(looked.height, looked.width) <= SMALL
-    backbone = at_hand(recipe.net, looked, small=False)
-    scratch = (small and recipe.net.name == "auto") or not recipe.net.name.startswith(("auto", "timm:"))
-    if backbone is None or scratch:
+    backbone = at_hand(recipe.net, looked, small=True)
+    if backbone is None or not recipe.net.name.startswith(("auto", "timm:")):
+        return
+    if max(looked.height, looked.width) <= SMALL and recipe.net.name == "auto":
+        _, seen = seen_by(backbone, recipe, looked)
+        if seen.net.enlarge:
+            yield dataclasses.replace(recipe, net=seen.net)
         return
     nets = sorted(backbones_at_hand(recipe.net)[: MOST - 1], key=products) or [backbone.net]
     for net in nets:
@@ -176,8 +207,7 @@ def _compared(candidates: list[Recipe], on: _Material) -> tuple[_Judged | None, 
         backbone = at_hand(candidate.net, on.looked, small=True)
         if backbone is None:
             continue
-        policy = pixels_for(backbone, candidate, on.looked)[0]
-        name = f"a linear head on {candidate.net.name}, {policy.width} × {policy.height} pixels"
+        name = _named(candidate, backbone, on)
         needed = seconds_of(on.pictures, backbone, candidate, on.looked) if len(candidates) > 1 else 0.0
         why = "" if best is None else _too_dear(needed, best, on)
         if why:
@@ -187,16 +217,46 @@ def _compared(candidates: list[Recipe], on: _Material) -> tuple[_Judged | None, 
         if found is None:
             rows.append(Tried("head", name, None, 0, round(began - on.began, 2), time.monotonic() - began, "no time for it"))
             break
-        better = best is None or _is_better(found, best)
-        outcome = "kept" if better else "not better than a cheaper one, by a paired test"
-        if better and best is not None:
-            kept = next(at for at in range(len(rows)) if rows[at].outcome == "kept")
-            rows[kept] = dataclasses.replace(rows[kept], outcome="another is better")
-        rows += floor
-        told = (len(found.rows), round(began - on.began, 2), round(found.seconds, 2))
-        rows.append(Tried("head", name, found.score, *told, outcome))
-        best = found if better else best
-    return best, rows
+        ahead = best is None or _is_better(found, best)
+        rows = [*(_outdone(rows) if ahead else rows), *floor]
+        outcome = KEPT if ahead else "not better than a cheaper one, by a paired test"
+        rows.append(_row(name, found, began - on.began, outcome))
+        best = found if ahead else best
+    return _weighted(best, rows, on) if best is not None else (None, rows)
+
+
+KEPT = "kept"
+
+
+def _named(candidate: Recipe, backbone: Backbone, on: _Material) -> str:
+    policy, seen = seen_by(backbone, candidate, on.looked)
+    larger = f" enlarged to {seen.net.enlarge}" if seen.net.enlarge else ""
+    return f"a linear head on {candidate.net.name}, {policy.width} × {policy.height} pixels{larger}"
+
+
+def _row(name: str, found: _Judged, began: float, outcome: str) -> Tried:
+    return Tried("head", name, found.score, len(found.rows), round(began, 2), round(found.seconds, 2), outcome)
+
+
+def _outdone(rows: list[Tried]) -> list[Tried]:
+    """Return the rows, of which none is kept any more."""
+    return [dataclasses.replace(row, outcome="another is better") if row.outcome == KEPT else row for row in rows]
+
+
+def _weighted(best: _Judged, rows: list[Tried], on: _Material) -> tuple[_Judged, list[Tried]]:
+    """Return the best head, with balanced class weights where sizes differ and these are better by the objective."""
+    counts, began = on.parts.train.counts(), time.monotonic()
+    if best.recipe.train.class_weights != "none" or counts.max() < SKEW * max(1, counts.min()):
+        return best, rows
+    weights = torch.from_numpy(on.task.balance(counts, len(on.parts.train))).float()
+    logits = head_logits(best.features, best.targets, on.fold[best.rows], task=on.task, weights=weights)
+    reached = score(torch.from_numpy(logits), torch.from_numpy(best.targets), on.task)
+    ahead = better(best.logits, logits, best.targets, on.task.objective) >= OFTEN
+    recipe = best.recipe.set(class_weights="balanced")
+    found = dataclasses.replace(best, recipe=recipe, logits=logits, score=reached, seconds=time.monotonic() - began)
+    outcome = KEPT if ahead else "not better in enough resamples"
+    row = _row("the best of these, with balanced class weights", found, began - on.began, outcome)
+    return (found if ahead else best), [*(_outdone(rows) if ahead else rows), row]
 
 
 def _too_dear(seconds: float, best: _Judged, on: _Material) -> str:
@@ -204,10 +264,10 @@ def _too_dear(seconds: float, best: _Judged, on: _Material) -> str:
 
     A dearer net has time for fewer epochs of fine-tuning: where that pays for the best so far, it needs enough of them.
     """
-    left, n = on.until.left, len(on.pictures)
-    if seconds > SHARE * left:
+    n = len(on.pictures)
+    if seconds > SHARE * on.until.left:
         return f"left out: its features would take {seconds:.0f} s"
-    cheap, dear = (TRAINING * left / (STEP * each * len(on.parts.train) / n) for each in (best.needed, seconds))
+    cheap, dear = (scratch.epochs(each, n, len(on.parts.train), on.until) for each in (best.needed, seconds))
     if cheap * len(on.parts.train) / BATCH >= STEPS and dear < ENOUGH:
         return f"left out: there would be time for {dear:.0f} epochs of fine-tuning, of the other for {cheap:.0f}"
     return ""
@@ -229,12 +289,18 @@ def _judged(
     logits = head_logits(features[rows], targets.numpy(), on.fold[rows], task=on.task)
     right = on.task.family.right(on.task.family.probabilities(logits), on.task.targets(targets.numpy()))
     found = score(torch.from_numpy(logits), targets, on.task)
-    judged = _Judged(candidate, rows, right, found, seconds, needed)
+    judged = _Judged(candidate, rows, right, features[rows], targets.numpy(), logits, found, seconds, needed)
     return judged, _neighbours(features[rows], targets, on.fold[rows], on) if first else []
 
 
 def _is_better(found: _Judged, best: _Judged) -> bool:
-    """Return whether a dearer candidate has the better score, and more right answers by a paired test on common pictures."""
+    """Return whether a dearer candidate has the better score, and more right answers by a paired test on common pictures.
+
+    Of the same net at a larger size, which is better as a rule, a score that is not lower is enough.
+    """
+    same = dataclasses.replace(best.recipe, data=found.recipe.data) == found.recipe
+    if same and found.recipe.data.size > best.recipe.data.size:
+        return found.score >= best.score
     if found.score <= best.score:
         return False
     both, mine, theirs = np.intersect1d(found.rows, best.rows, return_indices=True)

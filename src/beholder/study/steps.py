@@ -27,7 +27,7 @@ from beholder.base.sentences import sentence
 from beholder.base.spans import current, recorded, span
 from beholder.base.used import changed
 from beholder.bundle.bundle import Bundle
-from beholder.bundle.format import finished
+from beholder.bundle.format import finished, unfinished
 from beholder.data.groups import named_groups
 from beholder.duplicates.facts import fingerprinted
 from beholder.evaluation.evaluate import Evaluation, beside_leaks, evaluate
@@ -171,7 +171,7 @@ def steps(
     allow_as(recipe.data)
     if out is not None:
         check_out(out := followed(Path(out)))
-    with stopping(), alone(out), calm(), recorded(began=began) if profile else nullcontext():
+    with stopping(), _first_told(out), alone(out), calm(), recorded(began=began) if profile else nullcontext():
         until = Deadline.of(began, recipe.train.minutes)
         early = partial(keep_first, recipe=recipe, path=None if resume else out, until=until)
         parts = preprocess(source, recipe, allow_download=allow_download, until=until, early=early)
@@ -245,6 +245,19 @@ def _tested(bundle: Bundle, curated: Curated, recipe: Recipe, *, out: Path | Non
         with span("save"):
             write_report(bundle, evaluation, out / "report.html", findings=findings, lang=lang, until=end)
     return evaluation
+
+
+@contextmanager
+def _first_told(out: Path | None) -> Iterator[None]:
+    """Say of an interruption of which nothing is said yet that the first model of the run lies at `out`, if it does."""
+    try:
+        yield
+    except Interrupted as stopped:
+        if stopped.hint or out is None or not unfinished(out):
+            raise
+        message = f"{stopped.message} before training; a first model, a head on frozen features, is in {out}"
+        hint = "run the same command again: what was computed so far is remembered"
+        raise Interrupted(message, hint=hint, exit_code=stopped.exit_code) from stopped
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from beholder.base.recipe import Recipe, from_toml
 from beholder.base.records import Parts
 from beholder.bundle.bundle import Bundle
 from beholder.learn import finish
-from beholder.learn.begin import before_of, forget, opened
+from beholder.learn.begin import before_of, opened
 from beholder.learn.budget import Budget, sampled
 from beholder.learn.checkpoint import RunFolder
 from beholder.learn.floor import headed, offered
@@ -31,6 +31,7 @@ from beholder.learn.prepare import Before, Prepared, prepare
 from beholder.learn.run import run_of
 from beholder.machine.pace import restored
 from beholder.machine.stop import Stop, stopping
+from beholder.nets.head import forget
 from beholder.study.search import Job, Slice
 
 LEAST_BATCH = 8
