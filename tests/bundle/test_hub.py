@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -105,3 +106,18 @@ def test_timm_itself_reads_a_bundle_of_one_of_its_nets(channels: int, tmp_path: 
     assert torch.equal(theirs(images), net(images))
     assert theirs.pretrained_cfg["mean"] == [0.5] * channels
     assert theirs.pretrained_cfg["label_names"] == ["ant", "bee", "cat"]
+
+
+def test_timm_reads_of_a_net_that_enlarges_small_pictures_the_size_to_which_it_does(tmp_path: Path) -> None:
+    made = config(("ant", "bee", "cat"), net="timm:test_resnet", size=(3, 24, 32))
+    made = replace(made, net=replace(made.net, args={"enlarge": 64}))
+    net = build(made.net).eval()
+    path = Bundle(made, net, Recipe()).save(tmp_path / "m.beholder")
+    theirs = timm.create_model(f"local-dir:{path}", pretrained=True).eval()
+    assert theirs.pretrained_cfg["input_size"] == [3, 48, 64]
+    images = torch.rand(2, 3, 24, 32)
+    larger = torch.nn.functional.interpolate(images, (48, 64), mode="bicubic", align_corners=False)
+    assert torch.equal(theirs(larger), net(images))
+    again = load(path)
+    assert again.config.net == made.net
+    assert torch.equal(again.net(images), net(images))

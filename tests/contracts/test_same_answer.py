@@ -42,9 +42,12 @@ def encoded(number: int) -> bytes:
 
 @pytest.fixture(scope="module")
 def carried(tmp_path_factory: pytest.TempPathFactory, draw) -> Bundle:
-    folder = tmp_path_factory.mktemp("same")
+    return taught(tmp_path_factory.mktemp("same"), draw, net="cnn")
+
+
+def taught(folder: Path, draw, **net) -> Bundle:
     parts = beholder.split(beholder.scan(draw(folder / "leaves")), seed=0)
-    beholder.train(parts, net="cnn", epochs=2, batch=8, out=folder / "leaves.beholder", precision="fp32")
+    beholder.train(parts, **net, epochs=2, batch=8, out=folder / "leaves.beholder", precision="fp32")
     bundle = load(folder / "leaves.beholder")
     export(bundle)
     return bundle
@@ -87,6 +90,12 @@ def check(bundle: Bundle, folder: Path, n: int) -> None:
 
 def test_a_picture_has_one_answer(carried: Bundle, tmp_path: Path) -> None:
     check(carried, tmp_path, 64)
+
+
+def test_a_net_that_enlarges_its_pictures_has_one_answer(tmp_path: Path, draw) -> None:
+    enlarged = taught(tmp_path, draw, net="timm:test_resnet", weights="none", enlarge=64)
+    assert max(enlarged.policy.height, enlarged.policy.width) < 64
+    check(enlarged, tmp_path, 16)
 
 
 @pytest.mark.slow

@@ -44,7 +44,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for kind, name in enumerate(("stripes", "blobs", "checks")):
         (folder / name).mkdir()
         for number in range(24):
-            photo(rng, kind).save(folder / name / f"{number}.jpg", quality=90)
+            photo(rng, kind).resize((160, 160)).save(folder / name / f"{number}.jpg", quality=90)
     return folder
 
 
@@ -100,7 +100,9 @@ def test_a_dearer_candidate_has_to_be_better_by_a_paired_test() -> None:
 @pytest.mark.parametrize(
     ("left", "cheap", "dear", "why"),
     [
-        (100, 5, 20, "its features would take"),
+        (100, 0.1, 20, "its features would take"),
+        (100, 5, 20, ""),  # there is no time for training, so the head may have two thirds of what is left
+        (100, 5, 70, "its features would take"),
         (300, 0.5, 20, "epochs of fine-tuning"),  # 0.6 × 300 s / (3 × 20 s): 3 epochs; of the cheap one 120, of 1.6 steps
         (400, 0.5, 13, ""),
         (300, 10, 20, ""),  # of the cheap one there is no time for 100 steps either: the better head is all that counts
@@ -230,25 +232,27 @@ def test_balanced_class_weights_are_taken_where_the_objective_gains_by_them(obje
     assert _weighted(first, [], even) == (first, []), "80 beside 40 are no reason"
 
 
-@pytest.mark.parametrize(("reached", "kept"), [(0.95, True), (0.5, False), (None, False)])
+@pytest.mark.parametrize(
+    ("side", "reached", "kept"), [(32, 0.95, "auto"), (32, 0.5, ""), (32, None, ""), (100, 0.95, "fastnet"), (100, 0.5, "")]
+)
 def test_small_pictures_are_learnt_from_scratch_unless_a_pretrained_net_has_more_to_gain(
-    reached: float | None, kept: bool, photos: Path, monkeypatch: pytest.MonkeyPatch
+    side: int, reached: float | None, kept: str, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    images = [np.asarray(Image.open(path).resize((32, 32))) for path in sorted(photos.glob("*/*.jpg"))]
+    images = [np.asarray(Image.open(path).resize((side, side))) for path in sorted(photos.glob("*/*.jpg"))]
     small = curated(beholder.scan((np.stack(images), np.repeat(np.arange(3), 24))), RECIPE)
     whole = scratch.rather
     monkeypatch.setattr(scratch, "rather", lambda found, head: whole(found, min(head, 0.8)))  # or it knows them all
     monkeypatch.setattr(scratch, "short", lambda parts, *_: scratch.Short(reached, len(parts.valid), 0.0, 1.0))
     found = climbed(small, RECIPE, began=time.monotonic(), until=Deadline(600.0, now=lambda: 0.0))
     assert [row.rung for row in found.tried] == ["floor", "floor", "head", "short run"]
-    assert "32 × 32 pixels enlarged to 128" in found.tried[2].what
-    assert (found.tried[2].outcome == "kept") != kept
-    expected = ("auto", 0) if kept else ("timm:tf_efficientnet_lite0", 128)
+    assert f"{min(side, 96)} × {min(side, 96)} pixels enlarged to 128" in found.tried[2].what
+    assert (found.tried[2].outcome == "kept") != bool(kept)
+    expected = (kept, 0) if kept else ("timm:tf_efficientnet_lite0", 128)
     assert (found.recipe.net.name, found.recipe.net.enlarge) == expected
     assert climbed(small, RECIPE.set(weights="none"), began=0.0, until=Deadline(600.0, now=lambda: 0.0)).recipe.net.enlarge == 0
     hurried = climbed(small, RECIPE, began=0.0, until=Deadline(1e-3, now=lambda: 0.0))
-    assert hurried.recipe == RECIPE
-    assert "epochs of fine-tuning" in hurried.tried[-1].outcome
+    assert (hurried.recipe == RECIPE) == (side == 32), "of larger ones the features are remembered, so there is a head"
+    assert ("epochs of fine-tuning" in hurried.tried[-1].outcome) == (side == 32)
 
 
 def test_a_short_run_of_a_net_from_scratch_has_a_score_and_reads_no_test(

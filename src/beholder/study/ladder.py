@@ -27,6 +27,7 @@ from beholder.base.records import Parts, Pictures
 from beholder.bundle.config import Tried
 from beholder.data.folds import folds
 from beholder.data.survey import Survey, survey
+from beholder.learn.begin import FEWEST
 from beholder.learn.checkpoint import RunFolder
 from beholder.learn.material import targets_of
 from beholder.learn.validate import score
@@ -40,7 +41,7 @@ from beholder.nets.choose import SMALL
 from beholder.nets.head import regressed
 from beholder.sources.digest import digested
 from beholder.study import scratch
-from beholder.study.evidence import Backbone, at_hand, features_of, seconds_of, seen_by
+from beholder.study.evidence import ENLARGED, Backbone, at_hand, features_of, seconds_of, seen_by
 from beholder.study.folded import head_logits
 from beholder.study.policy import Curated
 from beholder.study.setting import joined, tied
@@ -55,8 +56,9 @@ I64 = npt.NDArray[np.int64]
 MOST = 3
 """Candidates whose heads are compared."""
 
-SHARE = 0.12
-"""Share of the time left that the features of one more candidate may take: what is left is worth more to training."""
+SHARE, ALONE = 0.12, 0.65
+"""Shares of the time left that the features of one more candidate may take: what is left is worth more to training, unless
+there is no time for that, so that the head is all there will be."""
 
 JUDGED = 4000
 """Pictures on which heads are compared at most: their difference is then known to half a point."""
@@ -124,26 +126,34 @@ def climbed(curated: Curated, recipe: Recipe, *, began: float, until: Deadline) 
         return Ladder(recipe, tuple(_told(floors)))
     pictures, fold = _material(curated, parts, recipe)
     on = _Material(parts, looked, pictures, fold, task, began, until)
-    small = candidates[0].net.enlarge > recipe.net.enlarge
-    best, rows = _of_small(candidates[0], recipe, on) if small else _compared(candidates, on)
-    return Ladder(recipe if best is None else best.recipe, tuple(_told([*floors, *rows])))
+    if candidates[0].net.enlarge > recipe.net.enlarge:
+        found, rows = _of_small(candidates[0], recipe, on)
+    else:
+        best, rows = _compared(candidates, on)
+        found = recipe if best is None else best.recipe
+    return Ladder(found, tuple(_told([*floors, *rows])))
 
 
-def _of_small(candidate: Recipe, recipe: Recipe, on: _Material) -> tuple[_Judged | None, list[Tried]]:
-    """Return the head of a net that enlarges small pictures, None where a net from scratch, as `recipe` asks, is the better."""
+def _of_small(candidate: Recipe, recipe: Recipe, on: _Material) -> tuple[Recipe, list[Tried]]:
+    """Return the better one of a net that enlarges small pictures and one from scratch, and what is said of both.
+
+    Where there is no time to find out it is `recipe`: a net from scratch up to `SMALL` pixels, else a pretrained one.
+    """
     began, backbone = time.monotonic() - on.began, at_hand(candidate.net, on.looked, small=True)
     assert backbone is not None
+    tiny = max(on.looked.height, on.looked.width) <= SMALL
     needed = seconds_of(on.pictures, backbone, candidate, on.looked)
     there = scratch.epochs(needed, len(on.pictures), len(on.parts.train), on.until)
-    if there < scratch.FEWEST:
+    if tiny and there < scratch.FEWEST:
         why = f"left out: there would be time for {there:.1f} epochs of fine-tuning"
-        return None, [Tried("head", _named(candidate, backbone, on), None, 0, round(began, 2), 0.0, why)]
+        return recipe, [Tried("head", _named(candidate, backbone, on), None, 0, round(began, 2), 0.0, why)]
     best, rows = _compared([candidate], on)
     if best is None:
-        return None, rows
-    found = scratch.short(on.parts, recipe, on.until)
+        return recipe, rows
+    other = recipe if tiny else recipe.set(net="fastnet")
+    found = scratch.short(on.parts, other, on.until)
     told = scratch.row(found, best.score, on.began)
-    return (None, [*_outdone(rows), told]) if scratch.rather(found, best.score) else (best, [*rows, told])
+    return (other, [*_outdone(rows), told]) if scratch.rather(found, best.score) else (best.recipe, [*rows, told])
 
 
 def begun_before(recipe: Recipe, out: Path) -> Ladder | None:
@@ -163,10 +173,10 @@ def _candidates(recipe: Recipe, looked: Survey) -> Iterator[Recipe]:
     backbone = at_hand(recipe.net, looked, small=True)
     if backbone is None or not recipe.net.name.startswith(("auto", "timm:")):
         return
-    if max(looked.height, looked.width) <= SMALL and recipe.net.name == "auto":
-        _, seen = seen_by(backbone, recipe, looked)
-        if seen.net.enlarge:
-            yield dataclasses.replace(recipe, net=seen.net)
+    small = max(looked.height, looked.width) <= ENLARGED and not recipe.data.size
+    if small and (recipe.net.name, recipe.net.weights) == ("auto", "auto"):
+        if wants(backbone.net).flexible:
+            yield dataclasses.replace(recipe, net=dataclasses.replace(backbone.net, enlarge=ENLARGED))
         return
     nets = sorted(backbones_at_hand(recipe.net)[: MOST - 1], key=products) or [backbone.net]
     for net in nets:
@@ -264,11 +274,12 @@ def _too_dear(seconds: float, best: _Judged, on: _Material) -> str:
 
     A dearer net has time for fewer epochs of fine-tuning: where that pays for the best so far, it needs enough of them.
     """
-    n = len(on.pictures)
-    if seconds > SHARE * on.until.left:
+    n, train = len(on.pictures), len(on.parts.train)
+    cheap, dear = (scratch.epochs(each, n, train, on.until) for each in (best.needed, seconds))
+    trains = cheap >= FEWEST and cheap * train / BATCH >= STEPS
+    if seconds > (SHARE if trains else ALONE) * on.until.left:
         return f"left out: its features would take {seconds:.0f} s"
-    cheap, dear = (scratch.epochs(each, n, len(on.parts.train), on.until) for each in (best.needed, seconds))
-    if cheap * len(on.parts.train) / BATCH >= STEPS and dear < ENOUGH:
+    if trains and dear < ENOUGH:
         return f"left out: there would be time for {dear:.0f} epochs of fine-tuning, of the other for {cheap:.0f}"
     return ""
 
@@ -278,7 +289,7 @@ def _judged(
 ) -> tuple[_Judged | None, list[Tried]]:
     """Return how good a candidate's head is in cross-validation, None where there is no time; of the `first` a floor, too."""
     began = time.monotonic()
-    minutes = SHARE * on.until.left / 60
+    minutes = (SHARE if first else ALONE) * on.until.left / 60
     what = "candidates are compared by features"
     features = features_of(on.pictures, backbone, candidate, on.looked, minutes, like=on.parts.train, what=what)
     rows = np.flatnonzero(np.isfinite(features).all(axis=1))
