@@ -3,8 +3,9 @@
     .venv/bin/python bench/optimism.py [SETS] [SPLITS]
 
 SETS: names with commas between; default: trashnet,ants-bees,sign-digits,pneumonia,brain-mri; SPLITS: 20.
-The candidates are heads on the frozen features of the backbones that come with the install, of photos at 128, 192 and 256
-pixels, each with four penalties, fitted on 60 % of at most 1,500 pictures and chosen by accuracy on 15 %; the rest is the test.
+The candidates are heads on the frozen features of the backbones that come with the install (of photos above 256 pixels at 128,
+192 and 256), each with four penalties, fitted on 60 % of at most 1,500 pictures and chosen by accuracy on 15 %; the rest is the
+test.
 Printed: how often the test lies in the interval of `beholder.measure.optimism.expected`, how wide that is beside the interval
 of a candidate that nobody chose, and how far the plain validation score and the corrected one lie above the test, in points,
 with standard errors over the splits.
