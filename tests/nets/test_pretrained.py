@@ -3,6 +3,7 @@
 import copy
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from beholder.base import events
-from beholder.base.errors import MachineError, UsageError
+from beholder.base.errors import BundleError, MachineError, UsageError
 from beholder.base.recipe import NetRecipe
 from beholder.nets import hub, pretrained
 from beholder.nets.build import Created, build, check, create, wants
+from beholder.nets.enlarge import enlarged
 from beholder.nets.features import features, resizable
 
 NAME = "timm:test_resnet"
@@ -211,6 +213,9 @@ def test_small_pictures_are_enlarged_inside_the_net(folder: Path) -> None:
     again = build(made.spec)
     again.load_state_dict(made.net.state_dict(), strict=True)
     assert torch.equal(again.eval()(images), expected)
+    for side in (10**6, -1, 64.0, "64", True):
+        with pytest.raises(BundleError, match="cannot enlarge pictures"):
+            build(replace(made.spec, args={**made.spec.args, "enlarge": side}))
     want = wants(recipe)
     assert (want.size, want.mean) == (None, (0.1, 0.2, 0.3))
     assert resizable(plain.net)
@@ -222,4 +227,4 @@ def test_what_cannot_enlarge_is_refused() -> None:
         with pytest.raises(UsageError, match=r"net\.enlarge=64"):
             wants(NetRecipe(name=name, enlarge=64))
     with pytest.raises(UsageError, match="does not say by what it begins"):
-        pretrained.enlarged(torch.nn.Linear(2, 2), 64)
+        enlarged(torch.nn.Linear(2, 2), 64)

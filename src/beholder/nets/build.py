@@ -17,6 +17,7 @@ from beholder.base.errors import BundleError, UsageError, did_you_mean
 from beholder.base.recipe import NetRecipe
 from beholder.base.registry import Registry
 from beholder.nets import custom, init, norms, pretrained
+from beholder.nets.enlarge import enlarged
 from beholder.nets.features import head
 from beholder.nets.spec import Initial, NetSpec, Wants
 
@@ -168,7 +169,7 @@ def _timm(recipe: NetRecipe, spec: NetSpec, seed: int) -> tuple[nn.Module, NetSp
                 name, origin, channels=spec.channels, size=spec.size, classes=spec.classes, dropout=spec.dropout
             )
         if found is not None:
-            return pretrained.enlarged(found[0], recipe.enlarge), spec, found[1]
+            return enlarged(found[0], recipe.enlarge), spec, found[1]
     return build(spec, seed=seed), spec, None
 
 

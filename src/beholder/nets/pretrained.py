@@ -6,18 +6,17 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 from torch import Tensor, nn
-from torch.nn import functional
 
 from beholder.base import events
 from beholder.base.errors import BundleError, MachineError, UsageError, did_you_mean
 from beholder.base.files import file_sha256
 from beholder.nets import hub, licences, onboard
 from beholder.nets.depthwise import subsampled
+from beholder.nets.enlarge import enlarged
 from beholder.nets.init import not_finite
 from beholder.nets.spec import Initial, Wants
 
@@ -214,41 +213,13 @@ def timm_net(
     enlarge: int = 0,
     **args: Any,
 ) -> nn.Module:
-    """Return the timm net `model` with random weights. It has no width dial. enlarge: as `NetRecipe` has it."""
+    """Return the timm net `model` with random weights. It has no width dial. enlarge: as `NetRecipe` has it.
+
+    Raises `BundleError` (bad-spec) for a side that no recipe could have asked for.
+    """
     del width
     origin = Source(published(model), args)
     return enlarged(_create(model, origin, channels=channels, size=size, classes=classes, dropout=dropout), enlarge)
-
-
-def enlarged(net: nn.Module, side: int) -> nn.Module:
-    """Return the net, made to enlarge its pictures to `side` pixels before its first convolution; 0: as it is.
-
-    Its layers and the names of its weights stay as timm knows them.
-    """
-    if side:
-        first = net.get_submodule(_first(net))
-        first.register_forward_pre_hook(partial(_enlarged, side=side))
-        net.enlarge = side  # type: ignore[assignment]
-    return net
-
-
-def _first(net: nn.Module) -> str:
-    """Return the name of the first convolution of a net of timm, which is the first to be given the pictures."""
-    named = getattr(net, "pretrained_cfg", {}).get("first_conv")
-    if isinstance(named, str):
-        return named
-    raise UsageError(
-        f"{type(net).__name__} does not say by what it begins, so it cannot enlarge pictures",
-        code="bad-value",
-        hint="leave net.enlarge out; --size N reads the pictures larger",
-    )
-
-
-def _enlarged(_: nn.Module, given: tuple[Tensor, ...], *, side: int) -> tuple[Tensor, ...]:
-    images, *others = given
-    longer = max(images.shape[-2:])
-    size = [max(1, round(length * side / longer)) for length in images.shape[-2:]]
-    return (functional.interpolate(images, size, mode="bicubic", align_corners=False), *others)
 
 
 _FORBIDDEN = ("pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path", "cache_dir", "features_only")

@@ -8,7 +8,7 @@ from beholder.bundle.config import Tried
 from beholder.reporting import charts
 from beholder.reporting.context import Room
 
-STYLES = {"floor": "third", "head": "second", "training": "first"}
+STYLES = {"floor": "third", "head": "second", "short run": "second", "training": "first"}
 
 
 def tried(room: Room) -> dict[str, Any] | None:
