@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from beholder.base.errors import UsageError
-from beholder.base.recipe import SYNONYMS, Recipe, from_toml, load, named, names, synonym
+from beholder.base.recipe import Recipe, from_toml, load, named, names
+from beholder.base.synonyms import SYNONYMS, synonym
 
 
 def value_of(recipe: Recipe, path: str) -> Any:
@@ -29,6 +30,8 @@ def legal(path: str) -> st.SearchStrategy[Any]:
     rules, default = rules_of(path), value_of(Recipe(), path)
     if "choices" in rules:
         return st.sampled_from(rules["choices"])
+    if "pattern" in rules:
+        return st.from_regex(rules["pattern"], fullmatch=True)
     if isinstance(default, bool):
         return st.booleans()
     if isinstance(default, int):
@@ -143,6 +146,15 @@ def test_no_synonym_is_a_field_or_stands_for_two() -> None:
     assert len(every) == len(set(every))
     assert not set(every) & {path.split(".")[-1] for path in names()}
     assert set(SYNONYMS) <= set(names())
+
+
+@pytest.mark.parametrize("value", ["random", "random:1", "random:0", "prune:0.0", "half:0.5", "prune:1.5", "random:-0.5", ""])
+def test_a_subset_is_off_or_a_share_between_0_and_1(value: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        Recipe().set(subset=value)
+    assert refused.value.code == "bad-value"
+    assert "random:0.5" in refused.value.hint
+    assert Recipe().set(subset="prune:.25").train.subset == "prune:.25"
 
 
 def test_the_tutorial_is_the_classic_program() -> None:

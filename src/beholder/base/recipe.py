@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import operator
+import re
 import tomllib
 import types
 import typing
@@ -20,6 +21,7 @@ from beholder.base.brief import changed
 from beholder.base.choices import AUGMENTATIONS, OPTIMISERS, SCHEDULES
 from beholder.base.errors import UsageError, did_you_mean
 from beholder.base.renamed import RENAMED, current
+from beholder.base.synonyms import synonym
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +42,7 @@ class DataRecipe:
     workers: threads that decode and that read batches ahead (0: one per core); like memory, it changes no batch
     order: the classes from the lowest to the highest, with commas between, for --task ordinal ("": by the numbers in them)
     pixels: most millions of pixels of one picture; larger JPEGs are scaled while they are decoded, all else is refused
+    unlabelled: a source of pictures without labels ("": none), which join the training part where that helps
     """
 
     size: int = field(default=0, metadata={"range": (0, 4096)})
@@ -63,6 +66,7 @@ class DataRecipe:
     memory: int = field(default=0, metadata={"range": (0, 1 << 24)})
     workers: int = field(default=0, metadata={"range": (0, 256)})
     pixels: int = field(default=100, metadata={"range": (1, 4000)})
+    unlabelled: str = ""
 
     __repr__ = changed
 
@@ -107,6 +111,9 @@ class TrainRecipe:
         macro_f1 | balanced_accuracy | auroc | map | micro_f1 | sensitivity@S (the sensitivity at a specificity of S) |
         specificity@S | …, as the task has them
     probe: with pretrained weights, first fit a linear head on frozen features, which fine-tuning then has to beat
+    teacher: path of a bundle whose probabilities are learnt beside the labels ("": none); teacher_weight: their share of the
+        loss; temperature: at which both are softened
+    subset: off | random:F (a new share F of the pictures each epoch) | prune:F (this share of those with a low loss is left out)
     """
 
     epochs: int = field(default=0, metadata={"range": (0, 100_000)})
@@ -130,6 +137,10 @@ class TrainRecipe:
     compile: str = field(default="auto", metadata={"choices": ("auto", "yes", "no")})
     probe: bool = True
     mirror: bool = True
+    teacher: str = ""
+    teacher_weight: float = field(default=0.5, metadata={"range": (0.0, 1.0)})
+    temperature: float = field(default=2.0, metadata={"range": (0.1, 100.0)})
+    subset: str = field(default="off", metadata={"pattern": r"off|(random|prune):0?\.[0-9]{0,6}[1-9]"})
 
     __repr__ = changed
 
@@ -163,6 +174,26 @@ class TestRecipe:
 
 
 @dataclass(frozen=True, kw_only=True)
+class GenerateRecipe:
+    """How `generate` learns to make pictures; no other verb uses these fields.
+
+    kind: vae | gan                                   maps: channels of the nets at the largest size (0: chosen)
+    likelihood: of a VAE's pixels: logistic (8-bit, discretised) | bernoulli (pixels cut at middle grey)
+    beta: weight of a VAE's divergence                 penalty: γ of a GAN's gradient penalties R1 and R2
+    vary: whether a GAN's pictures are varied before they are judged: auto (below 20,000 training pictures) | yes | no
+    """
+
+    kind: str = field(default="vae", metadata={"choices": ("vae", "gan")})
+    maps: int = field(default=0, metadata={"range": (0, 512)})
+    likelihood: str = field(default="logistic", metadata={"choices": ("logistic", "bernoulli")})
+    beta: float = field(default=1.0, metadata={"range": (0.0, 100.0)})
+    penalty: float = field(default=0.5, metadata={"range": (0.0, 1000.0)})
+    vary: str = field(default="auto", metadata={"choices": ("auto", "yes", "no")})
+
+    __repr__ = changed
+
+
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
     """A whole run: the same recipe, source and seed on the same machine give the same bundle.
 
@@ -176,6 +207,7 @@ class Recipe:
     net: NetRecipe = NetRecipe()
     train: TrainRecipe = TrainRecipe()
     test: TestRecipe = TestRecipe()
+    generate: GenerateRecipe = GenerateRecipe()
 
     __repr__ = changed
 
@@ -259,37 +291,6 @@ def load(name: str | Path) -> Recipe:
     raise UsageError(f"there is no recipe '{name}'", code="unknown-recipe", hint=hint)
 
 
-SYNONYMS = {
-    "net.name": "model network backbone arch architecture",
-    "net.weights": "pretrained checkpoint pretrained_weights init_weights",
-    "net.licence": "license",
-    "net.dropout": "drop drop_rate",
-    "train.epochs": "n_epochs num_epochs max_epochs nb_epoch epoch",
-    "train.batch": "batch_size batchsize bs",
-    "train.lr": "learning_rate learn_rate lr0 base_lr",
-    "train.minutes": "time time_limit budget max_time time_budget",
-    "train.optimiser": "optimizer optim solver",
-    "train.schedule": "scheduler lr_scheduler lr_schedule",
-    "train.weight_decay": "wd decay l2",
-    "train.smoothing": "label_smoothing",
-    "train.class_weights": "class_weight weighted",
-    "train.clip": "grad_clip clip_grad gradient_clip max_norm",
-    "train.averaging": "ema model_ema",
-    "train.objective": "metric eval_metric monitor",
-    "train.patience": "early_stopping early_stop",
-    "train.precision": "amp mixed_precision half dtype",
-    "train.mirror": "tta",
-    "data.size": "img_size image_size imgsz input_size resolution resize target_size",
-    "data.augment": "augmentation augmentations aug transform transforms",
-    "data.val": "val_split val_size validation validation_split valid_size",
-    "data.test": "test_size test_split",
-    "data.workers": "num_workers n_workers threads n_jobs",
-    "data.flip": "hflip flips fliplr",
-    "seed": "random_state random_seed",
-}
-"""What other tools call the fields of a recipe, several words a field: for hints, never in the place of the name."""
-
-
 def find(name: str, *, warn: bool = True) -> str:
     """Return the dotted path of a field by its name: "train.lr" for "lr", and "net.name" for "net".
 
@@ -307,12 +308,6 @@ def find(name: str, *, warn: bool = True) -> str:
     known = sorted({path.split(".")[-1] for path in names()})
     hint = f"did you mean '{short}'?" if meant else did_you_mean(name, known)
     raise UsageError(f"no recipe field is called '{name}'", code="unknown-field", hint=hint)
-
-
-def synonym(word: str) -> str:
-    """Return the path of the field that other tools call `word`, in any spelling such as batch-size; "" for none."""
-    plain = word.rpartition(".")[2].lower().replace("-", "_")
-    return next((path for path, words in SYNONYMS.items() if plain in words.split()), "")
 
 
 def value_of(recipe: Recipe, path: str) -> object:
@@ -348,6 +343,9 @@ def _checked(owner: Any, name: str, path: str, value: object, *, done: bool) -> 
     ):
         known = [str(choice) for choice in (*rules["choices"], *open_to)]
         raise UsageError(f"{path} cannot be '{value}'", code="bad-value", hint=did_you_mean(str(value), known))
+    if "pattern" in rules and re.fullmatch(rules["pattern"], str(converted)) is None:
+        hint = "it is off, or random: or prune: with a share between 0 and 1, such as random:0.5"
+        raise UsageError(f"{path} cannot be '{value}'", code="bad-value", hint=hint)
     if "range" in rules and not rules["range"][0] <= converted <= rules["range"][1]:
         low, high = rules["range"]
         raise UsageError(
