@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from beholder.base.sinks import listen as listen
     from beholder.bundle.bundle import Bundle as Bundle
     from beholder.bundle.bundle import load as load
+    from beholder.bundle.generator import Generator as Generator
     from beholder.data.arrays import arrays as arrays
     from beholder.data.split import split as split
     from beholder.evaluation.compare import compare as compare
@@ -44,8 +45,13 @@ if TYPE_CHECKING:
     from beholder.study.calibrate import calibrate as calibrate
     from beholder.study.curve import curve as curve
     from beholder.study.examine import audit as audit
+    from beholder.study.generate import generate as generate
+    from beholder.study.next import next as next
+    from beholder.study.sample import sample as sample
+    from beholder.study.shrink import shrink as shrink
     from beholder.study.steps import steps as steps
     from beholder.study.tune import tune as tune
+    from beholder.study.worth import worth as worth
 
     __version__: str
 
@@ -66,6 +72,11 @@ _WHERE = {
     "steps": "beholder.study.steps:steps",
     "tune": "beholder.study.tune:tune",
     "curve": "beholder.study.curve:curve",
+    "shrink": "beholder.study.shrink:shrink",
+    "next": "beholder.study.next:next",
+    "generate": "beholder.study.generate:generate",
+    "sample": "beholder.study.sample:sample",
+    "worth": "beholder.study.worth:worth",
     "listen": "beholder.base.sinks:listen",
     "cache": "beholder.machine.folders:cache",
     "Recipe": "beholder.base.recipe:Recipe",
@@ -74,6 +85,7 @@ _WHERE = {
     "Findings": "beholder.quality.audit:Findings",
     "Prediction": "beholder.base.records:Prediction",
     "Score": "beholder.base.records:Score",
+    "Generator": "beholder.bundle.generator:Generator",
     "Bundle": "beholder.bundle.bundle:Bundle",
     "Client": "beholder.server.client:Client",
     "BeholderError": "beholder.base.errors:BeholderError",
@@ -102,6 +114,9 @@ __all__ = [  # noqa: RUF022  (verbs in the order of the steps, then nouns, then 
     "steps",
     "tune",
     "curve",
+    "generate",
+    "sample",
+    "worth",
     "cache",
     "listen",
     "Recipe",
@@ -111,6 +126,7 @@ __all__ = [  # noqa: RUF022  (verbs in the order of the steps, then nouns, then 
     "Prediction",
     "Score",
     "Bundle",
+    "Generator",
     "Client",
     "BeholderError",
     "UsageError",

@@ -26,6 +26,8 @@ SENTENCES: Mapping[str, str | Callable[[Fields], str]] = {
     "epoch": lambda f: (
         f"epoch {f['epoch']}: loss {f['loss']:.3f}, validation loss {f['valid_loss']:.3f}, "
         f"validation score {f['valid_score']:.4f}{' (best so far)' if f['best'] else ''}"
+        if f["valid_score"] == f["valid_score"]
+        else f"epoch {f['epoch']}: loss {f['loss']:.3f}"  # of what is not scored
     ),
     "stopped-early": "stopped early: {epochs} epochs without a better score",
     "not-finite": "{what}; going on at half the rate from epoch {epoch}, step {step}",
@@ -65,6 +67,8 @@ FIGURES: Mapping[str, str] = {
     "epoch": "epoch {}",
     "loss": "loss {:.3f}",
     "accuracy": "accuracy {:.3f}",
+    "divergence": "divergence {:.0%} of it",
+    "told": "real told from made {:.2f}",
     "rate": "{:.0f} pictures/s",
     "left": "{:.0f} s left",
 }

@@ -14,25 +14,56 @@ _HEADS = ("train.precision", "train.objective", "train.class_weights")
 _AUGMENTS = tuple(f"data.{name}" for name in ("augment", "strength", "flip", "mixup", "cutmix", "grow"))
 _PROMISES = tuple(path for path in names() if path.startswith("test.") and path != "test.positive")
 
+_GENERATE = tuple(path for path in names() if path.startswith("generate."))
+_MAKES = (
+    *("data.size", "data.fit", "data.channels", "data.background", "data.val", "data.test", "data.group_from", "data.on_bad"),
+    *("data.memory", "data.workers", "data.pixels", "train.epochs", "train.minutes", "train.batch", "train.lr"),
+    *("train.averaging", "train.precision", "train.clip"),
+)
+
+_CHOOSES = (
+    *("name", "task", "seed", "train.precision", "net.name", "net.weights", "net.licence", "net.enlarge", *_DATA),
+    *(f"data.{name}" for name in ("group_from", "order", "size", "fit", "channels", "background", "on_bad")),
+    *(f"data.{name}" for name in ("memory", "workers", "pixels")),
+)
+"""What `shrink` goes by: how the source is read and split, and the pretrained net that looks at the pictures."""
+
 UNUSED: dict[str, tuple[tuple[str, ...], str]] = {
     "train": (
-        (*_DATA, "data.group_from"),
+        (*_DATA, "data.group_from", *_GENERATE),
         "its parts are given: say it to beholder.split or beholder.audit, or give the source to beholder.steps",
     ),
-    "tune": (("train.minutes",), "tune has minutes of its own: minutes=10, or --minutes 10"),
+    "steps": (_GENERATE, "they are of beholder.generate"),
+    "generate": (
+        tuple(path for path in names() if path not in (*_MAKES, *_GENERATE, "name", "seed")),
+        "it takes those of the section generate, and data.size, train.minutes, train.epochs, train.batch, train.lr, seed, …",
+    ),
+    "tune": (("train.minutes", *_GENERATE), "tune has minutes of its own: minutes=10, or --minutes 10"),
     "curve": (
-        (*_AUGMENTS, *_PROMISES, *(path for path in names() if path.startswith("train.") and path not in _HEADS)),
+        (*_AUGMENTS, *_PROMISES, *_GENERATE, *(path for path in names() if path.startswith("train.") and path not in _HEADS)),
         "a curve of heads trains no net, which train=True, or --train, does; its time is minutes=10, or --minutes 10",
     ),
     "curve --train": (
-        (*_PROMISES, "train.minutes"),
+        (*_PROMISES, *_GENERATE, "train.minutes"),
+        "a curve makes no promises; its time is minutes=10, or --minutes 10",
+    ),
+    "shrink": (
+        tuple(path for path in names() if path not in _CHOOSES),
+        "it trains no model; --curve (curve=True) takes an objective too, and with --train (train=True) what training takes",
+    ),
+    "shrink --curve": (
+        tuple(path for path in names() if path not in (*_CHOOSES, *_HEADS, "test.positive")),
+        "a curve of heads trains no net, which train=True, or --train, does; its time is minutes=10, or --minutes 10",
+    ),
+    "shrink --train": (
+        (*_PROMISES, *(path for path in names() if path.startswith("generate.")), "train.minutes", "data.unlabelled"),
         "a curve makes no promises; its time is minutes=10, or --minutes 10",
     ),
     "audit": (
         (
             *_DATA,
             *("task", "data.order", "data.augment", "data.strength", "data.grow"),
-            *(path for path in names() if path.startswith(("net.", "train.", "test.")) and path not in _AUDIT),
+            *(path for path in names() if path.startswith(("net.", "train.", "test.", "generate.")) and path not in _AUDIT),
         ),
         "an audit trains no model; its time is minutes=10, or --minutes 10",
     ),

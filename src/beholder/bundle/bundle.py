@@ -106,7 +106,7 @@ class Bundle(Recogniser):
                 "recipe.toml": self.recipe.toml().encode(),
                 "scores.json": _json(self.scores),
                 "history.json": _json(self.history),
-                "splits.csv": _csv(self.splits),
+                "splits.csv": splits_text(self.splits),
                 "readings.json": _json(self.readings),
                 "README.md": card.text(self.config, self.scores, self.recipe).encode("utf-8", "replace"),
                 **({"audit.csv": self.audit.encode("utf-8", "surrogateescape")} if self.audit else {}),
@@ -228,6 +228,7 @@ def _json(value: object) -> bytes:
     return json.dumps(value, indent=1, allow_nan=False).encode()
 
 
-def _csv(splits: Sequence[tuple[str, str]]) -> bytes:
+def splits_text(splits: Sequence[tuple[str, str]]) -> bytes:
+    """Return splits.csv: the digest and the part of every picture."""
     lines = ["digest,part", *(f"{digest},{part}" for digest, part in splits if part in PARTS)]
     return ("\n".join(lines) + "\n").encode()

@@ -19,7 +19,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from beholder.base.errors import BeholderError, BundleError, UsageError
 from beholder.base.files import adopt, file_sha256, folder_atomic, sha256, write_atomic
@@ -28,6 +28,8 @@ from beholder.bundle.config import SCHEMA, Config, File, newer, read
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 HASHES = "hashes.npy"
+GENERATOR = "generator"
+"""What config.json calls the kind of a bundle that makes pictures; of a model it says no kind."""
 HASHED = (WEIGHTS, "recipe.toml", "scores.json", "history.json", "splits.csv")
 _LARGEST_CONFIG = 16 * 2**20
 _LARGEST_HEADER = 2 * 2**20
@@ -64,7 +66,14 @@ def unfinished(path: Path) -> bool:
         return False
 
 
-def write(path: Path, config: Config, contents: Mapping[str, bytes]) -> None:
+class Said(Protocol):
+    """What config.json says: of a model, or of a generator."""
+
+    def json(self) -> dict[str, Any]:
+        """Return it as plain JSON values."""
+
+
+def write(path: Path, config: Said, contents: Mapping[str, bytes]) -> None:
     """Write a bundle that is whole or absent. `contents`: file name → bytes, all of `HASHED` among them."""
     check_place(path)
     with folder_atomic(path) as folder:
@@ -86,6 +95,25 @@ def verified(path: Path) -> Config:
 
     Raises `UsageError` if there is nothing at `path`, `BundleError` for anything that is not a whole bundle of a known schema.
     """
+    values = unsealed(path)
+    if values.get("kind") == GENERATOR:
+        hint = f"beholder sample {path} makes pictures with it; in Python beholder.Generator.load"
+        raise BundleError(f"{path} makes pictures and recognises none", code="a-generator", hint=hint)
+    found = read(values, path)
+    check_files(path, found.files)
+    return found
+
+
+def makes_pictures(path: Path) -> bool:
+    """Return whether a whole bundle of a generator lies at `path`."""
+    try:
+        return unsealed(path).get("kind") == GENERATOR
+    except BeholderError:
+        return False
+
+
+def unsealed(path: Path) -> dict[str, Any]:
+    """Return what config.json says, without its seal, once that and the schema are checked. Raises as `verified` does."""
     adopt(path)
     config = _config(path)
     schema = config.get("schema")
@@ -100,11 +128,14 @@ def verified(path: Path) -> Config:
         sealed = False
     if not sealed:
         raise _damaged(path, f"{CONFIG} was changed after it was written")
-    found = read(config, path)
+    return config
+
+
+def check_files(path: Path, files: Mapping[str, File]) -> None:
+    """Raise `BundleError` (damaged) where a file in a bundle is not what its config says."""
     for name in HASHED:
-        _verify(path / name, found.files.get(name, File(0, "")), path)
+        _verify(path / name, files.get(name, File(0, "")), path)
     _check_header(path)
-    return found
 
 
 def _config(path: Path) -> dict[str, Any]:

@@ -20,8 +20,10 @@ from beholder.cli.compare import compare
 from beholder.cli.curve import curve
 from beholder.cli.explain import explain
 from beholder.cli.export import export
+from beholder.cli.generate import generate, sample, worth_of
 from beholder.cli.hub import pull, push
 from beholder.cli.nets import nets
+from beholder.cli.next import next
 from beholder.cli.options import (
     AllowDownload,
     Cache,
@@ -53,6 +55,7 @@ from beholder.cli.show import (
     print_table,
     say,
 )
+from beholder.cli.shrink import shrink
 from beholder.cli.train import recipe_of, train, tune
 
 app = typer.Typer(
@@ -155,6 +158,10 @@ def clean(
 _train = app.command()(train)
 _tune = app.command()(tune)
 _curve = app.command()(curve)
+_shrink = app.command()(shrink)
+_next = app.command()(next)
+_generate = app.command()(generate)
+_sample = app.command()(sample)
 
 
 @app.command()
@@ -177,10 +184,14 @@ def evaluate(
 ) -> None:
     """Score a bundle on SOURCE, each figure with its interval and n."""
     from beholder.bundle.bundle import load
+    from beholder.bundle.format import makes_pictures
     from beholder.evaluation.evaluate import evaluate
     from beholder.evaluation.sections import chosen, examined
     from beholder.sources import scan
 
+    if makes_pictures(model):
+        worth_of(model, source, allow_download=allow_download, json=json)
+        return
     names = chosen(sections)
     for other in ood or ():
         if not Path(other).exists():  # said before the test is read, not after it

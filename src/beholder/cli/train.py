@@ -37,6 +37,7 @@ from beholder.cli.options import (
     Space,
     TargetRisk,
     Task,
+    Teacher,
 )
 from beholder.cli.show import ended, json_line, say, table
 
@@ -62,6 +63,7 @@ def train(
     sensitivity: Sensitivity = None,
     positive: Positive = None,
     for_: For = None,
+    teacher: Teacher = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run that --out left unfinished.")] = False,
     profile: Annotated[bool, typer.Option("--profile", help="Say where the time went, and show it in the report.")] = False,
     lang: ReportLang = Lang.EN,
@@ -73,15 +75,15 @@ def train(
     """Train on SOURCE, test once, and write a bundle with a report."""
     promised = {"target_risk": target_risk, "sensitivity": sensitivity, **_aim(for_, sensitivity, positive)}
     how = {"task": task, "net": net, "minutes": minutes, "epochs": epochs, "batch": batch, "lr": lr, "size": size, "seed": seed}
-    asked = recipe_of(recipe, set_, **how, group_from=group_from, **audit_fields(audit), **promised)
+    how |= {"group_from": group_from, "teacher": teacher}
+    asked = recipe_of(recipe, set_, **how, **audit_fields(audit), **promised)
     from beholder.study.steps import steps
 
     more = {"resume": resume, "profile": profile, "allow_download": allow_download}
-    outcome = steps(source, recipe=asked, out=_target(source, out), lang=lang.value, began=context.obj, **more)
+    outcome = steps(source, recipe=asked, out=target_of(source, out), lang=lang.value, began=context.obj, **more)
     if json:
-        say(json_line(outcome.json()))
-    else:
-        ended(outcome)
+        return say(json_line(outcome.json()))
+    return ended(outcome)
 
 
 def tune(
@@ -115,7 +117,7 @@ def tune(
 
     limits: dict[str, Any] = {"max_latency": max_latency or 0.0, "max_size": max_size or 0.0, "space": space}
     how: dict[str, Any] = {"trials": trials, "workers": workers, "resume": resume, "allow_download": allow_download}
-    tuning = tune(source, minutes=minutes, recipe=asked, out=_target(source, out), lang=lang.value, **limits, **how)
+    tuning = tune(source, minutes=minutes, recipe=asked, out=target_of(source, out), lang=lang.value, **limits, **how)
     if json:
         say(json_line(tuning.json()))
     else:
@@ -151,7 +153,7 @@ def audit_fields(audit: str | None) -> dict[str, str]:
     return {"decisions": audit}
 
 
-def _target(source: str, out: Path | None) -> Path:
+def target_of(source: str, out: Path | None) -> Path:
     """Return where the bundle goes; refuse the user's own folder of pictures, which is only ever read."""
     if not source:
         raise UsageError(

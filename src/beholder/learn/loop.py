@@ -17,6 +17,7 @@ from beholder.base import events
 from beholder.base.errors import UsageError
 from beholder.base.spans import span
 from beholder.data.loader import Batch, Batches
+from beholder.data.subset import ANNEALED
 from beholder.learn.checkpoint import RunFolder, Saves, State, copied, pack, unpack
 from beholder.learn.clock import Clock
 from beholder.learn.monitors import Best, Guard, Meter, NotFiniteError, Player, Tally, gradient_norm, row
@@ -45,7 +46,7 @@ class Settings:
     """What the loop needs to know of a recipe.
 
     clip: largest norm of the gradient, 0 = off; grow: the side at which pictures begin, as a share of the full one;
-    frozen: modules that stay in evaluation mode
+    frozen: modules that stay in evaluation mode; right: what the share in a turn is called
     """
 
     schedule: Schedule
@@ -56,6 +57,7 @@ class Settings:
     seed: int
     grow: float = 1.0
     frozen: Sequence[nn.Module] = ()
+    right: str = "accuracy"
 
 
 @dataclass
@@ -112,6 +114,11 @@ class Run:
         return self.lead.best or Best()
 
     @property
+    def worthy(self) -> bool:
+        """Return whether something was learnt that can be kept: the best so far, or, where nothing is scored, a step."""
+        return bool(self.best.weights) or (self.lead.best is None and self.clock.step > 0)
+
+    @property
     def halted(self) -> bool:
         """Return whether somebody asked to stop, or it is time to pause."""
         return bool(self.stop) or self.pause()
@@ -139,6 +146,7 @@ class Run:
         self.net.train()
         for module in self.settings.frozen:
             module.eval()
+        self._choose()
         for batch in () if self.clock.over else self.batches.epoch(self.at.epoch, start=self.at.start):
             self._set_rates(rates)
             self._learn(batch)
@@ -148,6 +156,15 @@ class Run:
             if self.clock.over or self.halted:
                 break
             self._keep()
+
+    def _choose(self) -> None:
+        """Choose the pictures of the epoch where that follows their losses; one that is gone on with keeps its own."""
+        subset, at = self.batches.subset, self.at
+        if subset is None or not subset.prunes or self.clock.over:
+            return
+        if not at.start:
+            subset.begin(at.epoch, whole=self.clock.done >= ANNEALED)
+        self.clock.lengthened(at.epoch, at.start, self.batches.steps, last=1 - ANNEALED)
 
     def _learn(self, batch: Batch) -> None:
         seed(batch.images.device, (self.settings.seed << 32) + self.clock.step)
@@ -161,6 +178,8 @@ class Run:
                 if player.average is not None:
                     player.average.update(player.module)
             player.tally.add(turn.loss, turn.right)
+        if self.batches.subset is not None:
+            self.batches.subset.settle(batch.indices)
 
     def _player(self, who: str) -> Player:
         if who not in self.players:
@@ -219,7 +238,7 @@ class Run:
                 "epoch": self.at.epoch + 1,
                 "step": self.clock.step,
                 "loss": loss,
-                "accuracy": right,
+                self.settings.right: right,
                 "lr": self.at.lr,
                 "rate": speed,
                 "seconds": self.clock.spent,
@@ -241,7 +260,7 @@ class Run:
         """
         self.guard.look()
         epoch = self.at.epoch
-        whole, over = self.at.start >= len(self.batches), self.clock.over
+        whole, over = self.at.start >= self.batches.steps, self.clock.over
         due = over or (whole and self.validation is not None and (epoch + 1) % self.validation.every == 0)
         if (not due or self._validate(epoch)) and (whole or over):
             self.at.epoch, self.at.start = epoch + whole, 0
@@ -284,7 +303,7 @@ class Run:
             "step": self.clock.step,
             "seconds": self.clock.spent,
             "loss": loss,
-            "accuracy": right,
+            self.settings.right: right,
             "valid_loss": valid_loss,
             "valid_score": score,
             "lr": self.at.lr,
@@ -315,7 +334,8 @@ class Run:
     def _remember(self) -> None:
         with self.saves.remembered.timed(), span("save"), self.clock.pause():
             self.guard.look()
-            tensors = copied(pack(self.net, self.players))
+            subset = self.batches.subset.state() if self.batches.subset is not None else {}
+            tensors = copied(pack(self.net, self.players) | subset)
             self.guard.check(tensors, step=self.clock.step)
             self.saves.remember(self._state(), tensors)
 
@@ -340,6 +360,8 @@ class Run:
 
     def _set(self, state: State, tensors: dict[str, Tensor], *, best: bool) -> None:
         unpack(tensors, self.net, self.players, best=best)
+        if self.batches.subset is not None:
+            self.batches.subset.set(tensors)
         for who, player in self.players.items():
             player.set(state["players"][who], best=best)
         self.at = Progress(**state["at"])

@@ -1,0 +1,350 @@
+"""Training of nets that make pictures: the same loop, checkpoint, clock and precision as for recognisers."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from beholder.base.deadline import Deadline
+from beholder.base.errors import DataError, UsageError
+from beholder.base.files import followed, sha256
+from beholder.base.limits import allow_as
+from beholder.base.locks import alone
+from beholder.base.recipe import Recipe
+from beholder.base.records import Parts, PixelPolicy
+from beholder.base.spans import span
+from beholder.base.used import changed
+from beholder.bundle.generator import LARGEST, Config, Generator, Shape, built
+from beholder.data.loader import Batches, plain
+from beholder.data.survey import choose_policy, survey
+from beholder.learn.checkpoint import RunFolder, Saves, check_out
+from beholder.learn.clock import Clock
+from beholder.learn.finish import splits_of
+from beholder.learn.loop import Run, Settings, Validation
+from beholder.learn.material import Material, Said, both_decoded
+from beholder.learn.monitors import Average, Best, Guard, NotFiniteError, Player
+from beholder.learn.optim import constant, trapezoid
+from beholder.learn.resumed import comparable
+from beholder.learn.train import saved_cut
+from beholder.machine import ranks
+from beholder.machine.device import Precision, device, free_memory, precision, scaler, telling_memory
+from beholder.machine.info import machine
+from beholder.machine.pace import calm
+from beholder.machine.stop import Stop, stopping
+from beholder.nets.vae import Vae, bits
+from beholder.tasks.generate import adversarial, reconstruct
+from beholder.tasks.task import Turns
+
+FEWEST = 20
+"""Training pictures without which nothing is learnt."""
+
+FEW = 20_000
+"""Training pictures below which a GAN's pictures are varied before they are judged."""
+
+SAID_ABOUT = 1000
+"""Validation pictures by which a VAE is scored while it learns."""
+
+MEAN, STD = 0.5, 0.5
+"""By which pixels in 0..1 become -1..1."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How a kind of generator learns.
+
+    turns: of a batch; players: the parts of the net that learn in turns, by name, "" the whole; averaged: of which the averaged
+    weights are kept; maps, batch, lr: where the recipe says nothing; right: what the share in a turn is called
+    """
+
+    turns: Turns
+    players: tuple[tuple[str, str], ...]
+    averaged: str
+    maps: int
+    batch: int
+    lr: float
+    betas: tuple[float, float]
+    schedule: Callable[[float], float]
+    right: str
+
+
+KINDS = {
+    "vae": Kind(reconstruct, (("net", ""),), "net", 48, 64, 1e-3, (0.9, 0.99), trapezoid, "divergence"),
+    "gan": Kind(
+        adversarial,
+        (("generator", "generator"), ("discriminator", "discriminator")),
+        "generator",
+        *(32, 64, 3e-4, (0.0, 0.99), constant, "told"),
+    ),
+}
+"""By the name in the recipe's field generate.kind."""
+
+
+def generate(
+    parts: Parts,
+    *,
+    recipe: Recipe | str = "quick",
+    out: str | Path | None = None,
+    resume: bool = False,
+    began: float | None = None,
+    after: float = 0.0,
+    **fields: Any,
+) -> Generator:
+    """Train a net that makes pictures like those of `parts.train` and return it; `parts.test` is not read.
+
+    recipe, fields: as `train` takes them: kind="gan", minutes=15, size=32, seed=1, …; see the section `generate`
+    out, resume, began: as of `train`; after: seconds of the budget that the caller needs afterwards
+    Raises `UsageError` for a field that is wrong or not used here, `DataError` for pictures that nothing can be learnt from,
+    and `Interrupted` after Ctrl-C, when what was learnt so far has been saved to `out`.
+    """
+    began = time.monotonic() if began is None else began
+    asked = changed(recipe, fields, verb="generate")
+    if not isinstance(parts, Parts):
+        hint = "beholder.split(beholder.scan(source)) makes them"
+        raise UsageError(f"there are no parts in {type(parts).__name__}", code="no-parts", hint=hint)
+    path = None if out is None else followed(Path(out))
+    if path is not None:
+        check_out(path)
+    until = Deadline.of(began, asked.train.minutes)
+    with stopping() as stop, alone(path), calm():
+        made = _made(parts, asked, until)
+        folder = None if path is None else RunFolder.beside(path)
+        run = _run(made, folder, stop, resume=resume, until=until, after=after)
+        try:
+            with telling_memory(run.batches.batch), stop.held():
+                run.go()
+            stop.check()
+        except (KeyboardInterrupt, NotFiniteError) as error:
+            with stop.held():
+                run.keep()
+                raise saved_cut(error, _finished(made, parts, run, cut=True), run, path) from error
+        found = _finished(made, parts, run)
+        with stop.held():
+            if path is not None and folder is not None:
+                found.save(path)
+                folder.discard()
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class Made:
+    """What is learnt from, and the net before its first step."""
+
+    recipe: Recipe
+    kind: Kind
+    config: Config
+    train: Material
+    valid: Material
+    net: nn.Module
+    precision: Precision
+    on: torch.device
+    said: Said
+
+
+def _made(parts: Parts, recipe: Recipe, until: Deadline) -> Made:
+    said, on = Said(), device()
+    allow_as(recipe.data)
+    policy = policy_of(parts, recipe, said)
+    with span("decode"):
+        train, valid = both_decoded(parts, policy, recipe, said, until=until, only=None)
+    if len(train.pixels) < FEWEST:
+        what = f"{len(train.pixels)} readable training pictures are too few to make others like them"
+        raise DataError(what, code="too-few-pictures", hint=f"give {FEWEST} at least; hundreds of each class to see more")
+    kind = KINDS[recipe.generate.kind]
+    counts = train.pictures.counts() if train.pictures.labelled else np.zeros(0)
+    shares = tuple((counts / max(1, counts.sum())).tolist())
+    vary = recipe.generate.vary == "yes" or (recipe.generate.vary == "auto" and len(train.pixels) < FEW)
+    wished = recipe.generate
+    shape = Shape(wished.kind, wished.maps or kind.maps, wished.likelihood, wished.beta, wished.penalty, vary)
+    pictures = train.pictures
+    config = Config(classes=pictures.classes, several=pictures.multi, shares=shares, pixels=policy, shape=shape)
+    torch.manual_seed(recipe.seed)
+    net = built(config).to(on).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    said(f"{recipe.generate.kind} with {sum(p.numel() for p in net.parameters()):,} parameters")
+    return Made(recipe, kind, config, train, valid, net, precision(on, recipe.train.precision), on, said)
+
+
+def policy_of(parts: Parts, recipe: Recipe, said: Callable[[str], None]) -> PixelPolicy:
+    """Return the pixels of the pictures that are made: their own size up to 64, or what the recipe asks, which is said.
+
+    Raises `UsageError` (bad-size) for a size that cannot be made.
+    """
+    size = recipe.data.size
+    if size and not 8 <= size <= LARGEST:
+        hint = f"--size 8 to {LARGEST}: larger pictures take more than a laptop has"
+        raise UsageError(f"pictures of {size} pixels cannot be made", code="bad-size", hint=hint)
+    looked = survey(parts.train)
+    longest = max(looked.height, looked.width)
+    own = looked.same and longest <= LARGEST and min(looked.height, looked.width) >= 8
+    side = max(8, min(LARGEST, 4 * round(looked.short / 4)))
+    policy, why = choose_policy(looked, recipe.data, size=(looked.height, looked.width) if own else (side, side))
+    more = f": made at {LARGEST} pixels, of which there can be no more" if longest > LARGEST and not size else ""
+    said(f"pixels: {why.replace('as the net asks', 'their own size') if own else why}{more}")
+    return policy
+
+
+def targets_of(material: Material) -> Tensor:
+    """Return targets float32 (N, K), K 0 for pictures without labels."""
+    return material.targets if material.pictures.labelled else torch.zeros((len(material.pixels), 0))
+
+
+def _run(made: Made, folder: RunFolder | None, stop: Stop, *, resume: bool, until: Deadline, after: float) -> Run:
+    """Return the run before its first step, or where its checkpoint left it."""
+    going_on = folder is not None and folder.begin(_identity(made), resume=resume, machine=_machine(made))
+    recipe, kind, world = made.recipe, made.kind, ranks.here()
+    batches = Batches(
+        made.train.pixels,
+        targets_of(made.train),
+        batch=recipe.train.batch or kind.batch,
+        seed=recipe.seed,
+        device=made.on,
+        mean=(MEAN,) * made.config.pixels.channels,
+        std=(STD,) * made.config.pixels.channels,
+        memory=recipe.data.memory * 2**20 or free_memory(made.on) // 3,
+        workers=recipe.data.workers,
+        ranks=world,
+    )
+    every = max(1, round(SAID_ABOUT / max(1, len(made.train.pixels))))
+    run = Run(
+        net=made.net,
+        model=made.net,
+        scaler=scaler(made.on, made.precision),
+        turns=kind.turns,
+        players=_players(made),
+        batches=batches,
+        validation=Validation(_scored(made), every, 0),
+        clock=Clock(
+            steps_per_epoch=len(batches),
+            epochs=recipe.train.epochs or _epochs(len(batches), budget=not until.none),
+            seconds=0.0 if until.none else max(0.02 * 60 * recipe.train.minutes, until.left),
+            every=every,
+            after=after,
+            now=world.now,
+        ),
+        settings=Settings(
+            schedule=kind.schedule,
+            precision=made.precision,
+            smoothing=0.0,
+            weights=None,
+            clip=recipe.train.clip or (1.0 if recipe.generate.kind == "vae" else 0.0),
+            seed=recipe.seed,
+            right=kind.right,
+        ),
+        saves=Saves(folder, world),
+        stop=stop,
+        guard=Guard(made.train.pictures.keys, eager=made.on.type == "cpu", ranks=world),
+    )
+    if going_on and folder is not None:
+        run.resume(folder)
+    return run
+
+
+STEPS, MOST = 6_000, 1_000_000
+"""Steps of a run that is given neither epochs nor minutes, and the most of one with a budget."""
+
+
+def _epochs(steps: int, *, budget: bool) -> int:
+    return max(1, math.ceil((MOST if budget else STEPS) / max(1, steps)))
+
+
+def _players(made: Made) -> dict[str, Player]:
+    kind, asked = made.kind, made.recipe.train
+    found = {}
+    for who, name in kind.players:
+        module = getattr(made.net, name) if name else made.net
+        lr = asked.lr or kind.lr
+        adam = torch.optim.Adam(module.parameters(), lr=lr, betas=kind.betas, eps=1e-8, fused=True)
+        average = Average(module, asked.averaging) if who == kind.averaged and asked.averaging > 0 else None
+        found[who] = Player(module, [adam], average, Best() if isinstance(made.net, Vae) else None)
+    return found
+
+
+def _scored(made: Made) -> Callable[[Mapping[str, nn.Module], Callable[[], bool]], Mapping[str, tuple[float, float]] | None]:
+    """Return how the players are scored: a VAE by minus the bits per dimension of validation pictures, a GAN not at all."""
+    if not isinstance(made.net, Vae):
+        return lambda _nets, _enough: {}
+    some = made.valid.pixels.subset(np.arange(min(SAID_ABOUT, len(made.valid.pixels))))
+    targets = targets_of(made.valid)[: len(some)].to(made.on)
+    if not len(some):
+        return lambda _nets, _enough: {}
+
+    @torch.inference_mode()
+    def score(nets: Mapping[str, nn.Module], enough: Callable[[], bool]) -> dict[str, tuple[float, float]] | None:
+        net = nets["net"].eval()
+        channels = made.config.pixels.channels
+        at, found, random = 0, [], torch.Generator().manual_seed(made.recipe.seed)
+        for images in plain(some, batch=256, device=made.on, mean=(MEAN,) * channels, std=(STD,) * channels):
+            if enough():
+                made.net.train()
+                return None
+            noise = net.noise(len(images), random)  # type: ignore[operator]
+            with torch.autocast(made.on.type, dtype=made.precision.dtype, enabled=made.precision.mixed):
+                terms = net(images.contiguous(memory_format=torch.channels_last), targets[at : at + len(images)], noise)
+            found.append(bits(terms, made.net.dims))
+            at += len(images)
+        made.net.train()
+        mean = float(torch.cat(found).mean())
+        return {"net": (mean, -mean)}
+
+    return score
+
+
+def _finished(made: Made, parts: Parts, run: Run, *, cut: bool = False) -> Generator:
+    """Return the generator with the averaged weights, of a VAE the best on validation, on the CPU."""
+    net = copy.deepcopy(made.net)
+    name = dict(made.kind.players)[made.kind.averaged]
+    player = run.players[made.kind.averaged]
+    weights = player.best.weights if player.best is not None and player.best.weights else player.scored.state_dict()
+    (getattr(net, name) if name else net).load_state_dict(weights)
+    config = dataclasses.replace(
+        made.config,
+        plan={
+            **{"batch": run.batches.batch, "steps": run.clock.step, "epochs": round(run.clock.step / len(run.batches), 2)},
+            **{"lr": made.recipe.train.lr or made.kind.lr, "averaging": made.recipe.train.averaging},
+        },
+        precision=made.precision.name,
+        parameters=sum(p.numel() for p in net.parameters()),
+        seconds=round(run.clock.spent, 2),
+        machine=machine(),
+        parts={name: len(part) for name, part in parts.items()},
+        notes=(*parts.train.notes, *made.said.notes),
+        interrupted=cut,
+    )
+    read = Parts(made.train.pixels.seen(parts.train), made.valid.pixels.seen(parts.valid), parts.test)
+    plain_net = net.to("cpu").eval().to(memory_format=torch.contiguous_format)
+    return Generator(config, plain_net, made.recipe, run.at.history, {}, splits_of(read))
+
+
+def _identity(made: Made) -> dict[str, Any]:
+    parts = {"train": made.train, "valid": made.valid}
+    digests = {name: part.pictures.digests for name, part in parts.items()}
+    return {
+        "recipe": comparable(made.recipe).toml(),
+        "shape": json_of(made.config),
+        **{name: sha256(b"" if rows is None else rows.tobytes()) for name, rows in digests.items()},
+        "labels": sha256(b"".join(targets_of(part).numpy().tobytes() for part in parts.values())),
+    }
+
+
+def json_of(config: Config) -> dict[str, Any]:
+    """Return what a run must not have changed of its config: net, pixels, classes."""
+    said = config.json()
+    return {name: said[name] for name in ("classes", "several", "pixels", "shape")}
+
+
+def _machine(made: Made) -> dict[str, str]:
+    facts = machine()
+    return {
+        **{name: facts[name] for name in ("device_name", "torch")},
+        "threads": str(torch.get_num_threads()),
+        "precision": made.precision.name,
+    }

@@ -1,0 +1,147 @@
+"""The verb `generate`: from a source to a tested net that makes pictures, with a page that shows them."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from beholder.base.brief import within
+from beholder.base.deadline import Deadline
+from beholder.base.files import followed
+from beholder.base.recipe import Recipe
+from beholder.base.records import Parts, Pictures
+from beholder.base.used import changed
+from beholder.bundle.generator import Generator
+from beholder.data.cache import cached
+from beholder.data.groups import named_groups
+from beholder.data.split import split
+from beholder.learn.checkpoint import check_out
+from beholder.learn.generate import generate as learnt
+from beholder.machine.stop import stopping
+from beholder.measure.intervals import multiplier
+from beholder.reporting.generated import Shown, generated
+from beholder.study.introduce import introduced
+from beholder.study.worth import Features, compared
+
+CLOSING, MOST = 0.12, 45.0
+"""Share of the minutes, and seconds at most, for the figures and the page after training; saving takes two seconds more."""
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What `generate` made: the generator, saved at `path` unless None, and what is known of its pictures."""
+
+    generator: Generator
+    path: Path | None
+    seconds: float
+    features: Features | None
+
+    def __repr__(self) -> str:
+        return within("Outcome", [repr(self.generator), f"{self.seconds:.0f} s"])
+
+    def json(self) -> dict[str, Any]:
+        """Return {"bundle", "kind", "classes", "seconds", "parts", "plan", "scores", "notes"}."""
+        config = self.generator.config
+        return {
+            **{"bundle": None if self.path is None else str(self.path), "kind": config.shape.kind},
+            **{"classes": list(config.classes), "seconds": round(self.seconds, 2), "parts": dict(config.parts)},
+            **{"plan": dict(config.plan), "scores": self.generator.scores, "notes": list(config.notes)},
+        }
+
+    def __str__(self) -> str:
+        said = list(self.generator.scores.get("said", ()))
+        where = [f"bundle {self.path}", f"report {self.path / 'report.html'}"] if self.path else []
+        ahead = ["", f"next: beholder sample {self.path} --n 64 --out grid.png"] if self.path else []
+        return "\n".join([*said, f"{self.seconds:.0f} s in all", *where, *ahead])
+
+
+def generate(
+    source: str | Path | tuple[Any, Any] | Pictures,
+    *,
+    recipe: Recipe | str = "quick",
+    out: str | Path | None = None,
+    resume: bool = False,
+    began: float | None = None,
+    allow_download: bool = False,
+    **fields: Any,
+) -> Outcome:
+    """Learn to make pictures like those of `source`.
+
+    source: what `scan` takes, with labels or without, or Pictures; it is split as for `train`, and the test part is not read
+    recipe, fields: kind="vae" | "gan", minutes=15, size=32, seed=1, …: see the section `generate` in docs/RECIPES.md
+    out: where to save the bundle and its page; resume: go on with the run that `out` left unfinished
+    Raises what `scan` and `split` raise, `UsageError` for fields that are not used, `DataError` (too-few-pictures).
+    """
+    began = time.monotonic() if began is None else began
+    asked = changed(recipe, fields, verb="generate")
+    if out is not None:
+        check_out(out := followed(Path(out)))
+    minutes = asked.train.minutes
+    after = min(MOST, CLOSING * 60 * minutes) + 2.0 if minutes else 0.0
+    with stopping():
+        pictures = named_groups(introduced(source, labels=None, allow_download=allow_download), asked.data.group_from)
+        parts = split(pictures, seed=asked.seed, val=asked.data.val, test=asked.data.test)
+        made = learnt(parts, recipe=asked, out=out, resume=resume, began=began, after=after)
+        until = Deadline.of(began, minutes)
+        found = compared(
+            made, parts.train, parts.valid, seed=asked.seed, minutes=0.0 if until.none else max(0.01, until.left / 60)
+        )
+        made.scores = scored(made, parts, found)
+        if out is not None:
+            made.save(out)
+            generated(shown(made, parts, found), made, out / "report.html")
+    return Outcome(made, out, time.monotonic() - began, found)
+
+
+def scored(made: Generator, parts: Parts, found: Features | None) -> dict[str, Any]:
+    """Return what scores.json says: a VAE's bits per dimension on validation pictures, and what features say."""
+    said, scores = [], {}
+    if made.config.shape.kind == "vae":
+        pixels = cached(parts.valid, made.config.pixels, on_bad="skip")
+        some = np.arange(min(500, len(pixels)))
+        labels = np.asarray(pixels.of(parts.valid).targets)[some]
+        images = pixels.take(some)
+        if len(images) > 1:
+            draws = made.bounds(images, labels, draws=4) / (images[0].size * np.log(2))
+            each, spread = draws.mean(axis=0), float(draws.mean(axis=1).std(ddof=1))
+            value = float(each.mean())
+            half = multiplier(0.95) * float(each.std(ddof=1)) / len(each) ** 0.5
+            scores["bits_per_dimension"] = {"value": value, "low": value - half, "high": value + half, "n": len(each)}
+            scores["spread_over_draws"] = spread
+            said.append(
+                f"{value:.3f} [{value - half:.3f}, {value + half:.3f}] bits per dimension on validation pictures "
+                f"(n={len(each)}; ±{spread:.4f} over draws of the latents)"
+            )
+    if found is not None:
+        scores["features"] = found.json()
+        said += found.sentences()
+    return {**scores, "said": said}
+
+
+def shown(made: Generator, parts: Parts, found: Features | None) -> Shown:
+    """Return what the page shows: made pictures, the nearest training pictures, reconstructions, the way between two, a map."""
+    count = min(10, max(1, len(made.classes)))
+    samples = [(name, made.sample(12, name, seed=7)[0]) for name in made.classes[:count]] or [("", made.sample(48, seed=7)[0])]
+    near = []
+    if found is not None:
+        rows, cosines, _ = found.near
+        fakes, _ = made.sample(int(rows[0].max()) + 1, seed=made.recipe.seed + 1)
+        pixels = cached(parts.train.take(rows[1]), made.config.pixels, on_bad="skip")
+        place = {int(row): k for k, row in enumerate(pixels.rows)}
+        near = [
+            (fakes[row], pixels.take(np.array([place[k]]))[0], float(cosines[k])) for k, row in enumerate(rows[0]) if k in place
+        ]
+    rebuilt, between, mapped = [], [], None
+    if made.config.shape.kind == "vae" and len(parts.valid):
+        pixels = cached(parts.valid, made.config.pixels, on_bad="skip")
+        some = np.arange(min(400, len(pixels)))
+        labels = np.asarray(pixels.of(parts.valid).targets)[some]
+        images = pixels.take(some)
+        rebuilt = list(zip(images[:12], made.rebuilt(images[:12], labels[:12]), strict=True))
+        between = made.between(images[:2], labels[:2]) if len(images) > 1 else []
+        mapped = (made.latents(images, labels), labels if labels.ndim == 1 else labels.argmax(1))
+    return Shown(samples, near, None if found is None else found.near[2], rebuilt, list(between), mapped)
