@@ -30,6 +30,9 @@ VERBS = [
     "steps",
     "tune",
     "curve",
+    "label",
+    "shrink",
+    "next",
     "cache",
     "listen",
 ]

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from beholder.study.curve import curve as curve
     from beholder.study.examine import audit as audit
     from beholder.study.generate import generate as generate
+    from beholder.study.label import label as label
     from beholder.study.next import next as next
     from beholder.study.sample import sample as sample
     from beholder.study.shrink import shrink as shrink
@@ -72,6 +73,7 @@ _WHERE = {
     "steps": "beholder.study.steps:steps",
     "tune": "beholder.study.tune:tune",
     "curve": "beholder.study.curve:curve",
+    "label": "beholder.study.label:label",
     "shrink": "beholder.study.shrink:shrink",
     "next": "beholder.study.next:next",
     "generate": "beholder.study.generate:generate",
@@ -114,6 +116,7 @@ __all__ = [  # noqa: RUF022  (verbs in the order of the steps, then nouns, then 
     "steps",
     "tune",
     "curve",
+    "label",
     "generate",
     "sample",
     "worth",

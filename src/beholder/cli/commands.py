@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +13,7 @@ from beholder.base.errors import DataError
 from beholder.base.files import check_writable
 from beholder.base.limits import MILLIONS, allow
 from beholder.base.used import refuse
+from beholder.cli.browser import opener
 from beholder.cli.cache import cache
 from beholder.cli.calibrate import calibrate
 from beholder.cli.compare import compare
@@ -22,6 +22,7 @@ from beholder.cli.explain import explain
 from beholder.cli.export import export
 from beholder.cli.generate import generate, sample, worth_of
 from beholder.cli.hub import pull, push
+from beholder.cli.label import label
 from beholder.cli.nets import nets
 from beholder.cli.next import next
 from beholder.cli.options import (
@@ -129,7 +130,7 @@ def audit(
     if web:
         from beholder.review import review
 
-        reviewed = review(findings, out, source=source, port=port, ready=_open if browser and _has_screen() else None)
+        reviewed = review(findings, out, source=source, port=port, ready=opener(browser))
         say(json_line(reviewed.json()) if json else reviewed)
         return
     if json:
@@ -254,6 +255,7 @@ _pull = app.command()(pull)
 _compare = app.command()(compare)
 _serve = app.command()(serve)
 _cache = app.command()(cache)
+_label = app.command()(label)
 _nets = app.command()(nets)
 
 
@@ -268,19 +270,6 @@ def info(*, cache: Cache = None, json: Json = False) -> None:
         say(json_line(facts))
     else:
         pairs(facts)
-
-
-def _has_screen() -> bool:
-    """Return True where a browser that is opened here would be seen: at a terminal of a machine with a display."""
-    if not sys.stderr.isatty():
-        return False
-    return not sys.platform.startswith("linux") or any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))
-
-
-def _open(address: str) -> None:
-    import webbrowser
-
-    webbrowser.open(address)
 
 
 def _each(paths: list[str]) -> Iterator[str]:

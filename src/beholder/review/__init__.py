@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import shlex
-import threading
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from beholder.base import events
-from beholder.base.errors import UsageError
 from beholder.quality.audit import Findings
+from beholder.review.door import opened
 from beholder.review.server import Server
 from beholder.review.session import Session
 
@@ -50,21 +48,7 @@ def review(
     session = Session(findings, Path(path))
     session.save()
     following = f"beholder clean {shlex.quote(source)} --apply {shlex.quote(str(path))} --out CLEANED"
-    try:
-        server = Server(session, following=following, port=port)
-    except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UsageError(
-            f"cannot listen on port {port}: {reason}", code="port-taken", hint="choose another --port, or none for a free one"
-        ) from error
-    with server:
-        events.note(f"reviewing on {server.address}\nCtrl-C ends it; {path} holds every decision at once")
-        if ready is not None:
-            threading.Thread(target=ready, args=(server.address,), daemon=True).start()
-        try:
-            server.serve_forever(poll_interval=0.1)
-        except KeyboardInterrupt:
-            pass
-        server.rest()
+    server = opened(lambda: Server(session, following=following, port=port), port)
+    server.run(what="reviewing", said=f"Ctrl-C ends it; {path} holds every decision at once", ready=ready)
     progress = {key: int(str(value)) for key, value in session.progress().items() if key in Reviewed.__dataclass_fields__}
     return Reviewed(Path(path), **progress)

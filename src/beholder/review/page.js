@@ -1,55 +1,25 @@
 // The review page: what the keys and buttons do. The server holds the truth; this shows it and asks for changes.
-import { isolating } from "./bidi.js";
+import { $, asker, make, naming, number, picture, safe, say, trouble } from "./dom.js";
 import { Grid } from "./grid.js";
 
-const $ = id => document.getElementById(id);
 const wide = matchMedia("(min-width: 64.01rem)");
 const state = { summary: null, view: { check: "", label: "", show: "all" }, pictures: [], open: [], able: [], row: null, turn: 0, writing: 0 };
-const number = n => n.toLocaleString("en");
 const kind = what => what.split(":", 1)[0];
 const words = what => !what ? "undecided" : what === "keep" ? "kept" : what === "drop" ? "dropped" : `now ${what.slice(8)}`;
 const hint = what => what.startsWith("relabel:") ? `→ ${what.slice(8)}` : what;
 
-// What is written on the page: names of classes turn nothing around them.
-let safe = isolating([]);
-
-function make(tag, properties = {}, ...children) {
-  for (const name of ["textContent", "title", "alt"]) if (properties[name]) properties[name] = safe(properties[name]);
-  const element = Object.assign(document.createElement(tag), properties);
-  element.append(...children);
-  return element;
-}
-
-async function ask(path, body) {
-  const options = body === undefined ? {} : { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) };
-  let answer;
-  try { answer = await fetch(path, options); } catch { throw new Error("The program has ended. Start the review again: every decision that was taken is kept."); }
-  const found = await answer.json().catch(() => ({}));
-  if (!answer.ok) throw new Error(found.error ? `${found.error}${found.hint ? ` (${found.hint})` : ""}` : "The review was started again: open its new address.");
-  $("trouble").hidden = true;
-  return found;
-}
+const ask = asker("The program has ended. Start the review again: every decision that was taken is kept.", "The review was started again: open its new address.");
 
 // Decisions go one after another: an undo must not overtake what it undoes.
 let queue = Promise.resolve();
 const tell = (path, body) => (queue = queue.catch(() => {}).then(() => ask(path, body)));
 
-function say(text) { $("live").textContent = safe(text); }
-function trouble(error) { $("trouble").textContent = safe(error.message); $("trouble").hidden = false; }
 // What keys and buttons ask for is done in the order in which it was asked, each on the finding that is then chosen.
 let line = Promise.resolve();
 const orderly = work => (...given) => (line = line.then(() => work(...given)).catch(trouble));
 const safely = work => (...given) => Promise.resolve(work(...given)).catch(trouble);
 
 // --- pictures ---
-
-function picture(number_, size, alt) {
-  const image = make("img", { alt, decoding: "async", draggable: false });
-  image.addEventListener("load", () => image.classList.toggle("tiny", Math.max(image.naturalWidth, image.naturalHeight) <= 64));
-  image.addEventListener("error", () => image.replaceWith(make("span", { className: "gone", textContent: "cannot be read" })));
-  image.src = `${size}/${number_}`;
-  return image;
-}
 
 function badge(what) { return what ? [make("span", { className: `badge ${kind(what)}`, textContent: words(what) })] : []; }
 
@@ -225,7 +195,7 @@ function label(i) {
   const name = options[i];
   if (name === undefined) return;
   $("labels").close();
-  if (!state.summary.classes.includes(name)) { state.summary.classes.push(name); safe = isolating(state.summary.classes); }
+  if (!state.summary.classes.includes(name)) { state.summary.classes.push(name); naming(state.summary.classes); }
   decide([[state.row.picture, `relabel:${name}`]], `Relabelled as ${name}`);
 }
 
@@ -333,7 +303,7 @@ document.addEventListener("keydown", event => {
 
 safely(async () => {
   const s = state.summary = await ask("summary");
-  safe = isolating(s.classes);
+  naming(s.classes);
   document.title = `${safe(s.source)}: Beholder review`;
   $("source").textContent = safe(s.source); $("source").title = safe(s.source);
   $("checks").replaceChildren(...[{ name: "" }, ...s.checks].map(({ name }) => {
