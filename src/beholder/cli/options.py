@@ -177,6 +177,15 @@ For = Annotated[
         show_default=False,
     ),
 ]
+Teacher = Annotated[
+    str | None,
+    typer.Option(
+        "--teacher",
+        metavar="MODEL",
+        help="A bundle whose probabilities are learnt beside the labels (distillation): --set train.teacher.",
+        show_default=False,
+    ),
+]
 AuditPolicy = Annotated[
     str | None,
     typer.Option(

@@ -18,6 +18,7 @@ from torch import Tensor
 from beholder.base.arrays import I64, U8
 from beholder.base.spans import span
 from beholder.data.augment import Augment, augment, mix
+from beholder.data.subset import Subset
 from beholder.machine.draws import Draws, permutation
 from beholder.machine.ranks import ALONE, Ranks
 
@@ -58,6 +59,7 @@ class Batches:
     mean, std: C floats each, in 0..1 units, with which images are normalised
     memory:    bytes of pixels that may stay on the device; a larger set is read ahead by threads. The batches are the same.
     workers:   threads that read ahead, a batch each (0: one per core), at most READY
+    subset:    which pictures each epoch takes; None: all. Where it follows the losses, targets have one more column (`weighed`)
     ranks:     who trains together: `batch` pictures are of all of them, and each takes its share, with the same augmentation;
                mixup and cutmix pair the pictures of one rank
     stall:     seconds waited for pixels so far
@@ -78,9 +80,11 @@ class Batches:
         plan: Augment | None = None,
         memory: int = 0,
         workers: int = 0,
+        subset: Subset | None = None,
         ranks: Ranks = ALONE,
     ) -> None:
         self.pixels = pixels
+        self.subset = subset
         self.ranks = ranks
         self.batch = min(batch, len(pixels))
         self.seed = seed
@@ -93,7 +97,13 @@ class Batches:
         self._resident = _whole(pixels, self.device) if len(pixels) * _size(pixels) <= memory else None
 
     def __len__(self) -> int:
-        return len(self.pixels) // self.batch if self.batch else 0
+        taken = len(self.pixels) if self.subset is None else self.subset.most
+        return taken // self.batch if self.batch else 0
+
+    @property
+    def steps(self) -> int:
+        """Return how many batches the present epoch has: as many as `len` says, or fewer where pictures are left out."""
+        return len(self) if self.subset is None else min(len(self), self.subset.count // max(1, self.batch))
 
     @property
     def resident(self) -> bool:
@@ -108,7 +118,8 @@ class Batches:
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """Yield the batches of an epoch from step `start` on; the pixels of earlier steps are not read."""
         order = permutation(self.seed, epoch, len(self.pixels))
-        steps = [self.ranks.shard(order[k * self.batch : (k + 1) * self.batch]) for k in range(start, len(self))]
+        order = order if self.subset is None else self.subset.taken(order)
+        steps = [self.ranks.shard(order[k * self.batch : (k + 1) * self.batch]) for k in range(start, self.steps)]
         for positions, images in self._read(steps):
             with span("augment"):
                 batch = self._batch(epoch, torch.from_numpy(positions), images)
@@ -132,6 +143,7 @@ class Batches:
 
     def _batch(self, epoch: int, indices: Tensor, images: Tensor) -> Batch:
         targets = self._targets.index_select(0, indices.to(self.device))
+        targets = targets if self.subset is None else self.subset.weighed(targets, indices)
         if self.plan == Augment():
             return Batch(_normalise(images, self._scale, self._offset), targets, indices)
         draws = Draws(self.seed, epoch, indices, device=self.device)

@@ -1,4 +1,4 @@
-"""From parts that are decoded to a run before its first step: threads, floor, budget, and what a resumed run takes over."""
+"""From parts that are decoded to a run before its first step: threads, floor and budget."""
 
 from __future__ import annotations
 
@@ -14,8 +14,6 @@ from torch import Tensor, nn
 
 from beholder.base import events
 from beholder.base.deadline import Deadline
-from beholder.base.files import sha256
-from beholder.base.recipe import Recipe
 from beholder.base.records import Parts
 from beholder.base.spans import span
 from beholder.bundle.bundle import Bundle
@@ -27,13 +25,13 @@ from beholder.learn.floor import SHARE, Floor, headed, offered, on_pixels
 from beholder.learn.loop import Run
 from beholder.learn.material import Material
 from beholder.learn.monitors import Best, Weights, copied
-from beholder.learn.prepare import Before, Prepared, check_scales, sample
+from beholder.learn.prepare import Prepared, check_scales, sample
 from beholder.learn.probe import Head
+from beholder.learn.resumed import head_of, opened, settle
 from beholder.learn.run import run_of
 from beholder.learn.tempo import SAMPLE, seconds_each, threads
 from beholder.learn.validate import validate
 from beholder.machine.device import repeats
-from beholder.machine.info import machine
 from beholder.machine.pace import BUSY, slowness
 from beholder.machine.stop import Stop
 from beholder.measure.optimism import better
@@ -152,9 +150,9 @@ def begun(
     """
     going_on = opened(folder, prepared, resume=resume)
     _tell_busy(prepared)
-    head = _head_of(folder) if going_on and folder is not None else _first_look(prepared, stop, until)
+    head = head_of(folder) if going_on and folder is not None else _first_look(prepared, stop, until)
     limits, tempo = _time_for(prepared, parts, head, until, room, going_on=going_on)
-    _settle(folder, prepared, head, going_on=going_on)
+    settle(folder, prepared, head, going_on=going_on)
     free = replace(limits, seconds=0.0) if tempo.left_out else limits
     among = head.rows if head is not None else None
     valid, free, rows = sampled(prepared.valid, free, train=len(prepared.train.pixels), among=among)
@@ -207,30 +205,6 @@ def _floor(prepared: Prepared, valid: Material, until: Deadline, limits: Budget,
         return None
     seconds = limits.training() if left_out else SHARE * until.left
     return on_pixels(prepared, valid, until.within(seconds), instead=left_out)
-
-
-def _settle(folder: RunFolder | None, prepared: Prepared, head: Head | None, *, going_on: bool) -> None:
-    """Compute with the threads of the run that is resumed; of a new one keep what it depends on, and its head, for that day."""
-    if folder is None:
-        return
-    if going_on:
-        torch.set_num_threads(int(folder.chosen().get("threads") or torch.get_num_threads()))
-        return
-    folder.renew(_machine(prepared))
-    if head is not None:
-        counts = np.array([head.trained, head.chosen])
-        values = {"weight": head.weight.numpy(), "bias": head.bias.numpy(), "logits": head.logits.numpy()}
-        folder.keep("head", {**values, "rows": head.rows, "counts": counts})
-
-
-def _head_of(folder: RunFolder) -> Head | None:
-    """Return the head of the run in the folder; None where it has none."""
-    kept = folder.kept("head")
-    if kept is None:
-        return None
-    weight, bias, logits = (torch.from_numpy(kept[name]) for name in ("weight", "bias", "logits"))
-    trained, chosen = kept["counts"].tolist()
-    return Head(weight, bias, trained, chosen, logits, kept["rows"])
 
 
 def _facts(prepared: Prepared) -> list[str]:
@@ -339,57 +313,3 @@ def _choose_threads(prepared: Prepared, net: nn.Module, images: torch.Tensor) ->
     count = threads(net, images, prepared.precision)
     if count < most:
         prepared.said(f"training with {count} of {most} threads, which is quicker at this moment")
-
-
-def opened(folder: RunFolder | None, prepared: Prepared, *, resume: bool) -> bool:
-    """Return whether the run folder has a checkpoint to go on from; a run with a budget keeps there which pictures it takes."""
-    if folder is None:
-        return False
-    going_on = folder.begin(_identity(prepared), resume=resume, machine=_machine(prepared))
-    taken = {name: part.pictures.digests for name, part in (("train", prepared.train), ("valid", prepared.valid))}
-    if not going_on and prepared.recipe.train.minutes:
-        folder.keep("sample", {name: digests for name, digests in taken.items() if digests is not None})
-    return going_on
-
-
-def before_of(folder: RunFolder) -> Before | None:
-    """Return what the run in the folder had chosen by measuring; None where there is none to go on with."""
-    chosen = folder.chosen()
-    if not chosen:
-        return None
-    return Before(
-        folder.kept("sample"), float(chosen.get("width", 0) or 0), int(chosen.get("batch", 0) or 0), chosen.get("flips", "")
-    )
-
-
-def comparable(recipe: Recipe) -> Recipe:
-    """Return a recipe without what may change when its run is resumed: what changes no bit, the budget, the precision."""
-    return recipe.essence().set(minutes=0.0, precision="auto")
-
-
-def _identity(prepared: Prepared) -> dict[str, Any]:
-    labels = {"labels": sha256(prepared.train.targets.numpy().tobytes() + prepared.valid.targets.numpy().tobytes())}
-    material = {
-        name: sha256(part.pictures.digests.tobytes() if part.pictures.digests is not None else b"")
-        for name, part in (("train", prepared.train), ("valid", prepared.valid))
-    }
-    return {
-        "recipe": comparable(prepared.recipe).toml(),
-        "net": prepared.created.spec.json(),
-        "pixels": prepared.policy.json(),
-        **material,
-        **labels,
-    }
-
-
-def _machine(prepared: Prepared) -> dict[str, str]:
-    """Return what the bits of the weights depend on besides the recipe and the pictures."""
-    facts = machine()
-    return {
-        **{name: facts[name] for name in ("device_name", "torch")},
-        "threads": str(torch.get_num_threads()),
-        "precision": prepared.precision.name,
-        "width": f"{prepared.recipe.net.width or 0:g}",
-        "batch": str(prepared.plan.batch),
-        "flips": " ".join(prepared.plan.augment.axes) or "none",
-    }

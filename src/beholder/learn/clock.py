@@ -44,6 +44,7 @@ class Clock:
     ) -> None:
         self._now = now
         self._most = steps_per_epoch * epochs
+        self._epochs, self._each, self._varies = epochs, steps_per_epoch, False
         self._period = max(1, every * steps_per_epoch)
         self._began = now()
         self._seconds = seconds
@@ -68,6 +69,21 @@ class Clock:
         self._free = free
         self._seconds += free if self._seconds > 0 else 0.0
         self.done = done
+
+    def lengthened(self, epoch: int, start: int, steps: int, *, last: float) -> None:
+        """Plan anew at an epoch of another length: it has `steps`, of which `start` are done.
+
+        Later ones are taken to be as long, and the last of all epochs, a share `last` of them, as long as was planned.
+        """
+        later = self._epochs - epoch - 1
+        whole = min(later, math.ceil(last * self._epochs))
+        self._most = self.step - start + steps + (later - whole) * steps + whole * self._each
+        self._varies = True
+        self.total = self._most if self._seconds <= 0 else min(self.total, self._most)
+
+    def late(self, epoch: int, *, last: float) -> bool:
+        """Return whether an epoch is of the last share of all, by their number or by the schedule."""
+        return epoch >= self._epochs - math.ceil(last * self._epochs) or self.done >= 1 - last
 
     @property
     def taken(self) -> int:
@@ -122,10 +138,10 @@ class Clock:
         self.step += 1
         if self.step - self._first >= self._settle:
             self._remember()
-        if self._seconds <= 0:
+        if self._seconds <= 0 and not self._varies:
             self.done = min(1.0, self.step / max(1, self.total))
             return
-        if len(self._ticks) > 1:
+        if self._seconds > 0 and len(self._ticks) > 1:
             self.total = min(self._most, self.step + self._affordable())
         self.done += (1 - self.done) / max(1, self.total - self.step + 1)
 

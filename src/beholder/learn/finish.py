@@ -76,12 +76,13 @@ def clock(prepared: Prepared, parts: Parts, run: Run, tempo: Tempo, limits: Budg
         cuts.append(f"{n:,} of {whole:,} training pictures were decoded")
     if head is not None and head.trained < n:
         cuts.append(f"the head was fitted on {head.trained:,} of {n:,} pictures")
-    done = run.clock.step / per_epoch
+    varies = run.batches.subset is not None and run.batches.subset.prunes
+    done = float(run.at.epoch) if varies else run.clock.step / per_epoch
     if tempo.left_out:
         what = "training" if head is None else "fine-tuning"
         for_what = f"{tempo.epochs:.1f} of {wanted} epochs" if tempo.epochs >= 0.1 else f"hardly a step of {wanted} epochs"
         cuts.append(f"{what} was left out: there was time for {for_what}")
-    elif run.clock.step < wanted * per_epoch and not run.gave_up:
+    elif done < wanted and not run.gave_up:
         cuts.append(f"training ended after {done:.1f} of {wanted} epochs")
     if not cuts:
         return Clock()

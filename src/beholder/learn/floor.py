@@ -101,7 +101,7 @@ def headed(prepared: Prepared, stop: Stop, until: Deadline) -> Head | None:
         return None
     if len(rows) < len(train.pixels):
         prepared.said(f"there is time for the features of {len(rows):,} of {len(train.pixels):,} training pictures")
-    learnt, judged = (x, train.targets[rows]), (z, valid.targets[there])
+    learnt, judged = (x, prepared.mixed[rows]), (z, valid.targets[there])
     how: dict[str, Any] = {"task": task, "weights": prepared.weights.cpu() if prepared.weights is not None else None}
 
     def worth(logits: Tensor, goal: Tensor) -> float:

@@ -163,7 +163,7 @@ class Run:
         if subset is None or not subset.prunes or self.clock.over:
             return
         if not at.start:
-            subset.begin(at.epoch, whole=self.clock.done >= ANNEALED)
+            subset.begin(at.epoch, whole=self.clock.late(at.epoch, last=1 - ANNEALED))
         self.clock.lengthened(at.epoch, at.start, self.batches.steps, last=1 - ANNEALED)
 
     def _learn(self, batch: Batch) -> None:

@@ -18,10 +18,12 @@ from beholder.base.deadline import Deadline
 from beholder.base.order import stratified
 from beholder.base.recipe import Recipe
 from beholder.base.records import Parts, Pictures, PixelPolicy
+from beholder.bundle.bundle import Bundle
 from beholder.data.cache import Pixels, cached, missing
 from beholder.sources.digest import digested
 
 Bytes = npt.NDArray[np.uint8]
+F32 = npt.NDArray[np.float32]
 
 
 @dataclass
@@ -37,12 +39,46 @@ class Said:
 
 
 @dataclass(frozen=True, eq=False)
+class Taught:
+    """What a teacher says of M training pictures.
+
+    logits: float32 (M, V), calibrated where the teacher is, rows of NaN where it was not asked; digest: of its weights
+    labels: float32 (M, K), the targets, and of pictures that have none of their own the teacher's probabilities
+    plain, soft: float32 (M, K), its probabilities, as they are and at the temperature of the recipe
+    """
+
+    logits: F32
+    digest: str
+    labels: Tensor
+    plain: Tensor
+    soft: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Beside:
+    """What a run learns from beside the labels of its training part.
+
+    teacher: whose probabilities are learnt, too
+    own: how many pictures of the training part, its first, have labels of their own; None: all
+    logits: what the teacher says of the others, float32 (N - own, V), where that is known
+    """
+
+    teacher: Bundle | None = None
+    own: int | None = None
+    logits: F32 | None = None
+
+
+@dataclass(frozen=True, eq=False)
 class Material:
-    """One part, decoded: the pictures that could be read, their pixels, and targets float32 (M, K)."""
+    """One part, decoded: the pictures that could be read, their pixels, and targets float32 (M, K).
+
+    taught: what a teacher says of them, where there is one
+    """
 
     pictures: Pictures
     pixels: Pixels
     targets: Tensor
+    taught: Taught | None = None
 
     __repr__ = shown
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,12 +23,14 @@ from beholder.base.spans import span
 from beholder.data.cache import Pixels
 from beholder.data.loader import Batches, plain, statistics
 from beholder.data.lost import nothing_left
+from beholder.data.subset import Subset
 from beholder.data.survey import Survey, choose_policy, survey
 from beholder.learn.calibrate import check
 from beholder.learn.decide import Plan, plan
 from beholder.learn.dial import dialled
+from beholder.learn.distil import check_teacher, distilled, lesson, taught_by
 from beholder.learn.flips import Flips, as_before, wanted
-from beholder.learn.material import Material, Said, both_decoded
+from beholder.learn.material import Beside, Material, Said, both_decoded
 from beholder.machine import ranks
 from beholder.machine.device import Precision, device, free_memory, precision
 from beholder.machine.placement import moved
@@ -55,12 +58,14 @@ class Before:
 
     sample: part → digests, uint8 (M, 32), of the pictures that it takes; None: all; width: of its net; batch: its largest
     flips: the axes along which its pictures are flipped, or "none"; "": not known
+    taught: "digests" uint8 (M, 32) and "logits" float32 (M, V) of its training pictures by its teacher; None: nothing is known
     """
 
     sample: Mapping[str, Bytes] | None
     width: float
     batch: int
     flips: str = ""
+    taught: Mapping[str, npt.NDArray[Any]] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,6 +93,26 @@ class Prepared:
         return aim(self.recipe, named(self.task_name), self.classes)
 
     @property
+    def learnt(self) -> Task:
+        """Return the task with the loss of training, whose targets are `lessons`: with a teacher, that of distillation."""
+        train = self.recipe.train
+        if self.train.taught is None:
+            return self.task
+        return distilled(self.task, weight=train.teacher_weight, temperature=train.temperature, classes=len(self.classes))
+
+    @property
+    def lessons(self) -> Tensor:
+        """Return the targets of training, float32 (M, K); with a teacher (M, 2K): labels, then its softened probabilities."""
+        taught = self.train.taught
+        return self.train.targets if taught is None else torch.cat([taught.labels, taught.soft], dim=1)
+
+    @property
+    def mixed(self) -> Tensor:
+        """Return the targets of a head on frozen features, float32 (M, K): with a teacher, its mean with the labels."""
+        taught, share = self.train.taught, self.recipe.train.teacher_weight
+        return self.train.targets if taught is None else torch.lerp(taught.labels, taught.plain, share)
+
+    @property
     def weights(self) -> Tensor | None:
         """Return class weights float32 (K,) on the device; None where there are none."""
         if self.recipe.train.class_weights != "balanced":
@@ -103,36 +128,40 @@ class Prepared:
     def batches(self) -> Batches:
         """Return the batches of the training part, resident on the device where they fit."""
         memory = self.recipe.data.memory * 2**20 or free_memory(self.normal.device) // 3
+        n, batch, asked = len(self.train.pixels), self.plan.batch, self.recipe.train.subset
+        how: dict[str, Any] = {"batch": batch, "seed": self.recipe.seed, "device": self.normal.device}
         return Batches(
             self.train.pixels,
-            self.train.targets,
-            batch=self.plan.batch,
-            seed=self.recipe.seed,
-            device=self.normal.device,
+            self.lessons,
+            **how,
             mean=self.normal.mean,
             std=self.normal.std,
             plan=self.plan.augment,
             memory=memory,
             workers=self.recipe.data.workers,
+            subset=None if asked == "off" else Subset(asked, n, **how),
             ranks=ranks.here(),
         )
 
 
-def prepare(parts: Parts, recipe: Recipe, *, until: Deadline = NEVER, before: Before | None = None) -> Prepared:
+def prepare(
+    parts: Parts, recipe: Recipe, *, until: Deadline = NEVER, before: Before | None = None, beside: Beside | None = None
+) -> Prepared:
     """Return what a run needs, decided and decoded. Reads the training and the validation part, never the test part.
 
-    until: when the whole run should be over; before: what a run that is resumed had chosen
+    until: when the whole run should be over; before: what a run that is resumed had chosen; beside: what is learnt from besides
     Raises `DataError` when too little is left to learn from, `UsageError` for a net or weights that cannot be had.
     """
-    (parts, recipe, name), said, on = _checked(parts, recipe), Said(), device()
+    said, on = Said(), device()
+    parts, recipe, name, beside = _checked(parts, recipe, beside or Beside(), said)
     held = Held(parts.train.store)
     with span("decode"):
-        looked = survey(parts.train, held=held)
+        looked = survey(parts.train.take(np.arange(beside.own)) if beside.own is not None else parts.train, held=held)
     wished, (recipe, policy, why) = recipe.net.width, pixels_of(recipe, looked, parts.train, on, said)
     want = wants(recipe.net)
     said(f"pixels: {why}")
     train, valid = _decoded(parts, held, policy, recipe, said, until=until, before=before)
-    _check_learnable(parts, train, valid)
+    train = lesson(beside, train, named(name), recipe, said, until=until, before=before.taught if before else None)
     normal = _normal(want, train.pixels, on)
     exact = precision(on, recipe.train.precision)
     recipe, most = _dialled(recipe, policy, train, on, exact, said, wished=wished or 0.0, until=until, before=before)
@@ -140,26 +169,31 @@ def prepare(parts: Parts, recipe: Recipe, *, until: Deadline = NEVER, before: Be
     events.step(2, "model building", what)
     created = _created(recipe, policy, train, normal, said, named(name))
     flips = _flips(recipe, train, valid, until, before)
-    chosen = plan(
-        recipe,
-        n=len(train.pixels),
-        classes=parts.train.classes,
-        net=recipe.net.name,
-        built=created.net,
-        pretrained=created.pretrained,
-        size=(policy.height, policy.width),
-        device=on.type,
-        flips=flips,
-        most=most,
-    )
+    chosen = _planned(recipe, policy, train, created, flips, most)
     paced = most > 0 and before is None
     return Prepared(recipe, name, policy, train, valid, normal, created, chosen, exact, said, paced)
 
 
-def _checked(parts: Parts, recipe: Recipe) -> tuple[Parts, Recipe, str]:
-    """Return the parts as the task learns them, the recipe with a net that is known, and the name of the task.
+def _planned(recipe: Recipe, policy: PixelPolicy, train: Material, created: Created, flips: Flips | None, most: int) -> Plan:
+    """Return the plan of training; most: its largest batch, 0: any."""
+    return plan(
+        recipe,
+        n=len(train.pixels),
+        classes=train.pictures.classes,
+        net=recipe.net.name,
+        built=created.net,
+        pretrained=created.pretrained,
+        size=(policy.height, policy.width),
+        device=next(created.net.parameters()).device.type,
+        flips=flips,
+        most=most,
+    )
 
-    Raises `UsageError` for what is no parts, or where the two do not fit.
+
+def _checked(parts: Parts, recipe: Recipe, beside: Beside, said: Said) -> tuple[Parts, Recipe, str, Beside]:
+    """Return the parts as the task learns them, the recipe with a net that is known, the name of the task, and the teacher.
+
+    Raises `UsageError` for what is no parts, or where the two do not fit, and what `check_teacher` raises.
     """
     if not isinstance(parts, Parts):
         hint = "beholder.split(beholder.scan(source)) makes them; beholder.steps takes the source itself"
@@ -168,7 +202,10 @@ def _checked(parts: Parts, recipe: Recipe) -> tuple[Parts, Recipe, str]:
     parts = arranged(parts, named(name), order=recipe.data.order)
     check(recipe, parts.train.classes, named(name))
     allow_as(recipe.data)
-    return parts, dataclasses.replace(recipe, net=known(recipe.net)), name
+    recipe, beside = taught_by(recipe, beside=beside)
+    if beside.teacher is not None:
+        check_teacher(beside.teacher, parts, named(name), said)
+    return parts, dataclasses.replace(recipe, net=known(recipe.net)), name, beside
 
 
 def _flips(recipe: Recipe, train: Material, valid: Material, until: Deadline, before: Before | None) -> Flips | None:
@@ -186,6 +223,7 @@ def _decoded(
     train, valid = both_decoded(opened, policy, recipe, said, until=until, only=before.sample if before else None)
     train = dataclasses.replace(train, pictures=dataclasses.replace(train.pictures, store=parts.train.store))
     held.clear()
+    _check_learnable(parts, train, valid)
     return train, valid
 
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from beholder.base.choices import SCHEDULES
 from beholder.base.spans import current
+from beholder.data.loader import Batches
 from beholder.learn.budget import Budget
 from beholder.learn.checkpoint import RunFolder, Saves
 from beholder.learn.clock import Clock
@@ -19,6 +20,7 @@ from beholder.learn.monitors import Average, Best, Guard, Player
 from beholder.learn.optim import optimiser
 from beholder.learn.prepare import Prepared
 from beholder.learn.resizing import dearer
+from beholder.learn.turned import turned, weighed
 from beholder.learn.validate import validate
 from beholder.machine.chip import settled
 from beholder.machine.compile import compiled
@@ -27,6 +29,7 @@ from beholder.machine.ranks import Ranks
 from beholder.machine.stop import Stop
 from beholder.nets.depth import decayed, freeze
 from beholder.nets.features import head as head_of
+from beholder.tasks.task import Turns
 
 
 def run_of(
@@ -58,7 +61,7 @@ def run_of(
         net=net,
         model=model.model,
         scaler=scaler(on, prepared.precision),
-        turns=prepared.task.turns,
+        turns=_turns(prepared, batches),
         players={"net": Player(net, made, average, best)},
         batches=batches,
         validation=validation,
@@ -68,6 +71,14 @@ def run_of(
         stop=stop,
         guard=Guard(prepared.train.pictures.keys, eager=on.type == "cpu", ranks=world),
     )
+
+
+def _turns(prepared: Prepared, batches: Batches) -> Turns:
+    """Return the turns of a batch: those of the task, by losses that count each picture where some are left out."""
+    task, subset = prepared.learnt, batches.subset
+    if subset is None or not subset.prunes:
+        return task.turns
+    return turned(task.turns, weighed(task, subset.hear), prepared.lessons.shape[1])
 
 
 def _optimisers(prepared: Prepared, batch: int) -> list[torch.optim.Optimizer]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from beholder.base import events
 from beholder.base.deadline import Deadline
@@ -20,13 +20,16 @@ from beholder.bundle.config import Tried
 from beholder.bundle.format import finished
 from beholder.learn import finish
 from beholder.learn.account import decided, expectation, tried
-from beholder.learn.begin import Learning, before_of, begun
+from beholder.learn.begin import Learning, begun
 from beholder.learn.budget import Budget
 from beholder.learn.checkpoint import RunFolder, check_out
+from beholder.learn.distil import taught_by
 from beholder.learn.loop import Run
+from beholder.learn.material import Beside
 from beholder.learn.monitors import Best, NotFiniteError
 from beholder.learn.prepare import Prepared, prepare
 from beholder.learn.profile import tell_stall
+from beholder.learn.resumed import before_of
 from beholder.machine.device import telling_memory
 from beholder.machine.pace import restored
 from beholder.machine.stop import stopping
@@ -44,32 +47,33 @@ def train(
     again: int = 0,
     whole_run: bool = False,
     before: Sequence[Tried] = (),
+    teacher: Bundle | str | Path | None = None,
+    beside: Beside | None = None,
     **fields: Any,
 ) -> Bundle:
     """Train a model on `parts.train`, choose its weights on `parts.valid`, and return it; `parts.test` is not read.
 
     recipe: a Recipe, the name of one, or the path of a TOML file; `fields` change its fields by name: net="cnn", lr=0.01,
-            minutes=10 (a wall-clock budget), seed=1, augment="strong", …
+            minutes=10 (of wall-clock time), seed=1, augment="strong", …
     out:    where to save the bundle; until it is whole its run folder lies beside it, from which `resume` continues
-    began:  `time.monotonic()` at which the budget of `minutes` started; default now
-    after:  seconds of that budget for what the caller does after the test; again: pictures that the net is given there
-    before: what was tried to choose this recipe; it is kept beside what training gives
-    whole_run: the parts were made by this very recipe: its fields for that are not refused
-    Raises `UsageError` for a field that is wrong or not used here, `DataError` for pictures that cannot be learnt from, and
+    began:  when the budget of `minutes` started, by `time.monotonic()`; default now; after: seconds of it for what follows the
+            test; again: pictures that the net is given there
+    before: what was tried to choose this recipe, which is kept; whole_run: it made the parts, too: no field is refused for that
+    teacher: a bundle, or its path, to learn from beside the labels; beside: which pictures have none (docs/UNLABELLED.md)
+    Raises `UsageError` for a field that is wrong or not used here, `DataError` for pictures that cannot be learnt from,
     `Interrupted` after Ctrl-C, when the best so far has been saved to `out`.
     """
     began = time.monotonic() if began is None else began
-    asked = changed(recipe, fields, verb="" if whole_run else "train")
-    folder = _folder(path := None if out is None else followed(Path(out)))
-    until = Deadline.of(began, asked.train.minutes)
+    asked, beside = taught_by(changed(recipe, fields, verb="" if whole_run else "train"), teacher, beside)
+    folder, until = _folder(path := None if out is None else followed(Path(out))), Deadline.of(began, asked.train.minutes)
     settled = before_of(folder) if folder is not None and resume else None
     with stopping() as stop, alone(path), restored():
         with span("prepare"):
-            prepared = prepare(parts, asked, until=until, before=settled)
+            prepared = prepare(parts, asked, until=until, before=settled, beside=beside)
         learning = begun(prepared, parts, folder, stop, resume=resume, until=until, room=(began, after, again))
         bundle = _learnt(learning, prepared, parts, path, until=until, began=began, before=before)
-        with stop.held():
-            if path and folder:
+        if path and folder:
+            with stop.held():
                 bundle.save(path)
                 folder.discard()
     return bundle
@@ -104,7 +108,7 @@ def _learnt(
             run.keep()
             prepared = learning.cut(prepared)
             bundle = finish.bundle_of(prepared, parts, run, more=learning.told(prepared, parts, began), cut=True)
-            raise _cut(error, bundle, run, path) from error
+            raise saved_cut(error, bundle, run, path) from error
     return bundle
 
 
@@ -146,9 +150,21 @@ def _tell_pace(prepared: Prepared, run: Run, limits: Budget) -> None:
     events.step(5, "validation", _when(run.best, name_of(prepared.task)))
 
 
-def _cut(error: BaseException, bundle: Bundle, run: Run, path: Path | None) -> BaseException:
-    """Save the best of a run that is cut short, and return the error that says what is kept of it."""
-    saved = path is not None and bool(run.best.weights) and not finished(path)
+class Saved(Protocol):
+    """What a run makes: a bundle, or a generator."""
+
+    def save(self, path: str | Path) -> Path:
+        """Write it."""
+
+
+def saved_cut(
+    error: BaseException, bundle: Saved, run: Run, path: Path | None, *, whole: Callable[[Path], bool] = finished
+) -> BaseException:
+    """Save the best of a run that is cut short, and return the error that says what is kept of it.
+
+    whole: whether what lies at a path is of a run that was not cut short, and so stays
+    """
+    saved = path is not None and run.worthy and not whole(path)
     if path is not None and saved:
         bundle.save(path)
     where = "" if path is None else f"; the best so far is in {path}" if saved else f"; {path} is as it was before"

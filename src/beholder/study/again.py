@@ -14,9 +14,9 @@ from beholder.base.recipe import Recipe
 from beholder.base.records import PARTS, Parts
 from beholder.bundle.bundle import Bundle, load
 from beholder.bundle.format import finished
-from beholder.learn.begin import comparable
 from beholder.learn.checkpoint import RunFolder
 from beholder.learn.finish import splits_of
+from beholder.learn.resumed import comparable
 from beholder.sources.digest import digested
 from beholder.study.policy import Curated
 

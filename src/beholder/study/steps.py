@@ -36,7 +36,9 @@ from beholder.evaluation.summary import summary
 from beholder.evaluation.verdict import sampled, unbeaten
 from beholder.learn.budget import CLOSING
 from beholder.learn.checkpoint import check_out
+from beholder.learn.distil import taught_by
 from beholder.learn.first import keep_first
+from beholder.learn.material import Beside
 from beholder.learn.profile import renewed
 from beholder.learn.profile import text as profile_text
 from beholder.learn.train import train
@@ -154,6 +156,7 @@ def steps(
     lang: str = "en",
     began: float | None = None,
     allow_download: bool = False,
+    teacher: Bundle | str | Path | None = None,
     **fields: Any,
 ) -> Outcome:
     """Take `source` through the six steps: preprocess, build, initialise, train, validate, test.
@@ -163,12 +166,13 @@ def steps(
     profile: measure where the time goes, say it, and show it in the report
     lang: the language of the report, en | zh
     began: `time.monotonic()` from which the time counts; default now
-    allow_download: fetch a source that is not on this machine
+    allow_download: fetch a source that is not on this machine; teacher: as of `train`
     The test part is read once, at the end. Raises what `scan`, `split`, `train` and `evaluate` raise.
     """
     began = time.monotonic() if began is None else began
-    recipe = check_net(changed(recipe, fields))
+    recipe = check_net(changed(recipe, fields, verb="steps"))
     allow_as(recipe.data)
+    recipe, beside = taught_by(recipe, teacher)
     if out is not None:
         check_out(out := followed(Path(out)))
     with stopping(), _first_told(out), alone(out), calm(), recorded(began=began) if profile else nullcontext():
@@ -176,7 +180,7 @@ def steps(
         early = partial(keep_first, recipe=recipe, path=None if resume else out, until=until)
         parts = preprocess(source, recipe, allow_download=allow_download, until=until, early=early)
         check_stop()
-        return train_and_test(parts, recipe, out=out, resume=resume, lang=lang, began=began)
+        return train_and_test(parts, recipe, out=out, resume=resume, lang=lang, began=began, beside=beside)
 
 
 def train_and_test(
@@ -188,10 +192,12 @@ def train_and_test(
     lang: str = "en",
     began: float | None = None,
     search: Mapping[str, Any] | None = None,
+    beside: Beside | None = None,
 ) -> Outcome:
     """Train on the parts, then read the test part once; steps 2 to 6.
 
     began: when the budget of minutes started; search: of a recipe that a search chose, what `reporting.search` shows of it
+    beside: with the teacher, where there is one
     """
     began = time.monotonic() if began is None else began
     bundle = None
@@ -202,6 +208,7 @@ def train_and_test(
         after = showing(curated.findings) if out is not None and recipe.train.minutes else 0.0
         ladder = Ladder(recipe) if search else _ladder(curated, recipe, out, resume=resume, began=began)
         how: dict[str, Any] = {"out": out, "resume": resume, "began": began, "after": after, "again": looked(len(parts.test))}
+        how |= {"beside": beside}
         bundle = train(parts, recipe=ladder.recipe, before=ladder.tried, whole_run=True, **how)
     if search:
         bundle.config = replace(bundle.config, search=search)

@@ -21,13 +21,13 @@ from beholder.base.recipe import Recipe, from_toml
 from beholder.base.records import Parts
 from beholder.bundle.bundle import Bundle
 from beholder.learn import finish
-from beholder.learn.begin import before_of, opened
 from beholder.learn.budget import Budget, sampled
 from beholder.learn.checkpoint import RunFolder
 from beholder.learn.floor import headed, offered
 from beholder.learn.loop import Run
 from beholder.learn.monitors import Best, NotFiniteError
 from beholder.learn.prepare import Before, Prepared, prepare
+from beholder.learn.resumed import before_of, opened
 from beholder.learn.run import run_of
 from beholder.machine.pace import restored
 from beholder.machine.stop import Stop, stopping
