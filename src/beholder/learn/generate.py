@@ -166,7 +166,7 @@ def _made(parts: Parts, recipe: Recipe, until: Deadline) -> Made:
     wished = recipe.generate
     shape = Shape(wished.kind, wished.maps or kind.maps, wished.likelihood, wished.beta, wished.penalty, vary)
     pictures = train.pictures
-    config = Config(classes=pictures.classes, several=pictures.multi, shares=shares, pixels=policy, shape=shape)
+    config = Config(classes=pictures.classes, several=pictures.multi and pictures.labelled, shares=shares, pixels=policy, shape=shape)
     torch.manual_seed(recipe.seed)
     net = built(config).to(on).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     said(f"{recipe.generate.kind} with {sum(p.numel() for p in net.parameters()):,} parameters")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from beholder.base.arrays import I64, Values
 from beholder.base.brief import within
 from beholder.base.deadline import Deadline
 from beholder.base.files import followed
@@ -84,7 +85,7 @@ def generate(
     after = min(MOST, CLOSING * 60 * minutes) + 2.0 if minutes else 0.0
     with stopping():
         pictures = named_groups(introduced(source, labels=None, allow_download=allow_download), asked.data.group_from)
-        parts = split(pictures, seed=asked.seed, val=asked.data.val, test=asked.data.test)
+        parts = _split(pictures, asked)
         made = learnt(parts, recipe=asked, out=out, resume=resume, began=began, after=after)
         until = Deadline.of(began, minutes)
         found = compared(
@@ -95,6 +96,23 @@ def generate(
             made.save(out)
             generated(shown(made, parts, found), made, out / "report.html")
     return Outcome(made, out, time.monotonic() - began, found)
+
+
+def _first_of(labels: Values) -> I64:
+    """Return the class of each picture, or the first of several; 0 where there is none."""
+    if labels.ndim == 1:
+        return labels.astype(np.int64)
+    return labels.argmax(1) if labels.shape[1] else np.zeros(len(labels), np.int64)
+
+
+def _split(pictures: Pictures, recipe: Recipe) -> Parts:
+    """Return the parts of pictures, those without labels as if they were of one class."""
+    how = {"val": recipe.data.val, "test": recipe.data.test}
+    if pictures.labelled:
+        return split(pictures, seed=recipe.seed, **how)
+    as_one = replace(pictures, classes=("pictures",), targets=np.zeros(len(pictures), np.int64))
+    parts = split(as_one, seed=recipe.seed, **how)
+    return Parts(*(replace(part, classes=(), targets=part.targets[:, None][:, :0].astype(np.uint8)) for _, part in parts.items()))
 
 
 def scored(made: Generator, parts: Parts, found: Features | None) -> dict[str, Any]:
@@ -143,5 +161,5 @@ def shown(made: Generator, parts: Parts, found: Features | None) -> Shown:
         images = pixels.take(some)
         rebuilt = list(zip(images[:12], made.rebuilt(images[:12], labels[:12]), strict=True))
         between = made.between(images[:2], labels[:2]) if len(images) > 1 else []
-        mapped = (made.latents(images, labels), labels if labels.ndim == 1 else labels.argmax(1))
+        mapped = (made.latents(images, labels), _first_of(labels))
     return Shown(samples, near, None if found is None else found.near[2], rebuilt, list(between), mapped)

@@ -1,0 +1,196 @@
+"""Training of nets that make pictures: the same bits after a cut, its bundle, what is refused."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import beholder
+from beholder.base import events
+from beholder.base.errors import BundleError, DataError, Interrupted, UsageError
+from beholder.base.files import file_sha256
+from beholder.learn import generate as module
+from beholder.learn.checkpoint import Due
+from beholder.learn.generate import generate
+
+FIELDS: dict[str, Any] = {"epochs": 3, "batch": 8, "maps": 8, "size": 16, "averaging": 0.9, "precision": "fp32", "seed": 3}
+
+
+class Killed(BaseException):
+    """Stands for the end of the process."""
+
+
+@pytest.fixture
+def parts(leaves: Path) -> beholder.Parts:
+    return beholder.split(beholder.scan(leaves), seed=0)
+
+
+@pytest.fixture
+def eager(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Due, "__bool__", lambda self: True)
+
+
+def weights(path: Path) -> str:
+    return file_sha256(path / "model.safetensors")
+
+
+@pytest.mark.parametrize("kind", ["vae", "gan"])
+@pytest.mark.parametrize("step", [1, 5, 6])
+def test_a_run_that_was_cut_ends_in_the_same_bits(
+    parts: beholder.Parts, tmp_path: Path, eager: None, kind: str, step: int
+) -> None:
+    whole, out = tmp_path / "whole.beholder", tmp_path / "cut.beholder"
+    generate(parts, out=whole, kind=kind, **FIELDS)
+
+    def cut(event: events.Event) -> None:
+        if event.message == "training" and event.fields["done"] == step:
+            raise Killed
+
+    with events.listen(cut, alone=True), pytest.raises(Killed):
+        generate(parts, out=out, kind=kind, **FIELDS)
+    assert not out.exists()
+    made = generate(parts, out=out, kind=kind, resume=True, **FIELDS)
+    assert weights(out) == weights(whole)
+    assert not (tmp_path / "cut.run").exists()
+    assert made.config.plan["steps"] == beholder.Generator.load(whole).config.plan["steps"]
+
+
+@pytest.mark.parametrize("kind", ["vae", "gan"])
+def test_ctrl_c_keeps_what_was_learnt_and_resume_goes_on(
+    parts: beholder.Parts, tmp_path: Path, eager: None, kind: str
+) -> None:
+    out = tmp_path / "g.beholder"
+
+    def interrupt(event: events.Event) -> None:
+        if event.message == "training" and event.fields["done"] == 4:
+            signal.raise_signal(signal.SIGINT)
+
+    with events.listen(interrupt, alone=True), pytest.raises(Interrupted) as found:
+        generate(parts, out=out, kind=kind, **FIELDS)
+    assert found.value.exit_code == 130
+    assert "--resume" in found.value.hint
+    assert beholder.Generator.load(out).config.interrupted
+    generate(parts, out=out, kind=kind, resume=True, **FIELDS)
+    assert not beholder.Generator.load(out).config.interrupted
+
+
+def test_another_kind_does_not_go_on_with_the_run(parts: beholder.Parts, tmp_path: Path, eager: None) -> None:
+    def cut(event: events.Event) -> None:
+        if event.message == "training" and event.fields["done"] == 2:
+            raise Killed
+
+    with events.listen(cut, alone=True), pytest.raises(Killed):
+        generate(parts, out=tmp_path / "g.beholder", kind="vae", **FIELDS)
+    with pytest.raises(UsageError, match="belongs to another run") as found:
+        generate(parts, out=tmp_path / "g.beholder", kind="gan", resume=True, **FIELDS)
+    assert found.value.code == "other-run"
+
+
+@pytest.mark.parametrize("kind", ["vae", "gan"])
+def test_bundle_comes_back_with_the_same_pictures(parts: beholder.Parts, tmp_path: Path, kind: str) -> None:
+    made = generate(parts, out=tmp_path / "g.beholder", kind=kind, **FIELDS)
+    again = beholder.Generator.load(tmp_path / "g.beholder")
+    first, labels = made.sample(10, seed=5)
+    assert first.shape == (10, 3, 16, 16)
+    assert labels.tolist() == [k % len(made.classes) for k in range(10)]
+    assert np.array_equal(first, again.sample(10, seed=5)[0])
+    assert not np.array_equal(first, again.sample(10, seed=6)[0])
+    name = made.classes[1]
+    assert (made.sample(3, name)[1] == 1).all()
+    assert made.config.shares == pytest.approx((parts.train.counts() / len(parts.train)).tolist())
+    assert {part for _, part in again.splits} == {"train", "valid", "test"}
+    assert "Makes pictures of 16 × 16 pixels" in (tmp_path / "g.beholder" / "README.md").read_text("utf-8")
+
+
+def test_loss_of_a_vae_falls_and_the_best_on_validation_is_kept(
+    parts: beholder.Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "SAID_ABOUT", 6)
+    made = generate(parts, **(FIELDS | {"epochs": 30}))
+    losses = [row["valid_loss"] for row in made.history]
+    assert losses[-1] < losses[0] - 1
+    assert set(made.history[0]) >= {"loss", "valid_loss", "divergence"}
+
+
+def test_pictures_without_labels_are_learnt_without_classes(draw: Any, tmp_path: Path) -> None:
+    flat = [str(path) for path in sorted(draw(tmp_path / "leaves", each=30).rglob("*.png"))]
+    made = beholder.generate(beholder.scan(flat, labels=False), **FIELDS).generator
+    assert made.classes == ()
+    assert made.sample(3)[0].shape == (3, 3, 16, 16)
+    with pytest.raises(UsageError, match="no class is called"):
+        made.sample(3, "oak")
+
+
+def test_what_cannot_be_made_is_refused(parts: beholder.Parts, leaves: Path) -> None:
+    with pytest.raises(UsageError) as found:
+        generate(parts, size=128)
+    assert found.value.code == "bad-size"
+    with pytest.raises(UsageError) as found:
+        generate(parts, mixup=0.3)
+    assert found.value.code == "unused-field"
+    with pytest.raises(UsageError) as found:
+        beholder.steps(leaves, beta=2.0)
+    assert found.value.code == "unused-field"
+    with pytest.raises(UsageError) as found:
+        generate(leaves)  # type: ignore[arg-type]
+    assert found.value.code == "no-parts"
+    few = beholder.Parts(parts.train.take(np.arange(5)), parts.valid, parts.test)
+    with pytest.raises(DataError) as bad:
+        generate(few, **FIELDS)
+    assert bad.value.code == "too-few-pictures"
+
+
+def test_a_model_and_a_generator_are_told_apart(parts: beholder.Parts, tmp_path: Path) -> None:
+    made = generate(parts, out=tmp_path / "g.beholder", **(FIELDS | {"epochs": 1}))
+    with pytest.raises(BundleError) as found:
+        beholder.load(tmp_path / "g.beholder")
+    assert found.value.code == "a-generator"
+    beholder.train(parts, out=tmp_path / "m.beholder", net="logistic", epochs=1)
+    with pytest.raises(UsageError) as wrong:
+        beholder.Generator.load(tmp_path / "m.beholder")
+    assert wrong.value.code == "no-generator"
+    with pytest.raises(UsageError):
+        generate(parts, kind="gan", **(FIELDS | {"epochs": 1})).bounds(np.zeros((1, 3, 16, 16), np.uint8), np.zeros(1, np.int64))
+    assert made.bounds(np.zeros((2, 3, 16, 16), np.uint8), np.zeros(2, np.int64), draws=3).shape == (3, 2)
+
+
+@pytest.mark.parametrize(
+    ("where", "value"),
+    [("kind", "other"), ("shape.maps", 4), ("shape.kind", "flow"), ("pixels.height", 4096), ("shares", [0.5]), ("extra", 1)],
+)
+def test_a_config_that_does_not_fit_is_refused_by_name(parts: beholder.Parts, tmp_path: Path, where: str, value: Any) -> None:
+    from beholder.bundle import format
+
+    path = tmp_path / "g.beholder"
+    generate(parts, out=path, **(FIELDS | {"epochs": 1}))
+    config = json.loads((path / "config.json").read_bytes())
+    config.pop("seal")
+    at = config
+    *sections, name = where.split(".")
+    for section in sections:
+        at = at[section]
+    at[name] = value
+    (path / "config.json").write_bytes(format._sealed(config))
+    with pytest.raises((BundleError, UsageError)):
+        beholder.Generator.load(path)
+
+
+def test_budget_in_minutes_is_kept(parts: beholder.Parts, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The clock of the loop ends the run: it is given the seconds that are left."""
+    seen: dict[str, Any] = {}
+    real = module.Clock
+
+    def clock(**given: Any) -> Any:
+        seen.update(given)
+        return real(**{**given, "epochs": 1})
+
+    monkeypatch.setattr(module, "Clock", clock)
+    generate(parts, minutes=5.0, after=20.0, **{name: value for name, value in FIELDS.items() if name != "epochs"})
+    assert 0 < seen["seconds"] <= 300
+    assert seen["after"] == 20.0
+    assert seen["epochs"] * seen["steps_per_epoch"] >= module.MOST
