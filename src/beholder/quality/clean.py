@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from beholder import image
-from beholder.base import cells, events
+from beholder.base import events
 from beholder.base.arrays import Values
 from beholder.base.brief import shown
-from beholder.base.errors import DataError, PictureError, UsageError
-from beholder.base.files import check_writable, folder_atomic, write_atomic
+from beholder.base.errors import DataError, PictureError
+from beholder.base.files import folder_atomic
 from beholder.base.names import readable
 from beholder.base.records import PARTS, Bad, Pictures
 from beholder.image import encode
 from beholder.quality.audit import Findings, applied, decided, read, suggested
 from beholder.quality.decisions import matched
-from beholder.sources import scan, table
-from beholder.sources.folder import FolderStore
+from beholder.sources import manifest, scan, table
 from beholder.sources.listing import is_picture, some
-from beholder.sources.tars import TarStore
 from beholder.sources.titles import Titles, is_title
-from beholder.sources.zips import ZipStore
 
 LABELS = "labels.csv"
 """The table in a copy whose labels no class folders can carry; its pictures lie in the folder `INSIDE` beside it."""
@@ -93,7 +88,7 @@ def clean(
     """
     out = Path(out)
     pictures = source if isinstance(source, Pictures) else scan(source, allow_download=allow_download)
-    _refuse_place(out, Path(source).expanduser() if isinstance(source, (str, Path)) else None)
+    manifest.check_place(out, source)
     rows = apply.rows if isinstance(apply, Findings) else matched(read(apply), pictures)
     decisions = {key: what for key, what in decided(rows).items() if what != "keep"}
     after = applied(pictures, decisions)
@@ -104,22 +99,6 @@ def clean(
     copied = _manifest(after, out) if out.suffix.lower() == ".csv" else _copy(after, out, moved)
     undecided = set(suggested(rows)) - set(decided(rows))
     return _told(pictures, after, decisions, undecided, out, *copied)
-
-
-def _refuse_place(out: Path, source: Path | None) -> None:
-    if source is not None and not source.is_dir() and ":" in str(source):  # boxes:FOLDER and the like
-        source = Path(str(source).partition(":")[2])
-    if source is not None and source.is_dir() and source.resolve() in (out.resolve(), *out.resolve().parents):
-        raise UsageError(
-            f"{out} would lie inside the source {source}", code="inside-source", hint="choose a place outside of it"
-        )
-    if out.is_dir() and not out.is_symlink() and not any(out.iterdir()) and out.suffix.lower() != ".csv":
-        return
-    if out.exists() or out.is_symlink():
-        raise UsageError(
-            f"{out} is there already", code="exists", hint="choose a new name, or move it away: nothing is overwritten"
-        )
-    check_writable(out)
 
 
 def _told(
@@ -189,12 +168,12 @@ def _copy(pictures: Pictures, out: Path, moved: set[str]) -> tuple[list[Bad], li
             name = titles.give(below, key if folders else readable(key), suffix)
             (made / below).mkdir(parents=True, exist_ok=True)
             (made / below / name).write_bytes(data)
-            rows[row] = _row(pictures, row, f"{below}/{name}")
+            rows[row] = manifest.row(pictures, row, f"{below}/{name}")
         events.progress("copying", len(keys), len(keys))
         if not rows:
             raise DataError("not one picture can be read", code="all-unreadable", hint="check the source")
         if not folders:
-            (made / LABELS).write_bytes(_text([rows[row] for row in sorted(rows)], LABELS))
+            (made / LABELS).write_bytes(manifest.text([rows[row] for row in sorted(rows)], LABELS))
     notes = (
         [f"{titles.changed:,} pictures got another name, for theirs was taken or no name for a file"] if titles.changed else []
     )
@@ -236,56 +215,5 @@ def _ending(data: bytes) -> str:
 
 def _manifest(pictures: Pictures, out: Path) -> tuple[list[Bad], list[str]]:
     """Write path,label[,split,group] of pictures that stay where they are."""
-    paths = _paths(pictures, out)
-    write_atomic(out, _text([_row(pictures, row, path) for row, path in enumerate(paths)], out.name))
+    manifest.write(pictures, out)
     return [], []
-
-
-def _paths(pictures: Pictures, out: Path) -> Iterator[str]:
-    """Yield what the table calls each picture, so that `scan` finds it again. Raises `UsageError` (no-files)."""
-    store = pictures.store
-    if isinstance(store, FolderStore):
-        base, root = os.path.abspath(out.parent), os.path.abspath(store.name)  # noqa: PTH100 (links stay as they are)
-        below = os.path.relpath(root, base) if os.path.splitdrive(base)[0] == os.path.splitdrive(root)[0] else root
-        start = root if Path(below).parts[:1] == (os.pardir,) else below
-        return (Path(start, key).as_posix() for key in pictures.keys)
-    beside = Path(store.name)
-    if isinstance(store, (ZipStore, TarStore)) and beside.stem == out.stem and beside.parent == out.absolute().parent:
-        return iter(pictures.keys)
-    archived = isinstance(store, (ZipStore, TarStore))
-    raise UsageError(
-        f"a table cannot name the pictures of {store.name}, which are no files of their own",
-        code="no-files",
-        hint=f"write it to {beside.with_name(beside.stem + '.csv')}, or a folder: --out CLEANED"
-        if archived
-        else "give a folder",
-    )
-
-
-def _row(pictures: Pictures, row: int, path: str) -> table.Row:
-    group = int(pictures.groups[row])
-    return table.Row(path, pictures.labels(row), int(pictures.parts[row]), str(group) if group >= 0 else "")
-
-
-def _text(rows: list[table.Row], name: str) -> bytes:
-    """Return path,label[,split,group] as UTF-8. Raises `DataError` (bad-names) where it would be read as something else."""
-    wide = 4 if any(row.group for row in rows) else 3 if any(row.part >= 0 for row in rows) else 2
-    odd = [row for row in rows if not _is_text("".join((row.path, *row.labels)))]
-    data = b""
-    if not odd:
-        lines = [cells.line(["path", "label", "split", "group"][:wide])]
-        for row in rows:
-            part = PARTS[row.part] if row.part >= 0 else ""
-            lines.append(cells.line([row.path, row.labels, part, row.group][:wide]))
-        data = "".join(lines).encode()
-        again = table.parse(data, name, where=name)
-        odd = [row for row, other in zip(rows, again, strict=False) if row != other] or rows[len(again) :]
-    if odd:
-        text = f"a table cannot hold these names or labels: {some([' '.join((row.path, *row.labels)) for row in odd])}"
-        hint = "write a folder with --out, or rename them"
-        raise DataError(text, code="bad-names", hint=hint)
-    return data
-
-
-def _is_text(name: str) -> bool:
-    return readable(name) == name and "\r" not in name and "\n" not in name

@@ -1,0 +1,225 @@
+"""Does choosing pay? Fewer training pictures by each way of `shrink`, and labels chosen by `next`, each beside chance.
+
+    .venv/bin/python bench/select.py shrink [PICTURES] [EPOCHS] [SEEDS] [WIDTH] [SHARES] [WAYS]
+    .venv/bin/python bench/select.py labels [SETS] [SEEDS] [PICTURES]
+
+shrink: of PICTURES training pictures of CIFAR-10 (10,000; 0: all) the SHARES (0.7,0.5,0.3,0.1) are kept by each of the WAYS
+(all), and a fastnet of WIDTH (0.25) learns from them by the recipe `sprint` for EPOCHS (15) passes over what is kept, so time
+falls as the share does; SEEDS (3) of selection and training. Prints the mean accuracy on CIFAR-10's test part with its standard
+deviation, and the difference to random with the 95 % interval of a paired t test over seeds; and what scoring took beside a
+training on all pictures of 30 epochs, reckoned from one of EPOCHS.
+
+labels: of each of the SETS (signs,trashnet,pneumonia,cifar) a fifth is the test, with near-duplicates kept together; labels are
+given to the rest in rounds, by `data.select.to_label` on the features of a pretrained net, or by chance; after each round a
+linear head on these is scored. PICTURES (10,000): of each set at most. Prints after how many labels a head has 90 % of the
+accuracy of one that has all, on average over SEEDS (5), and the ratio to chance, with its spread.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections import defaultdict
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from beholder.base import events
+from beholder.base.deadline import Deadline
+from beholder.base.order import stratified
+from beholder.base.recipe import load
+from beholder.base.records import Parts, Pictures
+from beholder.data.cache import cached
+from beholder.data.clusters import Axes
+from beholder.data.folds import folds
+from beholder.data.select import SCORED, WAYS, Ground, select, strata_of, to_label
+from beholder.data.split import split
+from beholder.data.survey import survey
+from beholder.duplicates.facts import fingerprinted
+from beholder.duplicates.near import Twins, twins
+from beholder.learn.train import train
+from beholder.measure.neighbours import unit
+from beholder.runtime.inference import outputs
+from beholder.sources import scan
+from beholder.study.difficulty import Looks, duplicates_of, looked
+from beholder.study.evidence import at_hand, features_of
+from beholder.study.learners import by_head
+from beholder.study.next import FEW
+from beholder.tasks.single import SINGLE
+
+SHARED = (Path(__file__).parent.parent / os.environ.get("BEHOLDER_SHARED", "../shared")).resolve() / "data"
+SETS = {"trashnet": "trashnet.zip", "signs": "sign-digits.zip", "cifar": "cifar10.zip", "pneumonia": "pneumonia.zip"}
+EPOCHS = 30
+T95 = {1: 12.71, 2: 4.30, 3: 3.18, 4: 2.78, 5: 2.57, 6: 2.45, 7: 2.36, 8: 2.31, 9: 2.26}
+"""Quantiles of Student's t by degrees of freedom."""
+
+
+# --- fewer pictures --------------------------------------------------------------------------------------------------
+
+
+def some(pictures: Pictures, most: int) -> Pictures:
+    rows = stratified(pictures.targets)
+    return pictures.take(np.sort(rows[:most])) if 0 < most < len(pictures) else pictures
+
+
+def accuracy(parts: Parts, epochs: int, width: float, seed: int) -> tuple[float, float]:
+    """Return the accuracy on the test part of a net that learnt from the training part, and the seconds of its training."""
+    recipe = load("sprint").set(width=width, epochs=epochs, seed=seed, batch=max(50, min(500, len(parts.train) // 20)))
+    began = time.monotonic()
+    bundle = train(parts, recipe=recipe, whole_run=True)
+    seconds = time.monotonic() - began
+    logits, _ = outputs(bundle, cached(parts.test, bundle.policy), label="")
+    return float((logits.argmax(axis=1) == parts.test.targets).mean()), seconds
+
+
+def looks_of(parts: Parts, ways: list[str]) -> tuple[Looks | None, float]:
+    began = time.monotonic()
+    if ways == ["random"]:
+        return None, 0.0
+    found = looked(parts, load("sprint"), Deadline(), judged=any(way in SCORED for way in ways), twins=None)
+    return found, time.monotonic() - began
+
+
+def shrink(most: int, epochs: int, seeds: int, width: float, shares: list[float], ways: list[str]) -> None:
+    whole = split(scan(SHARED / SETS["cifar"]), seed=0, val=0.04, near=False)
+    parts = replace(whole, train=some(whole.train, most))
+    looks, scoring = looks_of(parts, ways)
+    full, seconds = accuracy(parts, epochs, width, 0)
+    print(f"{len(parts.train):,} pictures, fastnet {width:g}, {epochs} epochs: {full:.4f} in {seconds:.0f} s")
+    if looks is not None:
+        cost = scoring / (seconds * EPOCHS / epochs)
+        print(f"scores and features: {scoring:.0f} s, {100 * cost:.0f} % of {EPOCHS} epochs ({looks.way})")
+    strata, units = strata_of(parts.train.targets), duplicates_of(parts.train, None)
+    ground = Ground(strata, units) if looks is None else Ground(strata, units, looks.scores, looks.directions)
+    for share in shares:
+        found: dict[str, list[float]] = defaultdict(list)
+        for seed in range(seeds):
+            for way in ways:
+                rows = select(way, ground, round(share * len(strata)), seed=seed)
+                found[way].append(accuracy(replace(parts, train=parts.train.take(rows)), epochs, width, seed)[0])
+        for way in ways:
+            print(f"kept {100 * share:.0f} %: {way:7} {told(found[way])}{beside(found[way], found.get('random'))}", flush=True)
+
+
+def told(values: list[float]) -> str:
+    return f"{np.mean(values):.4f} ± {np.std(values, ddof=1) if len(values) > 1 else np.nan:.4f} (n = {len(values)})"
+
+
+def beside(values: list[float], chance: list[float] | None) -> str:
+    if chance is None or values is chance or len(values) < 2:
+        return ""
+    pairs = np.subtract(values, chance)
+    half = T95.get(len(pairs) - 1, 2.0) * pairs.std(ddof=1) / np.sqrt(len(pairs))
+    return f", {100 * pairs.mean():+.2f} points [{100 * (pairs.mean() - half):+.2f}, {100 * (pairs.mean() + half):+.2f}]"
+
+
+# --- labels ----------------------------------------------------------------------------------------------------------
+
+FIRST, GROWTH, GOAL = 2, 1.35, 0.9
+"""Labels of a class, on average, in the first round, by how many times there are more in the next, and the goal."""
+
+
+@dataclass
+class Pool:
+    """Pictures to be labelled, and others to be tested on, with features, float32 (N, F), of both."""
+
+    pictures: Pictures
+    features: np.ndarray
+    pool: np.ndarray
+    test: np.ndarray
+    seed: int
+
+    @cached_property
+    def directions(self) -> np.ndarray:
+        rows = self.features[np.random.default_rng(self.seed).permutation(self.pool)]
+        return unit(Axes.of(rows)(self.features[self.pool]))
+
+    def scored(self, labelled: np.ndarray) -> tuple[float, np.ndarray]:
+        """Return the accuracy on the test pictures of a head on the labelled ones of the pool, and logits of the pool."""
+        learn = by_head(self.features, self.pictures, SINGLE, balanced=False)
+        logits = learn(self.pool[labelled], np.concatenate([self.test, self.pool]))
+        right = logits[: len(self.test)].argmax(axis=1) == self.pictures.targets[self.test]
+        return float(right.mean()), logits[len(self.test) :]
+
+    def more(self, way: str, have: np.ndarray, logits: np.ndarray, size: int) -> np.ndarray:
+        """Return `size` labelled places of the pool, those at hand among them."""
+        if way == "chance":
+            return np.random.default_rng([self.seed, 1]).permutation(len(self.pool))[:size]
+        left = np.setdiff1d(np.arange(len(self.pool)), have)
+        few = len(have) < FEW * len(self.pictures.classes)
+        how = {"typical": few, "seed": self.seed, "known": self.directions[have]}
+        return np.concatenate([have, left[to_label(self.directions[left], leads(logits[left]), size - len(have), **how)]])
+
+    def needed(self, way: str) -> float:
+        """Return after how many labels the goal is reached, by a straight line between two rounds."""
+        goal = GOAL * self.scored(np.arange(len(self.pool)))[0]
+        have, logits, before = np.zeros(0, np.int64), np.zeros((len(self.pool), 2)), (0.0, 0.0)
+        size = FIRST * len(self.pictures.classes)
+        while True:
+            size = min(size, len(self.pool))
+            have = self.more(way, have, logits, size)
+            now, logits = self.scored(have)
+            if now >= goal or size == len(self.pool):
+                return before[0] + (size - before[0]) * min(1.0, (goal - before[1]) / max(1e-9, now - before[1]))
+            before, size = (float(size), now), round(size * GROWTH)
+
+
+def leads(logits: np.ndarray) -> np.ndarray:
+    """Return by how much the most probable class leads over the next, float (N,), of logits (N, K)."""
+    p = np.exp(logits - logits.max(axis=1, keepdims=True))
+    best = np.sort(np.partition(p / p.sum(axis=1, keepdims=True), -2, axis=1)[:, -2:], axis=1)
+    return best[:, 1] - best[:, 0]
+
+
+def with_features(name: str, most: int) -> tuple[Pictures, np.ndarray, Twins]:
+    """Return the pictures of a set with features, these, float32 (N, F), and who is whose near-duplicate."""
+    pictures, recipe = some(scan(SHARED / SETS[name]), most), load("quick")
+    pictures, facts = fingerprinted(pictures)
+    near = twins(pictures, facts, near=name != "cifar")
+    looks = survey(pictures)
+    backbone = at_hand(recipe.net, looks, small=True)
+    assert backbone is not None
+    found = features_of(pictures, backbone, recipe, looks, 0.0)
+    known = np.flatnonzero(np.isfinite(found).all(axis=1))
+    return pictures.take(known), found[known], near.among(known)
+
+
+def labels(names: list[str], seeds: int, most: int) -> None:
+    for name in names:
+        pictures, features, near = with_features(name, most)
+        counts: dict[str, list[float]] = defaultdict(list)
+        for seed in range(seeds):
+            tested = folds(pictures, count=5, seed=seed, twins=near) == 0
+            pool = Pool(pictures, features, np.flatnonzero(~tested), np.flatnonzero(tested), seed)
+            for way in ("chance", "next"):
+                counts[way].append(pool.needed(way))
+        ratios = np.divide(counts["next"], counts["chance"])
+        means = {way: float(np.mean(found)) for way, found in counts.items()}
+        print(
+            f"{name}, {len(pictures):,} pictures: chance {means['chance']:.0f} labels, next {means['next']:.0f}, "
+            f"{means['next'] / means['chance']:.2f} of chance ({ratios.min():.2f} to {ratios.max():.2f}, n = {seeds})",
+            flush=True,
+        )
+
+
+def main(what: str, *rest: str) -> None:
+    given = dict(enumerate(rest))
+    with events.listen(alone=True):
+        if what == "shrink":
+            shares = [float(share) for share in given.get(4, "0.7,0.5,0.3,0.1").split(",")]
+            ways = given.get(5, ",".join(WAYS)).split(",")
+            most, epochs, seeds = (int(given.get(place, default)) for place, default in ((0, 10_000), (1, 15), (2, 3)))
+            shrink(most, epochs, seeds, float(given.get(3, 0.25)), shares, ways)
+        else:
+            names = given.get(0, "signs,trashnet,pneumonia,cifar").split(",")
+            labels(names, int(given.get(1, 5)), int(given.get(2, 10_000)))
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 2 or sys.argv[1] not in ("shrink", "labels"):
+        print(__doc__)
+    else:
+        main(*sys.argv[1:])
