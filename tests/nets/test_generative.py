@@ -82,7 +82,6 @@ def test_both_nets_take_every_size(size: tuple[int, int], channels: int, classes
     for net in (vae, gan):
         assert net.drawn(targets, net.noise(2)).shape == images.shape
         assert float(net.drawn(targets, net.noise(2)).detach().abs().max()) <= 1
-    assert vae.rebuilt(images, targets, vae.noise(2)).shape == images.shape
     assert gan.discriminator(images, targets).shape == (2,)
 
 
@@ -122,11 +121,13 @@ def test_weight_of_the_divergence_rises_to_beta() -> None:
     assert net.weight == 2.0
 
 
-def test_way_between_two_pictures_ends_at_what_their_latents_give() -> None:
+def test_pictures_are_made_again_from_where_their_latents_lie_in_the_prior() -> None:
     torch.manual_seed(0)
     net = Vae(channels=1, size=(8, 8), classes=2, width=8).eval()
     images, targets = torch.rand(2, 1, 8, 8) * 2 - 1, torch.eye(2)
-    tops = net.top_of(images, targets)
-    assert tops.shape == (2, 32, 1, 1)
-    one, both = net.from_top(tops[:1], targets[:1]), net.from_top(tops, targets)
-    np.testing.assert_allclose(one.detach(), both[:1].detach(), atol=1e-5)
+    units = net.units(images, targets)
+    assert [tuple(row.shape) for row in units] == [(2, 32, 1, 1), (2, 16, 4, 4)]
+    told, _ = net._decoded(net.encoded(images), targets, [torch.zeros_like(row) for row in units])
+    np.testing.assert_allclose(
+        net.drawn(targets, units).detach(), LIKELIHOODS["logistic"].mean(told, 1).detach(), atol=1e-5
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cache
@@ -170,29 +171,31 @@ class Generator:
         return self.targets(labels) if labels.ndim == 1 else torch.from_numpy(labels).float()
 
     @torch.inference_mode()
-    def rebuilt(self, images: U8, labels: Values, *, seed: int = 0) -> U8:
-        """Return pictures uint8 (N, C, H, W) as a VAE gives them back. Raises `UsageError` (no-vae) of a GAN."""
-        net = self._vae("reconstructions")
-        noise = net.noise(len(images), torch.Generator().manual_seed(seed))
-        return pixels_of(net.rebuilt(values_of(images), self.hot(labels), noise))
+    def rebuilt(self, images: U8, labels: Values) -> U8:
+        """Return pictures uint8 (N, C, H, W) as a VAE gives them back from the means of their latents. Raises `UsageError` (no-vae) of a GAN."""
+        net, targets = self._vae("reconstructions"), self.hot(labels)
+        return pixels_of(net.drawn(targets, net.units(values_of(images), targets)))
 
     @torch.inference_mode()
     def between(self, images: U8, labels: Values, *, steps: int = 9) -> U8:
-        """Return what lies between two pictures uint8 (2, C, H, W) in a VAE's coarsest latents, uint8 (steps, C, H, W).
+        """Return what lies between two pictures uint8 (2, C, H, W) in a VAE's latents, uint8 (steps, C, H, W).
 
-        Raises `UsageError` (no-vae) of a GAN.
+        Along a great circle, so that all between is as likely as the ends. Raises `UsageError` (no-vae) of a GAN.
         """
         net, targets = self._vae("latents to walk between"), self.hot(labels)
-        tops = net.top_of(values_of(images), targets)
         share = torch.linspace(0, 1, steps)
-        way = tops[:1] + share[:, None, None, None] * (tops[1:] - tops[:1])
+        angle = (share * math.pi / 2)[:, None, None, None]
+        units = [angle.cos() * row[:1] + angle.sin() * row[1:] for row in net.units(values_of(images), targets)]
         aims = targets[:1] + share[:, None] * (targets[1:] - targets[:1])
-        return pixels_of(net.from_top(way, aims))
+        return pixels_of(net.drawn(aims, units))
 
     @torch.inference_mode()
     def latents(self, images: U8, labels: Values) -> F32:
-        """Return the means of a VAE's coarsest latents, float32 (N, D). Raises `UsageError` (no-vae) of a GAN."""
-        found: F32 = self._vae("latents").top_of(values_of(images), self.hot(labels)).flatten(1).numpy()
+        """Return the means of a VAE's coarsest latents, float32 (N, D), where they lie in the prior of the picture's class.
+
+        Raises `UsageError` (no-vae) of a GAN.
+        """
+        found: F32 = self._vae("latents").units(values_of(images), self.hot(labels))[0].flatten(1).numpy()
         return found
 
     @torch.inference_mode()

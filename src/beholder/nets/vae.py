@@ -9,12 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from beholder.nets import likelihood
 from beholder.nets.likelihood import LIKELIHOODS
 
 LATENTS = {1: 32, 4: 16, 8: 12, 16: 8, 32: 4}
@@ -50,6 +50,19 @@ class Block(nn.Module):
         return seen
 
 
+class Step(NamedTuple):
+    """What a level adds: the map (B, width, H, W) that goes on, and of the latent that was drawn
+
+    unit: where it lies in the prior, as standard normal numbers (B, latent, H, W)
+    rate: the divergence in nats, (B,); odds: log q(z|x) - log p(z), whose mean that is; both 0 where it is of the prior
+    """
+
+    x: Tensor
+    unit: Tensor
+    rate: Tensor
+    odds: Tensor
+
+
 class Level(nn.Module):
     """The latent map of one size: a prior from what is above it, a posterior that sees the picture too."""
 
@@ -65,38 +78,24 @@ class Level(nn.Module):
             self.prior.weight[: 2 * latent].mul_(0.1)
             self.posterior.weight.mul_(0.1)
 
-    def forward(
-        self,
-        x: Tensor,
-        seen: Tensor | None,
-        targets: Tensor,
-        noise: Tensor,
-        *,
-        exact: bool = False,
-        given: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor | None]:
-        """Return the map (B, width, H, W) that goes on, and the divergence in nats (B,), None where no picture is seen.
+    def forward(self, x: Tensor, seen: Tensor | None, targets: Tensor, noise: Tensor) -> Step:
+        """Return the step from the map x (B, width, H, W) of what is above it.
 
         seen: what the encoder has of this size; None: the latent is drawn from the prior; noise: standard normal
-        given: the latent itself, which is not drawn then
-        exact: not the divergence, but log q(z|x) - log p(z) of the latent that is drawn, whose mean it is
         """
         if self.named is not None:
             x = x + self.named(targets)[:, :, None, None]
         mean, spread, more = self.prior(x).split([self.latent, self.latent, x.shape[1]], dim=1)
         mean, spread = mean.float(), _bounded(spread)
-        rate = None
+        unit, rate, odds = noise, x.new_zeros(len(x)), x.new_zeros(len(x))
         if seen is not None:
             shift, narrowed = self.posterior(torch.cat([x, seen], dim=1)).chunk(2, dim=1)
             own, narrow = mean + shift.float(), _bounded(narrowed)
-            if exact:
-                off = (own + noise * narrow.exp() - mean) * (-spread).exp()
-                rate = (spread - narrow + 0.5 * (off.square() - noise.square())).sum(dim=(1, 2, 3))
-            else:
-                rate = divergence(own, narrow, mean, spread).sum(dim=(1, 2, 3))
-            mean, spread = own, narrow
-        z = mean + noise * spread.exp() if given is None else given.float()
-        return self.block(x + more + self.given(z.to(x.dtype))), rate
+            unit = (shift.float() + noise * narrow.exp()) * (-spread).exp()
+            rate = divergence(own, narrow, mean, spread).sum(dim=(1, 2, 3))
+            odds = (spread - narrow + 0.5 * (unit.square() - noise.square())).sum(dim=(1, 2, 3))
+        z = mean + unit * spread.exp()
+        return Step(self.block(x + more + self.given(z.to(x.dtype))), unit, rate, odds)
 
 
 def _bounded(spread: Tensor) -> Tensor:
@@ -168,39 +167,23 @@ class Vae(nn.Module):
 
     def forward(self, images: Tensor, targets: Tensor, noise: Sequence[Tensor] | None = None) -> Terms:
         """Return the terms of the bound by one draw of the latents; noise: that of `noise`, drawn where it is None."""
-        told, rates = self._decoded(self.encoded(images), targets, self.noise(len(images)) if noise is None else noise)
-        return Terms(-self._log_likelihood(told, images), torch.stack(rates).sum(0))
+        told, steps = self._decoded(self.encoded(images), targets, self.noise(len(images)) if noise is None else noise)
+        return Terms(-self._log_likelihood(told, images), torch.stack([step.rate for step in steps]).sum(0))
 
     def weighed(self, images: Tensor, targets: Tensor, noise: Sequence[Tensor]) -> Tensor:
         """Return minus the log weight of each picture for the latents drawn, (B,): log q(z|x) - log p(x, z) in nats."""
-        told, rates = self._decoded(self.encoded(images), targets, noise, exact=True)
-        return torch.stack(rates).sum(0) - self._log_likelihood(told, images)
+        told, steps = self._decoded(self.encoded(images), targets, noise)
+        return torch.stack([step.odds for step in steps]).sum(0) - self._log_likelihood(told, images)
 
     def drawn(self, targets: Tensor, noise: Sequence[Tensor]) -> Tensor:
         """Return pictures float32 (B, C, H, W) in -1..1, the means of their pixels, for latents drawn from the prior."""
         told, _ = self._decoded(None, targets, noise)
         return LIKELIHOODS[self.pixels].mean(told, self.channels)
 
-    def rebuilt(self, images: Tensor, targets: Tensor, noise: Sequence[Tensor]) -> Tensor:
-        """Return pictures as they come back from their latents, float32 (B, C, H, W) in -1..1."""
-        told, _ = self._decoded(self.encoded(images), targets, noise)
-        return LIKELIHOODS[self.pixels].mean(told, self.channels)
-
-    def top_of(self, images: Tensor, targets: Tensor) -> Tensor:
-        """Return the means of the coarsest latents of pictures, (B, latent, 1, 1)."""
-        level, seen = self.levels[0], self.encoded(images)[0]
-        x = self.top.expand(len(targets), -1, -1, -1) + self.places[0]
-        if level.named is not None:  # type: ignore[union-attr]
-            x = x + level.named(targets)[:, :, None, None]  # type: ignore[operator, union-attr]
-        mean = level.prior(x)[:, : level.latent]  # type: ignore[operator, union-attr]
-        shift, _ = level.posterior(torch.cat([x, seen], dim=1)).chunk(2, dim=1)  # type: ignore[operator, union-attr]
-        found: Tensor = mean + shift
-        return found
-
-    def from_top(self, tops: Tensor, targets: Tensor) -> Tensor:
-        """Return pictures float32 (B, C, H, W) for coarsest latents (B, latent, 1, 1), the finer the means of their priors."""
-        told, _ = self._decoded(None, targets, [torch.zeros_like(row) for row in self.noise(len(tops))], top=tops)
-        return LIKELIHOODS[self.pixels].mean(told, self.channels)
+    def units(self, images: Tensor, targets: Tensor) -> list[Tensor]:
+        """Return the means of the latents of pictures as the noise from which `drawn` makes them again, the smallest first."""
+        _, steps = self._decoded(self.encoded(images), targets, [torch.zeros_like(row) for row in self.noise(len(images))])
+        return [step.unit for step in steps]
 
     def noise(self, n: int, generator: torch.Generator | None = None) -> list[Tensor]:
         """Return standard normal numbers for n pictures, a tensor (n, latent, h, w) for each size, the smallest first."""
@@ -211,28 +194,17 @@ class Vae(nn.Module):
         ]
 
     def _decoded(
-        self,
-        seen: Sequence[Tensor] | None,
-        targets: Tensor,
-        noise: Sequence[Tensor],
-        *,
-        exact: bool = False,
-        top: Tensor | None = None,
-    ) -> tuple[Tensor, list[Tensor]]:
-        """Return the numbers of the pixels' distributions (B, numbers, H, W), float32, and the divergence of each level.
-
-        top: the coarsest latents, where they are given
-        exact: log q(z|x) - log p(z) of the latents that were drawn, in place of its mean, the divergence
-        """
-        x, rates = self.top.expand(len(targets), -1, -1, -1), []
+        self, seen: Sequence[Tensor] | None, targets: Tensor, noise: Sequence[Tensor]
+    ) -> tuple[Tensor, list[Step]]:
+        """Return the numbers of the pixels' distributions (B, numbers, H, W), float32, and the step of each level."""
+        x, steps = self.top.expand(len(targets), -1, -1, -1), []
         for k, level in enumerate(self.levels):
             place = self.places[k]
             x = (x if x.shape[-2:] == place.shape[-2:] else F.interpolate(x, size=place.shape[-2:])) + place
-            given = top if k == 0 else None
-            x, rate = level(x, None if seen is None else seen[k], targets, noise[k], exact=exact, given=given)
-            rates += [] if rate is None else [rate]
+            steps.append(level(x, None if seen is None else seen[k], targets, noise[k]))
+            x = steps[-1].x
         told = self.out(F.gelu(F.pixel_shuffle(self.last(F.gelu(x)), 2)))
-        return told[:, :, : self.size[0], : self.size[1]].float(), rates
+        return told[:, :, : self.size[0], : self.size[1]].float(), steps
 
     def _log_likelihood(self, told: Tensor, images: Tensor) -> Tensor:
         """Return the log-likelihood of pictures in nats, (B,)."""
@@ -255,5 +227,3 @@ def bits(terms: Terms, dims: int) -> Tensor:
     """Return minus the bound of each picture in bits per dimension, (B,)."""
     return (terms.distortion + terms.rate) / (dims * math.log(2))
 
-
-__all__ = ["LIKELIHOODS", "Terms", "Vae", "bits", "divergence", "latents", "likelihood", "sides"]
