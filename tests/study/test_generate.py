@@ -1,0 +1,129 @@
+"""From a source to made pictures on disk, and what they are worth: as a person runs it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+import beholder
+from beholder.base.errors import DataError, UsageError
+from beholder.base.records import Score
+from beholder.cli.commands import app
+from beholder.study.sample import MARK
+from beholder.study.worth import Features, _dealt
+
+FIELDS: dict[str, Any] = {"epochs": 8, "maps": 8, "precision": "fp32"}
+
+
+def digits(n: int = 1797) -> tuple[np.ndarray, np.ndarray]:
+    from sklearn.datasets import load_digits
+
+    found = load_digits()
+    return np.rint(found.images[:n] * (255 / 16)).astype(np.uint8), found.target[:n].astype(np.int64)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("made") / "g.beholder"
+    beholder.generate(digits(400), out=path, **FIELDS)
+    return path
+
+
+def test_page_and_scores_lie_in_the_bundle(made: Path) -> None:
+    scores = json.loads((made / "scores.json").read_bytes())
+    assert scores["bits_per_dimension"]["low"] < scores["bits_per_dimension"]["value"] < scores["bits_per_dimension"]["high"]
+    assert any("bits per dimension" in said for said in scores["said"])
+    page = (made / "report.html").read_text("utf-8")
+    for heading in ("Samples", "Reconstructions", "Map of the latent space", "Losses"):
+        assert f">{heading}</h2>" in page
+    assert "src=\"http" not in page
+    assert scores["said"][0] in (made / "README.md").read_text("utf-8")
+
+
+def test_grid_says_that_it_is_synthetic(made: Path, tmp_path: Path) -> None:
+    found = beholder.sample(made, n=10, seed=3, out=tmp_path / "grid.png")
+    with Image.open(found.path) as image:
+        assert image.size == (4 * 10 - 2, 3 * 10 - 2)
+        assert "vae" in image.text[MARK]  # type: ignore[attr-defined]
+        pixels = np.asarray(image)
+    pictures, _ = beholder.Generator.load(made).sample(10, seed=3)
+    assert np.array_equal(pixels[:8, 10:18], pictures[1, 0])
+    assert found.counts == {str(k): 1 for k in range(10)}
+
+
+def test_folder_is_a_source_again(made: Path, tmp_path: Path) -> None:
+    beholder.sample(made, n=40, out=tmp_path / "made")
+    pictures = beholder.scan(tmp_path / "made")
+    assert len(pictures) == 40
+    assert pictures.classes == tuple(str(k) for k in range(10))
+    with Image.open(next((tmp_path / "made").rglob("*.png"))) as image:
+        assert MARK in image.text  # type: ignore[attr-defined]
+    of_one = beholder.sample(made, n=3, label="7", out=tmp_path / "sevens")
+    assert of_one.counts == {"7": 3}
+
+
+def test_places_and_numbers_that_do_not_do_are_refused(made: Path, tmp_path: Path) -> None:
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine.txt").write_text("mine")
+    for out, n, label, code in (
+        (tmp_path / "full", 4, "", "place-taken"),
+        (tmp_path / "x.png", 5000, "", "bad-number"),
+        (tmp_path / "x.png", 0, "", "bad-number"),
+        (tmp_path / "new", 0, "", "bad-number"),
+        (tmp_path / "x.png", 4, "eleven", "unknown-class"),
+    ):
+        with pytest.raises(UsageError) as found:
+            beholder.sample(made, n=n, label=label, out=out)
+        assert found.value.code == code
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["full"]
+
+
+def test_command_line_says_json_and_hints(made: Path, tmp_path: Path) -> None:
+    run = CliRunner().invoke
+    done = run(app, ["sample", str(made), "--n", "4", "--out", str(tmp_path / "g.png"), "--json"])
+    assert done.exit_code == 0
+    assert json.loads(done.stdout) == {"path": str(tmp_path / "g.png"), "counts": {"0": 1, "1": 1, "2": 1, "3": 1}}
+    for words in (["predict", str(made), "x.png"], ["export", str(made)], ["evaluate", str(made), "nowhere"]):
+        failed = run(app, words)
+        assert failed.exit_code != 0
+
+
+def test_source_that_it_was_not_trained_on_is_refused(made: Path) -> None:
+    x, y = digits(300)
+    with pytest.raises(DataError) as found:
+        beholder.worth(made, (255 - x, y))
+    assert found.value.code == "not-trained-on"
+
+
+def test_worth_is_told_by_recognition_by_bits_and_by_features(made: Path) -> None:
+    found = beholder.worth(made, digits(400))
+    assert found.learnt == len([1 for _, part in beholder.Generator.load(made).splits if part == "train"])
+    assert found.accuracy is not None
+    assert found.real is not None
+    assert found.real.value > found.accuracy.value
+    assert found.real.n == found.accuracy.n == 60
+    assert found.bits is not None
+    assert found.tighter < found.bits.value
+    said = found.json()
+    assert set(said) >= {"learnt", "accuracy", "real", "bits_per_dimension", "importance_weighted", "spread_over_draws"}
+    assert "classification accuracy score" in str(found)
+
+
+def test_classes_are_dealt_in_their_shares() -> None:
+    assert np.bincount(_dealt(np.array([0.5, 0.3, 0.2]), 10)).tolist() == [5, 3, 2]
+
+
+@pytest.mark.parametrize(("recall", "collapsed"), [(0.02, True), (0.5, False)])
+def test_collapse_is_said(recall: float, collapsed: bool) -> None:
+    score = Score(0.1, 0.05, 0.15, 200)
+    near = (np.zeros((2, 0), np.int64), np.zeros(0, np.float32), 0.9)
+    found = Features("net", score, score, Score(recall, recall - 0.01, recall + 0.01, 200), Score(0.9, 0.85, 0.95, 200), near)
+    assert found.collapsed is collapsed
+    assert any(said.startswith("collapse") for said in found.sentences()) is collapsed
+    assert found.json()["collapsed"] is collapsed
