@@ -43,16 +43,16 @@ def adversarial(
     """Yield the discriminator's turn and the generator's: each is to find its own pictures more real than the other's.
 
     The relativistic pairing loss with penalties on the gradients at real pictures (R1) and at made ones (R2), as in R3GAN.
-    `Turn.right` is the share of pairs in which the real picture seems the more real.
+    `Turn.right` is the share of pairs in which the real picture seems the more real. Both turns are about the same made pictures,
+    and the generator is told what the discriminator said of the real ones before it learnt.
     """
     import torch
     from torch.nn import functional as F
 
     judge, vary = net.discriminator, varied if net.augment else _same
-    with torch.no_grad():
-        made = net.generator(*net.noise(len(images)), targets)
+    made = net.generator(*net.noise(len(images)), targets).to(images.dtype)
     due = int(net.seen) % LAZY == 0
-    pair = [vary(each.detach()).requires_grad_(due) for each in (images, made.to(images.dtype))]
+    pair = [vary(each.detach()).requires_grad_(due) for each in (images, made)]
     real, fake = (judge(each, targets) for each in pair)
     loss = F.softplus(fake - real).mean()
     if due:
@@ -60,10 +60,7 @@ def adversarial(
         loss = loss + LAZY * net.penalty / 2 * sum(slope.float().square().sum(dim=(1, 2, 3)).mean() for slope in slopes)
     net.seen += 1
     yield Turn("discriminator", loss, (real > fake).float().mean().detach())
-    made = net.generator(*net.noise(len(images)), targets)
-    with torch.no_grad():
-        real = judge(vary(images), targets)
-    fake = judge(vary(made.to(images.dtype)), targets)
+    real, fake = real.detach(), judge(vary(made), targets)
     yield Turn("generator", F.softplus(real - fake).mean(), (real > fake).float().mean().detach())
 
 
