@@ -43,6 +43,7 @@ class DataRecipe:
     order: the classes from the lowest to the highest, with commas between, for --task ordinal ("": by the numbers in them)
     pixels: most millions of pixels of one picture; larger JPEGs are scaled while they are decoded, all else is refused
     unlabelled: a source of pictures without labels ("": none), which join the training part where that helps
+    synthetic: a source of made pictures with labels, or auto: made here ("": none); they join where that helps, too
     """
 
     size: int = field(default=0, metadata={"range": (0, 4096)})
@@ -67,6 +68,7 @@ class DataRecipe:
     workers: int = field(default=0, metadata={"range": (0, 256)})
     pixels: int = field(default=100, metadata={"range": (1, 4000)})
     unlabelled: str = ""
+    synthetic: str = ""
 
     __repr__ = changed
 

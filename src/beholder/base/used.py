@@ -14,6 +14,7 @@ _HEADS = ("train.precision", "train.objective", "train.class_weights")
 _AUGMENTS = tuple(f"data.{name}" for name in ("augment", "strength", "flip", "mixup", "cutmix", "grow"))
 _PROMISES = tuple(path for path in names() if path.startswith("test.") and path != "test.positive")
 
+_JOINS = ("data.unlabelled", "data.synthetic")
 _GENERATE = tuple(path for path in names() if path.startswith("generate."))
 _MAKES = (
     *("data.size", "data.fit", "data.channels", "data.background", "data.val", "data.test", "data.group_from", "data.on_bad"),
@@ -30,7 +31,7 @@ _CHOOSES = (
 
 UNUSED: dict[str, tuple[tuple[str, ...], str]] = {
     "train": (
-        (*_DATA, "data.group_from", *_GENERATE),
+        (*_DATA, "data.group_from", *_JOINS, *_GENERATE),
         "its parts are given: say it to beholder.split or beholder.audit, or give the source to beholder.steps",
     ),
     "steps": (_GENERATE, "they are of beholder.generate"),
@@ -38,13 +39,16 @@ UNUSED: dict[str, tuple[tuple[str, ...], str]] = {
         tuple(path for path in names() if path not in (*_MAKES, *_GENERATE, "name", "seed")),
         "it takes those of the section generate, and data.size, train.minutes, train.epochs, train.batch, train.lr, seed, …",
     ),
-    "tune": (("train.minutes", *_GENERATE), "tune has minutes of its own: minutes=10, or --minutes 10"),
+    "tune": (("train.minutes", *_JOINS, *_GENERATE), "tune has minutes of its own: minutes=10, or --minutes 10"),
     "curve": (
-        (*_AUGMENTS, *_PROMISES, *_GENERATE, *(path for path in names() if path.startswith("train.") and path not in _HEADS)),
+        (
+            *(*_AUGMENTS, *_PROMISES, *_GENERATE, *_JOINS),
+            *(path for path in names() if path.startswith("train.") and path not in _HEADS),
+        ),
         "a curve of heads trains no net, which train=True, or --train, does; its time is minutes=10, or --minutes 10",
     ),
     "curve --train": (
-        (*_PROMISES, *_GENERATE, "train.minutes"),
+        (*_PROMISES, *_GENERATE, "train.minutes", *_JOINS),
         "a curve makes no promises; its time is minutes=10, or --minutes 10",
     ),
     "shrink": (
@@ -56,13 +60,13 @@ UNUSED: dict[str, tuple[tuple[str, ...], str]] = {
         "a curve of heads trains no net, which train=True, or --train, does; its time is minutes=10, or --minutes 10",
     ),
     "shrink --train": (
-        (*_PROMISES, *(path for path in names() if path.startswith("generate.")), "train.minutes", "data.unlabelled"),
+        (*_PROMISES, *(path for path in names() if path.startswith("generate.")), "train.minutes", *_JOINS),
         "a curve makes no promises; its time is minutes=10, or --minutes 10",
     ),
     "audit": (
         (
             *_DATA,
-            *("task", "data.order", "data.augment", "data.strength", "data.grow"),
+            *("task", "data.order", "data.augment", "data.strength", "data.grow", *_JOINS),
             *(path for path in names() if path.startswith(("net.", "train.", "test.", "generate.")) and path not in _AUDIT),
         ),
         "an audit trains no model; its time is minutes=10, or --minutes 10",

@@ -186,6 +186,24 @@ Teacher = Annotated[
         show_default=False,
     ),
 ]
+Synthetic = Annotated[
+    str | None,
+    typer.Option(
+        "--synthetic",
+        metavar="auto|SOURCE",
+        help="Made pictures of the same classes, or auto: made here; they join the training part where validation says so.",
+        show_default=False,
+    ),
+]
+Unlabelled = Annotated[
+    str | None,
+    typer.Option(
+        "--unlabelled",
+        metavar="FOLDER",
+        help="Pictures without labels: they join the training part where that helps, or with what --teacher says of them.",
+        show_default=False,
+    ),
+]
 AuditPolicy = Annotated[
     str | None,
     typer.Option(

@@ -35,9 +35,11 @@ from beholder.cli.options import (
     Size,
     Source,
     Space,
+    Synthetic,
     TargetRisk,
     Task,
     Teacher,
+    Unlabelled,
 )
 from beholder.cli.show import ended, json_line, say, table
 
@@ -64,6 +66,8 @@ def train(
     positive: Positive = None,
     for_: For = None,
     teacher: Teacher = None,
+    unlabelled: Unlabelled = None,
+    synthetic: Synthetic = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run that --out left unfinished.")] = False,
     profile: Annotated[bool, typer.Option("--profile", help="Say where the time went, and show it in the report.")] = False,
     lang: ReportLang = Lang.EN,
@@ -75,15 +79,13 @@ def train(
     """Train on SOURCE, test once, and write a bundle with a report."""
     promised = {"target_risk": target_risk, "sensitivity": sensitivity, **_aim(for_, sensitivity, positive)}
     how = {"task": task, "net": net, "minutes": minutes, "epochs": epochs, "batch": batch, "lr": lr, "size": size, "seed": seed}
-    how |= {"group_from": group_from, "teacher": teacher}
+    how |= {"group_from": group_from, "teacher": teacher, "unlabelled": unlabelled, "synthetic": synthetic}
     asked = recipe_of(recipe, set_, **how, **audit_fields(audit), **promised)
     from beholder.study.steps import steps
 
     more = {"resume": resume, "profile": profile, "allow_download": allow_download}
     outcome = steps(source, recipe=asked, out=target_of(source, out), lang=lang.value, began=context.obj, **more)
-    if json:
-        return say(json_line(outcome.json()))
-    return ended(outcome)
+    _tell(outcome, json=json)
 
 
 def tune(
@@ -118,11 +120,17 @@ def tune(
     limits: dict[str, Any] = {"max_latency": max_latency or 0.0, "max_size": max_size or 0.0, "space": space}
     how: dict[str, Any] = {"trials": trials, "workers": workers, "resume": resume, "allow_download": allow_download}
     tuning = tune(source, minutes=minutes, recipe=asked, out=target_of(source, out), lang=lang.value, **limits, **how)
-    if json:
-        say(json_line(tuning.json()))
-    else:
+    if not json:
         table(tuning.rows())
-        ended(tuning)
+    _tell(tuning, json=json)
+
+
+def _tell(outcome: Any, *, json: bool) -> None:
+    """Say what came out: as one JSON object, or for a person."""
+    if json:
+        say(json_line(outcome.json()))
+    else:
+        ended(outcome)
 
 
 def recipe_of(name: str, assignments: list[str] | None, **changes: object) -> recipes.Recipe:

@@ -39,7 +39,7 @@ from beholder.learn.train import saved_cut
 from beholder.machine import ranks
 from beholder.machine.device import Precision, device, free_memory, precision, scaler, telling_memory
 from beholder.machine.info import machine
-from beholder.machine.pace import calm
+from beholder.machine.pace import BUSY, calm, quickest, restored, slowness
 from beholder.machine.stop import Stop, stopping
 from beholder.nets.vae import Vae, bits
 from beholder.tasks.generate import adversarial, reconstruct
@@ -115,7 +115,7 @@ def generate(
     if path is not None:
         check_out(path)
     until = Deadline.of(began, asked.train.minutes)
-    with stopping() as stop, alone(path), calm():
+    with stopping() as stop, alone(path), calm(), restored():
         made = _made(parts, asked, until)
         folder = None if path is None else RunFolder.beside(path)
         run = _run(made, folder, stop, resume=resume, until=until, after=after)
@@ -200,6 +200,7 @@ def targets_of(material: Material) -> Tensor:
 def _run(made: Made, folder: RunFolder | None, stop: Stop, *, resume: bool, until: Deadline, after: float) -> Run:
     """Return the run before its first step, or where its checkpoint left it."""
     going_on = folder is not None and folder.begin(_identity(made), resume=resume, machine=_machine(made))
+    _settle(made, folder, going_on=going_on)
     recipe, kind, world = made.recipe, made.kind, ranks.here()
     batches = Batches(
         made.train.pixels,
@@ -246,6 +247,41 @@ def _run(made: Made, folder: RunFolder | None, stop: Stop, *, resume: bool, unti
     if going_on and folder is not None:
         run.resume(folder)
     return run
+
+
+def _settle(made: Made, folder: RunFolder | None, *, going_on: bool) -> None:
+    """Compute with the threads of the run that is resumed; on a busy machine a new one takes those that are quickest now."""
+    if going_on and folder is not None:
+        torch.set_num_threads(int(folder.chosen().get("threads") or torch.get_num_threads()))
+        return
+    if made.on.type == "cpu" and torch.get_num_threads() > 1 and min(slowness(), slowness()) >= BUSY:
+        most = torch.get_num_threads()
+        count = quickest(_step_of(made), most=most)
+        if count < most:
+            made.said(f"training with {count} of {most} threads, which is quicker at this moment")
+    if folder is not None:
+        folder.renew(_machine(made))
+
+
+def _step_of(made: Made) -> Callable[[], None]:
+    """Return a step of all turns on 8 pictures without its optimisers. It changes no weight."""
+    net, channels = copy.deepcopy(made.net).train(), made.config.pixels.channels
+    some = made.train.pixels.subset(np.arange(min(8, len(made.train.pixels))))
+    (images,) = plain(some, batch=8, device=made.on, mean=(MEAN,) * channels, std=(STD,) * channels)
+    images, targets = images.contiguous(memory_format=torch.channels_last), targets_of(made.train)[: len(images)].to(made.on)
+
+    def step() -> None:
+        turns = made.kind.turns(net, images, targets, smoothing=0.0, weights=None)
+        while True:
+            with torch.autocast(made.on.type, dtype=made.precision.dtype, enabled=made.precision.mixed):
+                turn = next(turns, None)
+            if turn is None:
+                return
+            part = dict(made.kind.players)[turn.who]
+            turn.loss.backward(inputs=list((getattr(net, part) if part else net).parameters()))  # type: ignore[no-untyped-call]
+            net.zero_grad(set_to_none=True)
+
+    return step
 
 
 STEPS, MOST = 6_000, 1_000_000

@@ -112,7 +112,7 @@ def _split(pictures: Pictures, recipe: Recipe) -> Parts:
         return split(pictures, seed=recipe.seed, **how)
     as_one = replace(pictures, classes=("pictures",), targets=np.zeros(len(pictures), np.int64))
     parts = split(as_one, seed=recipe.seed, **how)
-    return Parts(*(replace(part, classes=(), targets=part.targets[:, None][:, :0].astype(np.uint8)) for _, part in parts.items()))
+    return Parts(*(replace(part, classes=(), targets=np.zeros((len(part), 0), np.uint8)) for _, part in parts.items()))
 
 
 def scored(made: Generator, parts: Parts, found: Features | None) -> dict[str, Any]:

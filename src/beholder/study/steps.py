@@ -52,6 +52,8 @@ from beholder.study.again import gone_on
 from beholder.study.introduce import introduced
 from beholder.study.ladder import Ladder, begun_before, climbed
 from beholder.study.policy import Curated, check_readable, curated
+from beholder.study.synthetic import synthetic
+from beholder.study.unlabelled import Joining, joined_before, joining, rows_of
 from beholder.tasks import asked, named
 from beholder.tasks import check as check_task
 from beholder.tasks.objectives import check as check_objective
@@ -207,9 +209,9 @@ def train_and_test(
     if bundle is None:
         after = showing(curated.findings) if out is not None and recipe.train.minutes else 0.0
         ladder = Ladder(recipe) if search else _ladder(curated, recipe, out, resume=resume, began=began)
+        joins = _joining(curated, ladder, beside, out, resume=resume, began=began)
         how: dict[str, Any] = {"out": out, "resume": resume, "began": began, "after": after, "again": looked(len(parts.test))}
-        how |= {"beside": beside}
-        bundle = train(parts, recipe=ladder.recipe, before=ladder.tried, whole_run=True, **how)
+        bundle = train(joins.parts, recipe=ladder.recipe, before=joins.tried, whole_run=True, beside=joins.beside, **how)
     if search:
         bundle.config = replace(bundle.config, search=search)
     with _kept(bundle, out):
@@ -228,6 +230,21 @@ def _ladder(curated: Curated, recipe: Recipe, out: Path | None, *, resume: bool,
         return Ladder(recipe)
     before = begun_before(recipe, out) if resume and out is not None else None
     return before or climbed(curated, recipe, began=began, until=Deadline.of(began, recipe.train.minutes))
+
+
+def _joining(
+    curated: Curated, ladder: Ladder, beside: Beside | None, out: Path | None, *, resume: bool, began: float
+) -> Joining:
+    """Return the parts to train on, with pictures that join them: without labels, or made. A resumed run keeps its own."""
+    recipe, beside = taught_by(ladder.recipe, beside=beside)
+    if recipe.data.synthetic:
+        found = synthetic(curated, recipe, beside, out=out, resume=resume, began=began)
+        return replace(found, tried=rows_of(ladder.tried, found.tried))
+    if not recipe.data.unlabelled:
+        return Joining(curated.parts, beside, ladder.tried)
+    before = joined_before(curated, recipe, beside, out) if out is not None and resume else None
+    found = before or joining(curated, recipe, beside, began=began, until=Deadline.of(began, recipe.train.minutes))
+    return replace(found, tried=rows_of(ladder.tried, found.tried))
 
 
 SHARES = 0.8, 0.5

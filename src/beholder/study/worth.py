@@ -1,8 +1,8 @@
 """What made pictures are worth: by recognition, by the features of a named recogniser, and beside training pictures.
 
 The classification accuracy score (S. Ravuri & O. Vinyals, NeurIPS 2019) trains the recipe `sprint`, as it is, on as many made
-pictures as there are training pictures and tests on real ones. The kernel distance is taken in the features of a backbone that is named,
-with the distance of training from test pictures as its floor. Anybody can do both again, without a network.
+pictures as there are training pictures and tests on real ones. The kernel distance is taken in the features of a backbone that
+is named, with the distance of training from test pictures as its floor. Anybody can do both again, without a network.
 """
 
 from __future__ import annotations

@@ -1,0 +1,175 @@
+"""Pseudo-labels: labels for pictures that have none, where a head on frozen features and the nearest neighbours agree on them.
+
+Whether they help is judged on labelled pictures that neither the head nor the neighbours behind them have learnt from.
+Sources: D.-H. Lee, Pseudo-label: the simple and efficient semi-supervised learning method for deep neural networks (2013);
+that it may do harm: A. Oliver et al., Realistic evaluation of deep semi-supervised learning algorithms, NeurIPS (2018).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from beholder.base.arrays import F32, I64, Bools
+from beholder.base.deadline import Deadline
+from beholder.base.records import Score
+from beholder.measure.comparison import mcnemar
+from beholder.measure.intervals import wilson
+from beholder.measure.neighbours import nearest, unit
+from beholder.measure.optimism import better
+from beholder.nets.head import regressed
+from beholder.study.folded import COMPONENTS, DECAYS, components
+from beholder.tasks.task import Task
+
+NEIGHBOURS = 5
+"""Labelled neighbours that are asked; of classes with fewer pictures, as many as these have."""
+
+ROUNDS = 2
+"""How often pictures are labelled: the second time by what learnt from the first, too."""
+
+SURE, ALPHA = 0.95, 0.05
+"""Share of resamples in which pseudo-labels have to be better by the objective, and the level of the exact paired test."""
+
+LEAST = 2
+"""Folds, and classes that each of them has, below which nothing can be judged."""
+
+
+@dataclass(frozen=True, eq=False)
+class Pseudo:
+    """Pseudo-labels of M of the pictures without labels: rows int64 (M,), rising; hot: targets float32 (M, K)."""
+
+    rows: I64
+    hot: F32
+
+
+@dataclass(frozen=True, eq=False)
+class Judgement:
+    """What pseudo-labels do for a head, on N labelled pictures in folds.
+
+    before, after: the objective without and with them; ahead: share of resamples in which it is better with them
+    won, lost: pictures that are right with them only, and without them only
+    precision: share of right ones among labelled pictures that are treated as if they had no label, and are given one
+    """
+
+    before: float
+    after: float
+    ahead: float
+    won: int
+    lost: int
+    n: int
+    precision: Score
+
+    @property
+    def helps(self) -> bool:
+        """Return whether they help for certain."""
+        return self.ahead >= SURE and self.after > self.before and self.significant
+
+    @property
+    def telling(self) -> bool:
+        """Return whether a paired test of so many changed answers can tell anything: if all were for the better, it would."""
+        return bool(_p(self.won + self.lost, 0) <= ALPHA)
+
+    @property
+    def significant(self) -> bool:
+        """Return whether the answers that changed were for the better by McNemar's exact test, one-sided."""
+        return self.won > self.lost and bool(_p(self.won, self.lost) <= ALPHA)
+
+
+def _p(won: int, lost: int) -> float:
+    return float(mcnemar(lost, won, mid=False)) / 2
+
+
+def labelled(x: F32, y: F32, pool: F32, *, task: Task, decay: float, rounds: int = ROUNDS) -> Pseudo:
+    """Return pseudo-labels for those of the pool on which the head and the neighbours agree.
+
+    x: features float32 (N, F) with targets y, (N, K); pool: features (P, F), of the same components; decay: of the head
+    """
+    none = np.zeros(0, np.int64)
+    found = Pseudo(none, np.zeros((0, y.shape[1]), np.float32))
+    for _ in range(rounds):
+        learnt = np.concatenate([x, pool[found.rows]]), np.concatenate([y, found.hot])
+        itself = np.full(len(pool), -1)
+        itself[found.rows] = len(x) + np.arange(len(found.rows))
+        found = _agreed(*learnt, pool, itself, task=task, decay=decay)
+    return found
+
+
+def _agreed(x: F32, y: F32, pool: F32, itself: I64 | None, *, task: Task, decay: float) -> Pseudo:
+    """Return the answers of the head for the pictures of the pool of which the neighbours give the same."""
+    logits = _logits(x, y, pool, task=task, decay=decay)
+    p = task.family.probabilities(logits)
+    answers, others = task.family.answers(p), task.family.answers(_voted(x, y, pool, itself))
+    same = np.asarray((answers == others).all(axis=1) if task.several else answers == others, bool)
+    rows = np.flatnonzero(same)
+    hot = answers[rows].astype(np.float32) if task.several else np.eye(y.shape[1], dtype=np.float32)[answers[rows]]
+    return Pseudo(rows, hot)
+
+
+def _logits(x: F32, y: F32, pool: F32, *, task: Task, decay: float) -> F32:
+    """Return what a head fitted on x, (N, F), says of the pool, logits float32 (P, W)."""
+    weight, bias = regressed(torch.from_numpy(x), torch.from_numpy(y), task=task, decay=decay, steps=40)
+    return np.asarray((torch.from_numpy(pool) @ weight.T + bias).numpy())
+
+
+def _voted(x: F32, y: F32, pool: F32, itself: I64 | None) -> F32:
+    """Return the mean targets of the nearest neighbours, float32 (P, K)."""
+    few = int(max(1, min(NEIGHBOURS, y.sum(axis=0).min(initial=NEIGHBOURS))))
+    near, places = nearest(unit(pool), unit(x), few, itself=itself)
+    weights = np.maximum(near, 1e-6)[:, :, None]
+    return np.asarray((y[places] * weights).sum(axis=1) / weights.sum(axis=1), np.float32)
+
+
+def judged(x: F32, y: F32, fold: I64, own: Bools, pool: F32, *, task: Task, until: Deadline) -> tuple[Judgement | None, Pseudo]:
+    """Return what pseudo-labels do for a head in cross-fitting, None where there is no time or too little, and those to give.
+
+    x: features float32 (N, F) of labelled pictures with targets y, (N, K), in folds, int64 (N,); pool: (P, F) of the others
+    own: bool (N,), the pictures that the pseudo-labels to give follow from
+    In each fold the head, the neighbours and the pseudo-labels learn from the other folds alone.
+    """
+    whole = components(torch.from_numpy(np.concatenate([x, pool])), COMPONENTS).numpy()
+    x, pool = whole[: len(x)], whole[len(x) :]
+    names = np.unique(fold).tolist()
+    given = Pseudo(np.zeros(0, np.int64), np.zeros((0, y.shape[1]), np.float32))
+    if len(names) < LEAST or not len(pool) or (y[own].sum(axis=0) > 0).sum() < LEAST:
+        return None, given
+    tried = [_out_of_fold(x, y, fold, task=task, decay=decay, names=names[:1]) for decay in DECAYS]
+    held = fold == names[0]
+    losses = [float(task.loss(torch.from_numpy(each[held]), torch.from_numpy(y[held]))) for each in tried]
+    decay = DECAYS[int(np.argmin(losses))]
+    before, after = _out_of_fold(x, y, fold, task=task, decay=decay, names=names), np.full_like(tried[0], np.nan)
+    hits, cases = 0.0, 0
+    for name in names:
+        if until.passed:
+            return None, given
+        inside, out = fold != name, fold == name
+        found = labelled(x[inside], y[inside], pool, task=task, decay=decay)
+        learnt = np.concatenate([x[inside], pool[found.rows]]), np.concatenate([y[inside], found.hot])
+        after[out] = _logits(*learnt, x[out], task=task, decay=decay)
+        checked = _agreed(*learnt, x[out], None, task=task, decay=decay)
+        hits += float((checked.hot == y[out][checked.rows]).all(axis=1).sum())
+        cases += len(checked.rows)
+    precision = wilson(hits, cases) if cases else Score(float("nan"), float("nan"), float("nan"), 0)
+    return _judgement(before, after, y, precision, task), labelled(x[own], y[own], pool, task=task, decay=decay)
+
+
+def _judgement(before: F32, after: F32, y: F32, precision: Score, task: Task) -> Judgement:
+    truth = task.targets(y)
+    right = [_right(each, truth, task) for each in (before, after)]
+    won, lost = int((right[1] > right[0]).sum()), int((right[1] < right[0]).sum())
+    ahead = better(before, after, y, task.objective)
+    return Judgement(task.objective(before, y), task.objective(after, y), ahead, won, lost, len(y), precision)
+
+
+def _right(logits: F32, truth: np.ndarray, task: Task) -> np.ndarray:
+    return np.asarray(task.family.right(task.family.probabilities(logits), truth), np.float64)
+
+
+def _out_of_fold(x: F32, y: F32, fold: I64, *, task: Task, decay: float, names: list[int]) -> F32:
+    """Return the logits float32 (N, W) of heads fitted on the other folds; rows of NaN for folds that are not in `names`."""
+    found = np.full((len(x), task.width(y.shape[1])), np.nan, np.float32)
+    for name in names:
+        out = fold == name
+        found[out] = _logits(x[~out], y[~out], x[out], task=task, decay=decay)
+    return found
