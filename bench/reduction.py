@@ -1,7 +1,7 @@
 """Does choosing pay? Fewer training pictures by each way of `shrink`, and labels chosen by `next`, each beside chance.
 
-    .venv/bin/python bench/select.py shrink [PICTURES] [EPOCHS] [SEEDS] [WIDTH] [SHARES] [WAYS]
-    .venv/bin/python bench/select.py labels [SETS] [SEEDS] [PICTURES]
+    .venv/bin/python bench/reduction.py shrink [PICTURES] [EPOCHS] [SEEDS] [WIDTH] [SHARES] [WAYS]
+    .venv/bin/python bench/reduction.py labels [SETS] [SEEDS] [PICTURES]
 
 shrink: of PICTURES training pictures of CIFAR-10 (10,000; 0: all) the SHARES (0.7,0.5,0.3,0.1) are kept by each of the WAYS
 (all), and a fastnet of WIDTH (0.25) learns from them by the recipe `sprint` for EPOCHS (15) passes over what is kept, so time
