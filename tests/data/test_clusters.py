@@ -49,20 +49,31 @@ def test_components_are_those_of_sklearn() -> None:
 
 
 def test_columns_that_are_always_the_same_and_few_rows_do_no_harm() -> None:
-    rows = np.zeros((5, 40), np.float32)
-    rows[:, 3] = np.arange(5)
-    found = Axes.of(rows)(rows)
-    assert found.shape == (5, 5)
-    assert np.isfinite(found).all()
+    for width in (3, 40):
+        rows = np.zeros((5, width), np.float32)
+        rows[:, 2] = np.arange(5)
+        found = Axes.of(rows)(rows)
+        assert found.shape == (5, min(5, width))
+        assert np.isfinite(found).all()
+        assert np.abs(found).max() > 1
+
+
+def test_wide_features_have_the_same_components_as_by_the_larger_product() -> None:
+    rows = np.random.default_rng(3).normal(size=(40, 90)).astype(np.float32)
+    wide = Axes.of(rows, most=5)
+    values = (rows - wide.mean) / wide.std
+    _, _, theirs = np.linalg.svd(values, full_matrices=False)
+    assert np.allclose(np.abs(wide.axes.T), np.abs(theirs[:5]), atol=1e-6)
 
 
 def test_many_rows_are_clustered_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     rows, truth = blobs(10, 40)
-    monkeypatch.setattr(clusters, "AT_ONCE", 500)
+    monkeypatch.setattr(clusters, "AT_ONCE", 4000)
     home, near = kmeans(rows, 40, seed=3)
     assert len(np.unique(home)) == 40
-    assert all(len(np.unique(truth[home == k])) == 1 for k in range(40))
-    assert (near > 0.5).all()
+    assert near.mean() > 0.9
+    pure = [np.bincount(truth[home == k]).max() / (home == k).sum() for k in range(40)]
+    assert np.mean(pure) > 0.7
     assert (home == kmeans(rows, 40, seed=3)[0]).all()
     assert (home != kmeans(rows, 40, seed=4)[0]).any()
 

@@ -283,10 +283,3 @@ def test_pictures_without_an_ending_get_the_one_of_their_content(tmp_path: Path)
     done = clean(tmp_path / "in" / "t.csv", apply=findings(None, {}), out=tmp_path / "out")
     assert sorted(files(tmp_path / "out")) == ["a/_.three.png", "a/one.png", "b/two.dat.png"]
     assert [(bad.key, bad.code) for bad in done.unreadable] == [("four", "not-a-picture")]
-
-
-def test_a_source_with_a_scheme_is_not_written_into(leaves: Path) -> None:
-    with pytest.raises(UsageError) as refused:
-        clean_module._refuse_place(leaves / "new", Path(f"boxes:{leaves}"))
-    assert refused.value.code == "inside-source"
-    clean_module._refuse_place(leaves / "new", Path("set-*.tar"))

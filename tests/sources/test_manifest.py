@@ -44,3 +44,10 @@ def test_no_place_is_taken_that_is_not_free(leaves: Path, tmp_path: Path) -> Non
         with pytest.raises(UsageError) as refused:
             manifest.check_place(out, leaves)
         assert refused.value.code == code
+
+
+def test_a_source_with_a_scheme_is_not_written_into(leaves: Path) -> None:
+    with pytest.raises(UsageError) as refused:
+        manifest.check_place(leaves / "new", f"boxes:{leaves}")
+    assert refused.value.code == "inside-source"
+    manifest.check_place(leaves / "new", "set-*.tar")

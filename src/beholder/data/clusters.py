@@ -19,8 +19,8 @@ from beholder.measure.neighbours import nearest, unit
 COMPONENTS = 128
 """Principal components that clusters are made of: of 1,280 features they hold nearly all that tells pictures apart."""
 
-SAMPLE = 8192
-"""Rows, at most, of which the components are found."""
+SAMPLE = 2048
+"""Rows, at most, of which the components are found, so that no matrix has more rows and columns, however wide features are."""
 
 ROUNDS = 10
 """Rounds of k-means at most."""
@@ -45,10 +45,12 @@ class Axes:
         values = rows[:SAMPLE].astype(np.float64)
         mean, std = values.mean(axis=0), np.maximum(values.std(axis=0), 1e-4)
         values = (values - mean) / std
-        count = min(most, len(values), values.shape[1])
-        size = values.shape[1]
-        found = eigh(values.T @ values / len(values), subset_by_index=[size - count, size - 1], driver="evr")[1]
-        return cls(mean, std, np.asarray(found[:, ::-1], np.float64))
+        few, size = len(values) < values.shape[1], min(values.shape)
+        square = values @ values.T if few else values.T @ values
+        count = min(most, size)
+        found = eigh(square, subset_by_index=[size - count, size - 1], driver="evr")[1][:, ::-1]
+        axes = values.T @ found if few else found
+        return cls(mean, std, axes / np.maximum(np.linalg.norm(axes, axis=0), 1e-12))
 
     def __call__(self, rows: F32) -> F32:
         """Return the coordinates of features (N, F) along the axes, float32 (N, C)."""

@@ -45,9 +45,7 @@ def strata_of(targets: Values) -> I64:
         return targets.astype(np.int64)
     counts = targets.sum(axis=0, dtype=np.int64)
     rarity = np.where(targets > 0, counts, np.iinfo(np.int64).max)
-    if not targets.shape[1]:
-        return np.zeros(len(targets), np.int64)
-    return np.where(targets.any(axis=1), rarity.argmin(axis=1), targets.shape[1]).astype(np.int64)
+    return np.asarray(np.where(targets.any(axis=1), rarity.argmin(axis=1), targets.shape[1]), np.int64)
 
 
 def quotas(sizes: npt.ArrayLike, count: int, *, balanced: bool = False) -> I64:

@@ -21,7 +21,7 @@ from beholder.base.order import stratified
 from beholder.base.recipe import NetRecipe, Recipe, load
 from beholder.base.records import Parts, Pictures
 from beholder.data.cache import cached
-from beholder.data.clusters import Axes
+from beholder.data.clusters import SAMPLE, Axes
 from beholder.data.folds import folds
 from beholder.data.select import el2n
 from beholder.data.split import unit_of
@@ -156,7 +156,8 @@ def hardness(features: F32, pictures: Pictures, twins: Twins | None, seed: int) 
 
 def _early(parts: Parts, recipe: Recipe, until: Deadline) -> Looks:
     """Return what small nets say of the training pictures after a few epochs: scores on average, features of the first."""
-    scores, features, rows, net = [], np.zeros((0, 0), np.float32), np.arange(0), ""
+    scores: list[F32] = []
+    features, rows, net = np.zeros((0, 0), np.float32), np.arange(0), ""
     for k in range(SEEDS):
         if scores and until.passed:
             break
@@ -177,8 +178,8 @@ def _early(parts: Parts, recipe: Recipe, until: Deadline) -> Looks:
 
 
 def _sample(rows: F32) -> F32:
-    """Return some thousand rows at even distances: sources are sorted by class."""
-    return rows[:: max(1, len(rows) // 8192)]
+    """Return some of the rows at even distances: sources are sorted by class."""
+    return rows[:: max(1, len(rows) // SAMPLE)]
 
 
 def _small(recipe: Recipe, n: int) -> Recipe:

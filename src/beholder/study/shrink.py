@@ -35,8 +35,8 @@ from beholder.study.steps import check_net, preprocess
 MINUTES = 10.0
 """What all of it may take, where nobody says otherwise."""
 
-LOOKING = 0.5
-"""Share of the time left that scores and features may take where a curve is to follow."""
+OPENING, LOOKING = 0.3, 0.5
+"""Shares of the time left: to find out which pictures can be read, and for scores and features where a curve is to follow."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -198,7 +198,8 @@ def _shrunk(
 ) -> Shrunk:
     """Return the parts with fewer training pictures, and the curve where it is asked for."""
     whole = found.parts.train
-    readable_rows = np.flatnonzero(fingerprinted(whole)[1]["error"] == b"")
+    opening = until if until.none else until.within(OPENING * until.left)
+    readable_rows = np.flatnonzero(fingerprinted(whole, until=opening)[1]["error"] == b"")
     parts = replace(found.parts, train=whole.take(readable_rows))
     pictures, twins = parts.train, tied(found, parts.train)
     strata, notes = strata_of(pictures.targets), _unread(len(whole) - len(pictures))
