@@ -122,7 +122,7 @@ def test_who_cannot_teach_says_why_before_any_picture_is_decoded(
     fewer = dataclasses.replace(teacher, config=dataclasses.replace(teacher.config, classes=("healthy", "mildew", "scab")))
     several = dataclasses.replace(teacher, config=dataclasses.replace(teacher.config, task="multi"))
     monkeypatch.setattr("beholder.learn.prepare.both_decoded", None)
-    wrong = [(tmp_path / "none.beholder", "no-bundle"), (damaged, "damaged"), (fewer, "other-classes"), (several, "other-task")]
+    wrong = [(tmp_path / "none.beholder", "path-missing"), (damaged, "damaged"), (fewer, "other-classes"), (several, "other-task")]
     for given, code in wrong:
         with pytest.raises(BeholderError) as refused:
             beholder.train(parts, teacher=given, **FIELDS)
@@ -182,18 +182,18 @@ def test_a_good_teacher_makes_up_for_wrong_labels() -> None:
 
     def pictures(n: int, wrong: float) -> tuple[Any, Any]:
         y = np.arange(n) % 4
-        x = np.clip(prototypes[y] + draws.normal(0, 60, (n, 8, 8)), 0, 255).astype(np.uint8)
+        x = np.clip(prototypes[y] + draws.normal(0, 120, (n, 8, 8)), 0, 255).astype(np.uint8)
         return x, np.where(draws.random(n) < wrong, draws.integers(0, 4, n), y)
 
-    clean = beholder.split(beholder.scan(pictures(400, 0.0)), seed=0)
-    fields = {"net": "mlp", "epochs": 15, "batch": 40, "augment": "none", "precision": "fp32", "smoothing": 0.0}
+    clean = beholder.split(beholder.scan(pictures(600, 0.0)), seed=0)
+    fields = {"net": "mlp", "epochs": 12, "batch": 40, "augment": "none", "precision": "fp32", "smoothing": 0.0}
     teacher = beholder.train(clean, **fields)
     noisy = beholder.split(beholder.scan(pictures(200, 0.55)), seed=0)
     test = beholder.scan(pictures(1000, 0.0))
     alone = beholder.train(noisy, **fields)
     taught = beholder.train(noisy, teacher=teacher, teacher_weight=1.0, temperature=3.0, **fields)
-    scores = [beholder.evaluate(bundle, test).scores["accuracy"].value for bundle in (alone, taught)]
-    assert scores[1] > scores[0] + 0.05, scores
+    scores = [beholder.evaluate(bundle, test).scores.headline["accuracy"].value for bundle in (alone, taught)]
+    assert scores[1] > scores[0] + 0.1, scores
 
 
 def test_a_picture_that_the_teacher_had_no_time_for_is_learnt_from_its_label(

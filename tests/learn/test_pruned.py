@@ -120,6 +120,6 @@ def test_a_run_that_was_cut_ends_in_the_same_bits(
 
 
 def test_a_budget_bounds_a_pruned_run_too(parts: beholder.Parts) -> None:
-    bundle = beholder.train(parts, subset="prune:0.3", minutes=0.1, **{**FIELDS, "epochs": 3, "net": "mlp"})
+    bundle = beholder.train(parts, subset="prune:0.3", minutes=1, **{**FIELDS, "epochs": 3, "net": "mlp"})
     assert 0 < bundle.history[-1]["step"] <= 3 * (bundle.config.parts["train"] // 4)
     assert bundle.config.clock == ""

@@ -128,7 +128,8 @@ class RunFolder:
     def keep(self, name: str, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
         """Keep arrays that a resumed run goes on with.
 
-        sample: which pictures a run takes that has no time for all, part → digests uint8 (M, 32); head: its head on features
+        sample: which pictures a run takes that has no time for all, part → digests uint8 (M, 32); head: its head on features;
+        taught: what a teacher said of which pictures; joined: which pictures without labels joined, and with which
         """
         buffer = io.BytesIO()
         np.savez(buffer, **arrays)  # type: ignore[arg-type]  # names of arrays are none of its options

@@ -162,7 +162,7 @@ def lesson(
         logits = _as_before(train.pictures, teacher.width, before)
     else:
         logits = _said(teacher, train, beside, until=end, workers=recipe.data.workers)
-    told = np.isfinite(logits).all(axis=1)
+    told = np.asarray(np.isfinite(logits).all(axis=1), bool)
     plain, soft = (probabilities(logits, columns, task, temperature=t) for t in (1.0, temperature))
     hot = train.targets.numpy()
     plain[~told], soft[~told] = hot[~told], _for_labels(hot[~told], temperature, several=task.several)

@@ -70,7 +70,7 @@ class Before:
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """A run before its first step. `recipe` is the one asked for with its net filled in."""
+    """A run before its first step. `recipe` is the one asked for with its net filled in; own: as `Beside` has it."""
 
     recipe: Recipe
     task_name: str
@@ -82,6 +82,7 @@ class Prepared:
     plan: Plan
     precision: Precision
     said: Said
+    own: int | None = None
     paced: bool = False
     """Whether the threads to train with were tried when the net's width was chosen."""
 
@@ -171,7 +172,7 @@ def prepare(
     flips = _flips(recipe, train, valid, until, before)
     chosen = _planned(recipe, policy, train, created, flips, most)
     paced = most > 0 and before is None
-    return Prepared(recipe, name, policy, train, valid, normal, created, chosen, exact, said, paced)
+    return Prepared(recipe, name, policy, train, valid, normal, created, chosen, exact, said, beside.own, paced)
 
 
 def _planned(recipe: Recipe, policy: PixelPolicy, train: Material, created: Created, flips: Flips | None, most: int) -> Plan:

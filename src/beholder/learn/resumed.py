@@ -25,6 +25,9 @@ def opened(folder: RunFolder | None, prepared: Prepared, *, resume: bool) -> boo
         folder.keep("sample", {name: digests for name, digests in taken.items() if digests is not None})
     if not going_on and prepared.train.taught is not None and taken["train"] is not None:
         folder.keep("taught", {"digests": taken["train"], "logits": prepared.train.taught.logits})
+    if not going_on and prepared.own is not None and taken["train"] is not None:
+        rows = prepared.train.pixels.rows >= prepared.own
+        folder.keep("joined", {"digests": taken["train"][rows], "targets": prepared.train.pictures.targets[rows]})
     return going_on
 
 

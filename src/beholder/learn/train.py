@@ -98,7 +98,7 @@ def _learnt(
             _go(run, prepared.plan.batch)
         _tell_pace(prepared, run, learning.limits)
         prepared, floor = learning.worth(prepared)
-        account = _account(before, learning, prepared, parts, began) if not until.none else {}
+        account = {"tried": tuple(before)} if until.none else _account(before, learning, prepared, parts, began)
         more = {"floor": floor, **account, **learning.told(prepared, parts, began)}
         bundle = finish.bundle_of(prepared, parts, run, more=more)
         with span("evaluate"):

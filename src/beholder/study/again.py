@@ -31,7 +31,9 @@ def gone_on(curated: Curated, recipe: Recipe, out: Path) -> tuple[Curated, Bundl
         bundle = load(out, trust=True)
         known = [(bytes.fromhex(digest), part) for digest, part in bundle.splits]
         parts = regrouped(curated.parts, known) if recipe.train.minutes else curated.parts
-        if _same(bundle, recipe) and dict(bundle.splits) == dict(splits_of(parts)):
+        ours = dict(splits_of(parts))
+        theirs = {digest: part for digest, part in bundle.splits if digest in ours or not recipe.data.unlabelled}
+        if _same(bundle, recipe) and theirs == ours:
             events.note(
                 f"{out} is trained already; " + ("it is tested again" if bundle.scores else "what it lacks is the test")
             )

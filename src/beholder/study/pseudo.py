@@ -7,12 +7,13 @@ that it may do harm: A. Oliver et al., Realistic evaluation of deep semi-supervi
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from beholder.base.arrays import F32, I64, Bools
+from beholder.base.arrays import F32, F64, I64, Bools
 from beholder.base.deadline import Deadline
 from beholder.base.records import Score
 from beholder.measure.comparison import mcnemar
@@ -26,11 +27,12 @@ from beholder.tasks.task import Task
 NEIGHBOURS = 5
 """Labelled neighbours that are asked; of classes with fewer pictures, as many as these have."""
 
-ROUNDS = 2
-"""How often pictures are labelled: the second time by what learnt from the first, too."""
+SHARES = 0.5, 0.7
+"""Share of what is agreed on that is labelled in each round, the surest of each class: in the second by what learnt from the
+first, too. All at once they are wrong too often (docs/LOG.md)."""
 
 SURE, ALPHA = 0.95, 0.05
-"""Share of resamples in which pseudo-labels have to be better by the objective, and the level of the exact paired test."""
+"""Share of resamples in which pseudo-labels have to be better by the objective, and the level of the paired test."""
 
 LEAST = 2
 """Folds, and classes that each of them has, below which nothing can be judged."""
@@ -73,38 +75,51 @@ class Judgement:
 
     @property
     def significant(self) -> bool:
-        """Return whether the answers that changed were for the better by McNemar's exact test, one-sided."""
+        """Return whether the answers that changed were for the better by McNemar's test (mid-p), one-sided."""
         return self.won > self.lost and bool(_p(self.won, self.lost) <= ALPHA)
 
 
 def _p(won: int, lost: int) -> float:
-    return float(mcnemar(lost, won, mid=False)) / 2
+    return float(mcnemar(lost, won)) / 2
 
 
-def labelled(x: F32, y: F32, pool: F32, *, task: Task, decay: float, rounds: int = ROUNDS) -> Pseudo:
-    """Return pseudo-labels for those of the pool on which the head and the neighbours agree.
+def labelled(x: F32, y: F32, pool: F32, *, task: Task, decay: float) -> Pseudo:
+    """Return pseudo-labels for those of the pool on which the head and the neighbours agree, the surest of each class.
 
     x: features float32 (N, F) with targets y, (N, K); pool: features (P, F), of the same components; decay: of the head
     """
     none = np.zeros(0, np.int64)
     found = Pseudo(none, np.zeros((0, y.shape[1]), np.float32))
-    for _ in range(rounds):
+    for share in SHARES:
         learnt = np.concatenate([x, pool[found.rows]]), np.concatenate([y, found.hot])
         itself = np.full(len(pool), -1)
         itself[found.rows] = len(x) + np.arange(len(found.rows))
-        found = _agreed(*learnt, pool, itself, task=task, decay=decay)
+        found = _agreed(*learnt, pool, itself, task=task, decay=decay, share=share)
     return found
 
 
-def _agreed(x: F32, y: F32, pool: F32, itself: I64 | None, *, task: Task, decay: float) -> Pseudo:
-    """Return the answers of the head for the pictures of the pool of which the neighbours give the same."""
+def _agreed(x: F32, y: F32, pool: F32, itself: I64 | None, *, task: Task, decay: float, share: float) -> Pseudo:
+    """Return the answers of the head for pictures of the pool of which the neighbours give the same, a share of them."""
     logits = _logits(x, y, pool, task=task, decay=decay)
     p = task.family.probabilities(logits)
     answers, others = task.family.answers(p), task.family.answers(_voted(x, y, pool, itself))
     same = np.asarray((answers == others).all(axis=1) if task.several else answers == others, bool)
-    rows = np.flatnonzero(same)
+    rows = _surest(np.flatnonzero(same), task.family.foremost(p), task.family.certainty(p), share)
     hot = answers[rows].astype(np.float32) if task.several else np.eye(y.shape[1], dtype=np.float32)[answers[rows]]
     return Pseudo(rows, hot)
+
+
+def _surest(rows: I64, classes: I64, sure: F64, share: float) -> I64:
+    """Return the surest rows of each class, a share of them, rising; of a class with more than the median has, as of that one.
+
+    rows: int64 (M,), of answers with their classes, int64 (P,), and how sure they are, float64 (P,)
+    """
+    names, counts = np.unique(classes[rows], return_counts=True)
+    cap, found = float(np.median(counts)) if len(counts) else 0.0, [np.zeros(0, np.int64)]
+    for name, count in zip(names.tolist(), counts.tolist(), strict=True):
+        mine = rows[classes[rows] == name]
+        found.append(mine[np.argsort(-sure[mine], kind="stable")[: math.ceil(share * min(count, cap))]])
+    return np.sort(np.concatenate(found))
 
 
 def _logits(x: F32, y: F32, pool: F32, *, task: Task, decay: float) -> F32:
@@ -147,7 +162,7 @@ def judged(x: F32, y: F32, fold: I64, own: Bools, pool: F32, *, task: Task, unti
         found = labelled(x[inside], y[inside], pool, task=task, decay=decay)
         learnt = np.concatenate([x[inside], pool[found.rows]]), np.concatenate([y[inside], found.hot])
         after[out] = _logits(*learnt, x[out], task=task, decay=decay)
-        checked = _agreed(*learnt, x[out], None, task=task, decay=decay)
+        checked = _agreed(*learnt, x[out], None, task=task, decay=decay, share=SHARES[-1])
         hits += float((checked.hot == y[out][checked.rows]).all(axis=1).sum())
         cases += len(checked.rows)
     precision = wilson(hits, cases) if cases else Score(float("nan"), float("nan"), float("nan"), 0)

@@ -17,7 +17,7 @@ from typing import Any
 from beholder.base import events
 from beholder.base.brief import within
 from beholder.base.deadline import Deadline
-from beholder.base.errors import DataError, Interrupted
+from beholder.base.errors import DataError, Interrupted, UsageError
 from beholder.base.files import followed
 from beholder.base.limits import allow_as
 from beholder.base.locks import alone
@@ -318,6 +318,9 @@ def check_net(recipe: Recipe) -> Recipe:
     This comes before any picture is looked at.
     """
     recipe = dataclasses.replace(recipe, net=known(recipe.net))
+    if recipe.data.synthetic and recipe.data.unlabelled:
+        hint = "give one of --synthetic and --unlabelled: what either gives is judged by itself"
+        raise UsageError("made pictures and pictures without labels do not join together", code="two-sources", hint=hint)
     check_task(recipe.task, trust=True)
     check_objective(recipe)
     if recipe.net.name != "auto":
