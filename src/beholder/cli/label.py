@@ -31,7 +31,7 @@ def label(
         ),
     ] = "",
     out: Annotated[
-        Path, typer.Option(help="The table to write, NAME.csv, or a new folder of class folders with copies; goes on with either.")
+        Path, typer.Option(help="The table to write, NAME.csv, or a new folder to copy into, by class; goes on with either.")
     ] = Path("labels.csv"),
     minutes: Annotated[
         float, typer.Option(help="What the features of the pictures may take; 0: as long as they need.", min=0)

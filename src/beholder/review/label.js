@@ -13,19 +13,20 @@ const picks = new Picks($("grid"), { changed, opened: large });
 // --- what is shown ---
 
 function changed() {
-  const ticked = picks.ticked().length, of = picks.rows.length, { asked } = state.grid;
-  $("brief").textContent = safe(!of ? "" : `${number(ticked)} of ${plural(of, "picture")} ticked: ${!ticked ? "click those of one class, then press its key" : asked < 0
-    ? "untick what does not belong to the others, then press the key of their class" : `untick what is not ${name(asked)}, then press Enter`}`);
-  for (const button of $("classes").children) button.disabled = !ticked;
-  $("confirm").disabled = !ticked || asked < 0; $("skip").disabled = $("unusable").disabled = !ticked;
-  $("reject").disabled = asked < 0; $("all").disabled = ticked === of; $("clear").disabled = !ticked;
+  const marked = picks.those(true).length, of = picks.rows.length, rest = of - marked, { asked } = state.grid;
+  const key = matchMedia("(max-width: 40rem)").matches ? "tap" : "press";
+  $("brief").textContent = safe(!of ? "" : marked
+    ? `${number(marked)} of ${number(of)} marked: ${key} the class that they show${asked >= 0 ? ", or leave them for later" : ""}.`
+    : asked >= 0 ? `Mark what is not ${name(asked)}, then confirm the rest.` : `Mark those of one class and ${key} it; without marks a class is for all ${number(of)}.`);
+  $("confirm").firstChild.textContent = safe(asked < 0 ? "Confirm " : `${marked ? `The other ${number(rest)}` : of === 1 ? "This" : `All ${number(of)}`} ${rest === 1 ? "is" : "are"} ${name(asked)} `);
+  $("confirm").disabled = !rest || asked < 0; $("reject").disabled = asked < 0;
+  $("all").disabled = !rest; $("clear").disabled = !marked;
 }
 
 function asking() {
   const { asked, sample } = state.grid, p = state.progress;
-  $("asked").textContent = safe(asked >= 0 ? `Is this ${name(asked)}?` : "These look alike: which class?");
+  $("asked").textContent = safe(asked >= 0 ? `Is this ${name(asked)}?` : "These look alike: what do they show?");
   if (sample) $("asked").append(make("span", { className: "badge", textContent: `random sample, ${number(p.sampled)} of ${number(p.sample)} done`, title: "Labelled first, and never learnt from: it tells how good presorting is" }));
-  $("confirm").firstChild.textContent = safe(asked >= 0 ? `Confirm ${name(asked)} ` : "Confirm ");
   for (const button of $("classes").children) button.classList.toggle("asked", Number(button.dataset.label) === asked);
 }
 
@@ -79,17 +80,19 @@ const send = (path, body, spoken) => act(async () => {
   say(`${spoken}. ${told()}`);
 });
 
-function label(k) {
-  const pictures = picks.ticked();
-  if (pictures.length && k >= 0) send("label", { pictures, label: k }, `${plural(pictures.length, "picture")} labelled ${name(k)}`);
-}
+// What keys and buttons are about: the marked pictures, or all where none is marked.
+const those = () => { const marked = picks.those(true); return marked.length ? marked : picks.those(false); };
+const about = (path, spoken, body = {}) => { const pictures = those(); if (pictures.length) send(path, { pictures, ...body }, `${plural(pictures.length, "picture")} ${spoken}`); };
+const label = k => about("label", `labelled ${name(k)}`, { label: k });
 
-const those = (path, spoken) => () => { const pictures = picks.ticked(); if (pictures.length) send(path, { pictures }, `${plural(pictures.length, "picture")} ${spoken}`); };
 const acts = {
-  confirm: () => label(state.grid.asked),
-  reject: () => { if (state.grid.asked >= 0) send("reject", { pictures: picks.rows.map(row => row.picture) }, `None is ${name(state.grid.asked)}`); },
-  skip: those("skip", "left for later"),
-  unusable: those("unusable", "unusable"),
+  confirm: () => { // the marked are not of that class, and come back as something else
+    const pictures = picks.those(false), { asked } = state.grid;
+    if (pictures.length && asked >= 0) send("label", { pictures, left: picks.those(true), label: asked }, `${plural(pictures.length, "picture")} labelled ${name(asked)}`);
+  },
+  reject: () => { if (state.grid.asked >= 0) about("reject", `not ${name(state.grid.asked)}`); },
+  skip: () => about("skip", "left for later"),
+  unusable: () => about("unusable", "unusable"),
   undo: () => { if (state.progress.undo) send("undo", {}, "Undone"); },
   again: () => send("again", { pictures: [] }, "Shown again"),
   all: () => picks.every(true),

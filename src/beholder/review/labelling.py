@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from beholder.base.records import Pictures
 from beholder.review.door import Answer, Door, Guarded, plain
 
-MOST = 60
+MOST = 80
 """Pictures in a grid at most."""
 
 
@@ -27,8 +28,13 @@ class Labelling(Protocol):
     def shown(self, *, size: int) -> dict[str, object]:
         """Return {"turn", "grid", "progress"}: what is to be labelled now."""
 
-    def act(self, do: str, rows: list[int], *, turn: int, size: int, label: int = -1) -> dict[str, object]:
-        """Take an action on rows of the grid, and return what is to be labelled then, as `shown` does."""
+    def act(
+        self, do: str, rows: list[int], *, turn: int, size: int, label: int = -1, left: Sequence[int] = ()
+    ) -> dict[str, object]:
+        """Take an action on rows of the grid, and return what is to be labelled then, as `shown` does.
+
+        left: rows that are not of the class which the others are given
+        """
 
     def undo(self, *, turn: int, size: int) -> dict[str, object]:
         """Take the last action back, and return its grid, as `shown` does."""
@@ -95,7 +101,8 @@ class LabelHandler(Guarded):
             return plain(session.presort(_share(body["least"]), turn=turn, size=size))
         if path in ("label", "reject", "skip", "unusable", "again"):
             rows = [int(row) for row in body["pictures"]]
-            return plain(session.act(path, rows, turn=turn, size=size, label=int(body.get("label", -1))))
+            left = [int(row) for row in body.get("left", ())]
+            return plain(session.act(path, rows, turn=turn, size=size, label=int(body.get("label", -1)), left=left))
         return None
 
 

@@ -1,10 +1,10 @@
-// A grid of pictures of which some are ticked: by click, by drawing over them, by Shift, or by keys.
+// A grid of pictures of which some are marked: by click, by drawing over them, by Shift, or by keys.
 import { make, picture, safe } from "./dom.js";
 
-const GAP = 10;
+const GAP = 6;
 
 export class Picks {
-  // changed(): ticks have changed; opened(row): a picture is to be shown large
+  // changed(): marks have changed; opened(row): a picture is to be shown large
   constructor(box, { changed, opened }) {
     Object.assign(this, { box, changed, opened });
     this.rows = []; this.on = []; this.now = 0; this.from = 0; this.paint = null;
@@ -22,7 +22,7 @@ export class Picks {
       this.set(at, this.paint); this.go(at); this.changed();
     });
     document.addEventListener("pointerup", () => { this.paint = null; });
-    box.addEventListener("click", event => { const at = this.place(event); if (at >= 0 && event.pointerType === "touch") this.toggle(at); });
+    box.addEventListener("click", event => { const at = this.place(event); if (at >= 0 && !["mouse", "pen"].includes(event.pointerType)) this.toggle(at); });
     box.addEventListener("dblclick", event => { const at = this.place(event); if (at >= 0) this.opened(this.rows[at]); });
   }
 
@@ -30,16 +30,22 @@ export class Picks {
 
   // How many pictures there is room for without scrolling, and how large they are then.
   room() {
-    const width = this.box.clientWidth - 2 * GAP, high = this.box.clientHeight - 2 * GAP, least = width < 620 ? 104 : 148;
-    const columns = Math.max(2, Math.floor((width + GAP) / (least + GAP)));
-    const side = Math.floor((width - GAP * (columns - 1)) / columns);
-    return { columns, side, count: Math.max(6, Math.min(40, columns * Math.max(1, Math.floor((high + GAP) / (side + GAP))))) };
+    if (!this.box.clientWidth && this.last) return this.last; // it is hidden
+    const style = getComputedStyle(this.box);
+    const width = this.box.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight);
+    const high = this.box.clientHeight - parseFloat(style.paddingTop) - parseFloat(style.paddingBottom);
+    const most = width < 620 ? 24 : 60, least = width < 620 ? 72 : 92;
+    for (let columns = 3; ; columns++) {
+      const side = (width - GAP * (columns - 1)) / columns, next = (width - GAP * columns) / (columns + 1);
+      const count = columns * Math.max(1, Math.floor((high + GAP + 1) / (side + GAP)));
+      if (count >= most || next < least) return this.last = { columns, count: Math.max(6, Math.min(most, count)) };
+    }
   }
 
   fit() { const { columns } = this.room(); this.columns = columns; this.box.style.gridTemplateColumns = `repeat(${columns}, minmax(0, 1fr))`; }
 
   show(rows) {
-    this.rows = rows; this.on = rows.map(row => row.ticked); this.now = this.from = 0;
+    this.rows = rows; this.on = rows.map(() => false); this.now = this.from = 0;
     this.box.scrollTop = 0;
     this.box.replaceChildren(...rows.map((row, at) => this.card(row, at)));
     rows.forEach((_, at) => this.set(at, this.on[at]));
@@ -49,7 +55,7 @@ export class Picks {
 
   card(row, at) {
     const sure = row.p === null ? "" : `, probability ${row.p.toFixed(2)}`;
-    const card = make("div", { className: "card", id: `p${at}`, title: row.key }, picture(row.picture, "small", ""), make("span", { className: "tick" }));
+    const card = make("div", { className: "card", id: `p${at}`, title: row.key }, picture(row.picture, "small", ""), make("span", { className: "mark" }));
     card.dataset.picture = row.picture;
     card.setAttribute("role", "option");
     card.setAttribute("aria-label", safe(`${row.key}${sure}`));
@@ -78,5 +84,6 @@ export class Picks {
     this.box.setAttribute("aria-activedescendant", card.id);
   }
 
-  ticked() { return this.rows.filter((_, at) => this.on[at]).map(row => row.picture); }
+  // The pictures that are marked, or those that are not.
+  those(on) { return this.rows.filter((_, at) => this.on[at] === on).map(row => row.picture); }
 }

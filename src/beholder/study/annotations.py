@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from beholder.base.arrays import I8, F32, I64, Bools
+from beholder.base.arrays import F32, I8, I64, Bools
 from beholder.base.errors import DataError, UsageError
 from beholder.base.files import followed, telling_disk_errors, write_atomic
 from beholder.base.names import readable
@@ -38,7 +38,7 @@ class Action:
 
     do:    label: rows are of the class `label` | reject: they are not of the class `asked` | skip: decide later | again: those
            that were skipped are asked about once more | unusable: they are left out | presort: the head's labels are taken
-    asked: the class that the grid proposed, -1 = none; left: rows of the grid that were not taken for the class given to others
+    asked: the class that the grid proposed, -1 = none; left: rows of the grid that are not of the class given to the others
     labels, p: of presort, class and probability of each row
     """
 
@@ -128,8 +128,7 @@ class Annotations:
         rows = np.array(action.rows, np.int64)
         if action.do == "label":
             self._set(rows, action.label, PERSON)
-            if action.asked in (-1, action.label):  # else the rest of the grid is still to be answered
-                self._reject(step, action.left, action.label)
+            self._reject(step, action.left, action.label)
         elif action.do == "reject":
             self._reject(step, action.rows, action.asked)
         elif action.do == "presort":

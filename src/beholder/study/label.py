@@ -127,11 +127,14 @@ def named(classes: str | Sequence[str], out: Path) -> tuple[str, ...]:
 
     Raises `UsageError` (bad-classes, one-class) for names that no label can have, or that would be read back as others.
     """
-    given = next(csv.reader([classes], skipinitialspace=True), []) if isinstance(classes, str) else list(classes)
+    hint = "--classes cat,dog,other; a name with a comma in double quotes"
+    try:
+        given = next(csv.reader([classes], skipinitialspace=True), []) if isinstance(classes, str) else list(classes)
+    except csv.Error as error:  # a line break outside of quotes
+        raise UsageError(f"the names of the classes cannot be read: {error}", code="bad-classes", hint=hint) from error
     names = [composed(name.strip()) for name in given]
     if not names:
         return ()
-    hint = "--classes cat,dog,other; a name with a comma in double quotes"
     for name in names:
         if not (0 < len(name) <= LONGEST and name.isprintable() and readable(name) == name):
             said = f"'{readable(name).encode('unicode_escape').decode()}' is no name of a class"
@@ -226,7 +229,7 @@ def _gone_on(notes: Annotations, out: Path) -> Annotations:
 
 
 def _features(pictures: Pictures, minutes: float) -> F16:
-    """Return the features of the net at hand, float16 (N, F), rows of NaN for what it had no time for; F = 0: there are none."""
+    """Return the features of the net at hand, float16 (N, F), rows of NaN for what it had no time for; F = 0: of none."""
     none = np.zeros((len(pictures), 0), np.float16)
     if len(pictures) < LEAST:
         events.note(f"fewer than {LEAST} pictures: they are shown as they come, without a net that presorts them")

@@ -11,26 +11,27 @@ import numpy as np
 
 from beholder import image
 from beholder.base import cells
-from beholder.base.arrays import F32, I64, Bools
+from beholder.base.arrays import F32, I64
 from beholder.base.errors import PictureError, UsageError
 from beholder.base.files import write_atomic
 from beholder.base.names import readable
 from beholder.base.records import Pictures, Score
 from beholder.measure.intervals import wilson
 from beholder.study.annotations import NONE, PERSON, PRESORTED, SKIPPED, UNUSABLE, Action, Annotations
-from beholder.study.presort import Grid, Head, Presorter, alike, likely, no_grid, without
+from beholder.study.presort import Grid, Head, Presorter, alike, likely, unasked, without
 
 LOOKED_AT = 20_000
 """Pictures among which the next grid is looked for: of more, drawn anew each time, it would only take longer."""
 
-ALIKE = 6
-"""Pictures that a cluster has about before there is a head: larger ones are seldom of one class."""
+
+NOTHING = unasked(np.zeros(0, np.int64))
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where labels are written. out: the table or folder; paths: what the table calls each picture, () for a folder
+    """Where labels are written.
 
+    out: the table or folder; paths: what the table calls each picture, () for a folder
     source: how messages name the pictures; following: the command that goes on from there
     """
 
@@ -54,7 +55,8 @@ class Session:
         self._looked: set[int] = set()
         self._lock = threading.RLock()
         self._closed = False
-        self._grid = no_grid()
+        self._grid = NOTHING
+        self._before: list[Grid] = []
         self._turn = -1
         self._head: tuple[int, Head | None] = (-1, None)
         self._lines: dict[int, tuple[object, bytes]] = {}
@@ -110,42 +112,46 @@ class Session:
         if head is None or len(self._left(sample=True)):
             return None, 0
         rows = np.flatnonzero(notes.sample & np.isin(notes.by, (PERSON, SKIPPED)) & self._presorter.known)
+        if not len(rows):
+            return None, 0
         p = head.probabilities(rows)
-        inside = (p.max(axis=1, initial=0) >= low) & (p.max(axis=1, initial=0) <= high)
-        right = p.argmax(axis=1) == notes.label[rows] if len(rows) else np.zeros(0, np.bool_)
+        inside = (p.max(axis=1) >= low) & (p.max(axis=1) <= high)
+        right = p.argmax(axis=1) == notes.label[rows]
         skipped = int((notes.by[rows] == SKIPPED)[inside].sum())
         return wilson(int(right[inside].sum()), int(inside.sum())), skipped
 
     # --- actions ---
 
-    def act(self, do: str, rows: list[int], *, turn: int, size: int, label: int = -1) -> dict[str, object]:
-        """Take an action on rows of the grid, and return what is to be labelled then.
+    def act(
+        self, do: str, rows: list[int], *, turn: int, size: int, label: int = -1, left: Sequence[int] = ()
+    ) -> dict[str, object]:
+        """Take an action on rows of the grid, and return what is to be labelled then: the rest of the grid, if there is any.
 
+        left: rows that are not of the class which the others are given; they come back in another grid
         Raises `UsageError` (stale, bad-action, ended), `MachineError`: nothing is taken then.
         """
         with self._lock:
             self._may(turn)
-            grid, chosen = self._grid, set(rows)
+            grid, asked = self._grid, self._grid.asked
             if do == "again":
-                rows = self.annotations.of(SKIPPED).tolist()
-            elif not chosen <= set(grid.rows.tolist()):
+                rows, left, asked = self.annotations.of(SKIPPED).tolist(), (), -1
+            elif not {*rows, *left} <= set(grid.rows.tolist()):
                 raise UsageError("these pictures are not shown", code="bad-action", hint="load the page again")
-            left = tuple(row for row in grid.rows.tolist() if row not in chosen) if do == "label" else ()
-            self.annotations.take(Action(do, tuple(rows), label=label, asked=grid.asked if do != "again" else -1, left=left))
-            rest = ~np.isin(grid.rows, rows)
-            stays = do in ("skip", "unusable") or (do == "label" and grid.asked not in (-1, label))
-            self._grid = _part(grid, rest) if stays and rest.any() else self._next(size)
+            self.annotations.take(Action(do, tuple(rows), label=label, asked=asked, left=tuple(left)))
+            self._before.append(grid)
+            rest = ~np.isin(grid.rows, [*rows, *left])
+            self._grid = Grid(grid.asked, grid.rows[rest], grid.p[rest]) if rest.any() else self._next(size)
             return self._done()
 
     def undo(self, *, turn: int, size: int) -> dict[str, object]:
-        """Take the last action back, and return its grid."""
+        """Take the last action back, and return its grid; of one before a restart, the pictures that it was about."""
         with self._lock:
             self._may(turn)
             action = self.annotations.undo()
-            if action is not None and action.do not in ("again", "presort"):
-                rows = np.array([*action.rows, *action.left], np.int64)
-                ticked = np.isin(rows, action.rows) | (action.do == "reject")
-                self._grid = Grid(action.asked, rows, ticked, np.full(len(rows), np.nan, np.float32))
+            if action is not None and self._before:
+                self._grid = self._before.pop()
+            elif action is not None and action.do not in ("again", "presort"):
+                self._grid = replace(unasked(np.array([*action.rows, *action.left], np.int64)), asked=action.asked)
             else:
                 self._grid = self._next(size)
             return self._done()
@@ -169,6 +175,7 @@ class Session:
             if len(rows):
                 given = {"labels": tuple(labels.tolist()), "p": tuple(p.tolist())}
                 self.annotations.take(Action("presort", tuple(rows.tolist()), **given))
+                self._before.append(self._grid)
             self._grid = self._next(size)
             return self._done()
 
@@ -190,10 +197,10 @@ class Session:
         return self._told()
 
     def _told(self) -> dict[str, object]:
-        grid, notes = self._grid, self.annotations
+        grid, notes, keys = self._grid, self.annotations, self._pictures.keys
         shown = [
-            {"picture": row, "key": readable(self._pictures.keys[row]), "ticked": bool(on), "p": None if p != p else round(p, 3)}
-            for row, on, p in zip(grid.rows.tolist(), grid.ticked, grid.p.tolist(), strict=True)
+            {"picture": row, "key": readable(keys[row]), "p": None if p != p else round(p, 3)}
+            for row, p in zip(grid.rows.tolist(), grid.p.tolist(), strict=True)
         ]
         sample = bool(len(grid.rows)) and bool(notes.sample[grid.rows].all())
         told = {"asked": grid.asked, "sample": sample, "pictures": shown}
@@ -213,7 +220,7 @@ class Session:
             sample = bool(len(rows))
             rows = rows if sample else self._left(sample=False)
             if not len(rows):
-                return no_grid()
+                return NOTHING
             grid = self._chosen(self._some(rows), size, sample=sample)
             bad = {row for row in grid.rows.tolist() if not self._readable(row)}
             if not bad:
@@ -230,8 +237,9 @@ class Session:
         known = rows[self._presorter.known[rows]]
         head = self._grouping() if sample else self._presorting()
         if head is None or not len(known):
-            return alike(self._presorter, rows, size, per=ALIKE)
-        return likely(without(head.probabilities(known), known, self.annotations.rejected), known, size)
+            return alike(self._presorter, rows, size)
+        p = without(head.probabilities(known), known, self.annotations.rejected)
+        return likely(self._presorter, p, known, size)
 
     def _grouping(self) -> Head | None:
         """Return a head that has learnt from the random sample, to group what is left of it."""
@@ -250,7 +258,7 @@ class Session:
         return self._presorter.fitted(rows, self.annotations.label[rows])
 
     def _presortable(self, least: float) -> tuple[I64, I64, F32]:
-        """Return rows that nobody labelled, outside of the sample, with a class of that probability at least: rows, class, p."""
+        """Return (rows, class, p) of what nobody labelled, outside of the sample, with that probability at least."""
         head, rows = self._presorting(), self._left(sample=False)
         rows = rows[self._presorter.known[rows]]
         if head is None or not len(rows):
@@ -307,10 +315,3 @@ class Session:
         """Return the pictures that have a label, with it."""
         rows = np.flatnonzero(self.annotations.label >= 0)
         return replace(self._pictures.take(rows), targets=self.annotations.label[rows], classes=self.annotations.classes)
-
-
-def _part(grid: Grid, those: Bools) -> Grid:
-    """Return what is left of a grid, all of it ticked where nothing was."""
-    ticked = grid.ticked[those]
-    return Grid(grid.asked, grid.rows[those], ticked if ticked.any() else ~ticked, grid.p[those])
-

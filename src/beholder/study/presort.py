@@ -1,10 +1,11 @@
 """Which pictures to ask a person about next, and as what: a linear head on the features of a frozen net, clusters before it.
 
-A grid is of pictures that are likely of one class. Those more likely of it than not are ticked; a few that are less likely stand
-behind them unticked, for a look at them is cheap: a click takes one along, none says that it is of another class. What a person
-did not take for a class is never proposed as that class again.
+A grid is of pictures that are thought to be of one class, or that look alike while there is no head. It is ordered so that what
+looks alike lies side by side: the mistakes of a head are alike too, and a run of them is marked at once. What a person did not
+take for a class is never proposed as that class again.
 Start from clusters, then a head: M. Hacohen, A. Dekel, D. Weinshall, Active learning on a budget (2022); S. Gupte et al.,
-Revisiting active learning in the era of vision foundation models (2024).
+Revisiting active learning in the era of vision foundation models (2024). Order: Z. Bar-Joseph, D. Gifford, T. Jaakkola, Fast
+optimal leaf ordering for hierarchical clustering, Bioinformatics 17 (2001).
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ from beholder.base.order import spread
 from beholder.data.clusters import kmeans
 from beholder.measure.neighbours import unit
 
-DECAY = 3e-4
-"""Strength of the L2 penalty, of features with mean 0 and variance 1 divided by the square root of their number."""
+DECAY = 1e-4
+"""Strength of the L2 penalty, of features centred and of length 1."""
 
 LOOKED = 4096
-"""Pictures that mean and variance of the features are taken from, and that are clustered, at most."""
+"""Pictures that the mean of the features is taken from, and that are clustered, at most."""
 
 LEARNT = 4000
 """Labels that the head is fitted on at most, the same number of each class if it can be: a fit takes a fraction of a second."""
@@ -31,32 +32,26 @@ LEARNT = 4000
 BLOCK = 8192
 """Pictures whose features are float32 at a time."""
 
-FIRST = 8
-"""Labels from which on a head is fitted, if they are of two classes at least."""
-
-PERHAPS = 0.25
-"""Probability from which on a picture stands in a grid of a class, unticked below `TICKED`."""
-
-TICKED = 0.5
+FIRST, EACH = 8, 6
+"""Labels from which on a head is fitted, if all classes are among them; if not, so many times as many as there are classes."""
 
 
 @dataclass(frozen=True, eq=False)
 class Grid:
-    """What is shown next. asked: the class it is thought to show, -1 = alike, but of which class nobody knows
+    """What is shown next.
 
-    rows: of the pictures, int64 (M,); ticked: bool (M,), those that a key takes unless the person changes that
-    p: probability of the class, float32 (M,), NaN where there is none
+    asked: the class it is thought to show, -1 = alike, but of which class nobody knows
+    rows: of the pictures, int64 (M,); p: probability of the class, float32 (M,), NaN where there is none
     """
 
     asked: int
     rows: I64
-    ticked: Bools
     p: F32
 
 
-def no_grid() -> Grid:
-    """Return the grid of nothing."""
-    return Grid(-1, np.zeros(0, np.int64), np.zeros(0, np.bool_), np.zeros(0, np.float32))
+def unasked(rows: I64) -> Grid:
+    """Return the grid of pictures of which nobody knows the class."""
+    return Grid(-1, rows, np.full(len(rows), np.nan, np.float32))
 
 
 class Presorter:
@@ -70,21 +65,18 @@ class Presorter:
                 self.known[start : start + BLOCK] = np.isfinite(features[start : start + BLOCK]).all(axis=1)
         some = np.flatnonzero(self.known)
         some = some[spread(len(some), LOOKED)] if len(some) else some
-        looked = features[some].astype(np.float32)
-        self._mean = looked.mean(axis=0) if len(some) else np.zeros(features.shape[1], np.float32)
-        scale = looked.std(axis=0) if len(some) else np.ones(features.shape[1], np.float32)
-        self._scale = np.maximum(scale, 1e-3) * np.sqrt(max(features.shape[1], 1))
+        self._mean = features[some].astype(np.float32).mean(axis=0) if len(some) else np.zeros(features.shape[1], np.float32)
 
     def of(self, rows: I64) -> F32:
-        """Return the features of some pictures as the head and the clusters see them, float32 (M, F)."""
-        found: F32 = (self._features[rows].astype(np.float32) - self._mean) / self._scale
-        return found
+        """Return the features of some pictures as the head and the clusters see them: centred, of length 1, float32 (M, F)."""
+        return unit(self._features[rows].astype(np.float32) - self._mean)
 
     def fitted(self, rows: I64, labels: I64) -> Head | None:
         """Return a head that has learnt from pictures with these labels, int64 (M,) both; None where they are too few."""
         there = self.known[rows]
         rows, labels = rows[there], labels[there]
-        if len(rows) < FIRST or len(np.unique(labels)) < 2:
+        seen = len(np.unique(labels))
+        if len(rows) < FIRST or seen < 2 or (seen < self.classes and len(rows) < EACH * self.classes):
             return None
         from torch import from_numpy
 
@@ -94,21 +86,20 @@ class Presorter:
         chosen = _balanced(labels, LEARNT, self._seed)
         hot = np.eye(self.classes, dtype=np.float32)[labels[chosen]]
         weight, bias = regressed(from_numpy(self.of(rows[chosen])), from_numpy(hot), task=SINGLE, decay=DECAY)
-        return Head(self, weight.numpy(), bias.numpy(), np.unique(labels))
+        return Head(self, weight.numpy(), bias.numpy())
 
     def clusters(self, rows: I64, count: int) -> tuple[I64, F32]:
         """Return the cluster of each picture, int64 (M,), and its cosine to the centre, float32 (M,)."""
-        return kmeans(unit(self.of(rows)), min(count, len(rows)), seed=self._seed)
+        return kmeans(self.of(rows), min(count, len(rows)), seed=self._seed)
 
 
 @dataclass(frozen=True, eq=False)
 class Head:
-    """A fitted head: weight (K, F), bias (K,). seen: the classes it has learnt of."""
+    """A fitted head: weight (K, F), bias (K,)."""
 
     presorter: Presorter
     weight: F32
     bias: F32
-    seen: I64
 
     def probabilities(self, rows: I64) -> F32:
         """Return the probabilities of the classes, float32 (M, K), rows of NaN where there are no features."""
@@ -144,38 +135,37 @@ def without(p: F32, rows: I64, rejected: Mapping[int, set[int]]) -> F32:
     return p
 
 
-def alike(presorter: Presorter, rows: I64, size: int, *, per: int) -> Grid:
-    """Return `size` pictures at most that look alike, the nearest to their cluster's centre; those without features last.
-
-    per: pictures that a cluster is to have about
-    """
+def alike(presorter: Presorter, rows: I64, size: int) -> Grid:
+    """Return `size` pictures at most that look alike: of clusters of about that size the largest; without features any."""
     known = rows[presorter.known[rows]]
     if not len(known):
-        return _unasked(rows[:size])
+        return unasked(rows[:size])
     known = known[spread(len(known), LOOKED)]
-    count = max(1, round(len(known) / per))
-    found, near = presorter.clusters(known, count)
-    sizes = np.bincount(found, minlength=count)
-    mean = np.bincount(found, near, minlength=count) / np.maximum(sizes, 1)
-    best = int(np.lexsort((-mean, -np.minimum(sizes, size)))[0])
+    found, near = presorter.clusters(known, max(1, round(len(known) / size)))
+    best = int(np.bincount(found).argmax())
     there = np.flatnonzero(found == best)
-    return _unasked(known[there[np.argsort(-near[there], kind="stable")]][:size])
+    chosen = known[there[np.argsort(-near[there], kind="stable")]][:size]
+    return unasked(chosen[_ordered(presorter.of(chosen))])
 
 
-def _unasked(rows: I64) -> Grid:
-    return Grid(-1, rows, np.ones(len(rows), np.bool_), np.full(len(rows), np.nan, np.float32))
+def likely(presorter: Presorter, p: F32, rows: I64, size: int) -> Grid:
+    """Return the grid of the class that is expected to take the fewest clicks a picture; p: float32 (M, K) of the rows."""
+    best, found, least = p.argmax(axis=1), np.zeros(0, np.int64), np.inf
+    for k in np.unique(best).tolist():
+        there = np.flatnonzero(best == k)
+        there = there[np.argsort(-p[there, k], kind="stable")][:size]
+        right = float(p[there, k].sum())
+        cost = (1 + len(there) - right) / right
+        if cost < least:
+            asked, found, least = k, there, cost
+    order = found[_ordered(np.concatenate([presorter.of(rows[found]), np.sqrt(p[found])], axis=1))]
+    return Grid(asked, rows[order], p[order, asked])
 
 
-def likely(p: F32, rows: I64, size: int) -> Grid:
-    """Return the grid of the class of which the most pictures are expected among `size`; p: float32 (M, K) of the rows."""
-    best = p.max(axis=1)
-    fit = np.where(p >= np.minimum(PERHAPS, best)[:, None], p, 0)
-    ordered = -np.sort(-fit, axis=0)[:size]
-    asked = int(np.argmax(np.maximum(ordered, 0).sum(axis=0)))
-    order = np.argsort(-fit[:, asked], kind="stable")[:size]
-    order = order[fit[order, asked] > 0]
-    share = p[order, asked]
-    ticked = (share >= TICKED) | (p[order].argmax(axis=1) == asked) & (share >= PERHAPS)
-    if not ticked.any():
-        ticked = p[order].argmax(axis=1) == asked
-    return Grid(asked, rows[order], np.asarray(ticked), share.astype(np.float32))
+def _ordered(points: F32) -> I64:
+    """Return the order of points (M, D) in which neighbours are alike, int64 (M,)."""
+    if len(points) < 3:
+        return np.arange(len(points))
+    from scipy.cluster.hierarchy import leaves_list, linkage
+
+    return np.asarray(leaves_list(linkage(points, "average", optimal_ordering=True)), np.int64)
