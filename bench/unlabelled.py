@@ -1,13 +1,14 @@
 """What do pictures without labels give? A few labels a class, the rest of a set without: the error with and without the rest.
 
-    .venv/bin/python bench/unlabelled.py SET LABELS SEEDS [POOL] [TEST]           heads on frozen features, many seeds
-    .venv/bin/python bench/unlabelled.py SET LABELS SEEDS POOL TEST MINUTES       `beholder train` with and without --unlabelled
+    .venv/bin/python bench/unlabelled.py SET LABELS SEEDS [POOL] [TEST]
+    .venv/bin/python bench/unlabelled.py SET LABELS SEEDS POOL TEST MINUTES [force]
 
-SET: trashnet | cifar10 | signs | fashion-mnist | pneumonia; LABELS: a class, training and validation together; SEEDS: how
-often, each time other labels; POOL, TEST: pictures without labels, and for the test (default: 2,000 each, or what there is).
-Near-duplicates of test pictures are in no pool. Prints a line a seed: test error without and with pseudo-labels, whether they
-are adopted by cross-fitting, how many there are and what share of them is right; then the means: without, with them in any
-case, and of what is shipped, which is without them where they are not adopted.
+The first line fits heads on frozen features, the second runs `beholder train` with and without --unlabelled. SET: trashnet |
+cifar10 | signs | fashion-mnist | pneumonia; LABELS: a class, training and validation together; SEEDS: how often, each time others;
+POOL, TEST: pictures without labels, and for the test (default: 2,000 each, or what there is); force: pseudo-labels join
+whatever the judgement says. Near-duplicates of test pictures are in no pool. Prints a line a seed: test error without and with
+pseudo-labels, whether they are adopted by cross-fitting, how many there are and what share of them is right; then the means:
+without, with them in any case, and of what is shipped, which is without them where they are not adopted.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from beholder.learn.probe import fitted
 from beholder.learn.validate import score
 from beholder.sources import scan
 from beholder.sources.digest import digested
+from beholder.study import pseudo
 from beholder.study.evidence import at_hand, features_of
 from beholder.study.pseudo import judged
 from beholder.tasks.single import SINGLE
@@ -162,6 +164,8 @@ def main() -> None:
     name, labels, seeds, *rest = sys.argv[1:]
     pool, test = (int(rest[k]) if len(rest) > k else 2000 for k in (0, 1))
     with events.listen(alone=True):
+        if rest[3:] == ["force"]:
+            pseudo.Judgement.helps = property(lambda _: True)  # type: ignore[assignment]
         if len(rest) > 2:
             trained(name, int(labels), int(seeds), pool, test, float(rest[2]))
         else:
