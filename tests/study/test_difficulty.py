@@ -48,13 +48,13 @@ def test_what_is_labelled_wrong_is_hard(parts: Parts) -> None:
 
 
 def test_without_a_pretrained_net_early_epochs_say_it(parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(difficulty, "LONGEST", 6)
+    monkeypatch.setattr(difficulty, "LONGEST", 4)
     pictures, wrong = mislabelled(parts.train)
     how = asked(weights="none", precision="fp32")
     found = looked(Parts(pictures, parts.valid, parts.test), how, NEVER, judged=True, twins=None)
     assert found.scores is not None
     assert auroc(found.scores, wrong)[0] > 0.8
-    assert found.way == "2 × 6 early epochs of a small net (fastnet)"
+    assert found.way == "2 × 4 early epochs of a small net (fastnet)"
     assert len(found.features) == len(pictures)
     again = looked(Parts(pictures, parts.valid, parts.test), how, NEVER, judged=True, twins=None)
     assert np.array_equal(found.scores, again.scores)
