@@ -12,7 +12,7 @@ training on all pictures of 30 epochs, reckoned from one of EPOCHS.
 labels: of each of the SETS (signs,trashnet,pneumonia,cifar) a fifth is the test, with near-duplicates kept together; labels are
 given to the rest in rounds, by `data.select.to_label` on the features of a pretrained net, or by chance; after each round a
 linear head on these is scored. PICTURES (10,000): of each set at most. Prints after how many labels a head has 90 % of the
-accuracy of one that has all, on average over SEEDS (5), and the ratio to chance, with its spread.
+accuracy of one that has all, on the mean over SEEDS (5), and the ratio to chance with its standard error.
 """
 
 from __future__ import annotations
@@ -153,18 +153,39 @@ class Pool:
         how = {"typical": few, "seed": self.seed, "known": self.directions[have]}
         return np.concatenate([have, left[to_label(self.directions[left], leads(logits[left]), size - len(have), **how)]])
 
-    def needed(self, way: str) -> float:
-        """Return after how many labels the goal is reached, by a straight line between two rounds."""
-        goal = GOAL * self.scored(np.arange(len(self.pool)))[0]
-        have, logits, before = np.zeros(0, np.int64), np.zeros((len(self.pool), 2)), (0.0, 0.0)
-        size = FIRST * len(self.pictures.classes)
-        while True:
-            size = min(size, len(self.pool))
-            have = self.more(way, have, logits, size)
-            now, logits = self.scored(have)
-            if now >= goal or size == len(self.pool):
-                return before[0] + (size - before[0]) * min(1.0, (goal - before[1]) / max(1e-9, now - before[1]))
-            before, size = (float(size), now), round(size * GROWTH)
+
+def reached(way: str, pools: list[Pool]) -> tuple[np.ndarray, np.ndarray]:
+    """Return sizes float (R,), and at each the accuracy over that of all labels, float (R, seeds), to two beyond the goal."""
+    classes, most = len(pools[0].pictures.classes), min(len(pool.pool) for pool in pools)
+    full = np.array([pool.scored(np.arange(len(pool.pool)))[0] for pool in pools])
+    have = [np.zeros(0, np.int64) for _ in pools]
+    logits = [np.zeros((len(pool.pool), 2)) for pool in pools]
+    sizes, shares, size = [0.0], [np.zeros(len(pools))], FIRST * classes
+    while len(sizes) < 4 or np.mean(shares[-2]) < GOAL:
+        size, now = min(size, most), np.zeros(len(pools))
+        for k, pool in enumerate(pools):
+            have[k] = pool.more(way, have[k], logits[k], size)
+            now[k], logits[k] = pool.scored(have[k])
+        sizes.append(float(size))
+        shares.append(now / full)
+        if size == most:
+            break
+        size = round(size * GROWTH)
+    return np.array(sizes), np.array(shares)
+
+
+def needed(sizes: np.ndarray, shares: np.ndarray) -> float:
+    """Return at which size the mean over seeds reaches the goal, on a straight line between two rounds."""
+    mean = np.maximum.accumulate(shares.mean(axis=1))
+    return float(np.interp(GOAL, mean, sizes))
+
+
+def ratio(chance: tuple[np.ndarray, np.ndarray], ours: tuple[np.ndarray, np.ndarray]) -> tuple[float, float, float]:
+    """Return the labels that chance needs, those that ours needs over these, and its standard error (a jackknife over seeds)."""
+    whole = needed(*chance)
+    value, n = needed(*ours) / whole, chance[1].shape[1]
+    left = [needed(ours[0], np.delete(ours[1], k, 1)) / needed(chance[0], np.delete(chance[1], k, 1)) for k in range(n)]
+    return whole, value, float(np.sqrt((n - 1) * np.var(left))) if n > 1 else np.nan
 
 
 def leads(logits: np.ndarray) -> np.ndarray:
@@ -190,17 +211,15 @@ def with_features(name: str, most: int) -> tuple[Pictures, np.ndarray, Twins]:
 def labels(names: list[str], seeds: int, most: int) -> None:
     for name in names:
         pictures, features, near = with_features(name, most)
-        counts: dict[str, list[float]] = defaultdict(list)
+        pools = []
         for seed in range(seeds):
             tested = folds(pictures, count=5, seed=seed, twins=near) == 0
-            pool = Pool(pictures, features, np.flatnonzero(~tested), np.flatnonzero(tested), seed)
-            for way in ("chance", "next"):
-                counts[way].append(pool.needed(way))
-        ratios = np.divide(counts["next"], counts["chance"])
-        means = {way: float(np.mean(found)) for way, found in counts.items()}
+            pools.append(Pool(pictures, features, np.flatnonzero(~tested), np.flatnonzero(tested), seed))
+        chance, ours = reached("chance", pools), reached("next", pools)
+        whole, value, error = ratio(chance, ours)
         print(
-            f"{name}, {len(pictures):,} pictures: chance {means['chance']:.0f} labels, next {means['next']:.0f}, "
-            f"{means['next'] / means['chance']:.2f} of chance ({ratios.min():.2f} to {ratios.max():.2f}, n = {seeds})",
+            f"{name}, {len(pictures):,} pictures: chance {whole:.0f} labels, next {value * whole:.0f}: "
+            f"{value:.2f} of chance (± {error:.2f} by a jackknife over {seeds} seeds)",
             flush=True,
         )
 
