@@ -168,7 +168,7 @@ def test_keys_and_clicks_label_everything(browser: Any, start: Start) -> None:
             answer(page)
         assert page.locator("#empty-title").inner_text() == "Everything is labelled"
         assert page.locator("#count").inner_text() == "60"
-        assert re.match(r"Presorting is right on \d+ % \[\d+ %, \d+ %\]", page.locator("#score").inner_text())
+        assert re.match(r"Presorting is right on \d+ % \[\d+, \d+\]", page.locator("#score").inner_text())
         page.locator("#finish").click()
         page.wait_for_selector("#done[open]")
         assert page.locator("#following").inner_text() == "beholder train labels.csv"

@@ -14,10 +14,10 @@ const picks = new Picks($("grid"), { changed, opened: large });
 
 function changed() {
   const marked = picks.those(true).length, of = picks.rows.length, rest = of - marked, { asked } = state.grid;
-  const key = matchMedia("(max-width: 40rem)").matches ? "tap" : "press";
+  const key = matchMedia("(hover: none)").matches ? "tap their class" : "press the key of their class";
   $("brief").textContent = safe(!of ? "" : marked
-    ? `${number(marked)} of ${number(of)} marked: ${key} the class that they show${asked >= 0 ? ", or leave them for later" : ""}.`
-    : asked >= 0 ? `Mark what is not ${name(asked)}, then confirm the rest.` : `Mark those of one class and ${key} it; without marks a class is for all ${number(of)}.`);
+    ? `${number(marked)} of ${number(of)} marked: ${key}${asked >= 0 ? ", or confirm the others" : ""}.`
+    : asked >= 0 ? `Mark what is not ${name(asked)}, class by class; then confirm the rest.` : `Mark those of one class and ${key}. Without marks, a class is for all ${number(of)}.`);
   $("confirm").firstChild.textContent = safe(asked < 0 ? "Confirm " : `${marked ? `The other ${number(rest)}` : of === 1 ? "This" : `All ${number(of)}`} ${rest === 1 ? "is" : "are"} ${name(asked)} `);
   $("confirm").disabled = !rest || asked < 0; $("reject").disabled = asked < 0;
   $("all").disabled = !rest; $("clear").disabled = !marked;
@@ -25,20 +25,20 @@ function changed() {
 
 function asking() {
   const { asked, sample } = state.grid, p = state.progress;
-  $("asked").textContent = safe(asked >= 0 ? `Is this ${name(asked)}?` : "These look alike: what do they show?");
+  $("asked").textContent = safe(asked >= 0 ? `Is this ${name(asked)}?` : "What do these show?");
   if (sample) $("asked").append(make("span", { className: "badge", textContent: `random sample, ${number(p.sampled)} of ${number(p.sample)} done`, title: "Labelled first, and never learnt from: it tells how good presorting is" }));
   for (const button of $("classes").children) button.classList.toggle("asked", Number(button.dataset.label) === asked);
 }
 
 function progress() {
-  const p = state.progress, e = p.estimate, share = x => `${(100 * x).toFixed(0)} %`;
+  const p = state.progress, e = p.estimate, share = x => (100 * x).toFixed(0);
   const skipped = p.skipped.length, pictures = state.summary.pictures;
   $("count").textContent = number(p.labelled); $("of").textContent = `of ${number(pictures)}`;
   const others = [[p.presorted, "presorted"], [p.unusable, "unusable"], [skipped, "for later"]].filter(([n]) => n);
   $("others").textContent = others.map(([n, what]) => ` · ${number(n)} ${what}`).join("");
   $("bar").max = Math.max(1, pictures); $("bar").value = p.labelled + p.presorted + p.unusable;
   $("bar").setAttribute("aria-valuetext", `${p.labelled} of ${pictures} labelled`);
-  $("score").textContent = e ? `Presorting is right on ${share(e.value)} [${share(e.low)}, ${share(e.high)}]` : "How good is presorting?";
+  $("score").textContent = e ? `Presorting is right on ${share(e.value)} % [${share(e.low)}, ${share(e.high)}]` : "How good is presorting?";
   $("why").textContent = e ? `95 % interval, ${plural(e.n, "picture")} drawn at random${e.skipped ? `, ${number(e.skipped)} for later count as wrong` : ""}`
     : !p.sample ? "too few pictures to tell" : p.sampled < p.sample ? `known when the random sample is labelled: ${number(p.sample - p.sampled)} to go` : "known when there are some labels to learn from";
   $("estimate").title = "How often the head gives the class that you gave, on pictures drawn at random before anything was chosen, which it never learns from";
@@ -73,7 +73,7 @@ async function act(work) {
   try { await work(); } catch (error) { trouble(error); } finally { state.busy = false; $("grid").removeAttribute("aria-busy"); }
 }
 
-const told = () => state.grid.pictures.length ? `Next: ${plural(state.grid.pictures.length, "picture")}, ${state.grid.asked >= 0 ? `is this ${name(state.grid.asked)}?` : "which class?"}` : "Everything is labelled.";
+const told = () => state.grid.pictures.length ? `Next: ${plural(state.grid.pictures.length, "picture")}, ${state.grid.asked >= 0 ? `is this ${name(state.grid.asked)}?` : "what do they show?"}` : "Everything is labelled.";
 
 const send = (path, body, spoken) => act(async () => {
   take(await ask(path, { turn: state.turn, size: picks.room().count, ...body }));

@@ -28,23 +28,29 @@ export class Picks {
 
   place(event) { const card = event.target.closest(".card"); return card ? [...this.box.children].indexOf(card) : -1; }
 
-  // How many pictures there is room for without scrolling, and how large they are then.
-  room() {
-    if (!this.box.clientWidth && this.last) return this.last; // it is hidden
+  // How many pictures there is room for without scrolling, up to `wanted`, and in how many columns: as large as they can be.
+  room(wanted = 1000) {
+    if (!this.box.clientWidth) return this.last || { columns: 3, side: 100, count: 24 }; // it is hidden
     const style = getComputedStyle(this.box);
     const width = this.box.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight);
     const high = this.box.clientHeight - parseFloat(style.paddingTop) - parseFloat(style.paddingBottom);
-    const most = width < 620 ? 24 : 60, least = width < 620 ? 72 : 92;
-    for (let columns = 3; ; columns++) {
+    const most = Math.min(wanted, width < 620 ? 24 : 60), least = width < 620 ? 72 : 92;
+    for (let columns = Math.max(3, Math.floor(width / 190)); ; columns++) {
       const side = (width - GAP * (columns - 1)) / columns, next = (width - GAP * columns) / (columns + 1);
       const count = columns * Math.max(1, Math.floor((high + GAP + 1) / (side + GAP)));
-      if (count >= most || next < least) return this.last = { columns, count: Math.max(6, Math.min(most, count)) };
+      if (count >= most || next < least) return this.last = { columns, side: Math.floor(side), count: Math.min(most, count) };
     }
   }
 
-  fit() { const { columns } = this.room(); this.columns = columns; this.box.style.gridTemplateColumns = `repeat(${columns}, minmax(0, 1fr))`; }
+  fit() {
+    const { columns, side } = this.room(this.fitted || 1000);
+    this.columns = columns;
+    Object.assign(this.box.style, { gridTemplateColumns: `repeat(${columns}, minmax(0, 1fr))`, gridAutoRows: `${side}px` });
+  }
 
   show(rows) {
+    const before = new Set(this.rows.map(row => row.picture));
+    if (!rows.every(row => before.has(row.picture))) this.fitted = rows.length; // the rest of a grid stays as large as it was
     this.rows = rows; this.on = rows.map(() => false); this.now = this.from = 0;
     this.box.scrollTop = 0;
     this.box.replaceChildren(...rows.map((row, at) => this.card(row, at)));

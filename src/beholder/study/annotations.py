@@ -86,7 +86,7 @@ class Annotations:
 
     def counts(self) -> list[int]:
         """Return how many pictures of each class a person labelled."""
-        return np.bincount(self.label[self.by == PERSON], minlength=len(self.classes)).tolist()
+        return [int(n) for n in np.bincount(self.label[self.by == PERSON], minlength=len(self.classes))]
 
     def of(self, who: int, among: Bools | None = None) -> I64:
         """Return the rows of which `who` said what they show, int64 (M,); among: bool (N,)."""

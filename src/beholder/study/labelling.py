@@ -18,7 +18,7 @@ from beholder.base.names import readable
 from beholder.base.records import Pictures, Score
 from beholder.measure.intervals import wilson
 from beholder.study.annotations import NONE, PERSON, PRESORTED, SKIPPED, UNUSABLE, Action, Annotations
-from beholder.study.presort import Grid, Head, Presorter, alike, likely, unasked, without
+from beholder.study.presort import Grid, Head, Presorter, likely, typical, unasked, without
 
 LOOKED_AT = 20_000
 """Pictures among which the next grid is looked for: of more, drawn anew each time, it would only take longer."""
@@ -173,8 +173,8 @@ class Session:
             self._may(turn)
             rows, labels, p = self._presortable(least)
             if len(rows):
-                given = {"labels": tuple(labels.tolist()), "p": tuple(p.tolist())}
-                self.annotations.take(Action("presort", tuple(rows.tolist()), **given))
+                given = tuple(tuple(values.tolist()) for values in (rows, labels, p))
+                self.annotations.take(Action("presort", given[0], labels=given[1], p=given[2]))
                 self._before.append(self._grid)
             self._grid = self._next(size)
             return self._done()
@@ -237,7 +237,7 @@ class Session:
         known = rows[self._presorter.known[rows]]
         head = self._grouping() if sample else self._presorting()
         if head is None or not len(known):
-            return alike(self._presorter, rows, size)
+            return typical(self._presorter, rows, size)
         p = without(head.probabilities(known), known, self.annotations.rejected)
         return likely(self._presorter, p, known, size)
 

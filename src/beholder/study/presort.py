@@ -1,9 +1,9 @@
 """Which pictures to ask a person about next, and as what: a linear head on the features of a frozen net, clusters before it.
 
-A grid is of pictures that are thought to be of one class, or that look alike while there is no head. It is ordered so that what
+A grid is of pictures that are thought to be of one class, or typical of all while there is no head. It is ordered so that what
 looks alike lies side by side: the mistakes of a head are alike too, and a run of them is marked at once. What a person did not
 take for a class is never proposed as that class again.
-Start from clusters, then a head: M. Hacohen, A. Dekel, D. Weinshall, Active learning on a budget (2022); S. Gupte et al.,
+Typical ones first, then a head: M. Hacohen, A. Dekel, D. Weinshall, Active learning on a budget (2022); S. Gupte et al.,
 Revisiting active learning in the era of vision foundation models (2024). Order: Z. Bar-Joseph, D. Gifford, T. Jaakkola, Fast
 optimal leaf ordering for hierarchical clustering, Bioinformatics 17 (2001).
 """
@@ -17,14 +17,14 @@ import numpy as np
 
 from beholder.base.arrays import F16, F32, I64, Bools
 from beholder.base.order import spread
-from beholder.data.clusters import kmeans
+from beholder.data.clusters import firsts, kmeans
 from beholder.measure.neighbours import unit
 
 DECAY = 1e-4
 """Strength of the L2 penalty, of features centred and of length 1."""
 
 LOOKED = 4096
-"""Pictures that the mean of the features is taken from, and that are clustered, at most."""
+"""Pictures that the mean of the features is taken from, and among which the typical ones are looked for, at most."""
 
 LEARNT = 4000
 """Labels that the head is fitted on at most, the same number of each class if it can be: a fit takes a fraction of a second."""
@@ -40,7 +40,7 @@ FIRST, EACH = 8, 6
 class Grid:
     """What is shown next.
 
-    asked: the class it is thought to show, -1 = alike, but of which class nobody knows
+    asked: the class it is thought to show, -1 = nobody knows
     rows: of the pictures, int64 (M,); p: probability of the class, float32 (M,), NaN where there is none
     """
 
@@ -135,17 +135,19 @@ def without(p: F32, rows: I64, rejected: Mapping[int, set[int]]) -> F32:
     return p
 
 
-def alike(presorter: Presorter, rows: I64, size: int) -> Grid:
-    """Return `size` pictures at most that look alike: of clusters of about that size the largest; without features any."""
+def typical(presorter: Presorter, rows: I64, size: int) -> Grid:
+    """Return one picture of each of `size` clusters, the nearest to its centre; without features the first ones.
+
+    A head that learns from so varied a start is soon right about the rest: one that begins with a single cluster is not.
+    """
     known = rows[presorter.known[rows]]
     if not len(known):
         return unasked(rows[:size])
-    known = known[spread(len(known), LOOKED)]
-    found, near = presorter.clusters(known, max(1, round(len(known) / size)))
-    best = int(np.bincount(found).argmax())
-    there = np.flatnonzero(found == best)
-    chosen = known[there[np.argsort(-near[there], kind="stable")]][:size]
-    return unasked(chosen[_ordered(presorter.of(chosen))])
+    if len(known) > size:
+        known = known[spread(len(known), LOOKED)]
+        home, near = presorter.clusters(known, size)
+        known = known[firsts(home, -near, size)]
+    return unasked(known[_ordered(presorter.of(known))])
 
 
 def likely(presorter: Presorter, p: F32, rows: I64, size: int) -> Grid:
