@@ -181,7 +181,7 @@ def needed(sizes: np.ndarray, shares: np.ndarray) -> float:
 
 
 def ratio(chance: tuple[np.ndarray, np.ndarray], ours: tuple[np.ndarray, np.ndarray]) -> tuple[float, float, float]:
-    """Return the labels that chance needs, those that ours needs over these, and its standard error (a jackknife over seeds)."""
+    """Return the labels that chance needs, those that ours needs over these, and its standard error by a jackknife."""
     whole = needed(*chance)
     value, n = needed(*ours) / whole, chance[1].shape[1]
     left = [needed(ours[0], np.delete(ours[1], k, 1)) / needed(chance[0], np.delete(chance[1], k, 1)) for k in range(n)]

@@ -116,6 +116,8 @@ __all__ = [  # noqa: RUF022  (verbs in the order of the steps, then nouns, then 
     "steps",
     "tune",
     "curve",
+    "shrink",
+    "next",
     "label",
     "generate",
     "sample",

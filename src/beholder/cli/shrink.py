@@ -26,39 +26,42 @@ from beholder.cli.options import (
 from beholder.cli.show import json_line, say, table
 from beholder.cli.train import audit_fields, recipe_of
 
+Keep = Annotated[
+    float,
+    typer.Option(
+        metavar="F", help="Share of the training pictures that is kept, in 0 to 1; above 1: how many.", show_default=False
+    ),
+]
+Out = Annotated[Path, typer.Option(metavar="NAME.csv", help="The table of what is kept, to be trained on.", show_default=False)]
+By = Annotated[
+    str,
+    typer.Option(
+        metavar="WAY",
+        help="How they are chosen: random, hard (not learnt early), spread (centres of clusters), or mixed (evenly from "
+        "easy to hard).",
+    ),
+]
+Balanced = Annotated[
+    bool, typer.Option("--balanced", help="Keep as many of each class, as far as there are, instead of its share.")
+]
+Curve = Annotated[
+    bool, typer.Option("--curve", help="Draw the score against the share kept, beside random: NAME.html beside --out.")
+]
+Train = Annotated[
+    bool, typer.Option("--train", help="With --curve: train a net for each subset, instead of a head on frozen features.")
+]
+
 
 def shrink(
     context: typer.Context,
     source: Source,
     *,
-    keep: Annotated[
-        float,
-        typer.Option(
-            metavar="F",
-            help="Share of the training pictures that is kept, in 0 to 1; above 1: how many.",
-            show_default=False,
-        ),
-    ],
-    out: Annotated[
-        Path, typer.Option(metavar="NAME.csv", help="The table of what is kept, to be trained on.", show_default=False)
-    ],
-    by: Annotated[
-        str,
-        typer.Option(
-            metavar="WAY",
-            help="How they are chosen: random, hard (not learnt early), spread (centres of clusters), or mixed (evenly from "
-            "easy to hard).",
-        ),
-    ] = "mixed",
-    balanced: Annotated[
-        bool, typer.Option("--balanced", help="Keep as many of each class, as far as there are, instead of its share.")
-    ] = False,
-    curve: Annotated[
-        bool, typer.Option("--curve", help="Draw the score against the share kept, beside random: NAME.html beside --out.")
-    ] = False,
-    train: Annotated[
-        bool, typer.Option("--train", help="With --curve: train a net for each subset, instead of a head on frozen features.")
-    ] = False,
+    keep: Keep,
+    out: Out,
+    by: By = "mixed",
+    balanced: Balanced = False,
+    curve: Curve = False,
+    train: Train = False,
     minutes: Annotated[float, typer.Option(help="What all of it may take; 0: as long as it needs.", min=0)] = 10.0,
     recipe: RecipeName = "quick",
     task: Task = None,

@@ -132,36 +132,29 @@ def shrink(
 ) -> Shrunk:
     """Return a source with fewer training pictures; validation and test pictures stay, and the test part is not looked at.
 
-    source: what `scan` takes, or Pictures; it is split as `train` splits it with the same seed, and the parts are written down
+    source: what `scan` takes, or Pictures; it is split as `train` splits it with the same seed
     keep: the share of the training pictures that can be read, in (0, 1], or how many, above 1
     by: random | hard | spread | mixed (see `beholder.data.select`); balanced: as many of each class, as far as there are
     out: write the table there, NAME.csv; nothing is overwritten, and no place inside the source is taken
-    curve: also measure accuracy against the share kept, beside random; train: by nets that are trained as the recipe says,
-    instead of heads on frozen features
-    minutes: what all of it may take (0: as long as it needs); what there is no time for is said
-    recipe, fields: as `steps` takes them: seed=1, net="timm:…", audit="off", …; began: when the minutes began; default now
+    curve: also measure accuracy against the share kept, beside random; train: by trained nets, not heads on frozen features
+    minutes: what all of it may take (0: as long as it needs); began: `time.monotonic()` from which they count; default now
+    recipe, fields: as `steps` takes them: seed=1, net="timm:…", audit="off", …
 
     Raises what `scan` and `split` raise, `UsageError` (bad-keep, keep-too-small, bad-by, unused-option, exists, inside-source,
     no-files, no-features), `DataError` (too-few-pictures).
     """
     began = time.monotonic() if began is None else began
     _check(keep, by, curve, train, minutes)
-    asked = check_net(changed(recipe, fields, verb=_verb(curve, train)))
+    asked = check_net(changed(recipe, fields, verb="shrink --train" if train else "shrink --curve" if curve else "shrink"))
     allow_as(asked.data)
-    place = None if out is None else _place(Path(out), source, page=curve)
-    until = Deadline.of(began, minutes)
+    place, until = None if out is None else _place(Path(out), source, page=curve), Deadline.of(began, minutes)
     with stopping(), calm():
         found = preprocess(source, asked, allow_download=allow_download, until=until)
         if place is not None:
             manifest.paths(found.parts.train, place, otherwise="or unpack the archive")
         shrunk = _shrunk(found, asked, keep, by, balanced, until, curve=curve, train=train)
-        if place is not None:
-            shrunk = replace(shrunk, out=shrunk.save(place))
-        return replace(shrunk, seconds=time.monotonic() - began)
-
-
-def _verb(curve: bool, train: bool) -> str:
-    return "shrink --train" if train else "shrink --curve" if curve else "shrink"
+        written = None if place is None else shrunk.save(place)
+        return replace(shrunk, out=written, seconds=time.monotonic() - began)
 
 
 def _check(keep: float, by: str, curve: bool, train: bool, minutes: float) -> None:
