@@ -23,15 +23,15 @@ def label(
     ],
     *,
     classes: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="A,B,C",
             help="The classes, with commas between; a name with a comma in double quotes. Not needed to go on with labels.",
             show_default=False,
         ),
-    ] = "",
+    ] = None,
     out: Annotated[
-        Path, typer.Option(help="The table to write, NAME.csv, or a new folder to copy into, by class; goes on with either.")
+        Path, typer.Option(help="The table to write, NAME.csv, or a new folder to copy into; what was labelled is gone on with.")
     ] = Path("labels.csv"),
     minutes: Annotated[
         float, typer.Option(help="What the features of the pictures may take; 0: as long as they need.", min=0)
@@ -46,5 +46,5 @@ def label(
     """Label pictures on a page in the browser; a head on cached features presorts them."""
     from beholder.study.label import label
 
-    labelled = label(folder, classes=classes, out=out, minutes=minutes, seed=seed, port=port, ready=opener(browser))
+    labelled = label(folder, classes=classes or (), out=out, minutes=minutes, seed=seed, port=port, ready=opener(browser))
     say(json_line(labelled.json()) if json else labelled)
