@@ -32,7 +32,7 @@ from beholder.sources.digest import digested
 from beholder.sources.listing import some
 from beholder.study.introduce import introduced
 
-FEW = 5
+FEW = 10
 """Labelled pictures of a class, on average, below which a model's doubts say little: what is typical comes first then."""
 
 CHUNK = 4096
