@@ -3,7 +3,7 @@
     .venv/bin/python bench/subset.py SET EPOCHS SEEDS [PICTURES] [SHARE]
 
 SET: cifar10 | fashion-mnist; PICTURES: of the training part (default: 5,000); SHARE: left out, or taken (default: 0.5). The net
-is that of the recipe `sprint`, without a budget. The ways: all pictures; all of them in as many epochs as take as many steps as
+is that of the recipe `sprint` with batches of 100, without a budget. The ways: all pictures; all of them in as many epochs as take as many steps as
 random:SHARE does ("shorter"); random:SHARE; prune:SHARE, and beside it "shorter" with as many steps as that took.
 Prints a line a way: mean test accuracy with its standard error, steps, seconds of training. The two cores of a machine are best
 left alone meanwhile.
@@ -40,7 +40,7 @@ def main() -> None:
 
     def measured(way: str, seed: int, **fields: Any) -> int:
         parts = beholder.split(pictures.take(some), seed=seed, test=0.01, val=0.15)
-        bundle = beholder.train(parts, recipe="sprint", seed=seed, **fields)
+        bundle = beholder.train(parts, recipe="sprint", batch=100, seed=seed, **fields)
         accuracy = beholder.evaluate(bundle, test).scores.headline["accuracy"].value
         steps, seconds = bundle.history[-1]["step"], bundle.history[-1]["seconds"]
         found[way].append((accuracy, steps, seconds))

@@ -4,9 +4,9 @@
     .venv/bin/python bench/unlabelled.py SET LABELS SEEDS POOL TEST MINUTES [force]
 
 The first line fits heads on frozen features, the second runs `beholder train` with and without --unlabelled. SET: trashnet |
-cifar10 | signs | fashion-mnist | pneumonia; LABELS: a class, training and validation together; SEEDS: how often, each time others;
-POOL, TEST: pictures without labels, and for the test (default: 2,000 each, or what there is); force: pseudo-labels join
-whatever the judgement says. Near-duplicates of test pictures are in no pool. Prints a line a seed: test error without and with
+cifar10 | signs | fashion-mnist | pneumonia; LABELS: a class, training and validation together; SEEDS: how often, each
+time others; POOL, TEST: pictures without labels, and for the test (default: 2,000 each, or what there is); force: they join
+whatever is judged. Near-duplicates of test pictures are in no pool. Prints a line a seed: test error without and with
 pseudo-labels, whether they are adopted by cross-fitting, how many there are and what share of them is right; then the means:
 without, with them in any case, and of what is shipped, which is without them where they are not adopted.
 """

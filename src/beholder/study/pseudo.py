@@ -16,6 +16,7 @@ import torch
 from beholder.base.arrays import F32, F64, I64, Bools
 from beholder.base.deadline import Deadline
 from beholder.base.records import Score
+from beholder.machine.pace import restored
 from beholder.measure.comparison import mcnemar
 from beholder.measure.intervals import wilson
 from beholder.measure.neighbours import nearest, unit
@@ -143,6 +144,14 @@ def judged(x: F32, y: F32, fold: I64, own: Bools, pool: F32, *, task: Task, unti
     own: bool (N,), the pictures that the pseudo-labels to give follow from
     In each fold the head, the neighbours and the pseudo-labels learn from the other folds alone.
     """
+    with restored():
+        torch.set_num_threads(1)  # many small products: threads that wait for each other cost more on a busy machine
+        return _judged(x, y, fold, own, pool, task=task, until=until)
+
+
+def _judged(
+    x: F32, y: F32, fold: I64, own: Bools, pool: F32, *, task: Task, until: Deadline
+) -> tuple[Judgement | None, Pseudo]:
     whole = components(torch.from_numpy(np.concatenate([x, pool])), COMPONENTS).numpy()
     x, pool = whole[: len(x)], whole[len(x) :]
     names = np.unique(fold).tolist()

@@ -82,9 +82,8 @@ def joining(curated: Curated, recipe: Recipe, beside: Beside, *, began: float, u
         return _taught(on, pool, said, beside)
     judgement, given = _tried(on, pool)
     if judgement is None:
-        return without_others(
-            parts, beside, f"{said}: too little time, or too few labelled pictures, to find out what they give"
-        )
+        few = "there was no time" if on.until.passed else "there are too few labelled pictures"
+        return without_others(parts, beside, f"{said}: {few} to find out what they give: none of them joins the training part")
     row = _row(judgement, len(given.rows), round(start - began, 2), round(time.monotonic() - start, 2))
     events.note("tried", **{name: value for name, value in vars(row).items() if name != "curve"})
     words = f"{said}: {_words(judgement, len(given.rows), name_of(task) or 'score')}"
