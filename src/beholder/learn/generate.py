@@ -83,7 +83,7 @@ KINDS = {
         adversarial,
         (("generator", "generator"), ("discriminator", "discriminator")),
         "generator",
-        *(32, 64, 3e-4, (0.0, 0.99), constant, "told"),
+        *(24, 64, 1e-3, (0.0, 0.99), constant, "told"),
     ),
 }
 """By the name in the recipe's field generate.kind."""
