@@ -98,17 +98,30 @@ class Hands:
         return True
 
     def mark(self, those: list[bool]) -> None:
-        """Mark pictures: each run of them by a click, and one with Shift where it is longer than one."""
-        at = 0
-        while at < len(those):
-            end = at
-            while end < len(those) and those[end]:
-                end += 1
-            if end > at:
-                self.click(at)
-            if end > at + 1:
-                self.click(end - 1, shift=True)
-            at = end + 1
+        """Mark pictures: single ones by a click, stretches by a click and one with Shift, what is in between taken back."""
+        for first, last in stretches(those):
+            self.click(first)
+            if last > first:
+                self.click(last, shift=True)
+            for at in range(first, last + 1):
+                if not those[at]:
+                    self.click(at)
+
+
+def stretches(those: list[bool]) -> list[tuple[int, int]]:
+    """Return the first and last places of stretches that mark `those` in the fewest clicks."""
+    best: list[tuple[int, list[tuple[int, int]]]] = [(0, [])]
+    for end, wanted in enumerate(those):
+        if not wanted:
+            best.append(best[-1])
+            continue
+        found = (best[end][0] + 1, [*best[end][1], (end, end)])
+        for start in range(end):
+            cost = best[start][0] + 2 + those[start:end].count(False)
+            if those[start] and cost < found[0]:
+                found = (cost, [*best[start][1], (start, end)])
+        best.append(found)
+    return best[-1][1]
 
 
 def labelled(photos: Path, out: Path, truth: dict[str, str], shots: Path | None) -> tuple[Hands, dict[str, Any], float]:

@@ -106,7 +106,7 @@ def label(
     names = named(classes, out)
     _check_place(out, folder, names)
     with alone(out):
-        pictures = digested(_sayable(introduced(folder, labels=False), out))
+        pictures = digested(_sayable(_found(folder), out))
         notes = continued(journal_of(out), pictures.keys, names)
         notes = _gone_on(notes, out) if notes else _begun(pictures, names, out, seed)
         presorter = Presorter(_features(pictures, minutes), len(notes.classes), seed=seed)
@@ -131,7 +131,7 @@ def named(classes: str | Sequence[str], out: Path) -> tuple[str, ...]:
     try:
         given = next(csv.reader([classes], skipinitialspace=True), []) if isinstance(classes, str) else list(classes)
     except csv.Error as error:  # a line break outside of quotes
-        raise UsageError(f"the names of the classes cannot be read: {error}", code="bad-classes", hint=hint) from error
+        raise UsageError("the names of the classes hold a line break", code="bad-classes", hint=hint) from error
     names = [composed(name.strip()) for name in given]
     if not names:
         return ()
@@ -185,6 +185,16 @@ def _check_place(out: Path, folder: object, names: Sequence[str]) -> None:
     manifest.check_place(journal_of(out), folder)
     if not names:
         raise UsageError("there are no classes to label with", code="no-classes", hint="name them: --classes cat,dog,other")
+
+
+def _found(folder: str | Path) -> Pictures:
+    try:
+        return introduced(folder, labels=False)
+    except (UsageError, DataError) as error:
+        if error.code not in ("path-missing", "no-pictures", "unknown-source"):
+            raise
+        error.hint = "name a folder that holds pictures, at any depth, or a zip or tar of one"
+        raise
 
 
 def _sayable(pictures: Pictures, out: Path) -> Pictures:
