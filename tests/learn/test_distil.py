@@ -19,6 +19,8 @@ from beholder.base.files import file_sha256
 from beholder.learn import distil
 from beholder.learn.checkpoint import Due, RunFolder
 from beholder.learn.distil import columns_of, digest_of, distilled, probabilities
+from beholder.learn.material import Beside
+from beholder.learn.prepare import prepare
 from beholder.tasks.multi import MULTI
 from beholder.tasks.ordinal import ORDINAL
 from beholder.tasks.single import SINGLE
@@ -122,7 +124,12 @@ def test_who_cannot_teach_says_why_before_any_picture_is_decoded(
     fewer = dataclasses.replace(teacher, config=dataclasses.replace(teacher.config, classes=("healthy", "mildew", "scab")))
     several = dataclasses.replace(teacher, config=dataclasses.replace(teacher.config, task="multi"))
     monkeypatch.setattr("beholder.learn.prepare.both_decoded", None)
-    wrong = [(tmp_path / "none.beholder", "path-missing"), (damaged, "damaged"), (fewer, "other-classes"), (several, "other-task")]
+    wrong = [
+        (tmp_path / "none.beholder", "path-missing"),
+        (damaged, "damaged"),
+        (fewer, "other-classes"),
+        (several, "other-task"),
+    ]
     for given, code in wrong:
         with pytest.raises(BeholderError) as refused:
             beholder.train(parts, teacher=given, **FIELDS)
@@ -194,6 +201,31 @@ def test_a_good_teacher_makes_up_for_wrong_labels() -> None:
     taught = beholder.train(noisy, teacher=teacher, teacher_weight=1.0, temperature=3.0, **fields)
     scores = [beholder.evaluate(bundle, test).scores.headline["accuracy"].value for bundle in (alone, taught)]
     assert scores[1] > scores[0] + 0.1, scores
+
+
+def test_a_picture_without_a_label_of_its_own_has_the_teachers_probabilities_for_one(
+    parts: beholder.Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    teacher = beholder.train(parts, net="logistic", epochs=1, batch=8)
+    own = len(parts.train) - 4
+    logits = drawn(4, 3, 9).numpy()
+    asked, real = [], distil.asked
+
+    def counting(bundle: Any, pictures: Any, **named: Any) -> Any:
+        asked.append(len(pictures))
+        return real(bundle, pictures, **named)
+
+    monkeypatch.setattr(distil, "asked", counting)
+    recipe = beholder.Recipe().set(net="cnn", width=0.25, temperature=3.0, teacher_weight=0.25)
+    prepared = prepare(parts, recipe, beside=Beside(teacher, own=own, logits=logits))
+    taught, hot = prepared.train.taught, prepared.train.targets
+    assert taught is not None
+    assert asked == [own]
+    torch.testing.assert_close(taught.labels[:own], hot[:own])
+    torch.testing.assert_close(taught.labels[own:], torch.from_numpy(logits).softmax(1))
+    torch.testing.assert_close(taught.soft[own:], (torch.from_numpy(logits) / 3).softmax(1))
+    torch.testing.assert_close(prepared.mixed[:own], 0.75 * hot[:own] + 0.25 * taught.plain[:own])
+    torch.testing.assert_close(prepared.lessons, torch.cat([taught.labels, taught.soft], 1))
 
 
 def test_a_picture_that_the_teacher_had_no_time_for_is_learnt_from_its_label(
