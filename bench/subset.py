@@ -3,8 +3,8 @@
     .venv/bin/python bench/subset.py SET EPOCHS SEEDS [PICTURES] [SHARE]
 
 SET: cifar10 | fashion-mnist; PICTURES: of the training part (default: 5,000); SHARE: left out, or taken (default: 0.5). The net
-is that of the recipe `sprint` with batches of 100, without a budget. The ways: all pictures; random:SHARE; all in so many epochs
-as take as many steps as that ("shorter"); prune:SHARE; and all in so many epochs as take as many steps as that took.
+is that of the recipe `sprint` with batches of 100, without a budget. The ways: all pictures; random:SHARE; all pictures
+in so few epochs as take as many steps ("shorter"); prune:SHARE; and all in so few epochs as take as many steps as that.
 Prints a line a way: mean test accuracy with its standard error, steps, seconds of training. The two cores of a machine are best
 left alone meanwhile.
 """
