@@ -31,7 +31,7 @@ def label(
         ),
     ] = None,
     out: Annotated[
-        Path, typer.Option(help="The table to write, NAME.csv, or a new folder to copy into; what was labelled is gone on with.")
+        Path, typer.Option(help="The table to write, NAME.csv, or a new folder to copy into; it goes on with earlier labels.")
     ] = Path("labels.csv"),
     minutes: Annotated[
         float, typer.Option(help="What the features of the pictures may take; 0: as long as they need.", min=0)
