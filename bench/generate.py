@@ -132,7 +132,7 @@ def rare(name: str, counts: str = "20,50,100", minutes: str = "3", seeds: str = 
                     given, fields = cut, ways.get(way, {})
                     if way in ("vae", "gan"):
                         made = generate(cut, kind=way, minutes=float(minutes), seed=seed)
-                        images, labels = made.sample(lacking, cut.train.classes[few], seed=seed)
+                        images, labels = made.sample(lacking, label=cut.train.classes[few], seed=seed)
                         added = pictures_of(made, images, labels)
                         given = with_others(cut, Beside(), digested(added), labels, "", "synthetic").parts
                     model = beholder.train(given, recipe="sprint", size=0 if name in SMALL else 64, seed=seed, **fields)

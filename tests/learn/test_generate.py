@@ -61,9 +61,7 @@ def test_a_run_that_was_cut_ends_in_the_same_bits(
 
 
 @pytest.mark.parametrize("kind", ["vae", "gan"])
-def test_ctrl_c_keeps_what_was_learnt_and_resume_goes_on(
-    parts: beholder.Parts, tmp_path: Path, eager: None, kind: str
-) -> None:
+def test_ctrl_c_keeps_what_was_learnt_and_resume_goes_on(parts: beholder.Parts, tmp_path: Path, eager: None, kind: str) -> None:
     out = tmp_path / "g.beholder"
 
     def interrupt(event: events.Event) -> None:
@@ -101,16 +99,14 @@ def test_bundle_comes_back_with_the_same_pictures(parts: beholder.Parts, tmp_pat
     assert np.array_equal(first, again.sample(10, seed=5)[0])
     assert not np.array_equal(first, again.sample(10, seed=6)[0])
     name = made.classes[1]
-    assert (made.sample(3, name)[1] == 1).all()
+    assert (made.sample(3, label=name)[1] == 1).all()
     assert made.config.shares == pytest.approx((parts.train.counts() / len(parts.train)).tolist())
     assert {part for _, part in again.splits} == {"train", "valid", "test"}
     assert "Makes pictures of 16 × 16 pixels" in (tmp_path / "g.beholder" / "README.md").read_text("utf-8")
 
 
-def test_loss_of_a_vae_falls_and_the_best_on_validation_is_kept(
-    parts: beholder.Parts, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "SAID_ABOUT", 6)
+def test_loss_of_a_vae_falls_and_the_best_on_validation_is_kept(parts: beholder.Parts, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module.bounds, "SAID_ABOUT", 6)
     made = generate(parts, **(FIELDS | {"epochs": 30}))
     losses = [row["valid_loss"] for row in made.history]
     assert losses[-1] < losses[0] - 1
@@ -123,7 +119,7 @@ def test_pictures_without_labels_are_learnt_without_classes(draw: Any, tmp_path:
     assert made.classes == ()
     assert made.sample(3)[0].shape == (3, 3, 16, 16)
     with pytest.raises(UsageError, match="no class is called"):
-        made.sample(3, "oak")
+        made.sample(3, label="oak")
 
 
 def test_what_cannot_be_made_is_refused(parts: beholder.Parts, leaves: Path) -> None:
@@ -155,7 +151,9 @@ def test_a_model_and_a_generator_are_told_apart(parts: beholder.Parts, tmp_path:
         beholder.Generator.load(tmp_path / "m.beholder")
     assert wrong.value.code == "no-generator"
     with pytest.raises(UsageError):
-        generate(parts, kind="gan", **(FIELDS | {"epochs": 1})).bounds(np.zeros((1, 3, 16, 16), np.uint8), np.zeros(1, np.int64))
+        generate(parts, kind="gan", **(FIELDS | {"epochs": 1})).bounds(
+            np.zeros((1, 3, 16, 16), np.uint8), np.zeros(1, np.int64)
+        )
     assert made.bounds(np.zeros((2, 3, 16, 16), np.uint8), np.zeros(2, np.int64), draws=3).shape == (3, 2)
 
 

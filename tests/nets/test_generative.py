@@ -128,6 +128,4 @@ def test_pictures_are_made_again_from_where_their_latents_lie_in_the_prior() -> 
     units = net.units(images, targets)
     assert [tuple(row.shape) for row in units] == [(2, 32, 1, 1), (2, 16, 4, 4)]
     told, _ = net._decoded(net.encoded(images), targets, [torch.zeros_like(row) for row in units])
-    np.testing.assert_allclose(
-        net.drawn(targets, units).detach(), LIKELIHOODS["logistic"].mean(told, 1).detach(), atol=1e-5
-    )
+    np.testing.assert_allclose(net.drawn(targets, units).detach(), LIKELIHOODS["logistic"].mean(told, 1).detach(), atol=1e-5)

@@ -42,7 +42,7 @@ def test_page_and_scores_lie_in_the_bundle(made: Path) -> None:
     page = (made / "report.html").read_text("utf-8")
     for heading in ("Samples", "Reconstructions", "Map of the latent space", "Losses"):
         assert f">{heading}</h2>" in page
-    assert "src=\"http" not in page
+    assert 'src="http' not in page
     assert scores["said"][0] in (made / "README.md").read_text("utf-8")
 
 

@@ -115,7 +115,7 @@ class TrainRecipe:
     probe: with pretrained weights, first fit a linear head on frozen features, which fine-tuning then has to beat
     teacher: path of a bundle whose probabilities are learnt beside the labels ("": none); teacher_weight: their share of the
         loss; temperature: at which both are softened
-    subset: off | random:F (a new share F of the pictures each epoch) | prune:F (this share of those with a low loss is left out)
+    subset: off | random:F (a new share F of the pictures an epoch) | prune:F (this share of those with a low loss is left out)
     """
 
     epochs: int = field(default=0, metadata={"range": (0, 100_000)})

@@ -121,7 +121,7 @@ class Generator:
         """Return the classes of which it makes pictures; none where it learnt without labels."""
         return self.config.classes
 
-    def labels(self, n: int, label: str = "") -> I64:
+    def labels(self, n: int, *, label: str = "") -> I64:
         """Return the class of each of n pictures, int64 (N,): all of `label`, or the classes in turn; 0 without classes.
 
         Raises `UsageError` (unknown-class) for a class that it does not know.
@@ -133,7 +133,7 @@ class Generator:
             raise UsageError(f"no class is called '{label}'", code="unknown-class", hint=known)
         return np.full(n, self.classes.index(label), np.int64)
 
-    def sample(self, n: int, label: str = "", *, seed: int = 0) -> tuple[U8, I64]:
+    def sample(self, n: int, *, label: str = "", seed: int = 0) -> tuple[U8, I64]:
         """Return n made pictures, uint8 (N, C, H, W), and the class of each, int64 (N,).
 
         label: a class; "": the classes in turn. A seed gives the same pictures on the same machine, and the first of more.
@@ -141,7 +141,7 @@ class Generator:
         """
         if n < 1:
             raise UsageError(f"{n} pictures cannot be made", code="bad-number", hint="ask for one at least")
-        labels = self.labels(n, label)
+        labels = self.labels(n, label=label)
         return np.concatenate(list(self.chunks(labels, seed=seed))), labels
 
     def chunks(self, labels: I64, *, seed: int = 0) -> Iterator[U8]:
@@ -153,8 +153,8 @@ class Generator:
     def _made(self, labels: I64, seed: int) -> Tensor:
         noise = self.net.noise(CHUNK, torch.Generator().manual_seed(seed))
         targets = self.targets(labels)
-        with evaluating(self.net) as net:
-            made: Tensor = net.drawn(targets, [row[: len(labels)] for row in noise])
+        with evaluating(self.net):
+            made: Tensor = self.net.drawn(targets, [row[: len(labels)] for row in noise])
         return made
 
     def targets(self, labels: I64) -> Tensor:
@@ -172,7 +172,10 @@ class Generator:
 
     @torch.inference_mode()
     def rebuilt(self, images: U8, labels: Values) -> U8:
-        """Return pictures uint8 (N, C, H, W) as a VAE gives them back from the means of their latents. Raises `UsageError` (no-vae) of a GAN."""
+        """Return pictures uint8 (N, C, H, W) as a VAE gives them back from the means of their latents.
+
+        Raises `UsageError` (no-vae) of a GAN.
+        """
         net, targets = self._vae("reconstructions"), self.hot(labels)
         return pixels_of(net.drawn(targets, net.units(values_of(images), targets)))
 

@@ -16,6 +16,7 @@ from beholder.base import recipe as recipes
 from beholder.base.errors import BeholderError, Interrupted, MachineError, UsageError, did_you_mean
 from beholder.base.limits import allow
 from beholder.base.renamed import arguments as current
+from beholder.base.synonyms import synonym
 from beholder.base.used import UNUSED
 
 _TYPER_USAGE: type[Exception] = typer.BadParameter.__mro__[1]  # the base of all usage errors, whether click is bundled or not
@@ -151,7 +152,7 @@ def _other_name(wanted: str | None, context: typer.Context | None) -> str:
         return "the device is chosen: beholder info says which, and the variable CUDA_VISIBLE_DEVICES hides a GPU"
     if "--set" not in taken or context is None or not word:
         return ""
-    meant = [path for path in recipes.names() if path.split(".")[-1] == word] or [recipes.synonym(word)]
+    meant = [path for path in recipes.names() if path.split(".")[-1] == word] or [synonym(word)]
     path = "net.name" if word == "net" else meant[0]
     idle, instead = UNUSED.get(context.info_name or "", ((), ""))
     if path in idle:

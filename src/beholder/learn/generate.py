@@ -6,14 +6,14 @@ import copy
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from beholder.base.deadline import Deadline
 from beholder.base.errors import DataError, UsageError
@@ -27,6 +27,8 @@ from beholder.base.used import changed
 from beholder.bundle.generator import LARGEST, Config, Generator, Shape, built
 from beholder.data.loader import Batches, plain
 from beholder.data.survey import choose_policy, survey
+from beholder.learn import bounds
+from beholder.learn.bounds import MEAN, STD, bounded, targets_of
 from beholder.learn.checkpoint import RunFolder, Saves, check_out
 from beholder.learn.clock import Clock
 from beholder.learn.finish import splits_of
@@ -41,7 +43,7 @@ from beholder.machine.device import Precision, device, free_memory, precision, s
 from beholder.machine.info import machine
 from beholder.machine.pace import BUSY, calm, quickest, restored, slowness
 from beholder.machine.stop import Stop, stopping
-from beholder.nets.vae import Vae, bits
+from beholder.nets.vae import Vae
 from beholder.tasks.generate import adversarial, reconstruct
 from beholder.tasks.task import Turns
 
@@ -50,12 +52,6 @@ FEWEST = 20
 
 FEW = 20_000
 """Training pictures below which a GAN's pictures are varied before they are judged."""
-
-SAID_ABOUT = 1000
-"""Validation pictures by which a VAE is scored while it learns."""
-
-MEAN, STD = 0.5, 0.5
-"""By which pixels in 0..1 become -1..1."""
 
 
 @dataclass(frozen=True)
@@ -108,11 +104,8 @@ def generate(
     """
     began = time.monotonic() if began is None else began
     asked = changed(recipe, fields, verb="generate")
-    if not isinstance(parts, Parts):
-        hint = "beholder.split(beholder.scan(source)) makes them"
-        raise UsageError(f"there are no parts in {type(parts).__name__}", code="no-parts", hint=hint)
-    path = None if out is None else followed(Path(out))
-    if path is not None:
+    _check_parts(parts)
+    if (path := None if out is None else followed(Path(out))) is not None:
         check_out(path)
     until = Deadline.of(began, asked.train.minutes)
     with stopping() as stop, alone(path), calm(), restored():
@@ -133,6 +126,12 @@ def generate(
                 found.save(path)
                 folder.discard()
     return found
+
+
+def _check_parts(parts: object) -> None:
+    if not isinstance(parts, Parts):
+        hint = "beholder.split(beholder.scan(source)) makes them"
+        raise UsageError(f"there are no parts in {type(parts).__name__}", code="no-parts", hint=hint)
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,9 +165,10 @@ def _made(parts: Parts, recipe: Recipe, until: Deadline) -> Made:
     wished = recipe.generate
     shape = Shape(wished.kind, wished.maps or kind.maps, wished.likelihood, wished.beta, wished.penalty, vary)
     pictures = train.pictures
-    config = Config(classes=pictures.classes, several=pictures.multi and pictures.labelled, shares=shares, pixels=policy, shape=shape)
+    several = pictures.multi and pictures.labelled
+    config = Config(classes=pictures.classes, several=several, shares=shares, pixels=policy, shape=shape)
     torch.manual_seed(recipe.seed)
-    net = built(config).to(on).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    net = built(config).to(on).to(memory_format=torch.channels_last)
     said(f"{recipe.generate.kind} with {sum(p.numel() for p in net.parameters()):,} parameters")
     return Made(recipe, kind, config, train, valid, net, precision(on, recipe.train.precision), on, said)
 
@@ -192,54 +192,31 @@ def policy_of(parts: Parts, recipe: Recipe, said: Callable[[str], None]) -> Pixe
     return policy
 
 
-def targets_of(material: Material) -> Tensor:
-    """Return targets float32 (N, K), K 0 for pictures without labels."""
-    return material.targets if material.pictures.labelled else torch.zeros((len(material.pixels), 0))
-
-
 def _run(made: Made, folder: RunFolder | None, stop: Stop, *, resume: bool, until: Deadline, after: float) -> Run:
     """Return the run before its first step, or where its checkpoint left it."""
     going_on = folder is not None and folder.begin(_identity(made), resume=resume, machine=_machine(made))
     _settle(made, folder, going_on=going_on)
-    recipe, kind, world = made.recipe, made.kind, ranks.here()
-    batches = Batches(
-        made.train.pixels,
-        targets_of(made.train),
-        batch=recipe.train.batch or kind.batch,
-        seed=recipe.seed,
-        device=made.on,
-        mean=(MEAN,) * made.config.pixels.channels,
-        std=(STD,) * made.config.pixels.channels,
-        memory=recipe.data.memory * 2**20 or free_memory(made.on) // 3,
-        workers=recipe.data.workers,
-        ranks=world,
+    recipe, world = made.recipe, ranks.here()
+    batches = _batches(made, world)
+    every = max(1, round(bounds.SAID_ABOUT / max(1, len(made.train.pixels))))
+    clock = Clock(
+        steps_per_epoch=len(batches),
+        epochs=recipe.train.epochs or _epochs(len(batches), budget=not until.none),
+        seconds=0.0 if until.none else max(0.02 * 60 * recipe.train.minutes, until.left),
+        every=every,
+        after=after,
+        now=world.now,
     )
-    every = max(1, round(SAID_ABOUT / max(1, len(made.train.pixels))))
     run = Run(
         net=made.net,
         model=made.net,
         scaler=scaler(made.on, made.precision),
-        turns=kind.turns,
+        turns=made.kind.turns,
         players=_players(made),
         batches=batches,
-        validation=Validation(_scored(made), every, 0),
-        clock=Clock(
-            steps_per_epoch=len(batches),
-            epochs=recipe.train.epochs or _epochs(len(batches), budget=not until.none),
-            seconds=0.0 if until.none else max(0.02 * 60 * recipe.train.minutes, until.left),
-            every=every,
-            after=after,
-            now=world.now,
-        ),
-        settings=Settings(
-            schedule=kind.schedule,
-            precision=made.precision,
-            smoothing=0.0,
-            weights=None,
-            clip=recipe.train.clip or (1.0 if recipe.generate.kind == "vae" else 0.0),
-            seed=recipe.seed,
-            right=kind.right,
-        ),
+        validation=Validation(bounded(made.net, made.valid, made.precision, made.on, made.recipe.seed), every, 0),
+        clock=clock,
+        settings=_settings(made),
         saves=Saves(folder, world),
         stop=stop,
         guard=Guard(made.train.pictures.keys, eager=made.on.type == "cpu", ranks=world),
@@ -247,6 +224,35 @@ def _run(made: Made, folder: RunFolder | None, stop: Stop, *, resume: bool, unti
     if going_on and folder is not None:
         run.resume(folder)
     return run
+
+
+def _batches(made: Made, world: ranks.Ranks) -> Batches:
+    data, channels = made.recipe.data, made.config.pixels.channels
+    return Batches(
+        made.train.pixels,
+        targets_of(made.train),
+        batch=made.recipe.train.batch or made.kind.batch,
+        seed=made.recipe.seed,
+        device=made.on,
+        mean=(MEAN,) * channels,
+        std=(STD,) * channels,
+        memory=data.memory * 2**20 or free_memory(made.on) // 3,
+        workers=data.workers,
+        ranks=world,
+    )
+
+
+def _settings(made: Made) -> Settings:
+    recipe = made.recipe
+    return Settings(
+        schedule=made.kind.schedule,
+        precision=made.precision,
+        smoothing=0.0,
+        weights=None,
+        clip=recipe.train.clip or (1.0 if recipe.generate.kind == "vae" else 0.0),
+        seed=recipe.seed,
+        right=made.kind.right,
+    )
 
 
 def _settle(made: Made, folder: RunFolder | None, *, going_on: bool) -> None:
@@ -302,36 +308,6 @@ def _players(made: Made) -> dict[str, Player]:
         average = Average(module, asked.averaging) if who == kind.averaged and asked.averaging > 0 else None
         found[who] = Player(module, [adam], average, Best() if isinstance(made.net, Vae) else None)
     return found
-
-
-def _scored(made: Made) -> Callable[[Mapping[str, nn.Module], Callable[[], bool]], Mapping[str, tuple[float, float]] | None]:
-    """Return how the players are scored: a VAE by minus the bits per dimension of validation pictures, a GAN not at all."""
-    if not isinstance(made.net, Vae):
-        return lambda _nets, _enough: {}
-    some = made.valid.pixels.subset(np.arange(min(SAID_ABOUT, len(made.valid.pixels))))
-    targets = targets_of(made.valid)[: len(some)].to(made.on)
-    if not len(some):
-        return lambda _nets, _enough: {}
-
-    @torch.inference_mode()
-    def score(nets: Mapping[str, nn.Module], enough: Callable[[], bool]) -> dict[str, tuple[float, float]] | None:
-        net = nets["net"].eval()
-        channels = made.config.pixels.channels
-        at, found, random = 0, [], torch.Generator().manual_seed(made.recipe.seed)
-        for images in plain(some, batch=256, device=made.on, mean=(MEAN,) * channels, std=(STD,) * channels):
-            if enough():
-                made.net.train()
-                return None
-            noise = net.noise(len(images), random)  # type: ignore[operator]
-            with torch.autocast(made.on.type, dtype=made.precision.dtype, enabled=made.precision.mixed):
-                terms = net(images.contiguous(memory_format=torch.channels_last), targets[at : at + len(images)], noise)
-            found.append(bits(terms, made.net.dims))
-            at += len(images)
-        made.net.train()
-        mean = float(torch.cat(found).mean())
-        return {"net": (mean, -mean)}
-
-    return score
 
 
 def _finished(made: Made, parts: Parts, run: Run, *, cut: bool = False) -> Generator:

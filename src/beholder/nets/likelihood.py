@@ -32,7 +32,7 @@ class Likelihood:
 
 def _split(told: Tensor, channels: int) -> tuple[Tensor, Tensor, Tensor]:
     """Return the means, log scales and coefficients of the channels before: (B, C, …), (B, C, …), (B, C(C-1)/2, …)."""
-    means, scales, before = told.split([channels, channels, channels * (channels - 1) // 2], dim=1)
+    means, scales, before = torch.split(told, [channels, channels, channels * (channels - 1) // 2], dim=1)
     return means, (scales - 2.0).clamp(min=-7.0), torch.tanh(before)
 
 

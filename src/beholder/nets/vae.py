@@ -51,7 +51,7 @@ class Block(nn.Module):
 
 
 class Step(NamedTuple):
-    """What a level adds: the map (B, width, H, W) that goes on, and of the latent that was drawn
+    """What a level adds: the map (B, width, H, W) that goes on, and what is known of the latent that was drawn.
 
     unit: where it lies in the prior, as standard normal numbers (B, latent, H, W)
     rate: the divergence in nats, (B,); odds: log q(z|x) - log p(z), whose mean that is; both 0 where it is of the prior
@@ -193,9 +193,7 @@ class Vae(nn.Module):
             for side in self.maps[::-1]
         ]
 
-    def _decoded(
-        self, seen: Sequence[Tensor] | None, targets: Tensor, noise: Sequence[Tensor]
-    ) -> tuple[Tensor, list[Step]]:
+    def _decoded(self, seen: Sequence[Tensor] | None, targets: Tensor, noise: Sequence[Tensor]) -> tuple[Tensor, list[Step]]:
         """Return the numbers of the pixels' distributions (B, numbers, H, W), float32, and the step of each level."""
         x, steps = self.top.expand(len(targets), -1, -1, -1), []
         for k, level in enumerate(self.levels):
@@ -226,4 +224,3 @@ def _even(images: Tensor) -> Tensor:
 def bits(terms: Terms, dims: int) -> Tensor:
     """Return minus the bound of each picture in bits per dimension, (B,)."""
     return (terms.distortion + terms.rate) / (dims * math.log(2))
-

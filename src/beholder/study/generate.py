@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from beholder.base.arrays import I64, Values
+from beholder.base.arrays import I64, U8, Values
 from beholder.base.brief import within
 from beholder.base.deadline import Deadline
 from beholder.base.files import followed
 from beholder.base.recipe import Recipe
-from beholder.base.records import Parts, Pictures
+from beholder.base.records import Parts, Pictures, Score
 from beholder.base.used import changed
 from beholder.bundle.generator import Generator
 from beholder.data.cache import cached
@@ -107,59 +107,58 @@ def _first_of(labels: Values) -> I64:
 
 def _split(pictures: Pictures, recipe: Recipe) -> Parts:
     """Return the parts of pictures, those without labels as if they were of one class."""
-    how = {"val": recipe.data.val, "test": recipe.data.test}
+    val, test = recipe.data.val, recipe.data.test
     if pictures.labelled:
-        return split(pictures, seed=recipe.seed, **how)
+        return split(pictures, seed=recipe.seed, val=val, test=test)
     as_one = replace(pictures, classes=("pictures",), targets=np.zeros(len(pictures), np.int64))
-    parts = split(as_one, seed=recipe.seed, **how)
+    parts = split(as_one, seed=recipe.seed, val=val, test=test)
     return Parts(*(replace(part, classes=(), targets=np.zeros((len(part), 0), np.uint8)) for _, part in parts.items()))
 
 
 def scored(made: Generator, parts: Parts, found: Features | None) -> dict[str, Any]:
     """Return what scores.json says: a VAE's bits per dimension on validation pictures, and what features say."""
-    said, scores = [], {}
-    if made.config.shape.kind == "vae":
-        pixels = cached(parts.valid, made.config.pixels, on_bad="skip")
-        some = np.arange(min(500, len(pixels)))
-        labels = np.asarray(pixels.of(parts.valid).targets)[some]
-        images = pixels.take(some)
-        if len(images) > 1:
-            draws = made.bounds(images, labels, draws=4) / (images[0].size * np.log(2))
-            each, spread = draws.mean(axis=0), float(draws.mean(axis=1).std(ddof=1))
-            value = float(each.mean())
-            half = multiplier(0.95) * float(each.std(ddof=1)) / len(each) ** 0.5
-            scores["bits_per_dimension"] = {"value": value, "low": value - half, "high": value + half, "n": len(each)}
-            scores["spread_over_draws"] = spread
-            said.append(
-                f"{value:.3f} [{value - half:.3f}, {value + half:.3f}] bits per dimension on validation pictures "
-                f"(n={len(each)}; ±{spread:.4f} over draws of the latents)"
-            )
+    said: list[str] = []
+    scores: dict[str, Any] = {}
+    images, labels = _validation(made, parts, 500)
+    if made.config.shape.kind == "vae" and len(images) > 1:
+        draws = made.bounds(images, labels, draws=4) / (images[0].size * np.log(2))
+        each, spread = draws.mean(axis=0), float(draws.mean(axis=1).std(ddof=1))
+        half, n = multiplier(0.95) * float(each.std(ddof=1)) / len(each) ** 0.5, len(each)
+        score = Score(float(each.mean()), float(each.mean()) - half, float(each.mean()) + half, n)
+        scores = {"bits_per_dimension": score.json(), "spread_over_draws": spread}
+        of = f"(n={n}; ±{spread:.4f} over draws of the latents)"
+        said.append(f"{score.short()} bits per dimension on validation pictures {of}")
     if found is not None:
         scores["features"] = found.json()
         said += found.sentences()
     return {**scores, "said": said}
 
 
+def _validation(made: Generator, parts: Parts, most: int) -> tuple[U8, Values]:
+    """Return the first validation pictures as the net sees them, uint8 (N, C, H, W), and their targets."""
+    pixels = cached(parts.valid, made.config.pixels, on_bad="skip")
+    some = np.arange(min(most, len(pixels)))
+    return pixels.take(some), np.asarray(pixels.of(parts.valid).targets)[some]
+
+
 def shown(made: Generator, parts: Parts, found: Features | None) -> Shown:
     """Return what the page shows: made pictures, the nearest training pictures, reconstructions, the way between two, a map."""
-    count = min(10, max(1, len(made.classes)))
-    samples = [(name, made.sample(12, name, seed=7)[0]) for name in made.classes[:count]] or [("", made.sample(48, seed=7)[0])]
-    near = []
-    if found is not None:
-        rows, cosines, _ = found.near
-        fakes, _ = made.sample(int(rows[0].max()) + 1, seed=made.recipe.seed + 1)
-        pixels = cached(parts.train.take(rows[1]), made.config.pixels, on_bad="skip")
-        place = {int(row): k for k, row in enumerate(pixels.rows)}
-        near = [
-            (fakes[row], pixels.take(np.array([place[k]]))[0], float(cosines[k])) for k, row in enumerate(rows[0]) if k in place
-        ]
-    rebuilt, between, mapped = [], [], None
-    if made.config.shape.kind == "vae" and len(parts.valid):
-        pixels = cached(parts.valid, made.config.pixels, on_bad="skip")
-        some = np.arange(min(400, len(pixels)))
-        labels = np.asarray(pixels.of(parts.valid).targets)[some]
-        images = pixels.take(some)
-        rebuilt = list(zip(images[:12], made.rebuilt(images[:12], labels[:12]), strict=True))
-        between = made.between(images[:2], labels[:2]) if len(images) > 1 else []
-        mapped = (made.latents(images, labels), _first_of(labels))
-    return Shown(samples, near, None if found is None else found.near[2], rebuilt, list(between), mapped)
+    few = made.classes[:10]
+    samples = [(name, made.sample(12, label=name, seed=7)[0]) for name in few] or [("", made.sample(48, seed=7)[0])]
+    usual, near = (None, []) if found is None else (found.near[2], _near(made, parts, found))
+    images, labels = _validation(made, parts, 400)
+    if made.config.shape.kind != "vae" or len(images) < 2:
+        return Shown(samples, near, usual, [], [], None)
+    rebuilt = list(zip(images[:12], made.rebuilt(images[:12], labels[:12]), strict=True))
+    between = list(made.between(images[:2], labels[:2]))
+    return Shown(samples, near, usual, rebuilt, between, (made.latents(images, labels), _first_of(labels)))
+
+
+def _near(made: Generator, parts: Parts, found: Features) -> list[tuple[U8, U8, float]]:
+    """Return (made picture, training picture nearest to it, cosine) of the first made pictures."""
+    (fakes, real), cosines, _ = found.near
+    images, _ = made.sample(int(fakes.max()) + 1, seed=made.recipe.seed + 1)
+    pixels = cached(parts.train.take(real), made.config.pixels, on_bad="skip")
+    place = {int(row): k for k, row in enumerate(pixels.rows)}
+    rows = [k for k in range(len(fakes)) if k in place]
+    return [(images[fakes[k]], pixels.take(np.array([place[k]]))[0], float(cosines[k])) for k in rows]

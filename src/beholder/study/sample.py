@@ -47,7 +47,7 @@ def sample(
     """
     made = made if isinstance(made, Generator) else Generator.load(made)
     out = Path(out)
-    labels = made.labels(max(n, 1), label)
+    labels = made.labels(max(n, 1), label=label)
     with stopping():
         if out.suffix.lower() == ".png":
             if n > GRID:
@@ -55,12 +55,12 @@ def sample(
                     f"a grid of {n:,} pictures", code="bad-number", hint=f"{GRID:,} at most; --out FOLDER takes more"
                 )
             check_writable(out, option="--out", file=True)
-            images, labels = made.sample(n, label, seed=seed)
+            images, labels = made.sample(n, label=label, seed=seed)
             with telling_disk_errors(out):
                 _save(grid(list(images)), out, made, seed)
         else:
             if n < 1:
-                made.sample(n, label)
+                made.sample(n, label=label)
             _check_free(out)
             with folder_atomic(out) as folder:
                 _write(made, labels, folder, seed)

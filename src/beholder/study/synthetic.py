@@ -147,7 +147,7 @@ def _offered(parts: Parts, recipe: Recipe, out: Path | None, until: Deadline, *,
 
 
 def _of_one(found: Pictures) -> Pictures:
-    """Return pictures with labels: those of a source that has none, or one class alone, as of the folder that holds them all."""
+    """Return pictures with labels: those of one folder, where a source has no labels or one class, by its name."""
     if found.labelled:
         return found
     names = {Path(key).parent.name for key in found.keys}

@@ -101,7 +101,7 @@ def compared(made: Generator, train: Pictures, held: Pictures, *, seed: int, min
     real, known = (digested(p.take(np.sort(rng.permutation(len(p))[:count]))) for p in (held, train))
     images, labels = made.sample(count, seed=seed + 1)
     fakes = digested(pictures_of(made, images, labels))
-    began, found = time.monotonic(), []
+    began, found = time.monotonic(), list[F32]()
     for some, what in ((real, "features"), (fakes, "features of made pictures"), (known, "features")):
         left = 0.0 if not minutes else max(1e-3, (minutes - (time.monotonic() - began) / 60) / (3 - len(found)))
         found.append(features_of(some, backbone, Recipe(), survey(real), left, like=None, what=what))
@@ -200,9 +200,10 @@ def worth(made: Generator | str | Path, source: str | Path | Any, *, seed: int =
         events.note(f"what made pictures are worth: {len(parts.test):,} test pictures")
         cas = _by_recognition(made, parts, seed) if made.classes and not made.config.several else {}
         notes = () if cas else ("No accuracy score: that takes pictures of one class each.",)
-        bits = bounds(made, parts.test, seed) if made.config.shape.kind == "vae" else {}
-        features = compared(made, parts.train, parts.test, seed=seed)
-        return Worth(len(parts.train), **cas, **bits, features=features, notes=notes)
+        found: dict[str, Any] = {**cas, "features": compared(made, parts.train, parts.test, seed=seed), "notes": notes}
+        if made.config.shape.kind == "vae":
+            found |= bounds(made, parts.test, seed)
+        return Worth(len(parts.train), **found)
 
 
 def _parts(made: Generator, pictures: Pictures) -> Parts:
@@ -252,21 +253,17 @@ def _by_recognition(made: Generator, parts: Parts, seed: int) -> dict[str, Score
     shares = np.array(made.config.shares)
     found: dict[str, Score] = {}
     for what in ("accuracy", "real"):
-        rows, labels, where = [], [], []
+        each = []
         for k, name in enumerate(PARTS):
             if what == "accuracy" and name != "test":
-                own = _dealt(shares, max(counts[name], len(made.classes)))
-                made_ones = np.concatenate(list(made.chunks(own, seed=seed + 1 + k)))
-                rows, labels = [*rows, made_ones], [*labels, own]
+                labels = _dealt(shares, max(counts[name], len(made.classes)))
+                images = np.concatenate(list(made.chunks(labels, seed=seed + 1 + k)))
             else:
-                some, own = pixels[name]
-                rows, labels = [*rows, some.take(np.arange(len(some)))], [*labels, own]
-            where.append(np.full(len(labels[-1]), k, np.int8))
-        images = np.concatenate(rows)
-        whole = replace(pictures_of(made, images, np.concatenate(labels)), parts=np.concatenate(where))
-        each = Parts(*(whole.take(np.flatnonzero(whole.parts == k)) for k in range(3)))
-        bundle = train(each, recipe=load("sprint").set(seed=seed))
-        found[what] = evaluate(bundle, each.test).scores.headline["accuracy"]
+                some, labels = pixels[name]
+                images = some.take(np.arange(len(some)))
+            each.append(pictures_of(made, images, labels))
+        bundle = train(Parts(*each), recipe=load("sprint").set(seed=seed))
+        found[what] = evaluate(bundle, each[2]).scores.headline["accuracy"]
     return found
 
 

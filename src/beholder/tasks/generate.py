@@ -43,8 +43,8 @@ def adversarial(
     """Yield the discriminator's turn and the generator's: each is to find its own pictures more real than the other's.
 
     The relativistic pairing loss with penalties on the gradients at real pictures (R1) and at made ones (R2), as in R3GAN.
-    `Turn.right` is the share of pairs in which the real picture seems the more real. Both turns are about the same made pictures,
-    and the generator is told what the discriminator said of the real ones before it learnt.
+    `Turn.right` is the share of pairs in which the real picture seems the more real. Both turns are about the same made
+    pictures, and the generator is told what the discriminator said of the real ones before it learnt.
     """
     import torch
     from torch.nn import functional as F
