@@ -99,6 +99,12 @@ def test_the_random_sample_is_labelled_first_and_then_all_the_rest(make: Callabl
     assert labels_in(session.place.out) == {key: key.split("/")[0] for key in session.pictures.keys}
 
 
+def test_looking_for_a_readable_picture_leaves_the_first_grid_as_large_as_the_page_asks(make: Callable[..., Session]) -> None:
+    session = make()
+    assert session.begins()
+    assert len(shown(session.shown(size=12))) == 12
+
+
 def test_the_presorting_head_never_learns_from_the_sample(make: Callable[..., Session]) -> None:
     session = make()
     told = session.shown(size=12)

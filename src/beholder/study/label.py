@@ -269,8 +269,7 @@ def _place(pictures: Pictures, out: Path, folder: str | Path) -> Place:
 
 def _check_readable(session: Session) -> None:
     """Raise `DataError` (all-unreadable) where no picture can be decoded."""
-    session.shown(size=1)
-    if len(session.unreadable) == len(session.pictures):
+    if not session.begins():
         raise DataError("not one picture can be read", code="all-unreadable", hint="check the folder")
 
 

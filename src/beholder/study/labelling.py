@@ -78,6 +78,11 @@ class Session:
             "following": self.place.following,
         }
 
+    def begins(self) -> bool:
+        """Return whether a picture can be decoded; those tried in vain are unreadable from now on. It shows no grid."""
+        with self._lock:
+            return bool(len(self._next(1).rows)) or len(self.unreadable) < len(self._pictures)
+
     def shown(self, *, size: int) -> dict[str, object]:
         """Return {"turn", "grid", "progress"}: what is to be labelled now."""
         with self._lock:
