@@ -12,8 +12,10 @@ from tests.configs import config
 
 from beholder.base.errors import BundleError, MachineError, UsageError
 from beholder.base.recipe import Recipe
+from beholder.base.records import PixelPolicy
 from beholder.bundle import hub
 from beholder.bundle.bundle import Bundle, load
+from beholder.bundle.generator import Config, Generator, Shape, built
 from beholder.cli.run import run
 from beholder.nets.build import build
 
@@ -64,6 +66,19 @@ def test_what_is_pushed_can_be_pulled(
     assert load("leaves.beholder").classes == small[2].classes
     picture = next(small[0].rglob("*.png"))
     assert load(tmp_path / "mine.beholder")(picture).probabilities == small[2](picture).probabilities
+
+
+def test_a_generator_goes_and_comes_as_a_model_does(shelf: Path, tmp_path: Path) -> None:
+    pixels = PixelPolicy(8, 8, 1)
+    made = Config(classes=("a", "b"), shares=(0.5, 0.5), pixels=pixels, shape=Shape("vae", 8))
+    sent = tmp_path / "g.beholder"
+    Generator(made, built(made), Recipe()).save(sent)
+    hub.push(sent, "someone/made")
+    again = Generator.load(hub.pull("someone/made", tmp_path / "mine.beholder"))
+    assert (again.sample(4)[0] == Generator.load(sent).sample(4)[0]).all()
+    (sent / "model.safetensors").write_bytes(b"0" * 100)
+    with pytest.raises(BundleError):
+        hub.push(sent, "someone/made")
 
 
 def test_what_is_damaged_neither_goes_nor_comes(small: tuple[Path, Path, Bundle], shelf: Path, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from beholder.base.errors import MachineError, UsageError
 from beholder.base.files import folder_atomic
 from beholder.bundle import format
+from beholder.bundle.generator import Generator
 
 NAME = re.compile(r"[\w.-]+/[\w.-]+")
 LEFT_OUT = ["report.html", ".*"]
@@ -23,7 +24,7 @@ def push(path: str | Path, name: str, *, public: bool = False) -> str:
     where the hub refuses or cannot be reached.
     """
     path = Path(path)
-    format.verified(path)
+    _check(path)
     hub = _hub(name)
     try:
         api = hub.HfApi()
@@ -51,8 +52,16 @@ def pull(name: str, out: str | Path | None = None, *, revision: str | None = Non
         except Exception as error:  # its errors share no base but Exception
             raise _refused(name, error) from error
         _tidy(folder)
-        format.verified(folder)
+        _check(folder)
     return path
+
+
+def _check(path: Path) -> None:
+    """Raise as `format.verified` and `Generator.load` do where no whole bundle lies at `path`, of a model or a generator."""
+    if format.makes_pictures(path):
+        Generator.load(path)
+    else:
+        format.verified(path)
 
 
 def _tidy(folder: Path) -> None:
