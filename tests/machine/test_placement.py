@@ -18,8 +18,10 @@ from beholder.machine.placement import evaluating, lent, moved
 
 OWN = {
     "bundle/bundle.py",  # a net that was loaded for use
+    "bundle/generator.py",  # a net that was loaded for use
     "learn/finish.py",  # the net that training made
     "learn/first.py",  # a copy
+    "learn/generate.py",  # copies
     "learn/flips.py",  # nets that were built here, for this
     "learn/loop.py",  # the net that is being trained
     "learn/monitors.py",  # its average: a copy

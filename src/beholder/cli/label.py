@@ -43,7 +43,7 @@ def label(
     cache: Cache = None,
     json: Json = False,
 ) -> None:
-    """Label pictures on a page in the browser; a head on cached features presorts them."""
+    """Label pictures on a page in the browser, presorted by a head."""
     from beholder.study.label import label
 
     labelled = label(folder, classes=classes or (), out=out, minutes=minutes, seed=seed, port=port, ready=opener(browser))

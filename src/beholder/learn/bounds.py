@@ -12,6 +12,7 @@ from beholder.data.loader import plain
 from beholder.learn.loop import Validate
 from beholder.learn.material import Material
 from beholder.machine.device import Precision
+from beholder.machine.placement import evaluating
 from beholder.nets.vae import Vae, bits
 
 SAID_ABOUT = 1000
@@ -35,9 +36,8 @@ def bounded(net: nn.Module, valid: Material, precision: Precision, on: torch.dev
 
     @torch.inference_mode()
     def score(nets: Mapping[str, nn.Module], enough: Callable[[], bool]) -> dict[str, tuple[float, float]] | None:
-        scored = nets["net"].eval()
-        at, found, random = 0, [], torch.Generator().manual_seed(seed)
-        try:
+        at, found, random = 0, list[Tensor](), torch.Generator().manual_seed(seed)
+        with evaluating(nets["net"]) as scored:
             for images in plain(some, batch=256, device=on, mean=(MEAN,) * channels, std=(STD,) * channels):
                 if enough():
                     return None
@@ -46,8 +46,6 @@ def bounded(net: nn.Module, valid: Material, precision: Precision, on: torch.dev
                     terms = scored(images.contiguous(memory_format=torch.channels_last), targets[at : at + len(images)], noise)
                 found.append(bits(terms, dims))
                 at += len(images)
-        finally:
-            net.train()
         mean = float(torch.cat(found).mean())
         return {"net": (mean, -mean)}
 
