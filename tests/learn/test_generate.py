@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,34 @@ def test_ctrl_c_keeps_what_was_learnt_and_resume_goes_on(parts: beholder.Parts, 
     assert beholder.Generator.load(out).config.interrupted
     generate(parts, out=out, kind=kind, resume=True, **FIELDS)
     assert not beholder.Generator.load(out).config.interrupted
+
+
+def test_a_run_that_had_time_for_some_pictures_goes_on_with_the_same(
+    parts: beholder.Parts, tmp_path: Path, eager: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, asked = module.both_decoded, []
+
+    def decoded(*given: Any, only: Any, **options: Any) -> Any:
+        asked.append(only)
+        train, valid = real(*given, only=only, **options)
+        if only is None:  # there was time for twenty of them
+            some = np.arange(20)
+            train = replace(
+                train, pictures=train.pictures.take(some), pixels=train.pixels.subset(some), targets=train.targets[:20]
+            )
+        return train, valid
+
+    def cut(event: events.Event) -> None:
+        if event.message == "training" and event.fields["done"] == 3:
+            raise Killed
+
+    monkeypatch.setattr(module, "both_decoded", decoded)
+    out = tmp_path / "g.beholder"
+    with events.listen(cut, alone=True), pytest.raises(Killed):
+        generate(parts, out=out, minutes=5.0, **FIELDS)
+    generate(parts, out=out, minutes=5.0, resume=True, **FIELDS)
+    assert asked[0] is None
+    assert len(asked[1]["train"]) == 20
 
 
 def test_another_kind_does_not_go_on_with_the_run(parts: beholder.Parts, tmp_path: Path, eager: None) -> None:

@@ -6,7 +6,7 @@ import copy
 import dataclasses
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from beholder.base.arrays import U8
 from beholder.base.deadline import Deadline
 from beholder.base.errors import DataError, UsageError
 from beholder.base.files import followed, sha256
@@ -109,8 +110,8 @@ def generate(
         check_out(path)
     until = Deadline.of(began, asked.train.minutes)
     with stopping() as stop, alone(path), calm(), restored():
-        made = _made(parts, asked, until)
         folder = None if path is None else RunFolder.beside(path)
+        made = _made(parts, asked, until, only=folder.kept("sample") if folder is not None and resume else None)
         run = _run(made, folder, stop, resume=resume, until=until, after=after)
         try:
             with telling_memory(run.batches.batch), stop.held():
@@ -149,12 +150,13 @@ class Made:
     said: Said
 
 
-def _made(parts: Parts, recipe: Recipe, until: Deadline) -> Made:
+def _made(parts: Parts, recipe: Recipe, until: Deadline, *, only: Mapping[str, U8] | None) -> Made:
+    """Return what is learnt from; only: part → digests of the pictures that a run which is resumed had taken."""
     said, on = Said(), device()
     allow_as(recipe.data)
     policy = policy_of(parts, recipe, said)
     with span("decode"):
-        train, valid = both_decoded(parts, policy, recipe, said, until=until, only=None)
+        train, valid = both_decoded(parts, policy, recipe, said, until=until, only=only)
     if len(train.pixels) < FEWEST:
         what = f"{len(train.pixels)} readable training pictures are too few to make others like them"
         raise DataError(what, code="too-few-pictures", hint=f"give {FEWEST} at least; hundreds of each class to see more")
@@ -195,6 +197,9 @@ def policy_of(parts: Parts, recipe: Recipe, said: Callable[[str], None]) -> Pixe
 def _run(made: Made, folder: RunFolder | None, stop: Stop, *, resume: bool, until: Deadline, after: float) -> Run:
     """Return the run before its first step, or where its checkpoint left it."""
     going_on = folder is not None and folder.begin(_identity(made), resume=resume, machine=_machine(made))
+    if folder is not None and not going_on and not until.none:
+        parts = (("train", made.train), ("valid", made.valid))
+        folder.keep("sample", {name: part.pictures.digests for name, part in parts if part.pictures.digests is not None})
     _settle(made, folder, going_on=going_on)
     recipe, world = made.recipe, ranks.here()
     batches = _batches(made, world)
