@@ -179,6 +179,10 @@ def test_a_model_and_a_generator_are_told_apart(parts: beholder.Parts, tmp_path:
     with pytest.raises(UsageError) as wrong:
         beholder.Generator.load(tmp_path / "m.beholder")
     assert wrong.value.code == "no-generator"
+    with pytest.raises(UsageError) as taken:
+        generate(parts, out=tmp_path / "m.beholder", **(FIELDS | {"epochs": 1}))
+    assert taken.value.code == "place-taken"
+    assert beholder.load(tmp_path / "m.beholder").classes == parts.train.classes
     with pytest.raises(UsageError):
         generate(parts, kind="gan", **(FIELDS | {"epochs": 1})).bounds(
             np.zeros((1, 3, 16, 16), np.uint8), np.zeros(1, np.int64)

@@ -16,7 +16,6 @@ from beholder.cli.options import (
     GroupFrom,
     Json,
     Log,
-    Out,
     Rate,
     RecipeName,
     Seed,
@@ -48,7 +47,10 @@ def generate(
         Kind | None, typer.Option(help="vae: has a likelihood; gan: sharper pictures. [default: vae]", show_default=False)
     ] = None,
     minutes: Annotated[float | None, typer.Option(help="Wall-clock budget of the whole run.", show_default=False)] = None,
-    out: Out = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Where to write the bundle. Default: the source's name + .made.beholder.", show_default=False),
+    ] = None,
     recipe: RecipeName = "quick",
     epochs: Epochs = None,
     batch: Batch = None,
@@ -68,9 +70,8 @@ def generate(
     asked = recipe_of(recipe, set_, kind=None if kind is None else kind.value, **how)
     from beholder.study.generate import generate
 
-    outcome = generate(
-        source, recipe=asked, out=target_of(source, out), resume=resume, began=context.obj, allow_download=allow_download
-    )
+    target = target_of(source, out, ending=".made.beholder")
+    outcome = generate(source, recipe=asked, out=target, resume=resume, began=context.obj, allow_download=allow_download)
     say(json_line(outcome.json()) if json else outcome)
 
 

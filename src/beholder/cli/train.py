@@ -160,8 +160,11 @@ def audit_fields(audit: str | None) -> dict[str, str]:
     return {"decisions": audit}
 
 
-def target_of(source: str, out: Path | None) -> Path:
-    """Return where the bundle goes; refuse the user's own folder of pictures, which is only ever read."""
+def target_of(source: str, out: Path | None, *, ending: str = ".beholder") -> Path:
+    """Return where the bundle goes; refuse the user's own folder of pictures, which is only ever read.
+
+    ending: of the name that it has where none is given
+    """
     if not source:
         raise UsageError(
             "SOURCE is empty",
@@ -169,7 +172,7 @@ def target_of(source: str, out: Path | None) -> Path:
             hint="name a folder, a table or an archive of pictures; . is the current folder",
         )
     if out is None:
-        out = Path(f"{_stem(source) or 'model'}.beholder")
+        out = Path(f"{_stem(source) or 'model'}{ending}")
     source = source if Path(source).exists() else source.removeprefix("boxes:")
     if Path(source).is_dir() and Path(source).resolve() in out.resolve().parents:
         hint = "choose a place outside with --out"

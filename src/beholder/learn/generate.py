@@ -25,6 +25,7 @@ from beholder.base.recipe import Recipe
 from beholder.base.records import Parts, PixelPolicy
 from beholder.base.spans import span
 from beholder.base.used import changed
+from beholder.bundle.format import CONFIG, makes_pictures
 from beholder.bundle.generator import LARGEST, Config, Generator, Shape, built
 from beholder.data.loader import Batches, plain
 from beholder.data.survey import choose_policy, survey
@@ -107,7 +108,7 @@ def generate(
     asked = changed(recipe, fields, verb="generate")
     _check_parts(parts)
     if (path := None if out is None else followed(Path(out))) is not None:
-        check_out(path)
+        check_free_of_models(path)
     until = Deadline.of(began, asked.train.minutes)
     with stopping() as stop, alone(path), calm(), restored():
         folder = None if path is None else RunFolder.beside(path)
@@ -127,6 +128,14 @@ def generate(
                 found.save(path)
                 folder.discard()
     return found
+
+
+def check_free_of_models(path: Path) -> None:
+    """Raise as `check_out` does, and `UsageError` (place-taken) where a model that recognises lies at `path`: it stays."""
+    check_out(path)
+    if (path / CONFIG).is_file() and not makes_pictures(path):
+        hint = "choose another name with --out, such as leaves.made.beholder"
+        raise UsageError(f"{path} is no generator, and stays as it is", code="place-taken", hint=hint)
 
 
 def _check_parts(parts: object) -> None:

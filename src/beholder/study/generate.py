@@ -20,7 +20,7 @@ from beholder.bundle.generator import Generator
 from beholder.data.cache import cached
 from beholder.data.groups import named_groups
 from beholder.data.split import split
-from beholder.learn.checkpoint import check_out
+from beholder.learn.generate import check_free_of_models
 from beholder.learn.generate import generate as learnt
 from beholder.machine.stop import stopping
 from beholder.measure.intervals import multiplier
@@ -80,7 +80,7 @@ def generate(
     began = time.monotonic() if began is None else began
     asked = changed(recipe, fields, verb="generate")
     if out is not None:
-        check_out(out := followed(Path(out)))
+        check_free_of_models(out := followed(Path(out)))
     minutes = asked.train.minutes
     after = min(MOST, CLOSING * 60 * minutes) + 2.0 if minutes else 0.0
     with stopping():
