@@ -28,7 +28,7 @@ def growth(path: Path, found: Mapping[str, Any], *, said: Sequence[str], band: B
     environment = environment_of(Words("en"), isolating([row["class"] for row in found["classes"]]))
     tables = {name: [_scores(row) for row in found[name]] for name in ("points", "expected", "classes")}
     html = environment.get_template("growth.html").render(
-        style=Markup(read("style.css")), said=said, plot=_plot(found, band), found=found, **tables
+        style=Markup(read("style.css")), said=said, plot=_plot(found, band), found=found, notes=found["notes"], **tables
     )
     write_atomic(path, html.encode("utf-8", "replace"))
     return path

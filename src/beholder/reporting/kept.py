@@ -29,6 +29,7 @@ def kept_page(path: Path, found: Mapping[str, Any], *, by: str, said: Sequence[s
         .render(
             style=Markup(read("style.css")),
             said=said,
+            notes=found["notes"],
             plot=_plot(found, rows, by),
             found=found,
             rows=rows,

@@ -14,7 +14,7 @@ from beholder.base.brief import within
 from beholder.base.deadline import Deadline
 from beholder.base.files import followed
 from beholder.base.recipe import Recipe
-from beholder.base.records import Parts, Pictures, Score
+from beholder.base.records import Parts, Pictures
 from beholder.base.used import changed
 from beholder.bundle.generator import Generator
 from beholder.data.cache import cached
@@ -23,10 +23,9 @@ from beholder.data.split import split
 from beholder.learn.generate import check_free_of_models
 from beholder.learn.generate import generate as learnt
 from beholder.machine.stop import stopping
-from beholder.measure.intervals import multiplier
 from beholder.reporting.generated import Shown, generated
 from beholder.study.introduce import introduced
-from beholder.study.worth import Features, compared
+from beholder.study.worth import Features, bits_of, compared
 
 CLOSING, MOST = 0.12, 45.0
 """Share of the minutes, and seconds at most, for the figures and the page after training; saving takes two seconds more."""
@@ -121,12 +120,9 @@ def scored(made: Generator, parts: Parts, found: Features | None) -> dict[str, A
     scores: dict[str, Any] = {}
     images, labels = _validation(made, parts, 500)
     if made.config.shape.kind == "vae" and len(images) > 1:
-        draws = made.bounds(images, labels, draws=4) / (images[0].size * np.log(2))
-        each, spread = draws.mean(axis=0), float(draws.mean(axis=1).std(ddof=1))
-        half, n = multiplier(0.95) * float(each.std(ddof=1)) / len(each) ** 0.5, len(each)
-        score = Score(float(each.mean()), float(each.mean()) - half, float(each.mean()) + half, n)
+        score, spread = bits_of(made, images, labels, draws=4)
         scores = {"bits_per_dimension": score.json(), "spread_over_draws": spread}
-        of = f"(n={n}; ±{spread:.4f} over draws of the latents)"
+        of = f"(n={score.n}; ±{spread:.4f} over draws of the latents)"
         said.append(f"{score.short()} bits per dimension on validation pictures {of}")
     if found is not None:
         scores["features"] = found.json()

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from beholder.base import events
-from beholder.base.arrays import F32, I64, U8
+from beholder.base.arrays import F32, I64, U8, Values
 from beholder.base.brief import within
 from beholder.base.errors import DataError
 from beholder.base.recipe import Recipe, load
@@ -28,7 +28,7 @@ from beholder.learn.generate import FEWEST
 from beholder.learn.train import train
 from beholder.machine.stop import stopping
 from beholder.measure.generative import covered, kid
-from beholder.measure.intervals import proportion
+from beholder.measure.intervals import multiplier, proportion
 from beholder.measure.neighbours import nearest, unit
 from beholder.sources import scan
 from beholder.sources.digest import digested
@@ -235,15 +235,18 @@ def bounds(made: Generator, pictures: Pictures, seed: int) -> dict[str, Any]:
     pixels, labels = _decoded(made, pictures)
     some = np.sort(np.random.default_rng(seed).permutation(len(pixels))[:2000])
     images = pixels.take(some)
-    scale = images[0].size * np.log(2)
-    draws = made.bounds(images, labels[some], draws=8, seed=seed) / scale
-    each = draws.mean(axis=0)
+    score, spread = bits_of(made, images, labels[some], draws=8, seed=seed)
     many = made.bounds(images[:100], labels[some][:100], draws=64, seed=seed + 1).astype(np.float64)
-    tight = -(np.logaddexp.reduce(-many, axis=0) - np.log(len(many))) / scale
-    half = 1.96 * float(each.std(ddof=1)) / len(each) ** 0.5
-    value = float(each.mean())
-    score = Score(value, value - half, value + half, len(each))
-    return {"bits": score, "spread": float(draws.mean(axis=1).std(ddof=1)), "tighter": float(tight.mean())}
+    tight = -(np.logaddexp.reduce(-many, axis=0) - np.log(len(many))) / (images[0].size * np.log(2))
+    return {"bits": score, "spread": spread, "tighter": float(tight.mean())}
+
+
+def bits_of(made: Generator, images: U8, labels: Values, *, draws: int, seed: int = 0) -> tuple[Score, float]:
+    """Return minus the bound of two pictures or more, uint8 (N, C, H, W), in bits per dimension, and its spread over draws."""
+    found = made.bounds(images, labels, draws=draws, seed=seed) / (images[0].size * np.log(2))
+    each = found.mean(axis=0)
+    value, half = float(each.mean()), multiplier(0.95) * float(each.std(ddof=1)) / len(each) ** 0.5
+    return Score(value, value - half, value + half, len(each)), float(found.mean(axis=1).std(ddof=1))
 
 
 def _by_recognition(made: Generator, parts: Parts, seed: int) -> dict[str, Score]:
