@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from beholder.base.arrays import I8, I64, U8, Integer
+from beholder.base.boxes import Boxes
 from beholder.base.brief import cut, listed, short, shown, within
 from beholder.base.errors import DataError
 from beholder.base.names import Names
@@ -47,6 +48,7 @@ class Pictures:
     digests: uint8 (N, 32) SHA-256 of each file's bytes, or None before it was computed
     notes:   what scanning left out or found odd, in sentences
     bits:    how many the whole numbers of deep pictures use in this set (`PixelPolicy.bits`), or None before it was measured
+    boxes:   where what the labels name is in each picture, where the source says it; None: it does not
     """
 
     store: Store
@@ -58,6 +60,7 @@ class Pictures:
     digests: U8 | None = None
     notes: tuple[str, ...] = ()
     bits: int | None = None
+    boxes: Boxes | None = None
 
     def __repr__(self) -> str:
         if not self.labelled:
@@ -101,6 +104,7 @@ class Pictures:
             parts=self.parts[indices],
             groups=self.groups[indices],
             digests=None if self.digests is None else self.digests[indices],
+            boxes=None if self.boxes is None else self.boxes.take(indices),
         )
 
     def labels(self, index: int) -> tuple[str, ...]:
