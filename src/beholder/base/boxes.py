@@ -11,6 +11,9 @@ import numpy as np
 from beholder.base.arrays import F64, I64, Bools, Integer
 from beholder.base.brief import within
 
+NONE, BOX, CROWD = 0, 1, 2
+"""Kinds of rows in the targets of a detector: no box; a box; a region of which nothing is learnt, be it a box or none."""
+
 
 class Drawn(NamedTuple):
     """The boxes of one picture.

@@ -129,7 +129,11 @@ def augment(images: Tensor, draws: Draws, plan: Augment) -> Tensor:
     images: float32 (B, C, H, W) in 0..1, or uint8, of which a plan that only moves whole pixels costs a quarter;
     returns float32 in 0..1 (uint8 where uint8 came in and no value had to change).
     """
-    images = _place(images, draws, plan)
+    return recoloured(_place(images, draws, plan), draws, plan)
+
+
+def recoloured(images: Tensor, draws: Draws, plan: Augment) -> Tensor:
+    """Vary the light and the colour of pictures, and hide boxes of them: what of a plan moves nothing. As `augment`."""
     if not plan.recolours:
         return images
     images = _float(images)
@@ -196,17 +200,26 @@ def _place(images: Tensor, draws: Draws, plan: Augment) -> Tensor:
     if not (plan.bends or plan.moves):
         return images
     height, width = images.shape[-2:]
+    if not plan.bends:
+        return geometry.shift(images, *_moves(draws, plan, height, width))
+    return geometry.warp(_float(images), *matrices(draws, plan, height, width))
+
+
+def _moves(draws: Draws, plan: Augment, height: int, width: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return of each picture whether it is mirrored across and down, and the pixels that it moves right and down."""
     horizontal = draws.alternating("horizontal") if plan.alternate else draws.uniform("horizontal") < plan.horizontal
     vertical = draws.uniform("vertical") < plan.vertical
-    right, down = _whole(draws, "right", plan.translate * width), _whole(draws, "down", plan.translate * height)
-    if not plan.bends:
-        return geometry.shift(images, horizontal, vertical, right, down)
+    return horizontal, vertical, _whole(draws, "right", plan.translate * width), _whole(draws, "down", plan.translate * height)
+
+
+def matrices(draws: Draws, plan: Augment, height: int, width: int) -> tuple[Tensor, ...]:
+    """Return the geometric changes of a plan, float32 (B, 3, 3) each, in the order in which `geometry.warp` takes them."""
+    horizontal, vertical, right, down = _moves(draws, plan, height, width)
     stretch = _factor(draws, "aspect", plan.aspect).sqrt()
     zoom = _factor(draws, "scale", plan.scale)
     area = draws.between("crop", 1 - plan.crop, 1)
     across, low = draws.uniform("crop across"), draws.uniform("crop down")
-    return geometry.warp(
-        _float(images),
+    return (
         geometry.cropping(area, across, low, height=height, width=width),
         geometry.scaling(zoom * stretch, zoom / stretch),
         geometry.rotation(draws.between("rotate", -plan.rotate, plan.rotate)),

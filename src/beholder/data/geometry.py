@@ -50,17 +50,47 @@ def warp(images: Tensor, *matrices: Tensor) -> Tensor:
 
     images: float32 (B, C, H, W); without a matrix they come back as they are.
     """
-    if not matrices:
-        return images
+    return sampled(images, composed(*matrices)) if matrices else images
+
+
+def composed(*matrices: Tensor) -> Tensor:
+    """Return the one matrix that applies all of them, the first one first, float32 (B, 3, 3)."""
     whole = matrices[0]
     for matrix in matrices[1:]:
         whole = whole @ matrix
+    return whole
+
+
+def sampled(images: Tensor, whole: Tensor, *, outside: float | None = None) -> Tensor:
+    """Return images float32 (B, C, H, W) as seen through a matrix each, float32 (B, 3, 3), by bilinear sampling.
+
+    outside: the value of what lies outside the picture; None: its mirror image
+    """
+    if outside is not None:
+        return _sampled(images - outside, whole, "zeros") + outside
+    return _sampled(images, whole, "reflection")
+
+
+def _sampled(images: Tensor, whole: Tensor, padding: str) -> Tensor:
     height, width = images.shape[-2:]
     # grid_sample counts from -1 to 1 across the picture, whatever its shape.
     unit = torch.tensor([width / 2, height / 2, 1.0], device=whole.device)
     theta = (whole * unit / unit[:, None])[:, :2]
     grid = functional.affine_grid(theta, list(images.shape), align_corners=False)
-    return functional.grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+    return functional.grid_sample(images, grid, mode="bilinear", padding_mode=padding, align_corners=False)
+
+
+def moved(corners: Tensor, whole: Tensor, *, height: int, width: int) -> Tensor:
+    """Return where boxes lie in pictures that are seen through a matrix each: the smallest upright box around each.
+
+    corners: float32 (B, G, 4), left, top, right, bottom in pixels; whole: float32 (B, 3, 3), as `sampled` takes it
+    """
+    middle = torch.tensor([width / 2, height / 2], device=corners.device)
+    ways = torch.tensor([[0, 1], [2, 1], [2, 3], [0, 3]], device=corners.device)
+    points = corners[..., ways] - middle
+    inverse = torch.linalg.inv(whole)  # whole takes a point of the result to that of the source
+    found = points @ inverse[:, None, :2, :2].transpose(-1, -2) + inverse[:, None, None, :2, 2] + middle
+    return torch.cat([found.amin(-2), found.amax(-2)], -1)
 
 
 def shift(images: Tensor, horizontal: Tensor, vertical: Tensor, right: Tensor, down: Tensor) -> Tensor:

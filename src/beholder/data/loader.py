@@ -125,6 +125,10 @@ class Batches:
                 batch = self._batch(epoch, torch.from_numpy(positions), images)
             yield batch
 
+    def normalise(self, images: Tensor) -> Tensor:
+        """Return images float32 (B, C, H, W) in 0..1 as the net takes them; they are changed in place."""
+        return _normalise(images, self._scale, self._offset)
+
     def _read(self, steps: Sequence[I64]) -> Iterator[tuple[I64, Tensor]]:
         if self._resident is not None:
             for positions in steps:
@@ -145,10 +149,9 @@ class Batches:
         targets = self._targets.index_select(0, indices.to(self.device))
         targets = targets if self.subset is None else self.subset.weighed(targets, indices)
         if self.plan == Augment():
-            return Batch(_normalise(images, self._scale, self._offset), targets, indices)
+            return Batch(self.normalise(images), targets, indices)
         draws = Draws(self.seed, epoch, indices, device=self.device)
-        images = augment(images, draws, self.plan)
-        images = _normalise(images, self._scale, self._offset)
+        images = self.normalise(augment(images, draws, self.plan))
         images, targets = mix(images, targets, draws, self.plan)
         return Batch(images, targets, indices)
 

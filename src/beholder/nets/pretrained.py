@@ -166,7 +166,7 @@ def initial(name: str, weights: str) -> Initial | None:
     """
     if name.startswith("timm:"):
         origin = source(name.removeprefix("timm:"), weights)
-        return _initial(origin, origin.file) if origin.file or origin.onboard else None
+        return begins_with(origin, origin.file) if origin.file or origin.onboard else None
     if weights in ("auto", "none"):
         return None
     return Initial(weights, "", file_sha256(weights_file(weights)[0]))
@@ -247,12 +247,9 @@ def _create(
         options["img_size"] = size
     if dropout:
         options["drop_rate"] = dropout
-    config = {key: value for key, value in origin.config.items() if key not in _PLACES and value is not None}
-    if state is not None:
-        config["state_dict"] = state
     try:
         net: nn.Module = timm.create_model(
-            name.partition(".")[0], pretrained=state is not None, pretrained_cfg=config, **options
+            name.partition(".")[0], pretrained=state is not None, pretrained_cfg=configured(origin, state), **options
         )
     except Exception as error:  # its hundreds of models raise whatever they meet first
         what = "load its weights into" if state is not None else "build"
@@ -264,6 +261,12 @@ def _create(
         ) from error
     subsampled(net)
     return net
+
+
+def configured(origin: Source, state: dict[str, Tensor] | None) -> dict[str, Any]:
+    """Return timm's `pretrained_cfg` by which it takes the weights `state`, and looks for none anywhere."""
+    config = {key: value for key, value in origin.config.items() if key not in _PLACES and value is not None}
+    return config if state is None else {**config, "state_dict": state}
 
 
 _PLACES = ("url", "file", "source", "hf_hub_id", "hf_hub_filename", "custom_load")
@@ -284,16 +287,16 @@ def pretrained_net(
             f"no pretrained weights of timm:{name} are published as safetensors: it starts from random ones", hint=_HINT
         )
         return None
-    state = onboard.tensors(origin.onboard) if file is None else _read(file)
+    state = onboard.tensors(origin.onboard) if file is None else read(file)
     own = _own_classes(state, origin.config)
     known = Source({**origin.config, "num_classes": own, "label_offset": 0}, origin.args)
     net = _create(name, known, channels=channels, size=size, classes=own, dropout=dropout, state=state)
     if own != classes:
         net.reset_classifier(classes)  # type: ignore[operator]
-    return net, _initial(origin, file)
+    return net, begins_with(origin, file)
 
 
-def _initial(origin: Source, file: Path | None) -> Initial:
+def begins_with(origin: Source, file: Path | None) -> Initial:
     """Return what is to be told of the weights in `file`, None: those of `origin.onboard`."""
     if file is None:
         ours = onboard.BACKBONES[origin.onboard]
@@ -322,7 +325,8 @@ _HINT = (
 )
 
 
-def _read(file: Path) -> dict[str, Tensor]:
+def read(file: Path) -> dict[str, Tensor]:
+    """Return the tensors of a safetensors file. Raises `UsageError` (bad-weights)."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -356,7 +360,7 @@ def load_into(net: nn.Module, path: str, *, head: nn.Linear | None) -> Initial:
     Raises `UsageError` (other-architecture) where any other tensor is missing, unknown or of another shape.
     """
     file = weights_file(path)[0]
-    state, own = _read(file), net.state_dict()
+    state, own = read(file), net.state_dict()
     prefix = next((f"{name}." for name, module in net.named_modules() if module is head), "\0")
     odd = sorted(state.keys() ^ own.keys()) + [k for k in state.keys() & own.keys() if state[k].shape != own[k].shape]
     wrong = [key for key in odd if not key.startswith(prefix)]
