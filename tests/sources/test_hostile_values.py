@@ -17,7 +17,7 @@ from beholder.base import events
 from beholder.base.errors import BeholderError, DataError
 from beholder.base.names import readable
 from beholder.sources import scan
-from beholder.sources.marked import parse_voc
+from beholder.sources.voc import parse_voc
 
 X = np.zeros((4, 8, 8), np.uint8)
 INF, NAN = float("inf"), float("nan")

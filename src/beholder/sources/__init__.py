@@ -11,7 +11,20 @@ from beholder.base.errors import DataError, UsageError, did_you_mean
 from beholder.base.limits import LIMITS, Limits
 from beholder.base.records import Pictures
 from beholder.base.registry import Registry
-from beholder.sources import archive, arrays, folder, huggingface, layout, marked, parquet, remote, shards, table, unlabelled
+from beholder.sources import (
+    apart,
+    archive,
+    arrays,
+    folder,
+    huggingface,
+    layout,
+    marked,
+    parquet,
+    remote,
+    shards,
+    table,
+    unlabelled,
+)
 from beholder.sources.listing import Listing, is_picture
 
 __all__ = ["Limits", "scan"]
@@ -24,6 +37,7 @@ def scan(
     source: str | Path | tuple[Any, Any] | Any,
     *,
     labels: bool | None = True,
+    images: str | Path | None = None,
     limits: Limits = LIMITS,
     allow_download: bool = False,
 ) -> Pictures:
@@ -31,24 +45,27 @@ def scan(
 
     source: a folder of class folders; a folder with train, valid, test of them; a CSV, TSV or Parquet with
     path,label[,split,group], or one a part; a zip or tar of any of these; Parquet with pictures inside; WebDataset shards
-    (set-{0000..0012}.tar); COCO or Pascal VOC; torchvision:NAME; hf:NAME; https://… of a zip or tar; an .npz with x and y; or
-    arrays (x, y); KIND:NAME of a plug-in. boxes:SOURCE makes a picture of each box. docs/SOURCES.md describes each; none is
-    ever written to.
+    (set-{0000..0012}.tar); COCO, Pascal VOC, YOLO, tables of boxes; torchvision:NAME; hf:NAME; https://… of a zip or
+    tar; an .npz with x and y; or arrays (x, y); KIND:NAME of a plug-in. boxes:SOURCE makes a picture of each box.
+    docs/SOURCES.md describes each; none is ever written to.
     labels: whether the pictures have to have some; None: they may; False: none are looked for. Without labels a source may also
     be a flat folder or archive, a pattern such as new/*.jpg, a list of paths, or arrays without y
+    images: the folder or archive that holds the pictures, where COCO, VOC, YOLO or a table tells of them and they lie apart
     allow_download: fetch what is not on this machine; without it nothing is asked of any network
-    Raises `UsageError` (path-missing, unknown-source, download-not-allowed), `DataError` (no-pictures, one-class, …).
+    Raises `UsageError` (path-missing, unknown-source, images-unused, download-not-allowed), `DataError` (no-pictures, …).
     """
+    if images is not None and (labels is False or not isinstance(source, (str, Path))):
+        raise apart.unused(source)
     if labels is None:
-        return _either(source, limits, allow_download)
+        return _either(source, images, limits, allow_download)
     if labels:
-        return _labelled(source, limits, allow_download)
+        return _labelled(source, images, limits, allow_download)
     if isinstance(source, str) and remote.is_url(source):
         source = remote.fetched(source, limits=limits, allow_download=allow_download)
     return unlabelled.pictures(source, limits=limits)
 
 
-def _labelled(source: Any, limits: Limits, allow_download: bool) -> Pictures:
+def _labelled(source: Any, images: str | Path | None, limits: Limits, allow_download: bool) -> Pictures:
     if not isinstance(source, (str, Path)):
         return arrays.from_arrays(source)
     text, boxes = str(source), False
@@ -60,27 +77,37 @@ def _labelled(source: Any, limits: Limits, allow_download: bool) -> Pictures:
     elif not path.exists() and (found := _named(text)):
         if boxes:
             raise marked.no_boxes(text)
-        pictures = SOURCES.load(found[1])(found[2], limits=limits, allow_download=allow_download)
-        with SOURCES.guarded(found[1]):
-            if not isinstance(pictures, Pictures):
-                raise TypeError(f"it gave no beholder.Pictures but a {type(pictures).__name__}")
-        return pictures
-    if path.is_dir():
-        return _in_folder(path.absolute(), limits, boxes)
+        return _of_kind(found[1], found[2], images, limits, allow_download)
     if path.exists():
-        return _in_file(path, limits, boxes)
+        held = None if images is None else apart.listing(images, limits=limits)
+        return (_in_folder if path.is_dir() else _in_file)(
+            path.absolute() if path.is_dir() else path, limits, boxes, images=held
+        )
     if shards.is_pattern(str(path)) and not boxes:
+        if images is not None:
+            raise apart.unused(text)
         paths = shards.expanded(str(path))
         return shards.from_paths(paths, name=str(path.absolute()), root=path.absolute().parent, limits=limits)
     raise _missing(text, path)
 
 
-def _either(source: Any, limits: Limits, allow_download: bool) -> Pictures:
+def _of_kind(kind: str, name: str, images: str | Path | None, limits: Limits, allow_download: bool) -> Pictures:
+    """Return the pictures of a named source, KIND:NAME."""
+    if images is not None:
+        raise apart.unused(f"{kind}:{name}")
+    pictures = SOURCES.load(kind)(name, limits=limits, allow_download=allow_download)
+    with SOURCES.guarded(kind):
+        if not isinstance(pictures, Pictures):
+            raise TypeError(f"it gave no beholder.Pictures but a {type(pictures).__name__}")
+    return pictures
+
+
+def _either(source: Any, images: str | Path | None, limits: Limits, allow_download: bool) -> Pictures:
     """Return the pictures with their labels, or without where the source gives none, or one class alone."""
     try:
-        return _labelled(source, limits, allow_download)
+        return _labelled(source, images, limits, allow_download)
     except (DataError, UsageError) as error:
-        if error.code not in ("no-labels", "one-class", "bad-source", "unknown-source", "path-missing"):
+        if images is not None or error.code not in ("no-labels", "one-class", "bad-source", "unknown-source", "path-missing"):
             raise
         try:
             return scan(source, labels=False, limits=limits, allow_download=allow_download)
@@ -101,47 +128,66 @@ def hub(name: str, *, limits: Limits, allow_download: bool) -> Pictures:
     return _in_folder(path, limits, boxes=False, foreign=True) if found is None else found
 
 
-def _in_folder(path: Path, limits: Limits, boxes: bool, *, foreign: bool = False) -> Pictures:
+def _in_folder(path: Path, limits: Limits, boxes: bool, *, foreign: bool = False, images: Listing | None = None) -> Pictures:
     listing = replace(folder.listing(path, limits=limits), foreign=foreign)
-    if not boxes and not any(map(is_picture, listing.names)):
+    if not boxes and images is None and not any(map(is_picture, listing.names)):
         files = [path / name for name in listing.names if name.endswith(".parquet")]
         if files:
             return parquet.pictures_of(files, name=str(path), root=path, limits=limits)
         files = [path / name for name in listing.names if archive.is_tar(name)]
         if files:
             return shards.from_paths(files, name=str(path), root=path, limits=limits)
-    return _listed(listing, limits, boxes)
+    return _listed(listing, limits, boxes, images)
 
 
-def _listed(listing: Listing, limits: Limits, boxes: bool) -> Pictures:
-    annotated = marked.found(listing, boxes=boxes, limits=limits)
+def _listed(listing: Listing, limits: Limits, boxes: bool, images: Listing | None) -> Pictures:
+    annotated = marked.found(listing, boxes=boxes, limits=limits, images=images)
     if annotated is None and boxes:
         raise marked.no_boxes(listing.store.name)
+    if annotated is None and images is not None:
+        raise apart.unused(listing.store.name)
     return layout.pictures_of(listing) if annotated is None else annotated
 
 
-def _in_file(path: Path, limits: Limits, boxes: bool) -> Pictures:
-    kind = path.suffix.lower()
-    if kind == ".json":
-        return marked.from_coco(path.absolute(), boxes=boxes, limits=limits)
-    if boxes and kind in (".csv", ".tsv"):
-        return marked.from_table(path.absolute(), limits=limits)
-    if boxes and not archive.is_archive(path):
+def _in_file(path: Path, limits: Limits, boxes: bool, *, images: Listing | None = None) -> Pictures:
+    kind, packed = path.suffix.lower(), archive.is_archive(path)
+    found = _annotated(path, limits, boxes, images)
+    if found is not None:
+        return found
+    if boxes and not packed:
         raise marked.no_boxes(str(path))
     if kind in (".csv", ".tsv", ".jsonl"):
-        return table.from_file(path, limits=limits)
-    if kind == ".npz":
-        return arrays.from_npz(path, limits=limits)
-    if kind == ".parquet":
-        lines = parquet.rows_of(path, limits=limits)
-        if lines is not None:
-            return table.from_rows(table.parsed(lines, where=str(path)), path, limits=limits)
-        return parquet.pictures_of([path], name=str(path.absolute()), root=path.parent, limits=limits)
-    if archive.is_archive(path):
+        return table.from_file(path, limits=limits, images=images)
+    if packed:
         listing = archive.listing(path, limits=limits)
-        if not boxes and shards.are_samples(listing.names):
+        if not boxes and images is None and shards.are_samples(listing.names):
             return shards.pictures_of({path.name: listing}, name=str(path.absolute()), root=path.parent)
-        return _listed(listing, limits, boxes)
+        return _listed(listing, limits, boxes, images)
+    if kind == ".parquet" and (lines := parquet.rows_of(path, limits=limits)) is not None:
+        return table.from_rows(table.parsed(lines, where=str(path)), path, limits=limits, images=images)
+    if images is not None:
+        raise apart.unused(path)
+    return _whole(path, limits)
+
+
+def _annotated(path: Path, limits: Limits, boxes: bool, images: Listing | None) -> Pictures | None:
+    """Return the pictures that one annotation file tells of, None where the file is of another kind."""
+    kind = path.suffix.lower()
+    if kind == ".json":
+        return marked.from_coco(path.absolute(), boxes=boxes, limits=limits, images=images)
+    if kind in (".yaml", ".yml"):
+        return marked.from_yolo(path.absolute(), boxes=boxes, limits=limits, images=images)
+    if kind in (".csv", ".tsv"):
+        return marked.from_table(path.absolute(), boxes=boxes, limits=limits, images=images)
+    return None
+
+
+def _whole(path: Path, limits: Limits) -> Pictures:
+    """Return the pictures that lie in one file with their labels."""
+    if path.suffix.lower() == ".npz":
+        return arrays.from_npz(path, limits=limits)
+    if path.suffix.lower() == ".parquet":
+        return parquet.pictures_of([path], name=str(path.absolute()), root=path.parent, limits=limits)
     hint = "give a folder of class folders, a CSV or Parquet with path,label, a zip or tar of these, or an .npz with x and y"
     raise UsageError(f"{path} is neither a folder nor a file of a known kind", code="unknown-source", hint=hint)
 

@@ -19,21 +19,33 @@ _HELD = 4
 """Decoded pictures kept, for their boxes are usually read one after another."""
 
 
-@dataclass(frozen=True)
+FAR = 2**31
+"""A corner that is further off than this many pixels is no place in a picture."""
+
+
+@dataclass(frozen=True, slots=True)
 class Box:
-    """What one box shows, and where in the upright picture, in pixels; right and bottom are the first that lie outside."""
+    """What one box shows, and where in the upright picture, in pixels; right and bottom are the first that lie outside.
+
+    crowd: whether it stands for several objects, or for one that is too hard to count
+    """
 
     label: str
     left: float
     top: float
     right: float
     bottom: float
+    crowd: bool = False
+
+    @property
+    def nowhere(self) -> bool:
+        """Return True where a corner is no number, or lies further off than any picture is large."""
+        return not all(-FAR <= corner <= FAR for corner in (self.left, self.top, self.right, self.bottom))
 
     @property
     def empty(self) -> bool:
         """Return True where it has no area, or no place."""
-        corners = (self.left, self.top, self.right, self.bottom)
-        return not all(map(math.isfinite, corners)) or self.right <= self.left or self.bottom <= self.top
+        return self.nowhere or self.right <= self.left or self.bottom <= self.top
 
     def rounded(self) -> tuple[int, int, int, int]:
         """Return the pixels that it touches: left, top, right, bottom."""

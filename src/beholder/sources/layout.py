@@ -54,7 +54,7 @@ def chosen(names: Sequence[str], wanted: Callable[[str], bool]) -> Names:
 
 
 def _boxed(names: Sequence[str]) -> bool:
-    """Return True where text files beside, or in a folder labels/ beside, are those of YOLO."""
+    """Return True where text files are named as YOLO's, beside the pictures or in labels/; `yolo` found no boxes in them."""
     texts = {name.rpartition("/")[2][:-4] for name in names if ending(name) == "txt"}
     return any(name.rpartition("/")[2].rpartition(".")[0] in texts for name in names if is_picture(name))
 

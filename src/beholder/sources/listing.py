@@ -9,6 +9,7 @@ import numpy as np
 
 from beholder.base import events
 from beholder.base.arrays import I8, I64, U8, Integer
+from beholder.base.boxes import Boxes
 from beholder.base.errors import DataError, PictureError
 from beholder.base.names import Names, composed, readable
 from beholder.base.records import Pictures, Store
@@ -142,10 +143,12 @@ def tabled(
     groups: Sequence[str] | None = None,
     notes: Sequence[str] = (),
     where: str = "",
+    boxes: Boxes | None = None,
 ) -> Pictures:
     """Return the table of pictures whose labels are numbers already.
 
     targets: (N,) index into `labels`, -1 = none, or (N, K) multi-hot in their order; labels: distinct, in any order.
+    boxes: of the same N pictures where `targets` are multi-hot, with classes that are indices into `labels`
     What is no label, `labels.read` says; pictures without one are left out with a warning. Else as `assemble`.
     """
     where = where or store.name
@@ -153,7 +156,8 @@ def tabled(
         raise no_pictures(where)
     read = reading.read(dict(zip(labels, _counts(targets, len(labels)).tolist(), strict=True)), where=where)
     classes = in_order(name for name in read.names.values() if name)
-    targets = _in_classes(targets, [read.names[label] for label in labels], classes)
+    names = [read.names[label] for label in labels]
+    targets = _in_classes(targets, names, classes)
     n = len(keys)
     given = np.full(n, -1, np.int8) if parts is None else np.asarray(parts, np.int8)
     grouped = np.full(n, -1, np.int64) if groups is None else _numbers(groups)
@@ -168,8 +172,24 @@ def tabled(
         raise one_class(where, classes)
     _warn_of_case(classes, where)
     return Pictures(
-        store=store, keys=keys, targets=targets, classes=classes, parts=given, groups=grouped, notes=tuple(dict.fromkeys(said))
+        store=store,
+        keys=keys,
+        targets=targets,
+        classes=classes,
+        parts=given,
+        groups=grouped,
+        notes=tuple(dict.fromkeys(said)),
+        boxes=None if boxes is None else _of_classes(boxes, names, classes),
     )
+
+
+def _of_classes(boxes: Boxes, names: Sequence[str], classes: Sequence[str]) -> Boxes:
+    """Return boxes with classes in the order of `classes` from those in that of `names`; those of no class are left out."""
+    found = _in_classes(boxes.classes, names, classes).astype(np.int64)
+    kept = np.flatnonzero(found >= 0)
+    counts = np.bincount(boxes.pictures[kept], minlength=len(boxes))
+    starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    return Boxes(boxes.corners[kept], found[kept], boxes.crowd[kept], starts, boxes.sizes)
 
 
 def _several(keys: Names, labels: Integer, where: str) -> list[str]:
@@ -241,7 +261,7 @@ def no_pictures(where: str, seen: int = 0) -> DataError:
 def no_labels(where: str, n: int, *, boxed: bool = False) -> DataError:
     """Return the error for a source whose `n` pictures lie in no class folder; boxed: they have YOLO's text files."""
     hint = "put the pictures of each class into a folder named after it, or add a CSV with path,label"
-    yolo = "the text files beside them look like YOLO's, which are not read: export them as COCO or Pascal VOC"
+    yolo = "the text files beside them are empty or not as YOLO's are: a row is class cx cy width height, from 0 to 1"
     return DataError(
         f"the {n:,} pictures in {where} have no labels: they lie in no class folders",
         code="no-labels",

@@ -27,7 +27,7 @@ def told(store: Store, drawn: Mapping[str, tuple[int, int]], *, boxes: bool, lim
     scaled: list[str] = []
     odd: list[str] = []
     for key in (keys[row] for row in rows):
-        actual = _size(store, key, limits)
+        actual = upright(store, key, limits)
         if actual is not None and actual != drawn[key]:
             text = f"{key} ({drawn[key][0]} × {drawn[key][1]} said, {actual[0]} × {actual[1]} here)"
             (scaled if scale(drawn[key], actual) else odd).append(text)
@@ -42,7 +42,7 @@ def told(store: Store, drawn: Mapping[str, tuple[int, int]], *, boxes: bool, lim
     return [events.warn(text, hint="check that these are the pictures that were annotated", code="other-size") for text in said]
 
 
-def _size(store: Store, key: str, limits: Limits) -> tuple[int, int] | None:
+def upright(store: Store, key: str, limits: Limits) -> tuple[int, int] | None:
     """Return (width, height) upright, None for a picture that cannot be read, of which others tell."""
     try:
         data = store.read(key)

@@ -23,10 +23,10 @@ from beholder.base.errors import DataError
 from beholder.base.limits import LIMITS, Limits
 from beholder.base.names import Names
 from beholder.base.records import Pictures, Store
-from beholder.sources import archive, folder, labels, masks, outside, parts
+from beholder.sources import apart, archive, folder, labels, masks, outside, parts
 from beholder.sources.division import division
 from beholder.sources.finding import found as find
-from beholder.sources.listing import assemble, ending, is_picture, some
+from beholder.sources.listing import Listing, assemble, ending, is_picture, some
 
 COLUMNS = {
     "path": ("path", "file", "filename", "file_name", "filepath", "file_path", "image", "image_path", "img", "img_path",
@@ -53,24 +53,27 @@ class Row:
     group: str
 
 
-def from_file(path: Path, *, limits: Limits = LIMITS) -> Pictures:
+def from_file(path: Path, *, limits: Limits = LIMITS, images: Listing | None = None) -> Pictures:
     """Return the pictures that a table on the disk names.
 
     A path is looked for from the table's folder on; where no row has its file there, in an archive of its name beside it;
-    then anywhere below the folder, as `finding` says. Raises `DataError` (no-label-column, missing-files, …).
+    then anywhere below the folder, as `finding` says; then in the one archive beside it that holds them.
+    images: where all of them are, and nowhere else. Raises `DataError` (no-label-column, missing-files, …).
     """
     try:
         read = parsed(cells(path.read_bytes(), path.name, where=str(path)), where=str(path))
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror or error}", code="unreadable", hint="check the file") from error
-    return from_rows(read, path, limits=limits)
+    return from_rows(read, path, limits=limits, images=images)
 
 
-def from_rows(read: Table, path: Path, *, limits: Limits = LIMITS) -> Pictures:
+def from_rows(read: Table, path: Path, *, limits: Limits = LIMITS, images: Listing | None = None) -> Pictures:
     """Return the pictures that the rows of the table at `path` name. Raises as `from_file` does."""
     store: Store = folder.FolderStore(path.parent, limits=limits)
     base = os.path.abspath(path.parent)  # noqa: PTH100 (links in the path stay as they are)
     rows, notes = read.rows, list(read.notes)
+    if images is not None:
+        return _packed(images, rows, [None] * len(rows), notes, str(path))
     keys: list[str | None] = [
         row.path if os.path.isfile(os.path.join(base, row.path)) else None  # noqa: PTH113, PTH118 (once per row)
         for row in rows
@@ -85,8 +88,20 @@ def from_rows(read: Table, path: Path, *, limits: Limits = LIMITS) -> Pictures:
         if any(inside):
             return of_rows(packed.store, rows, inside, where=str(path), notes=[*notes, *more])
     names = masks.left_out(folder.listing(path.parent, limits=limits)).names
-    keys, more = find(paths, keys, names, part=parts.in_part(path.name), where=str(path))
-    return of_rows(store, rows, keys, where=str(path), notes=[*notes, *more])
+    known, more = find(paths, keys, names, part=parts.in_part(path.name), where=str(path))
+    if paths and not any(known):
+        near, said = apart.beside(
+            path, lambda other: sum(other.one(one) is not None for one in paths), len(paths), limits=limits
+        )
+        if near is not None:
+            return _packed(near, rows, keys, [*notes, *said], str(path))
+    return of_rows(store, rows, known, where=str(path), notes=[*notes, *more])
+
+
+def _packed(images: Listing, rows: Sequence[Row], keys: Sequence[str | None], notes: Sequence[str], where: str) -> Pictures:
+    """Return the pictures of a folder or an archive that the rows of a table elsewhere name."""
+    found, more = find([row.path for row in rows], keys, images.names, where=where)
+    return of_rows(images.store, rows, found, where=where, notes=[*images.notes, *notes, *more])
 
 
 def parse(data: bytes, name: str, *, where: str) -> list[Row]:
