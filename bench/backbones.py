@@ -21,7 +21,7 @@ from collections.abc import Callable
 
 import torch
 
-from beholder.base.recipe import NetRecipe
+from beholder.base.fields import NetRecipe
 from beholder.machine import folders
 from beholder.nets.backbones import Backbone, backbones
 from beholder.nets.build import build, wants

@@ -56,7 +56,7 @@ def plain(paths: list[Path]) -> tuple[Tensor, dict[str, float]]:
 
 
 def ours(folder: Path) -> tuple[Tensor, dict[str, float]]:
-    from beholder.base.recipe import NetRecipe
+    from beholder.base.fields import NetRecipe
     from beholder.base.records import PixelPolicy
     from beholder.data.cache import cached
     from beholder.machine.device import device, precision

@@ -13,7 +13,8 @@ import torch
 from tests.configs import config
 
 from beholder.base.brief import MOST, cut, listed, short, shown, within
-from beholder.base.recipe import DataRecipe, NetRecipe, Recipe, TestRecipe, TrainRecipe
+from beholder.base.fields import DataRecipe, NetRecipe, TestRecipe, TrainRecipe
+from beholder.base.recipe import Recipe
 from beholder.base.records import Bad, Finding, Parts, Pictures, Prediction, Score
 from beholder.bundle.bundle import Bundle
 from beholder.evaluation.evaluate import Evaluation

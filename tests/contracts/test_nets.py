@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load, save
 from torch import nn
 
-from beholder.base.recipe import NetRecipe
+from beholder.base.fields import NetRecipe
 from beholder.nets.build import NETS, build, create
 from beholder.nets.features import classify, features, head
 from beholder.nets.spec import NetSpec

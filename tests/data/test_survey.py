@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from beholder.base.errors import DataError, UsageError
-from beholder.base.recipe import DataRecipe
+from beholder.base.fields import DataRecipe
 from beholder.data.survey import Survey, choose_policy, survey
 from beholder.sources import scan
 

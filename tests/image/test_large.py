@@ -14,8 +14,8 @@ from PIL import Image
 from beholder import image
 from beholder.base import limits
 from beholder.base.errors import PictureError, UsageError
+from beholder.base.fields import DataRecipe
 from beholder.base.limits import LIMITS, Limits, allow, allow_as
-from beholder.base.recipe import DataRecipe
 from beholder.base.records import PixelPolicy
 from beholder.cli import run as running
 from beholder.image import jpeg, pillow

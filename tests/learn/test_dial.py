@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from beholder.base.recipe import NetRecipe
+from beholder.base.fields import NetRecipe
 from beholder.base.records import PixelPolicy
 from beholder.learn import dial
 from beholder.machine.device import Precision

@@ -13,7 +13,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from beholder.base.recipe import NetRecipe, load
+from beholder.base.fields import NetRecipe
+from beholder.base.recipe import load
 from beholder.base.records import PixelPolicy
 from beholder.data.cache import Pixels
 from beholder.learn.probe import MOST, features_name, fitted, refitted, seen

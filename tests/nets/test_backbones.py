@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 from beholder.base.errors import UsageError
-from beholder.base.recipe import NetRecipe
+from beholder.base.fields import NetRecipe
 from beholder.nets import backbones as module
 from beholder.nets import onboard, pretrained
 from beholder.nets.backbones import (

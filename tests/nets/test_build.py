@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 
 from beholder.base.errors import BundleError, UsageError
-from beholder.base.recipe import NetRecipe
+from beholder.base.fields import NetRecipe
 from beholder.nets.build import build, create, known, wants
 from beholder.nets.spec import NetSpec
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from beholder.base.errors import BundleError, UsageError
-from beholder.base.recipe import NetRecipe
+from beholder.base.fields import NetRecipe
 from beholder.nets.build import build, create, wants
 from beholder.nets.features import classify, features, head
 from beholder.nets.spec import NetSpec

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from beholder.base.errors import UsageError
-from beholder.base.recipe import NetRecipe
+from beholder.base.fields import NetRecipe
 from beholder.nets.build import NETS, build, create
 from beholder.nets.features import Net
 from beholder.nets.init import SCHEMES, Scale, initialise, layers, scales, warnings_of, whiten

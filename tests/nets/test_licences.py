@@ -9,7 +9,8 @@ import torch
 from safetensors.torch import save_file
 
 from beholder.base.errors import UsageError
-from beholder.base.recipe import NetRecipe, Recipe
+from beholder.base.fields import NetRecipe
+from beholder.base.recipe import Recipe
 from beholder.nets import choose, onboard, pretrained
 from beholder.nets.backbones import backbones, default
 from beholder.nets.build import check, create, wants

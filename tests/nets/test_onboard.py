@@ -13,7 +13,7 @@ import timm
 import torch
 
 from beholder.base.errors import MachineError
-from beholder.base.recipe import NetRecipe
+from beholder.base.fields import NetRecipe
 from beholder.nets import onboard
 from beholder.nets.build import Created, create
 from beholder.nets.choose import choose

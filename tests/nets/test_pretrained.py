@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from beholder.base import events
 from beholder.base.errors import BundleError, MachineError, UsageError
-from beholder.base.recipe import NetRecipe
+from beholder.base.fields import NetRecipe
 from beholder.nets import hub, pretrained
 from beholder.nets.build import Created, build, check, create, wants
 from beholder.nets.enlarge import enlarged

@@ -12,7 +12,7 @@ from PIL import Image
 
 from beholder import image
 from beholder.base.errors import PictureError
-from beholder.base.recipe import DataRecipe
+from beholder.base.fields import DataRecipe
 from beholder.base.records import Pictures, PixelPolicy
 from beholder.data.cache import cached
 from beholder.data.survey import choose_policy, survey

@@ -16,7 +16,8 @@ import beholder
 from beholder.base import events
 from beholder.base.deadline import Deadline
 from beholder.base.errors import Interrupted
-from beholder.base.recipe import NetRecipe, load
+from beholder.base.fields import NetRecipe
+from beholder.base.recipe import load
 from beholder.base.records import PixelPolicy
 from beholder.duplicates.facts import facts, unseen
 from beholder.evaluation import evaluate as tested

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from beholder.base.recipe import DataRecipe
+from beholder.base.fields import DataRecipe
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -252,3 +252,42 @@ class Prediction:
         beyond = {"abstain": self.abstain, "positive": self.positive, "set": self.set}
         said = [f"{name}={short(value)}" for name, value in beyond.items() if value is not None]
         return within("Prediction", [f"label={short(self.label)}", f"p={self.p}", *said])
+
+
+@dataclass(frozen=True, repr=False)
+class Detection:
+    """One thing that a detector found in a picture.
+
+    label, p: its class, and the calibrated probability that it is right
+    box: left, top, right, bottom in pixels of the upright picture
+    """
+
+    label: str
+    p: float
+    box: tuple[float, float, float, float]
+
+    def __repr__(self) -> str:
+        return within("Detection", [f"{self.label} {self.p:.3f}", "box=(" + ", ".join(f"{v:.0f}" for v in self.box) + ")"])
+
+    def json(self) -> dict[str, object]:
+        """Return {"label", "p", "box"}, the box in hundredths of a pixel."""
+        return {"label": self.label, "p": round(self.p, 6), "box": [round(v, 2) for v in self.box]}
+
+
+@dataclass(frozen=True, repr=False)
+class Detections:
+    """What a detector found in a picture of width × height pixels, upright: the surest first."""
+
+    width: int
+    height: int
+    boxes: tuple[Detection, ...]
+
+    def __repr__(self) -> str:
+        return within("Detections", [f"{len(self.boxes):,} in {self.width} × {self.height}", *map(repr, self.boxes[:3])])
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    def json(self) -> dict[str, object]:
+        """Return {"width", "height", "boxes"}."""
+        return {"width": self.width, "height": self.height, "boxes": [box.json() for box in self.boxes]}

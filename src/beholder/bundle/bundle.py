@@ -177,7 +177,7 @@ def load(path: str | Path, *, trust: bool = False) -> Bundle:
             scores=json.loads((path / "scores.json").read_bytes()),
             splits=[(row[0], row[1]) for row in rows][1:],
             path=path,
-            readings=_readings(path),
+            readings=format.readings(path),
             audit=_audit(path),
             hashes=_hashes(path),
             references=ood.read(path, config),
@@ -188,15 +188,6 @@ def load(path: str | Path, *, trust: bool = False) -> Bundle:
         text = f"{path} cannot be used: its parts do not fit together ({type(error).__name__}: {error})"
         hint = "train it again, or update Beholder"
         raise BundleError(text, code="inconsistent", hint=hint) from error
-
-
-def _readings(path: Path) -> list[dict[str, Any]]:
-    file = path / "readings.json"
-    try:
-        rows = json.loads(file.read_bytes()) if file.is_file() else []
-    except ValueError:
-        rows = []
-    return rows if isinstance(rows, list) else []
 
 
 def _audit(path: Path) -> str:

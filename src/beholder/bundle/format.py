@@ -29,7 +29,8 @@ CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 HASHES = "hashes.npy"
 GENERATOR = "generator"
-"""What config.json calls the kind of a bundle that makes pictures; of a model it says no kind."""
+DETECTOR = "detector"
+"""What config.json calls the kinds of a bundle that makes pictures, and of one that finds boxes; of others it says no kind."""
 HASHED = (WEIGHTS, "recipe.toml", "scores.json", "history.json", "splits.csv")
 _LARGEST_CONFIG = 16 * 2**20
 _LARGEST_HEADER = 2 * 2**20
@@ -52,18 +53,24 @@ def _is_bundle(path: Path) -> bool:
 
 def finished(path: Path) -> bool:
     """Return whether a whole bundle lies at `path` whose training was not interrupted."""
-    try:
-        return not verified(path).interrupted
-    except BeholderError:
-        return False
+    return _interrupted(path) is False
 
 
 def unfinished(path: Path) -> bool:
     """Return whether a whole bundle lies at `path` whose training was interrupted, or has not begun."""
+    return _interrupted(path) is True
+
+
+def _interrupted(path: Path) -> bool | None:
+    """Return what a whole bundle of a model or a detector says of itself, None where there is none."""
     try:
+        if finds_boxes(path):
+            values = unsealed(path)
+            check_files(path, {name: File(**row) for name, row in values["files"].items()})
+            return bool(values.get("interrupted"))
         return bool(verified(path).interrupted)
-    except BeholderError:
-        return False
+    except (BeholderError, KeyError, TypeError, AttributeError):
+        return None
 
 
 class Said(Protocol):
@@ -99,6 +106,9 @@ def verified(path: Path) -> Config:
     if values.get("kind") == GENERATOR:
         hint = f"beholder sample {path} makes pictures with it; in Python beholder.Generator.load"
         raise BundleError(f"{path} makes pictures and recognises none", code="a-generator", hint=hint)
+    if values.get("kind") == DETECTOR:
+        hint = "beholder.load opens it; what is told of labels alone is not told of boxes"
+        raise BundleError(f"{path} finds boxes, which this does not apply to", code="a-detector", hint=hint)
     found = read(values, path)
     check_files(path, found.files)
     return found
@@ -106,10 +116,19 @@ def verified(path: Path) -> Config:
 
 def makes_pictures(path: Path) -> bool:
     """Return whether a whole bundle of a generator lies at `path`."""
+    return _kind(path) == GENERATOR
+
+
+def finds_boxes(path: str | Path) -> bool:
+    """Return whether a whole bundle of a detector lies at `path`."""
+    return _kind(Path(path)) == DETECTOR
+
+
+def _kind(path: Path) -> object:
     try:
-        return unsealed(path).get("kind") == GENERATOR
+        return unsealed(path).get("kind")
     except BeholderError:
-        return False
+        return None
 
 
 def unsealed(path: Path) -> dict[str, Any]:
@@ -136,6 +155,16 @@ def check_files(path: Path, files: Mapping[str, File]) -> None:
     for name in HASHED:
         _verify(path / name, files.get(name, File(0, "")), path)
     _check_header(path)
+
+
+def readings(path: Path) -> list[dict[str, Any]]:
+    """Return how often the test part of a bundle was read; [] where that is not known."""
+    file = path / "readings.json"
+    try:
+        rows = json.loads(file.read_bytes()) if file.is_file() else []
+    except ValueError:
+        rows = []
+    return rows if isinstance(rows, list) else []
 
 
 def _config(path: Path) -> dict[str, Any]:

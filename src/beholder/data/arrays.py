@@ -11,7 +11,7 @@ from beholder import image
 from beholder.base import events
 from beholder.base.arrays import U8, Values
 from beholder.base.errors import PictureError
-from beholder.base.recipe import DataRecipe
+from beholder.base.fields import DataRecipe
 from beholder.base.records import PARTS, Pictures, PixelPolicy
 from beholder.data.split import split
 from beholder.data.survey import choose_policy, survey

@@ -12,7 +12,7 @@ from PIL import ImageColor
 from beholder import image
 from beholder.base.arrays import Floating
 from beholder.base.errors import DataError, PictureError, UsageError
-from beholder.base.recipe import DataRecipe
+from beholder.base.fields import DataRecipe
 from beholder.base.records import Pictures, PixelPolicy
 from beholder.duplicates.appearance import bounded, describe
 from beholder.duplicates.facts import FACTS, Facts, recalled, unseen

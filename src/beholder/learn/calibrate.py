@@ -11,8 +11,9 @@ import numpy.typing as npt
 
 from beholder.base import events
 from beholder.base.errors import UsageError, did_you_mean
+from beholder.base.fields import TestRecipe
 from beholder.base.names import position
-from beholder.base.recipe import Recipe, TestRecipe
+from beholder.base.recipe import Recipe
 from beholder.bundle import ood
 from beholder.bundle.bundle import Bundle
 from beholder.measure import calibration, conformal

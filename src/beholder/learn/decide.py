@@ -11,7 +11,8 @@ import numpy as np
 from torch import nn
 
 from beholder.base.choices import OPTIMISERS
-from beholder.base.recipe import Recipe, TrainRecipe
+from beholder.base.fields import TrainRecipe
+from beholder.base.recipe import Recipe
 from beholder.data.augment import Augment, preset
 from beholder.learn.flips import Flips
 from beholder.learn.optim import Optimiser

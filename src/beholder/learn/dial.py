@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
-from beholder.base.recipe import NetRecipe
+from beholder.base.fields import NetRecipe
 from beholder.base.records import PixelPolicy
 from beholder.learn.tempo import seconds_each, threads
 from beholder.machine.device import Precision

@@ -20,10 +20,11 @@ from torch import Tensor
 from beholder.base.arrays import F32, I64
 from beholder.base.deadline import Deadline
 from beholder.base.errors import DataError, UsageError
+from beholder.base.fields import TrainRecipe
 from beholder.base.files import sha256
 from beholder.base.names import position
 from beholder.base.order import stratified
-from beholder.base.recipe import Recipe, TrainRecipe
+from beholder.base.recipe import Recipe
 from beholder.base.records import Parts, Pictures
 from beholder.base.spans import span
 from beholder.bundle.bundle import Bundle, opened

@@ -22,9 +22,10 @@ from torch.nn import functional as F
 from beholder.base import events, memo
 from beholder.base.deadline import Deadline
 from beholder.base.errors import MachineError
+from beholder.base.fields import NetRecipe
 from beholder.base.files import sha256
 from beholder.base.order import numbered
-from beholder.base.recipe import NetRecipe, Recipe
+from beholder.base.recipe import Recipe
 from beholder.base.records import Pictures
 from beholder.base.spans import span
 from beholder.data.cache import Pixels

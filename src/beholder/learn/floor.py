@@ -14,8 +14,8 @@ from torch.nn import functional as F
 
 from beholder.base import events
 from beholder.base.deadline import Deadline
+from beholder.base.fields import NetRecipe
 from beholder.base.order import stratified
-from beholder.base.recipe import NetRecipe
 from beholder.bundle.config import Baseline
 from beholder.data.cache import Pixels
 from beholder.data.folds import folds

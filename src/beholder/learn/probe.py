@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from beholder.base.errors import DataError
+from beholder.base.fields import NetRecipe
 from beholder.base.files import sha256
 from beholder.base.order import stratified
-from beholder.base.recipe import NetRecipe
 from beholder.base.records import Pictures, PixelPolicy
 from beholder.data.cache import Pixels, cached, policy_name
 from beholder.data.vectors import recalled, remember

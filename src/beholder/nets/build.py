@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from beholder.base.errors import BundleError, UsageError, did_you_mean
-from beholder.base.recipe import NetRecipe
+from beholder.base.fields import NetRecipe
 from beholder.base.registry import Registry
 from beholder.nets import custom, init, norms, pretrained
 from beholder.nets.enlarge import enlarged

@@ -11,20 +11,19 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchvision.ops import FeaturePyramidNetwork
+from torchvision.ops import FeaturePyramidNetwork, batched_nms
 
-from beholder.base.recipe import NetRecipe
+from beholder.base.fields import NetRecipe
 from beholder.nets import pretrained
 from beholder.nets.pretrained import Source
 from beholder.nets.pyramid import pyramid_net
-from beholder.nets.spec import Initial
+from beholder.nets.spec import DetectorSpec, Initial
 
 STRIDES = (8, 16, 32)
 """Pixels between the points of each level."""
@@ -34,22 +33,6 @@ BINS = 16
 
 RARE = 0.01
 """How likely a box is at any point before anything is learnt."""
-
-
-@dataclass(frozen=True)
-class DetectorSpec:
-    """All that is needed to build a detector without its weights; plain JSON values.
-
-    backbone: as timm calls it; args: further arguments of it; maps: channels of the pyramid and the head
-    depth: convolutions of each of the head's two towers
-    """
-
-    backbone: str
-    channels: int
-    classes: int
-    maps: int = 96
-    depth: int = 2
-    args: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Seen(NamedTuple):
@@ -170,3 +153,29 @@ def begun(recipe: NetRecipe, *, channels: int, classes: int) -> tuple[Detector, 
 def _whole(net: nn.Module, spec: DetectorSpec) -> Detector:
     info: Any = net.feature_info
     return Detector(net, info.channels(), spec)
+
+
+FLOOR = 0.001
+"""Score from which on a box is looked at."""
+
+TOP = 10
+"""Candidates that are looked at, as multiples of the boxes that a picture may have."""
+
+
+def found_in(seen: Seen, *, overlap: float, most: int) -> list[tuple[Tensor, Tensor, Tensor]]:
+    """Return of each picture its boxes (n, 4) in pixels of the net's picture, their classes int64 (n,) and scores (n,).
+
+    overlap: of two boxes of one class that overlap by more, the surer stays; most: boxes of a picture, the surest first
+    """
+    boxes, scores = corners(seen), seen.logits.float().sigmoid()
+    return [_found(*each, overlap=overlap, most=most) for each in zip(boxes, scores, strict=True)]
+
+
+def _found(boxes: Tensor, scores: Tensor, *, overlap: float, most: int) -> tuple[Tensor, Tensor, Tensor]:
+    flat = scores.flatten()
+    at = (flat > FLOOR).nonzero().squeeze(1)
+    if len(at) > TOP * most:
+        at = at[flat[at].topk(TOP * most).indices]
+    points, classes = at // scores.shape[1], at % scores.shape[1]
+    kept = batched_nms(boxes[points], flat[at], classes, overlap)[:most]
+    return boxes[points[kept]], classes[kept], flat[at[kept]]

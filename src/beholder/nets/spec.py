@@ -46,6 +46,22 @@ class NetSpec:
 
 
 @dataclass(frozen=True)
+class DetectorSpec:
+    """All that is needed to build a detector without its weights; plain JSON values.
+
+    backbone: as timm calls it; args: further arguments of it; maps: channels of the pyramid and the head
+    depth: convolutions of each of the head's two towers
+    """
+
+    backbone: str
+    channels: int
+    classes: int
+    maps: int = 96
+    depth: int = 2
+    args: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Initial:
     """Pretrained weights that a net began with, as a bundle tells of them.
 

@@ -17,8 +17,9 @@ from beholder.base import events
 from beholder.base.arrays import F32, I64
 from beholder.base.deadline import Deadline
 from beholder.base.errors import DataError
+from beholder.base.fields import NetRecipe
 from beholder.base.order import stratified
-from beholder.base.recipe import NetRecipe, Recipe, load
+from beholder.base.recipe import Recipe, load
 from beholder.base.records import Parts, Pictures
 from beholder.data.cache import cached
 from beholder.data.clusters import SAMPLE, Axes

@@ -20,8 +20,9 @@ from torch import nn
 
 from beholder.base import events
 from beholder.base.deadline import Deadline
+from beholder.base.fields import NetRecipe
 from beholder.base.files import sha256
-from beholder.base.recipe import NetRecipe, Recipe, load
+from beholder.base.recipe import Recipe, load
 from beholder.base.records import Pictures, PixelPolicy
 from beholder.data.cache import missing, pace
 from beholder.data.folds import folds
