@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml  # type: ignore[import-untyped,unused-ignore]
-
 from beholder.base import events
 from beholder.base.errors import DataError
 from beholder.sources.annotated import bad
@@ -48,6 +46,8 @@ def described(data: bytes, name: str) -> Described | None:
 
     Raises `DataError` (bad-annotations) where it is one and its names are no names.
     """
+    import yaml  # type: ignore[import-untyped,unused-ignore]
+
     if len(data) > _BYTES:
         return None
     try:
