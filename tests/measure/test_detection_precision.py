@@ -14,7 +14,7 @@ from pycocotools.cocoeval import COCOeval
 
 from beholder.base.boxes import Boxes, Drawn, nothing
 from beholder.base.errors import UsageError
-from beholder.measure.detection_matching import matched
+from beholder.measure.detection_matching import RIGHT, matched
 from beholder.measure.detection_precision import average_precision, average_recall, differences, intervals, redrawn, summary
 from beholder.measure.detections import Detected, Found, nothing_found
 
@@ -168,6 +168,23 @@ def test_perfect_boxes_of_few_pictures_leave_doubt() -> None:
     score = intervals(matched(truth, found, 1), repeats=50).headline["ap"]
     assert score.value == pytest.approx(1)
     assert 0.5 < score.low < 0.85
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("noise", "least"), [(1.0, 0.84), (0.2, 0.88)])
+def test_intervals_hold_the_truth(noise: float, least: float) -> None:
+    """200 samples of 40 pictures each, of scores that say nothing and of some that say much, against 6,000 pictures."""
+    truth, found = scene(0, pictures=6000, crowds=0)
+    every, right = matched(truth, found, 3), np.zeros(len(found.scores))
+    right[every.rows] = (every.states[:, :, 0] == RIGHT).mean(axis=1)
+    found = Found(found.corners, found.classes, noise * found.scores + (1 - noise) * right, found.starts)
+    true = summary(matched(truth, found, 3))["ap"]
+    rng, held = np.random.default_rng(1), 0
+    for seed in range(200):
+        rows = rng.choice(6000, 40, replace=False)
+        score = intervals(matched(truth.take(rows), found.take(rows), 3), repeats=100, seed=seed).headline["ap"]
+        held += score.low <= true <= score.high
+    assert held / 200 >= least
 
 
 def test_groups_widen_and_too_few_give_none() -> None:
