@@ -108,8 +108,8 @@ def intervals(
 
     groups: int (N,), pictures that share a number are drawn together, -1 = none. `matches` is of the overlaps 0.5 and 0.75.
     An interval is Wilson's at the number of pictures at which a share has the variance of the redrawn figures, moved by the
-    bias that they show; of fewer than `FEWEST_GROUPS` groups there is none (NaN). In simulation, of 40 pictures of a poor detector,
-    88 % of the intervals hold the true value (76 % unmoved), of a fair one 92 %, of a good one 96 %.
+    bias that they show; of fewer than `FEWEST_GROUPS` groups there is none (NaN). In simulation with 40 pictures, 88 % of the
+    intervals of a poor detector hold the true value (76 % unmoved), of a fair one 92 %, of a good one 96 %.
     """
     draws = redrawn(matches, groups=groups, seed=seed, repeats=repeats)
     return _scored(matches, _figures(matches, average_precision(matches)), draws, groups, level)
