@@ -244,3 +244,26 @@ def test_images_is_refused_where_nothing_uses_it(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught:
         read(tmp_path, images=tmp_path / "nothing")
     assert caught.value.code == "path-missing"
+
+
+def test_a_yaml_that_lies_elsewhere(tmp_path: Path) -> None:
+    put(tmp_path / "set", "images/train/a.png", "0 0.5 0.5 0.5 0.5")
+    (tmp_path / "yamls").mkdir()
+    (tmp_path / "yamls/set.yaml").write_text(f"path: ../set\ntrain: images/train\n{NAMES}")
+    pictures, codes = read(tmp_path / "yamls/set.yaml")
+    assert list(pictures.keys) == ["images/train/a.png"]
+    assert pictures.classes == ("cat",)
+    assert pictures.parts.tolist() == [0]
+    assert codes == ["outside-names"]
+
+
+def test_lists_that_lead_out_of_an_archive_are_refused(tmp_path: Path) -> None:
+    put(tmp_path, "images/a.png", "0 0.5 0.5 0.5 0.5")
+    with zipfile.ZipFile(tmp_path / "set.zip", "w") as packed:
+        for name in ("images/a.png", "labels/a.txt"):
+            packed.write(tmp_path / name, name)
+        packed.writestr("data.yaml", f"{NAMES}train: train.txt\n")
+        packed.writestr("train.txt", "images/a.png\n../../secret.png\n")
+    with pytest.raises(DataError) as caught:
+        read(tmp_path / "set.zip")
+    assert caught.value.code == "unsafe-names"

@@ -15,6 +15,9 @@ _BYTES = 1 << 20
 """Of a data.yaml; that of the largest public set, with 1,203 names, has 30 kB."""
 
 _CLASSES = 100_000
+_PATHS = 1_000
+"""Of one part: each is looked for among all pictures."""
+
 _KEYS = {"train": 0, "val": 1, "valid": 1, "validation": 1, "test": 2}
 
 
@@ -61,7 +64,7 @@ def described(data: bytes, name: str) -> Described | None:
     for key, part in _KEYS.items():
         said = whole.get(key)
         paths = said if isinstance(said, list) else [said]
-        parts.setdefault(part, []).extend(path for path in paths if isinstance(path, str) and path.strip())
+        parts.setdefault(part, []).extend(path for path in paths[:_PATHS] if isinstance(path, str) and path.strip())
     parts = {part: paths for part, paths in parts.items() if paths}
     if not parts and "names" not in whole:
         return None
