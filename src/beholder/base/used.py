@@ -15,7 +15,14 @@ _AUGMENTS = tuple(f"data.{name}" for name in ("augment", "strength", "flip", "mi
 _PROMISES = tuple(path for path in names() if path.startswith("test.") and path != "test.positive")
 
 _JOINS = ("data.unlabelled", "data.synthetic")
-_GENERATE = tuple(path for path in names() if path.startswith("generate."))
+_GENERATE = tuple(path for path in names() if path.startswith(("generate.", "detect.")))
+_BOXES = (
+    *(f"data.{name}" for name in ("size", "fit", "channels", "background", "augment", "strength", "flip", "mixup", "cutmix")),
+    *(f"data.{name}" for name in ("val", "test", "leaks", "group_from", "on_bad", "memory", "workers", "pixels")),
+    *("net.name", "net.weights", "net.licence", *(path for path in names() if path.startswith("detect."))),
+    *(f"train.{name}" for name in ("epochs", "minutes", "batch", "lr", "weight_decay", "averaging", "precision", "clip")),
+    *("name", "task", "seed"),
+)
 _MAKES = (
     *("data.size", "data.fit", "data.channels", "data.background", "data.val", "data.test", "data.group_from", "data.on_bad"),
     *("data.memory", "data.workers", "data.pixels", "train.epochs", "train.minutes", "train.batch", "train.lr"),
@@ -36,8 +43,12 @@ UNUSED: dict[str, tuple[tuple[str, ...], str]] = {
     ),
     "steps": (_GENERATE, "they are of beholder.generate"),
     "generate": (
-        tuple(path for path in names() if path not in (*_MAKES, *_GENERATE, "name", "seed")),
+        tuple(path for path in names() if path not in (*_MAKES, "name", "seed") and not path.startswith("generate.")),
         "it takes those of the section generate, and data.size, train.minutes, train.epochs, train.batch, train.lr, seed, …",
+    ),
+    "detect": (
+        tuple(path for path in names() if path not in _BOXES),
+        "a detector takes those of the section detect, and data.size, net.name, train.minutes, train.epochs, train.batch, …",
     ),
     "tune": (("train.minutes", *_JOINS, *_GENERATE), "tune has minutes of its own: minutes=10, or --minutes 10"),
     "curve": (
@@ -60,14 +71,15 @@ UNUSED: dict[str, tuple[tuple[str, ...], str]] = {
         "a curve of heads trains no net, which train=True, or --train, does; its time is minutes=10, or --minutes 10",
     ),
     "shrink --train": (
-        (*_PROMISES, *(path for path in names() if path.startswith("generate.")), "train.minutes", *_JOINS),
+        (*_PROMISES, *(path for path in names() if path.startswith(("generate.", "detect."))), "train.minutes", *_JOINS),
         "a curve makes no promises; its time is minutes=10, or --minutes 10",
     ),
     "audit": (
         (
             *_DATA,
             *("task", "data.order", "data.augment", "data.strength", "data.grow", *_JOINS),
-            *(path for path in names() if path.startswith(("net.", "train.", "test.", "generate.")) and path not in _AUDIT),
+            *(path for path in names() if path.startswith(("net.", "train.", "test.")) and path not in _AUDIT),
+            *_GENERATE,
         ),
         "an audit trains no model; its time is minutes=10, or --minutes 10",
     ),

@@ -55,6 +55,16 @@ class Views:
         """Return V."""
         return len(self._kept)
 
+    @property
+    def bytes(self) -> int:
+        """Return the bytes of one view of all pictures."""
+        return self._kept[0].numel() * 2 if self._kept else 0
+
+    def rows(self) -> Iterator[Tensor]:
+        """Yield the maps of the first view of all pictures in their order, float32 (B, F, 1, 1)."""
+        for start in range(0, self.n, self.batch):
+            yield self._kept[0][start : start + self.batch].float()[:, :, None, None]
+
     @torch.inference_mode()
     def see(self, *, autocast: Any) -> None:
         """Look at each picture in one more view. autocast: the context in which the backbone computes."""

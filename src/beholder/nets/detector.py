@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.ops import FeaturePyramidNetwork, batched_nms
 
-from beholder.base.fields import NetRecipe
+from beholder.base.recipe import Recipe
 from beholder.nets import pretrained
 from beholder.nets.pretrained import Source
 from beholder.nets.pyramid import pyramid_net
@@ -136,17 +136,17 @@ def built(spec: DetectorSpec) -> Detector:
     return _whole(net, spec)
 
 
-def begun(recipe: NetRecipe, *, channels: int, classes: int) -> tuple[Detector, DetectorSpec, Initial | None]:
+def begun(recipe: Recipe, *, channels: int, classes: int) -> tuple[Detector, DetectorSpec, Initial | None]:
     """Return the recipe's detector, with a pretrained backbone unless the recipe asks for random weights.
 
     Raises `UsageError` (no-pyramid, unknown-net, licence, …) and `MachineError` for weights that cannot be had.
     """
-    name = recipe.name.removeprefix("timm:")
-    pretrained.check_licence(name, recipe.weights, recipe.licence)
-    origin = pretrained.source(name, recipe.weights)
-    wanted = recipe.weights != "none"
+    asked, name = recipe.net, recipe.net.name.removeprefix("timm:")
+    pretrained.check_licence(name, asked.weights, asked.licence)
+    origin = pretrained.source(name, asked.weights)
+    wanted = asked.weights != "none"
     net, initial = pyramid_net(name, origin, channels=channels, strides=STRIDES, weights=wanted)
-    spec = DetectorSpec(name, channels, classes, args=dict(origin.args))
+    spec = DetectorSpec(name, channels, classes, recipe.detect.maps, recipe.detect.depth, dict(origin.args))
     return _whole(net, spec), spec, initial
 
 

@@ -1,0 +1,77 @@
+"""How good a detector is on the validation part: what weights are chosen by, and from which score on boxes are told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from beholder.base.boxes import Boxes
+from beholder.bundle.detector import detected
+from beholder.bundle.finder import Config
+from beholder.data.loader import Readable, plain
+from beholder.learn.loop import Validate
+from beholder.machine.device import Precision
+from beholder.machine.placement import evaluating
+from beholder.measure.detection_calibration import fit, outcomes
+from beholder.measure.detection_matching import matched
+from beholder.measure.detection_points import operating_points
+from beholder.measure.detection_precision import average_precision
+from beholder.measure.detections import Detected, Found
+
+Seeing = Callable[[nn.Module, Callable[[], bool]], list[Detected] | None]
+"""(net, whether it is enough) → what is found in each validation picture; None once it was enough."""
+
+UNKNOWN = 0.3
+"""Threshold of a class whose validation pictures do not tell of any."""
+
+
+def looking(pixels: Readable, config: Config, precision: Precision, on: torch.device, *, batch: int = 8) -> Seeing:
+    """Return what looks for boxes in pictures with a net that takes them as they are."""
+
+    @torch.inference_mode()
+    def see(net: nn.Module, enough: Callable[[], bool]) -> list[Detected] | None:
+        found: list[Detected] = []
+        with evaluating(net):
+            for images in plain(pixels, batch=batch, device=on, mean=config.mean, std=config.std):
+                if enough():
+                    return None
+                with torch.autocast(on.type, dtype=precision.dtype, enabled=precision.mixed):
+                    seen = net(images.contiguous(memory_format=torch.channels_last))
+                found += detected(seen, config)
+        return found
+
+    return see
+
+
+def scored_by(see: Seeing, truth: Boxes, classes: int) -> Validate:
+    """Return how the net is scored: by its average precision on the validation part, over COCO's ten overlaps.
+
+    truth: in pixels of the net's pictures, as what is found there
+    """
+
+    def score(nets: Mapping[str, nn.Module], enough: Callable[[], bool]) -> dict[str, tuple[float, float]] | None:
+        found = see(nets["net"], enough)
+        if found is None:
+            return None
+        matches = matched(truth, Found.of(found), classes, sizes=("all",))
+        ap = average_precision(matches)
+        mean = float(np.nanmean(ap)) if np.isfinite(ap).any() else 0.0
+        return {"net": (1 - mean, mean)}
+
+    return score
+
+
+def operating(found: list[Detected], truth: Boxes, classes: int) -> dict[str, Any]:
+    """Return the fields of a config that validation decides: the calibration of scores, and each class's threshold.
+
+    A score becomes the share of such boxes that were right at an overlap of 0.5; the threshold is where F1 is highest.
+    """
+    matches = matched(truth, Found.of(found), classes, overlaps=(0.5,), sizes=("all",))
+    shape = fit(*outcomes(matches))
+    points = operating_points(matches)
+    least = [UNKNOWN if point.threshold is None else float(shape(np.array([point.threshold]))[0]) for point in points]
+    return {"calibration": (tuple(shape.scores), tuple(shape.shares)), "thresholds": tuple(least)}
