@@ -62,6 +62,9 @@ FEWEST_EPOCHS = 3
 RATE, WHOLE, BELOW, DECAY = 1e-3, 0.5, 0.3, 0.02
 """Rate of the head; factors on it when all learns, and on that of a pretrained backbone; weight decay."""
 
+CLIP = 10.0
+"""Largest norm of the gradient."""
+
 SCORED_EVERY = (3000, 800)
 """Pictures learnt from between two validations, about: of the head, and of all."""
 
@@ -239,15 +242,8 @@ class Phases:
         seconds: float,
         frozen: list[nn.Module],
     ) -> Run:
-        made, asked, world = self.made, self.made.recipe.train, ranks.here()
+        made, world = self.made, ranks.here()
         every = max(1, round(SCORED_EVERY[phase] / max(1, len(made.train))))
-        clock = Clock(
-            steps_per_epoch=len(batches),
-            epochs=asked.epochs or (EPOCHS if self.until.none else ENDLESS),
-            seconds=0.0 if self.until.none else max(1.0, seconds),
-            every=every,
-            now=world.now,
-        )
         run = Run(
             net=net,
             model=net,
@@ -256,17 +252,8 @@ class Phases:
             players={"net": lead},
             batches=batches,
             validation=Validation(score, every, 0),
-            clock=clock,
-            settings=Settings(
-                schedule=cosine,
-                precision=made.precision,
-                smoothing=0.0,
-                weights=None,
-                clip=asked.clip or 10.0,
-                seed=made.recipe.seed,
-                frozen=frozen,
-                right="placed",
-            ),
+            clock=self._clock(len(batches), every, seconds),
+            settings=self._settings(frozen),
             saves=Saves(folder, world),
             stop=self.stop,
             guard=Guard(made.train.material.pictures.keys, eager=made.on.type == "cpu", ranks=world),
@@ -274,6 +261,23 @@ class Phases:
         if going_on and folder is not None:
             run.resume(folder)
         return run
+
+    def _clock(self, steps: int, every: int, seconds: float) -> Clock:
+        epochs = self.made.recipe.train.epochs or (EPOCHS if self.until.none else ENDLESS)
+        seconds = 0.0 if self.until.none else max(1.0, seconds)
+        return Clock(steps_per_epoch=steps, epochs=epochs, seconds=seconds, every=every, now=ranks.here().now)
+
+    def _settings(self, frozen: list[nn.Module]) -> Settings:
+        return Settings(
+            schedule=cosine,
+            precision=self.made.precision,
+            smoothing=0.0,
+            weights=None,
+            clip=self.made.recipe.train.clip or CLIP,
+            seed=self.made.recipe.seed,
+            frozen=frozen,
+            right="placed",
+        )
 
     def _batches(self, part: Sighted, plan: Augment) -> BoxedBatches:
         made = self.made

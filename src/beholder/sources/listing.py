@@ -171,16 +171,8 @@ def tabled(
     if len(classes) < (1 if targets.ndim == 2 else 2):
         raise one_class(where, classes)
     _warn_of_case(classes, where)
-    return Pictures(
-        store=store,
-        keys=keys,
-        targets=targets,
-        classes=classes,
-        parts=given,
-        groups=grouped,
-        notes=tuple(dict.fromkeys(said)),
-        boxes=None if boxes is None else _of_classes(boxes, names, classes),
-    )
+    placed = None if boxes is None else _of_classes(boxes, names, classes)
+    return Pictures(store, keys, targets, classes, given, grouped, notes=tuple(dict.fromkeys(said)), boxes=placed)
 
 
 def _of_classes(boxes: Boxes, names: Sequence[str], classes: Sequence[str]) -> Boxes:
