@@ -17,15 +17,15 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import nn
 
-from beholder.base import events
 from beholder.base.arrays import F16, F32, I8, U8
-from beholder.base.errors import BundleError, MachineError, UsageError
+from beholder.base.errors import BundleError, UsageError
 from beholder.base.recipe import Recipe, from_toml
 from beholder.base.records import PARTS
 from beholder.base.spans import span
 from beholder.bundle import card, format, ood
 from beholder.bundle.config import Config
 from beholder.bundle.infer import fitting, outputs
+from beholder.bundle.kept import Kept, plain
 from beholder.bundle.recogniser import Recogniser
 from beholder.data.known import LARGEST, none
 from beholder.duplicates.hashing import LENGTH
@@ -37,7 +37,7 @@ from beholder.tasks import check
 
 
 @dataclass(eq=False, repr=False)
-class Bundle(Recogniser):
+class Bundle(Kept, Recogniser):
     """A trained model.
 
     config:  what config.json holds (docs/BUNDLE.md)
@@ -104,44 +104,16 @@ class Bundle(Recogniser):
             {
                 format.WEIGHTS: save(weights),
                 "recipe.toml": self.recipe.toml().encode(),
-                "scores.json": _json(self.scores),
-                "history.json": _json(self.history),
+                "scores.json": plain(self.scores),
+                "history.json": plain(self.history),
                 "splits.csv": splits_text(self.splits),
-                "readings.json": _json(self.readings),
+                "readings.json": plain(self.readings),
                 "README.md": card.text(self.config, self.scores, self.recipe).encode("utf-8", "replace"),
                 **({"audit.csv": self.audit.encode("utf-8", "surrogateescape")} if self.audit else {}),
                 **({format.HASHES: _npy(self.hashes)} if len(self.hashes) else {}),
                 **({} if self.references is None else {ood.FILE: ood.encoded(self.references)}),
             },
         )
-
-    def count_reading(self, n: int, when: str) -> None:
-        """Record that `n` pictures of the test part were read at `when` (ISO 8601), on disk too where the bundle is saved."""
-        self.set_readings([*self.readings, {"n": n, "when": when}])
-
-    def set_readings(self, readings: list[dict[str, Any]]) -> None:
-        """Record which readings of the test part there were, on disk too where the bundle is saved."""
-        if readings == self.readings:
-            return
-        self.readings = readings
-        if self.path is not None and self.path.is_dir():
-            try:
-                format.add_file(self.path, "readings.json", _json(self.readings))
-            except MachineError as error:
-                events.warn(f"this reading of the test part is not counted on disk: {error.message}")
-
-    def part_of(self, digests: Sequence[str]) -> list[str]:
-        """Return the part ("train", "valid", "test" or "") that each SHA-256 was in when this bundle was trained.
-
-        A picture that a given split has in several parts counts as of the last of them.
-        """
-        known = dict(self.splits)
-        return [known.get(digest, "") for digest in digests]
-
-    def used(self, digests: Sequence[str]) -> list[bool]:
-        """Return whether each SHA-256 is that of a picture which was trained on, or which weights were chosen by."""
-        seen = {digest for digest, part in self.splits if part != "test"}
-        return [digest in seen for digest in digests]
 
 
 def opened(bundle: Bundle | str | Path, *, trust: bool = False) -> Bundle:
@@ -213,10 +185,6 @@ def _hashes(path: Path) -> I8:
     except (OSError, ValueError, EOFError):
         return none()
     return table if table.dtype == np.int8 and table.ndim == 2 and table.shape[1] == LENGTH else none()
-
-
-def _json(value: object) -> bytes:
-    return json.dumps(value, indent=1, allow_nan=False).encode()
 
 
 def splits_text(splits: Sequence[tuple[str, str]]) -> bytes:

@@ -21,6 +21,7 @@ from beholder.bundle import format
 from beholder.bundle.bundle import splits_text
 from beholder.bundle.detected import card
 from beholder.bundle.finder import Config, Finder, read, unfit
+from beholder.bundle.kept import Kept, plain
 from beholder.data.loader import normalised
 from beholder.machine.device import device
 from beholder.machine.placement import evaluating, moved
@@ -33,7 +34,7 @@ BATCH = 8
 
 
 @dataclass(eq=False, repr=False)
-class Detector(Finder):
+class Detector(Kept, Finder):
     """A trained detector. config, net, recipe, history, scores, splits, path, readings: as in `Bundle`."""
 
     config: Config
@@ -76,7 +77,7 @@ class Detector(Finder):
             {
                 format.WEIGHTS: save(weights),
                 "recipe.toml": self.recipe.toml().encode(),
-                **{name: json.dumps(value, indent=1, allow_nan=False).encode() for name, value in said.items()},
+                **{name: plain(value) for name, value in said.items()},
                 "splits.csv": splits_text(self.splits),
                 "README.md": card(self.config, self.scores).encode("utf-8", "replace"),
             },
