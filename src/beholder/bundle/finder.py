@@ -191,11 +191,15 @@ class Finder:
 
     def told(self, row: Detected, size: tuple[int, int], *, threshold: float | None = None) -> Detections:
         """Return one picture's `Detections` of what `found` gave for it. size: (width, height) of the picture, upright."""
-        scores = self.calibrated(row.scores)
-        least = np.asarray(self.config.thresholds)[row.classes] if threshold is None else threshold
-        own, keep = self.own(row, size), np.flatnonzero(scores >= least)
+        return self.answered(self.own(row, size), size, threshold=threshold)
+
+    def answered(self, own: Detected, size: tuple[int, int], *, threshold: float | None = None) -> Detections:
+        """Return one picture's `Detections` of boxes in its own pixels, with the net's own scores, as `told` does."""
+        scores = self.calibrated(own.scores)
+        least = np.asarray(self.config.thresholds)[own.classes] if threshold is None else threshold
+        keep = np.flatnonzero(scores >= least)
         boxes = [
-            Detection(self.classes[int(row.classes[k])], float(scores[k]), tuple(map(float, own.corners[k])))  # type: ignore[arg-type]
+            Detection(self.classes[int(own.classes[k])], float(scores[k]), tuple(map(float, own.corners[k])))  # type: ignore[arg-type]
             for k in keep[np.argsort(-scores[keep], kind="stable")].tolist()
         ]
         return Detections(size[0], size[1], tuple(boxes))

@@ -9,17 +9,26 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from beholder.base.arrays import U8
 from beholder.base.errors import BundleError
 from beholder.base.files import sha256
 from beholder.base.registry import Registry
-from beholder.bundle.config import Config
+from beholder.bundle.config import File
 from beholder.bundle.format import WEIGHTS
 
 if TYPE_CHECKING:
     from beholder.bundle.bundle import Bundle
+
+
+class Weighted(Protocol):
+    """The config of a bundle, of labels or of boxes."""
+
+    @property
+    def files(self) -> Mapping[str, File]:
+        """Return its files by name."""
+
 
 LIST = "exports.json"
 GRAPH = "model.onnx"
@@ -81,12 +90,12 @@ def listed(path: Path) -> dict[str, dict[str, Any]]:
     return {name: facts for name, facts in found.items() if isinstance(facts, dict) and (path / name).is_file()}
 
 
-def weights(config: Config) -> str:
+def weights(config: Weighted) -> str:
     """Return the SHA-256 of the weights that a bundle's config names; "" for a bundle that was never saved."""
     return config.files[WEIGHTS].sha256 if WEIGHTS in config.files else ""
 
 
-def sound(facts: Mapping[str, Any], config: Config) -> bool:
+def sound(facts: Mapping[str, Any], config: Weighted) -> bool:
     """Return whether an export is of the weights that a bundle has, and gave enough pictures the bundle's labels."""
     try:
         enough = float(facts["parity"]["agreement"]["value"]) >= LEAST[facts["precision"]]
@@ -95,7 +104,7 @@ def sound(facts: Mapping[str, Any], config: Config) -> bool:
     return enough and facts.get("of") == weights(config)
 
 
-def read(path: Path, name: str, config: Config) -> bytes:
+def read(path: Path, name: str, config: Weighted) -> bytes:
     """Return the bytes of an export in a bundle's folder; raise `BundleError` if it is absent, changed, or of other weights."""
     facts = listed(path).get(name)
     if facts is None:

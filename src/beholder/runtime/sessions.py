@@ -47,6 +47,18 @@ def onnx(data: list[bytes], *, threads: int = 0) -> Opened:
 
     Raises `ValueError` for a graph that is refused, or whose inputs and outputs are not those of an export.
     """
+    session = session_of(data[0], threads=threads)
+    _check([value.name for value in session.get_inputs()], [value.name for value in session.get_outputs()])
+
+    def run(images: U8) -> tuple[F32, F32]:
+        logits, features = session.run(WANTED, {"images": images})
+        return logits, features
+
+    return "onnxruntime", run, session.get_modelmeta().custom_metadata_map
+
+
+def session_of(data: bytes, *, threads: int = 0) -> Any:
+    """Return onnxruntime's session of a graph, as `onnx` has it. Raises `ValueError` for one that is refused."""
     try:
         import onnxruntime
     except ImportError as error:
@@ -56,16 +68,9 @@ def onnx(data: list[bytes], *, threads: int = 0) -> Opened:
     options.log_severity_level = 4
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # waiting threads leave the cores to the decoders
     try:
-        session = onnxruntime.InferenceSession(data[0], options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's errors share no base but Exception
         raise ValueError(f"onnxruntime refuses it ({type(error).__name__})") from error
-    _check([value.name for value in session.get_inputs()], [value.name for value in session.get_outputs()])
-
-    def run(images: U8) -> tuple[F32, F32]:
-        logits, features = session.run(WANTED, {"images": images})
-        return logits, features
-
-    return "onnxruntime", run, session.get_modelmeta().custom_metadata_map
 
 
 def openvino(data: list[bytes], *, threads: int = 0, hint: str = "f32", size: tuple[int, int] | None = None) -> Opened:

@@ -17,6 +17,8 @@ from beholder.runtime import exports
 if TYPE_CHECKING:
     from beholder.base.records import Pictures
     from beholder.bundle.bundle import Bundle
+    from beholder.bundle.detector import Detector
+    from beholder.runtime.export.boxes import Parity as BoxParity
     from beholder.runtime.export.parity import Parity
 
 
@@ -27,7 +29,7 @@ class Written:
     path: Path
     kind: str
     facts: dict[str, Any]
-    parity: Parity
+    parity: Parity | BoxParity
 
     __repr__ = shown
 
@@ -42,7 +44,7 @@ class Written:
 
 
 def export(
-    bundle: Bundle,
+    bundle: Bundle | Detector,
     out: str | Path | None = None,
     *,
     to: str = "onnx",
@@ -52,14 +54,21 @@ def export(
 ) -> Written:
     """Write the bundle in another form, after it has given the bundle's answers, and return what was written.
 
+    bundle: of labels; or a detector, of which there is an ONNX graph with all in it (`export/found.py`)
     out: a file of your own; left out, one in the bundle's folder, from where `predict` and `serve` may use it
     to: onnx | openvino | torch, or what a plug-in adds; precision: fp32 | fp16 | int8
     like: what the bundle was trained on, to try the export on, and to quantise on (int8 needs it)
     force: write it even where too few labels agree
     Raises `UsageError` for a kind or precision that does not exist, or a bundle that lies nowhere and no `out`; `BundleError`
-    (not-the-same) where too few pictures get the bundle's label.
+    (not-the-same) where too few pictures get the bundle's label, or a detector's boxes are not found again.
     """
-    form = _checked(bundle, out, to, precision, like)
+    from beholder.bundle.detector import Detector
+
+    if isinstance(bundle, Detector):
+        from beholder.runtime.export import boxes
+
+        return boxes.export(bundle, out, to=to, precision=precision, like=like, force=force)
+    form = checked(bundle, out, to, precision, like)
     from beholder.runtime.export.parity import check, parity
     from beholder.runtime.export.samples import sample
     from beholder.runtime.exported import Exported
@@ -78,11 +87,11 @@ def export(
             raise
         events.warn(error.message)
     facts = {"to": to, "precision": precision, **form.facts, "parity": found.json()}
-    path = _written(bundle, out, exports.name(to, precision), data, facts)
+    path = written(bundle, out, exports.name(to, precision), data, facts)
     return Written(path, to, {**facts, "bytes": sum(map(len, data)), "sha256": sha256(data[0])}, found)
 
 
-def _checked(bundle: Bundle, out: str | Path | None, to: str, precision: str, like: object) -> exports.Form:
+def checked(bundle: Bundle | Detector, out: str | Path | None, to: str, precision: str, like: object) -> exports.Form:
     """Return the form `to`, after what cannot be is refused."""
     form: exports.Form = exports.EXPORTS.load(to, of=exports.Form)
     allowed = [word for word in exports.PRECISIONS if word in form.precisions]
@@ -100,7 +109,7 @@ def _checked(bundle: Bundle, out: str | Path | None, to: str, precision: str, li
     return form
 
 
-def _written(bundle: Bundle, out: str | Path | None, name: str, data: list[bytes], facts: dict[str, Any]) -> Path:
+def written(bundle: Bundle | Detector, out: str | Path | None, name: str, data: list[bytes], facts: dict[str, Any]) -> Path:
     """Write the files of an export, in the bundle with their hashes, and return the path of the first."""
     if out is not None:
         for file, part in zip(exports.files(Path(out).name), data, strict=True):

@@ -19,7 +19,7 @@ from beholder.base.records import PixelPolicy
 Name = str
 
 
-class _Lines:
+class Lines:
     """Nodes and constants of a graph as they are written down, one after the other."""
 
     def __init__(self, prefix: str) -> None:
@@ -27,12 +27,18 @@ class _Lines:
         self.nodes: list[onnx.NodeProto] = []
         self.constants: dict[str, onnx.TensorProto] = {}
 
-    def __call__(self, operator: str, *inputs: Name | float | np.ndarray, **attributes: Any) -> Name:
-        """Write one node and return the name of what it gives; numbers among the inputs become constants."""
+    def __call__(self, operator: str, *inputs: Name | float | np.ndarray, named: Name = "", **attributes: Any) -> Name:
+        """Write one node and return the name of what it gives, `named` or one of its own; numbers become constants."""
         name = f"{self.prefix}{len(self.nodes)}_{operator}"
         given = [value if isinstance(value, str) else self.constant(value) for value in inputs]
-        self.nodes.append(helper.make_node(operator, given, [name], name=name, **attributes))
-        return name
+        self.nodes.append(helper.make_node(operator, given, [named or name], name=name, **attributes))
+        return named or name
+
+    def surest(self, values: Name, count: Name) -> tuple[Name, Name]:
+        """Write `TopK` along the last axis and return the names of the largest values, in their order, and of their places."""
+        name = self("TopK", values, count)
+        self.nodes[-1].output.append(f"{name}_places")
+        return name, f"{name}_places"
 
     def constant(self, value: float | np.ndarray) -> Name:
         """Return the name of a constant; Python's floats are float32, whole numbers int64."""
@@ -51,7 +57,7 @@ def front(
     source: uint8 (N, C, h, w), upright pictures of one size, with as many channels as the policy has; branch: pass pictures of
     the net's size by the resize, which would leave them as they are.
     """
-    outer, inner = _Lines("front_"), _Lines("resize_")
+    outer, inner = Lines("front_"), Lines("resize_")
     levels = outer("Cast", source, to=TensorProto.FLOAT)
     shape = outer("Shape", source)
     tall = outer("Gather", shape, np.array(2, np.int64))
@@ -77,7 +83,7 @@ def _pixels(name: Name, policy: PixelPolicy) -> onnx.ValueInfoProto:
     return helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", policy.channels, policy.height, policy.width])
 
 
-def _fitted(on: _Lines, policy: PixelPolicy, levels: Name, tall: Name, wide: Name) -> Name:
+def _fitted(on: Lines, policy: PixelPolicy, levels: Name, tall: Name, wide: Name) -> Name:
     """Write what `fitted` of image/fit.py does and return the name of its result."""
     high, broad = on("Cast", tall, to=TensorProto.FLOAT), on("Cast", wide, to=TensorProto.FLOAT)
     if policy.fit == "squash":
@@ -87,7 +93,7 @@ def _fitted(on: _Lines, policy: PixelPolicy, levels: Name, tall: Name, wide: Nam
     return _padded(on, policy, levels, high, broad)
 
 
-def _cropped(on: _Lines, policy: PixelPolicy, levels: Name, high: Name, broad: Name) -> Name:
+def _cropped(on: Lines, policy: PixelPolicy, levels: Name, high: Name, broad: Name) -> Name:
     scale = on("Min", on("Div", broad, float(policy.width)), on("Div", high, float(policy.height)))
     boxes = []
     for length, size in ((high, policy.height), (broad, policy.width)):
@@ -99,7 +105,7 @@ def _cropped(on: _Lines, policy: PixelPolicy, levels: Name, high: Name, broad: N
     return _passes(on, levels, rows, columns)
 
 
-def _padded(on: _Lines, policy: PixelPolicy, levels: Name, high: Name, broad: Name) -> Name:
+def _padded(on: Lines, policy: PixelPolicy, levels: Name, high: Name, broad: Name) -> Name:
     """Write a letter-box: the picture less its background, with zeros around it, and the background again."""
     scale = on("Min", on("Div", float(policy.width), broad), on("Div", float(policy.height), high))
     sides, before = [], []
@@ -126,24 +132,24 @@ def _background(policy: PixelPolicy) -> np.ndarray:
     return np.array(policy.background, np.float32).reshape(1, 3, 1, 1)
 
 
-def _resized(on: _Lines, levels: Name, rows: tuple[Name, Name | int], columns: tuple[Name, Name | int]) -> Name:
+def _resized(on: Lines, levels: Name, rows: tuple[Name, Name | int], columns: tuple[Name, Name | int]) -> Name:
     """Write a resize of the whole picture; rows, columns: (length as float, length wanted)."""
     down = _weights(on, rows[0], rows[1], on.constant(0.0), rows[0])
     along = _weights(on, columns[0], columns[1], on.constant(0.0), columns[0])
     return _passes(on, levels, down, along)
 
 
-def _passes(on: _Lines, levels: Name, rows: Name, columns: Name) -> Name:
+def _passes(on: Lines, levels: Name, rows: Name, columns: Name) -> Name:
     """Write the two passes of the resize, columns first: (N, C, h, w) → (N, C, height, width) in whole levels."""
     first = _rounded(on, on("MatMul", levels, on("Transpose", columns, perm=[1, 0])))
     return _rounded(on, on("MatMul", rows, first))
 
 
-def _rounded(on: _Lines, values: Name) -> Name:
+def _rounded(on: Lines, values: Name) -> Name:
     return on("Clip", on("Floor", on("Add", values, 0.5)), 0.0, 255.0)
 
 
-def _weights(on: _Lines, length: Name, wanted: Name | int, start: Name, span: Name) -> Name:
+def _weights(on: Lines, length: Name, wanted: Name | int, start: Name, span: Name) -> Name:
     """Write the matrix (wanted, length) by which a line of `length` pixels, from start over span, becomes one of `wanted`."""
     count = on.constant(wanted) if isinstance(wanted, int) else wanted
     scale = on("Div", span, on("Cast", count, to=TensorProto.FLOAT))

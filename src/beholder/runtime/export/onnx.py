@@ -146,8 +146,13 @@ def _with_front(net: onnx.ModelProto, bundle: Bundle, *, branch: bool) -> onnx.M
 
 
 def failed(bundle: Bundle, error: Exception) -> BundleError:
-    """Return what to say of a net that an exporter cannot write."""
+    """Return what to say of a bundle whose net an exporter cannot write."""
+    return not_writable(bundle.config.net.name, error)
+
+
+def not_writable(net: str, error: Exception) -> BundleError:
+    """Return what to say of a net of this name that an exporter cannot write."""
     said = next(iter(str(error).splitlines()), "")
-    text = f"net '{bundle.config.net.name}' cannot be written as ONNX: {type(error).__name__}: {said}"
+    text = f"net '{net}' cannot be written as ONNX: {type(error).__name__}: {said}"
     hint = "if it is a net of yours: torch.onnx.export has to be able to follow its forward"
     return BundleError(text, code="not-exportable", hint=hint)

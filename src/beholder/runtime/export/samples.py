@@ -52,15 +52,20 @@ def sample(bundle: Bundle, like: str | Path | Pictures | None = None, *, seed: i
 
 
 def _pieces(bundle: Bundle, seed: int) -> Sample:
-    from sklearn.datasets import load_sample_images
-
-    rng = np.random.default_rng(seed)
-    photographs = load_sample_images().images
-    pieces = [_piece(photographs[number % len(photographs)], rng) for number in range(PIECES)]
+    pieces = cut_pieces(PIECES, seed)
     images = np.stack([bundle.pixels(piece) for piece in pieces])
     upright = [decode(piece, channels=bundle.policy.channels, bits=bundle.policy.bits) for piece in pieces[:WHOLE]]
     whole = tuple((row, pixels.transpose(2, 0, 1)) for row, pixels in enumerate(upright))
     return Sample(images, (), whole, images[:0], f"{PIECES} pieces of two photographs")
+
+
+def cut_pieces(count: int, seed: int) -> list[U8]:
+    """Return `count` pieces uint8 (h, w, 3) of the two photographs that come with scikit-learn."""
+    from sklearn.datasets import load_sample_images
+
+    rng = np.random.default_rng(seed)
+    photographs = load_sample_images().images
+    return [_piece(photographs[number % len(photographs)], rng) for number in range(count)]
 
 
 def _piece(photograph: U8, rng: np.random.Generator) -> U8:

@@ -1,0 +1,23 @@
+"""The one door to what was trained: a bundle of labels, or one of boxes."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from beholder.bundle import format
+from beholder.bundle.bundle import Bundle
+from beholder.bundle.bundle import load as load_bundle
+from beholder.bundle.detector import Detector
+
+
+def load(path: str | Path, *, trust: bool = False) -> Bundle | Detector:
+    """Return what lies in the folder `path`, verified before any weight is used: what tells labels, or what finds boxes.
+
+    trust: also take nets and tasks of your own (`module:function`), which runs their code.
+    Raises `UsageError` if there is none, `BundleError` if it is damaged, foreign, of a newer schema, or makes pictures
+    (a-generator).
+    """
+    if isinstance(path, (str, os.PathLike)) and format.finds_boxes(path):
+        return Detector.load(path)
+    return load_bundle(path, trust=trust)
