@@ -8,6 +8,7 @@ from beholder.base import events
 from beholder.base.errors import DataError, UsageError, did_you_mean
 from beholder.base.records import PARTS, Pictures
 from beholder.bundle.bundle import Bundle
+from beholder.bundle.kept import Kept
 from beholder.data.groups import grouped
 from beholder.tasks.targets import in_classes
 
@@ -25,6 +26,12 @@ def chosen(bundle: Bundle, pictures: Pictures, part: str) -> tuple[Pictures, lis
 
     pictures: with digests. Raises `DataError` where none is left, or the classes do not fit.
     """
+    pictures, known, notes = of_part(bundle, pictures, part)
+    return in_classes(pictures, bundle.classes, bundle.task), known, notes
+
+
+def of_part(bundle: Kept, pictures: Pictures, part: str) -> tuple[Pictures, list[str], list[str]]:
+    """Return what `chosen` does, in the classes of the source. Raises `DataError` (empty-part) where no picture is left."""
     pictures, notes = _grouped(bundle, pictures), list[str]()
     known = bundle.part_of(pictures.hexdigests) or [""] * len(pictures)
     if part != "all":
@@ -35,13 +42,12 @@ def chosen(bundle: Bundle, pictures: Pictures, part: str) -> tuple[Pictures, lis
         if len(rows) < len(pictures):
             notes.append(f"{len(rows)} of {len(pictures)} pictures are in the {part} part; the others are not scored.")
         pictures, known = pictures.take(rows), [known[i] for i in rows.tolist()]
-    pictures = in_classes(pictures, bundle.classes, bundle.task)
     if not len(pictures):
         raise DataError("there is no picture to score", code="empty-part", hint="give more pictures, or a larger data.test")
     return pictures, known, notes
 
 
-def _grouped(bundle: Bundle, pictures: Pictures) -> Pictures:
+def _grouped(bundle: Kept, pictures: Pictures) -> Pictures:
     """Return the pictures in the groups by which the bundle's own were divided, where the source names none."""
     pattern = bundle.recipe.data.group_from
     if not pattern or (pictures.groups >= 0).any():
@@ -53,7 +59,7 @@ def _grouped(bundle: Bundle, pictures: Pictures) -> Pictures:
         return pictures
 
 
-def parts_of(bundle: Bundle, pictures: Pictures) -> list[str]:
+def parts_of(bundle: Kept, pictures: Pictures) -> list[str]:
     """Return the part of each picture: by the bundle's split, else by the source's; what neither knows counts as test."""
     own = [PARTS[p] if p >= 0 else "test" for p in pictures.parts.tolist()]
     return [known or given for known, given in zip(bundle.part_of(pictures.hexdigests) or own, own, strict=True)]

@@ -16,6 +16,7 @@ from beholder.base.brief import shown
 from beholder.base.errors import DataError, UsageError
 from beholder.base.records import Pictures, Score
 from beholder.bundle.bundle import Bundle, opened
+from beholder.bundle.kept import Kept
 from beholder.data.split import unit_of
 from beholder.evaluation.chosen import part_named, parts_of
 from beholder.evaluation.evaluate import Evaluation, evaluate
@@ -145,11 +146,11 @@ def compare(
     other classes; `DataError` where no picture is left.
     """
     part = part_named(part)
-    names = _names(bundles)
+    names = names_of(bundles)
     loaded = [opened(bundle, trust=trust) for bundle in bundles]
     _same_classes(loaded, names)
     pictures = digested(source if isinstance(source, Pictures) else scan(source, allow_download=allow_download))
-    rows, left_out = _common(loaded, pictures.with_labels(), part)
+    rows, left_out = common_rows(loaded, pictures.with_labels(), part)
     tested, alike = _aligned([evaluate(bundle, pictures.take(rows)) for bundle in loaded], strict=part in ("test", "all"))
     clusters = _clusters(tested[0])
     right = [~mistakes(bundle.answers(one.probabilities), one.targets) for bundle, one in zip(loaded, tested, strict=True)]
@@ -192,11 +193,11 @@ def _pairs(
     return tuple(Pair(names[i], names[j], one, p, more) for (i, j), one, p, more in each)
 
 
-def _names(bundles: Sequence[Bundle | str | Path]) -> list[str]:
+def names_of(bundles: Sequence[Kept | str | Path]) -> list[str]:
     """Return what to call each: the folder's name, with a number where two are the same."""
-    if isinstance(bundles, (str, Path, Bundle)) or len(bundles) < 2:
+    if isinstance(bundles, (str, Path, Kept)) or len(bundles) < 2:
         raise UsageError("there is nothing to compare with", code="too-few-bundles", hint="name two bundles or more")
-    paths = [bundle.path if isinstance(bundle, Bundle) else Path(bundle) for bundle in bundles]
+    paths = [bundle.path if isinstance(bundle, Kept) else Path(bundle) for bundle in bundles]
     plain = [path.name.removesuffix(".beholder") if path is not None else "bundle" for path in paths]
     return [name if plain.count(name) == 1 else f"{name} {at + 1}" for at, name in enumerate(plain)]
 
@@ -217,7 +218,7 @@ def _same_classes(bundles: Sequence[Bundle], names: Sequence[str]) -> None:
             raise UsageError(f"{names[0]} and {name} know other classes: {'; '.join(which)}", code="other-classes", hint=hint)
 
 
-def _common(bundles: Sequence[Bundle], pictures: Pictures, part: str) -> tuple[I64, int]:
+def common_rows(bundles: Sequence[Kept], pictures: Pictures, part: str) -> tuple[I64, int]:
     """Return the rows to compare on, and how many of the part are left out since one bundle learnt from them; that is said."""
     parts = np.array([parts_of(bundle, pictures) for bundle in bundles])
     used = np.array([bundle.used(pictures.hexdigests) for bundle in bundles]).reshape(len(bundles), -1)

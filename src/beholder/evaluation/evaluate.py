@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from beholder.data.known import confirmed, hashes, in_cache, maybe_known, none, 
 from beholder.duplicates.hashing import ALIKE
 from beholder.evaluation.chosen import chosen, part_named
 from beholder.evaluation.remarks import remarks
+from beholder.evaluation.remembered import counted, flattery, sampled
 from beholder.evaluation.summary import summary
 from beholder.evaluation.words import Words
 from beholder.measure.scores import Scores
@@ -135,7 +135,7 @@ def evaluate(
     pixels, logits, features, bad = _outputs(bundle, pictures, until)
     whole = len(pictures) if len(pixels) + len(bad) < len(pictures) else 0
     pictures, known = pixels.of(pictures), [known[i] for i in pixels.rows.tolist()]
-    notes += [*_sampled(len(pictures), whole), *_flattery(bundle, pictures), *_count(bundle, known)]
+    notes += [*sampled(len(pictures), whole), *flattery(bundle, pictures), *counted(bundle, known)]
     found = _judged(bundle, pictures, pixels, logits, features)
     _tell(found.scores)
     return replace(
@@ -178,11 +178,6 @@ def _judged(bundle: Bundle, pictures: Pictures, pixels: Pixels, logits: F32, fea
     )
 
 
-def _sampled(n: int, whole: int) -> list[str]:
-    """Return a note where n of `whole` pictures were tested; 0: all."""
-    return [f"{n:,} of {whole:,} pictures were tested, a stratified sample: there was no time for more."] if whole else []
-
-
 def beside_leaks(bundle: Bundle, evaluation: Evaluation, pictures: Pictures, leaked: Collection[str]) -> Evaluation:
     """Return the evaluation with its scores without the pictures `leaked`, by key, that have duplicates in other parts.
 
@@ -211,15 +206,6 @@ def scored(
     return bundle.task.score(
         probabilities, pictures.targets, bundle.classes, thresholds=bundle.config.thresholds, groups=groups
     )
-
-
-def _flattery(bundle: Bundle, pictures: Pictures) -> list[str]:
-    """Return a note, and warn, where pictures (or exact duplicates of them) were used in training or validation."""
-    used = sum(bundle.used(pictures.hexdigests))
-    if not used:
-        return []
-    note = f"{used} of these {len(pictures)} pictures were used in training or validation: the scores flatter."
-    return [events.warn(note, hint="--part test scores the test part alone")]
 
 
 def _alike(bundle: Bundle, pixels: Pixels, seen: I8, used: Bools) -> tuple[Bools, list[str]]:
@@ -294,14 +280,3 @@ def _unbroken(order: I64, pictures: Pictures, pixels: Pixels) -> int:
     here[pixels.rows] = True
     gaps = np.flatnonzero(~here[order])
     return int(gaps[0]) if len(gaps) else len(order)
-
-
-def _count(bundle: Bundle, known: list[str]) -> list[str]:
-    tested = known.count("test")
-    if not tested:
-        return []
-    bundle.count_reading(tested, datetime.now(UTC).isoformat(timespec="seconds"))
-    times = len(bundle.readings)
-    if times == 1:
-        return ["The test part was read once: this time."]
-    return [f"The test part has now been read {times} times; each look back at it makes its scores flatter than the future."]
