@@ -22,8 +22,8 @@ from beholder.measure.detection_precision import average_precision
 from beholder.measure.detections import Detected, Found
 from beholder.measure.intervals import wilson
 from beholder.runtime import exports, finders
-from beholder.runtime.export import Written, checked, written
 from beholder.runtime.export.samples import cut_pieces
+from beholder.runtime.export.writing import Written, checked, written
 from beholder.runtime.finders import ExportedFinder, opened
 from beholder.sources import scan
 from beholder.sources.digest import digested
