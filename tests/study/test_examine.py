@@ -57,4 +57,4 @@ def test_the_page_goes_on_with_the_audit_that_is_there(leaves: Path, tmp_path: P
 
     done = review(audited(str(leaves), out, go_on=True), out, ready=finish)
     assert (done.findings, done.dropped) == (1, 1)
-    assert out.read_text().splitlines()[1] == "rust/00.png,mine,0.5000,my own finding,drop,,drop"
+    assert out.read_text().splitlines()[1] == "rust/00.png,mine,0.5000,my own finding,drop,,drop,"

@@ -185,7 +185,8 @@ class Finding:
     verdict:    a sentence for a person
     suggestion: keep | drop | relabel:CLASS | review
     other:      the key of the picture that it is a duplicate of, or ""
-    decided:    what a person decided about the picture: keep | drop | relabel:CLASS; "" = nothing yet
+    decided:    what a person decided about the picture, or the box: keep | drop | relabel:CLASS; "" = nothing yet
+    box:        which of its boxes it is about, as `beholder.quality.named` names it; "" = the picture as a whole
     """
 
     picture: str
@@ -195,6 +196,7 @@ class Finding:
     suggestion: str = "keep"
     other: str = ""
     decided: str = ""
+    box: str = ""
 
     __repr__ = shown
 

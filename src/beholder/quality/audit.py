@@ -1,9 +1,10 @@
 """The audit: runs the checks whose evidence is at hand, and holds what they found as one table.
 
-audit.csv    picture,check,score,verdict,suggestion,other,decided    one finding a line
+audit.csv    picture,check,score,verdict,suggestion,other,decided,box    one finding a line
 suggestion: keep | drop | relabel:CLASS | review; review: a person has to look, for the audit cannot know
 decided: what a person decided about the picture: keep | drop | relabel:CLASS, or nothing. Where nothing is decided, nothing is
 done, but for what cannot be wrong (`CERTAIN`) where that is asked for.
+box: which of the picture's boxes all that is about, as `beholder.quality.named` names it; nothing: about the picture itself.
 """
 
 from __future__ import annotations
@@ -28,9 +29,10 @@ from beholder.base.names import composed
 from beholder.base.records import Finding, Pictures
 from beholder.base.renamed import current
 from beholder.duplicates.near import Twins
-from beholder.quality.checks import CHECKS, Check, Evidence, Marks, meaning
+from beholder.quality.checks import CHECKS, BoxMarks, Check, Evidence, Marks, meaning
+from beholder.quality.named import named
 
-COLUMNS = ("picture", "check", "score", "verdict", "suggestion", "other", "decided")
+COLUMNS = ("picture", "check", "score", "verdict", "suggestion", "other", "decided", "box")
 
 CERTAIN = ("unreadable", "conflict", "duplicate")
 """Checks whose suggestion to leave a picture out cannot be wrong: it cannot be read, its exact duplicates contradict it, or an
@@ -45,7 +47,7 @@ class Findings:
     """What the audit of `pictures` found, the surest first within each check.
 
     rows:   the findings
-    looked: check → how many pictures it could judge
+    looked: check → how many pictures it could judge, or boxes for a check of these
     notes:  what could not be checked, and why, in sentences
     twins:  who is whose duplicate among the pictures, where that was looked for: `split` wants to know
     """
@@ -154,12 +156,13 @@ class Findings:
 
 def line(row: Finding, *more: str) -> str:
     """Return the line of audit.csv that a finding is, with its end; more: cells of further columns."""
-    return cells.line((row.picture, row.check, f"{row.score:.4f}", row.verdict, row.suggestion, row.other, row.decided, *more))
+    first = (row.picture, row.check, f"{row.score:.4f}", row.verdict, row.suggestion)
+    return cells.line((*first, row.other, row.decided, row.box, *more))
 
 
 def decided(rows: Iterable[Finding]) -> dict[str, str]:
-    """Return picture → keep, drop or relabel:CLASS, for each picture that a person has decided about."""
-    return {row.picture: row.decided for row in rows if row.picture and row.decided}
+    """Return picture → keep, drop or relabel:CLASS, for each picture that a person has decided about as a whole."""
+    return {row.picture: row.decided for row in rows if row.picture and row.decided and not row.box}
 
 
 def suggested(rows: Iterable[Finding]) -> dict[str, str]:
@@ -168,7 +171,9 @@ def suggested(rows: Iterable[Finding]) -> dict[str, str]:
     found: dict[str, str] = {}
     for row in rows:
         before = found.get(row.picture, "keep")
-        if row.picture and kinds.index(row.suggestion.partition(":")[0]) < kinds.index(before.partition(":")[0]):
+        if not row.picture or row.box:
+            continue
+        if kinds.index(row.suggestion.partition(":")[0]) < kinds.index(before.partition(":")[0]):
             found[row.picture] = row.suggestion
     return found
 
@@ -178,7 +183,7 @@ def certain(rows: Iterable[Finding], done: Mapping[str, str], checks: Sequence[s
 
     done: picture → keep | drop | relabel:CLASS, what is settled. A duplicate stays where its original is left out.
     """
-    rows = [row for row in rows if row.check in checks and row.suggestion == "drop" and row.picture not in done]
+    rows = [r for r in rows if r.check in checks and r.suggestion == "drop" and r.picture not in done and not r.box]
     found = {row.picture: "drop" for row in rows if row.check != "duplicate"}
     gone = {key for key, what in {**found, **done}.items() if what == "drop"}
     return found | {row.picture: "drop" for row in rows if row.check == "duplicate" and row.other not in gone}
@@ -192,10 +197,13 @@ def audit(evidence: Evidence, *, names: Sequence[str] | None = None, limits: dic
     """
     rows: list[Finding] = []
     looked: dict[str, int] = {}
-    missing: dict[str, list[str]] = {"labels": [], "features": []}
+    missing: dict[str, list[str]] = {"labels": [], "features": [], "found": []}
     checks: dict[str, Check] = CHECKS.sound(of=Check) if names is None else {n: CHECKS.load(n, of=Check) for n in names}
     for name, check in checks.items():
         lacking = [need for need in check.needs if getattr(evidence, need) is None]
+        if "boxes" in check.needs and lacking:
+            missing["found"] += [name] if lacking == ["found"] else []
+            continue
         if lacking:
             missing["labels" if evidence.labels is None and lacking != ["features"] else "features"].append(name)
             continue
@@ -205,10 +213,14 @@ def audit(evidence: Evidence, *, names: Sequence[str] | None = None, limits: dic
             if isinstance(answer, list):
                 looked[name] = len(evidence.pictures)
                 rows += [Finding("", name, remark.score, remark.verdict) for remark in answer if remark.score >= limit]
+            elif isinstance(answer, BoxMarks):
+                looked[name] = answer.looked
+                rows += _of_boxes(name, answer, limit, evidence.pictures)
             else:
                 rows += _findings(name, check, answer, limit, evidence.pictures)
                 looked[name] = int(np.count_nonzero(~np.isnan(answer.scores)))
     why = {"labels": "the pictures have no labels", "features": "no features were computed"}
+    why["found"] = "no detector learnt from the others to look at them"
     notes = tuple(f"not checked, for {why[what]}: {', '.join(names)}" for what, names in missing.items() if names)
     return Findings(evidence.pictures, tuple(rows), looked, notes, evidence.twins)
 
@@ -226,6 +238,15 @@ def _findings(name: str, check: Check, marks: Marks, limit: float, pictures: Pic
         key = pictures.keys[other] if other >= 0 else ""
         found.append(Finding(pictures.keys[row], name, float(marks.scores[row]), verdict, suggestion, key))
     return found
+
+
+def _of_boxes(name: str, answer: BoxMarks, limit: float, pictures: Pictures) -> list[Finding]:
+    marks = sorted((mark for mark in answer.marks if mark.score >= limit), key=lambda mark: -mark.score)
+    others = [pictures.keys[mark.other] if mark.other >= 0 else "" for mark in marks]
+    return [
+        Finding(pictures.keys[mark.picture], name, float(mark.score), mark.words, mark.suggestion, other, box=mark.box)
+        for mark, other in zip(marks, others, strict=True)
+    ]
 
 
 def applied(pictures: Pictures, decisions: dict[str, str]) -> Pictures:
@@ -304,5 +325,10 @@ def _row(line: dict[str, str | None], path: Path, number: int) -> Finding:
         raise DataError(
             f"{path}, line {number}: the score is '{line.get('score')}'", code="bad-audit", hint="it is a number in 0..1"
         ) from None
-    texts = [cells.plain(line.get(name) or "") for name in ("picture", "check", "verdict", "other")]
-    return Finding(texts[0], current("check", texts[1], warn=False), score, texts[2], suggestion, texts[3], said)
+    texts = [cells.plain(line.get(name) or "") for name in ("picture", "check", "verdict", "other", "box")]
+    if texts[4]:
+        try:
+            named(texts[4])
+        except DataError as error:
+            raise DataError(f"{path}, line {number}: {error.message}", code=error.code, hint=error.hint) from None
+    return Finding(texts[0], current("check", texts[1], warn=False), score, texts[2], suggestion, texts[3], said, texts[4])

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from beholder import image
 from beholder.base import events
 from beholder.base.arrays import Values
 from beholder.base.brief import shown
 from beholder.base.errors import DataError, PictureError
-from beholder.base.files import folder_atomic
+from beholder.base.files import folder_atomic, write_atomic
 from beholder.base.names import readable
 from beholder.base.records import PARTS, Bad, Pictures
 from beholder.image import encode
 from beholder.quality.audit import Findings, applied, decided, read, suggested
+from beholder.quality.boxes import Corrected, boxes_table, corrected, said_of
 from beholder.quality.decisions import matched
 from beholder.sources import manifest, scan, table
 from beholder.sources.listing import is_picture, some
@@ -24,6 +27,9 @@ from beholder.sources.titles import Titles, is_title
 
 LABELS = "labels.csv"
 """The table in a copy whose labels no class folders can carry; its pictures lie in the folder `INSIDE` beside it."""
+
+BOXES = "boxes.csv"
+"""The same where the pictures have boxes: a row for each of them."""
 
 INSIDE = "pictures"
 
@@ -38,6 +44,7 @@ class Cleaned:
     unreadable: those that could not be copied
     missing:    decisions about pictures that the source does not have
     notes:      what else a person would want to know, in sentences
+    boxes:      {"left", "dropped", "relabelled", "drawn"} where the pictures have boxes
     """
 
     out: Path
@@ -48,6 +55,7 @@ class Cleaned:
     unreadable: tuple[Bad, ...] = ()
     missing: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    boxes: dict[str, int] | None = None
 
     __repr__ = shown
 
@@ -62,6 +70,7 @@ class Cleaned:
             "unreadable": [{"path": readable(bad.key), "code": bad.code, "message": bad.message} for bad in self.unreadable],
             "missing": [readable(key) for key in self.missing],
             "notes": list(self.notes),
+            **({} if self.boxes is None else {"boxes": self.boxes}),
         }
 
     def __str__(self) -> str:
@@ -83,7 +92,8 @@ def clean(
     What a person decided is done, and nothing else: a picture that nobody has decided about is copied as it is, whatever is
     suggested for it. The copy has a folder for each class (inside train, valid and test, if the source gives parts), bytes and
     names as they are; where folders cannot say it all (several labels, groups, class names that no folder can have), a
-    labels.csv and one folder of pictures. The source is only read.
+    labels.csv and one folder of pictures. Of pictures with boxes that table is boxes.csv, with the boxes as they were decided:
+    path,label,xmin,ymin,xmax,ymax. The source is only read.
     Raises `UsageError` (inside-source, exists, no-files), `DataError` (nothing-left, bad-audit, bad-names), `MachineError`.
     """
     out = Path(out)
@@ -91,14 +101,22 @@ def clean(
     manifest.check_place(out, source)
     rows = apply.rows if isinstance(apply, Findings) else matched(read(apply), pictures)
     decisions = {key: what for key, what in decided(rows).items() if what != "keep"}
-    after = applied(pictures, decisions)
+    boxes = corrected(pictures, rows)
+    after = applied(boxes.pictures, decisions)
     if not len(after):
         hint = "look at the column decided"
         raise DataError(f"nothing is left of {pictures.store.name}: every picture is dropped", code="nothing-left", hint=hint)
     moved = {key for key, what in decisions.items() if what != "drop"}
     copied = _manifest(after, out) if out.suffix.lower() == ".csv" else _copy(after, out, moved)
     undecided = set(suggested(rows)) - set(decided(rows))
-    return _told(pictures, after, decisions, undecided, out, *copied)
+    told = _told(pictures, after, decisions, undecided, out, *copied)
+    return told if after.boxes is None else _with_boxes(told, boxes, after)
+
+
+def _with_boxes(told: Cleaned, boxes: Corrected, after: Pictures) -> Cleaned:
+    assert after.boxes is not None
+    counts = {"left": len(after.boxes.classes), **boxes.counts}
+    return replace(told, boxes=counts, notes=(*told.notes, *said_of(boxes, after)))
 
 
 def _told(
@@ -172,7 +190,11 @@ def _copy(pictures: Pictures, out: Path, moved: set[str]) -> tuple[list[Bad], li
         events.progress("copying", len(keys), len(keys))
         if not rows:
             raise DataError("not one picture can be read", code="all-unreadable", hint="check the source")
-        if not folders:
+        if pictures.boxes is not None:
+            left = sorted(rows)
+            named = [rows[row].path for row in left]
+            (made / BOXES).write_bytes(boxes_table(pictures.take(np.array(left, np.int64)), named, BOXES))
+        elif not folders:
             (made / LABELS).write_bytes(manifest.text([rows[row] for row in sorted(rows)], LABELS))
     notes = (
         [f"{titles.changed:,} pictures got another name, for theirs was taken or no name for a file"] if titles.changed else []
@@ -214,6 +236,9 @@ def _ending(data: bytes) -> str:
 
 
 def _manifest(pictures: Pictures, out: Path) -> tuple[list[Bad], list[str]]:
-    """Write path,label[,split,group] of pictures that stay where they are."""
-    manifest.write(pictures, out)
+    """Write path,label[,split,group], or the boxes, of pictures that stay where they are."""
+    if pictures.boxes is None:
+        manifest.write(pictures, out)
+    else:
+        write_atomic(out, boxes_table(pictures, manifest.paths(pictures, out), out.name))
     return [], []

@@ -156,6 +156,8 @@ def _place(evidence: Evidence, names: Sequence[str]) -> Path:
     content = hashlib.sha256(json.dumps([names, made, pictures.classes]).encode())
     content.update("\0".join(pictures.keys).encode("utf-8", "surrogateescape"))
     arrays: list[npt.NDArray[Any]] = [evidence.facts, pictures.targets, pictures.parts, pictures.groups]
+    if (boxes := pictures.boxes) is not None:
+        arrays += [boxes.corners, boxes.classes, boxes.crowd, boxes.starts, boxes.sizes]
     if twins is not None:
         measured = (twins.light, twins.least, twins.turns)
         arrays += [twins.kinds, twins.near, twins.scores, *(column for column in measured if column is not None)]
@@ -177,4 +179,4 @@ def with_nets() -> tuple[str, ...]:
     """Return the names of the checks that need what a net says of the pictures."""
     with events.only():  # who takes all of them is told of those that cannot be loaded
         checks: dict[str, Check] = CHECKS.sound(of=Check)
-    return tuple(name for name, check in checks.items() if {"features", "probabilities"} & set(check.needs))
+    return tuple(name for name, check in checks.items() if {"features", "probabilities", "found", "crops"} & set(check.needs))

@@ -8,15 +8,29 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from beholder.base.arrays import F32, F64, I64, Bools, Integer
+from beholder.base.boxes import Boxes
 from beholder.base.brief import shown
 from beholder.base.records import Pictures
 from beholder.base.registry import Registry
 from beholder.duplicates.near import Twins
+from beholder.measure.detections import Found
+
+
+class Alike(NamedTuple):
+    """Pairs of boxes in different given parts that show the same.
+
+    first, second: int64 (P,), rows of boxes; scores: float64 (P,)
+    """
+
+    first: I64
+    second: I64
+    scores: F64
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +42,8 @@ class Evidence:
     features:      float32 (N, F), rows of NaN where a picture could not be read
     probabilities: float32 (N, K), out of fold; rows of NaN where a picture could not be read
     twins:         exact and near-duplicates
+    found:         what detectors found that had not learnt from the picture, calibrated, in the pixels in which boxes are drawn
+    crops:         boxes that show the same in several parts
     """
 
     pictures: Pictures
@@ -35,8 +51,15 @@ class Evidence:
     features: F32 | None = None
     probabilities: F32 | None = None
     twins: Twins | None = None
+    found: Found | None = None
+    crops: Alike | None = None
 
     __repr__ = shown
+
+    @property
+    def boxes(self) -> Boxes | None:
+        """Return the boxes of the pictures, None where the source has none."""
+        return self.pictures.boxes
 
     @property
     def labels(self) -> Integer | None:
@@ -71,6 +94,30 @@ class Marks:
     __repr__ = shown
 
 
+class BoxMark(NamedTuple):
+    """One box that a check found: the row of its picture, its name, a score in [0, 1], a sentence, and what is suggested.
+
+    other: the row of the picture that it is about too; -1 = none
+    """
+
+    picture: int
+    box: str
+    score: float
+    words: str
+    suggestion: str = "review"
+    other: int = -1
+
+
+@dataclass(frozen=True, eq=False)
+class BoxMarks:
+    """The answer of a check of boxes. marks: what it found, whatever the score; looked: how many boxes it could judge."""
+
+    marks: tuple[BoxMark, ...]
+    looked: int
+
+    __repr__ = shown
+
+
 @dataclass(frozen=True)
 class Remark:
     """The answer of a check of the whole set: a score in [0, 1] and a sentence."""
@@ -83,16 +130,16 @@ class Remark:
 class Check:
     """One check.
 
-    ask:        Evidence → Marks, or for a check of the whole set → list of Remark
+    ask:        Evidence → Marks, for a check of boxes → BoxMarks, for one of the whole set → list of Remark
     limit:      least score that makes a finding
     sentence:   what a finding means, for a person
     hint:       what to do about it
-    group:      files | exposure | shape | colour | duplicates | labels | set
+    group:      files | exposure | shape | colour | duplicates | labels | boxes | set
     suggestion: keep | drop | relabel | review (a person has to look), for what is found
-    needs:      names of the optional fields of `Evidence` that `ask` looks at, "labels" among them
+    needs:      names of the optional fields of `Evidence` that `ask` looks at, "labels" and "boxes" among them
     """
 
-    ask: Callable[[Evidence], Marks | list[Remark]]
+    ask: Callable[[Evidence], Marks | BoxMarks | list[Remark]]
     limit: float
     sentence: str
     hint: str
@@ -122,6 +169,13 @@ CHECKS = Registry(
         "leak": "beholder.quality.checks.duplicates:LEAK",
         "label": "beholder.quality.checks.labels:LABEL",
         "outlier": "beholder.quality.checks.outliers:OUTLIER",
+        "box-twice": "beholder.quality.checks.boxes:BOX_TWICE",
+        "box-size": "beholder.quality.checks.boxes:BOX_SIZE",
+        "box-edge": "beholder.quality.checks.boxes:BOX_EDGE",
+        "box-leak": "beholder.quality.checks.boxes:BOX_LEAK",
+        "box-missing": "beholder.quality.checks.found:BOX_MISSING",
+        "box-class": "beholder.quality.checks.found:BOX_CLASS",
+        "box-place": "beholder.quality.checks.found:BOX_PLACE",
         "imbalance": "beholder.quality.checks.sets:IMBALANCE",
         "few": "beholder.quality.checks.sets:FEW",
         "shortcut": "beholder.quality.checks.shortcuts:SHORTCUT",
