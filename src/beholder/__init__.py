@@ -1,4 +1,4 @@
-"""Beholder: from labelled pictures to an image classifier you can trust.
+"""Beholder: from labelled pictures to a model you can trust: a classifier, or a detector.
 
 The verbs and nouns that users type. Each is imported when it is first used, so `import beholder` loads neither torch nor numpy.
 
@@ -21,29 +21,31 @@ if TYPE_CHECKING:
     from beholder.base.errors import PictureError as PictureError
     from beholder.base.errors import UsageError as UsageError
     from beholder.base.recipe import Recipe as Recipe
+    from beholder.base.records import Detections as Detections
     from beholder.base.records import Parts as Parts
     from beholder.base.records import Pictures as Pictures
     from beholder.base.records import Prediction as Prediction
     from beholder.base.records import Score as Score
     from beholder.base.sinks import listen as listen
     from beholder.bundle.bundle import Bundle as Bundle
-    from beholder.bundle.bundle import load as load
+    from beholder.bundle.detector import Detector as Detector
+    from beholder.bundle.door import load as load
     from beholder.bundle.generator import Generator as Generator
     from beholder.data.arrays import arrays as arrays
     from beholder.data.split import split as split
-    from beholder.evaluation.compare import compare as compare
-    from beholder.evaluation.evaluate import evaluate as evaluate
-    from beholder.evaluation.predict import predict as predict
-    from beholder.explanation import explain as explain
-    from beholder.learn.train import train as train
     from beholder.machine.folders import cache as cache
     from beholder.quality.audit import Findings as Findings
     from beholder.quality.clean import clean as clean
-    from beholder.reporting import report as report
     from beholder.server.client import Client as Client
     from beholder.sources import scan as scan
     from beholder.study.calibrate import calibrate as calibrate
     from beholder.study.curve import curve as curve
+    from beholder.study.door import compare as compare
+    from beholder.study.door import evaluate as evaluate
+    from beholder.study.door import explain as explain
+    from beholder.study.door import predict as predict
+    from beholder.study.door import report as report
+    from beholder.study.door import train as train
     from beholder.study.examine import audit as audit
     from beholder.study.generate import generate as generate
     from beholder.study.label import label as label
@@ -62,14 +64,14 @@ _WHERE = {
     "clean": "beholder.quality.clean:clean",
     "split": "beholder.data.split:split",
     "arrays": "beholder.data.arrays:arrays",
-    "train": "beholder.learn.train:train",
-    "evaluate": "beholder.evaluation.evaluate:evaluate",
+    "train": "beholder.study.door:train",
+    "evaluate": "beholder.study.door:evaluate",
     "calibrate": "beholder.study.calibrate:calibrate",
-    "compare": "beholder.evaluation.compare:compare",
-    "predict": "beholder.evaluation.predict:predict",
-    "explain": "beholder.explanation:explain",
-    "report": "beholder.reporting:report",
-    "load": "beholder.bundle.bundle:load",
+    "compare": "beholder.study.door:compare",
+    "predict": "beholder.study.door:predict",
+    "explain": "beholder.study.door:explain",
+    "report": "beholder.study.door:report",
+    "load": "beholder.bundle.door:load",
     "steps": "beholder.study.steps:steps",
     "tune": "beholder.study.tune:tune",
     "curve": "beholder.study.curve:curve",
@@ -89,6 +91,8 @@ _WHERE = {
     "Score": "beholder.base.records:Score",
     "Generator": "beholder.bundle.generator:Generator",
     "Bundle": "beholder.bundle.bundle:Bundle",
+    "Detector": "beholder.bundle.detector:Detector",
+    "Detections": "beholder.base.records:Detections",
     "Client": "beholder.server.client:Client",
     "BeholderError": "beholder.base.errors:BeholderError",
     "UsageError": "beholder.base.errors:UsageError",
@@ -131,6 +135,8 @@ __all__ = [  # noqa: RUF022  (verbs in the order of the steps, then nouns, then 
     "Prediction",
     "Score",
     "Bundle",
+    "Detector",
+    "Detections",
     "Generator",
     "Client",
     "BeholderError",

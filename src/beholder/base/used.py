@@ -15,11 +15,13 @@ _AUGMENTS = tuple(f"data.{name}" for name in ("augment", "strength", "flip", "mi
 _PROMISES = tuple(path for path in names() if path.startswith("test.") and path != "test.positive")
 
 _JOINS = ("data.unlabelled", "data.synthetic")
-_GENERATE = tuple(path for path in names() if path.startswith(("generate.", "detect.")))
+_PICTURES = tuple(path for path in names() if path.startswith("generate."))
+_FINDS = tuple(path for path in names() if path.startswith("detect."))
+_GENERATE = (*_PICTURES, *_FINDS)
 _BOXES = (
     *(f"data.{name}" for name in ("size", "fit", "channels", "background", "augment", "strength", "flip", "mixup", "cutmix")),
     *(f"data.{name}" for name in ("val", "test", "leaks", "group_from", "on_bad", "memory", "workers", "pixels")),
-    *("net.name", "net.weights", "net.licence", *(path for path in names() if path.startswith("detect."))),
+    *("net.name", "net.weights", "net.licence", *_FINDS),
     *(f"train.{name}" for name in ("epochs", "minutes", "batch", "lr", "weight_decay", "averaging", "precision", "clip")),
     *("name", "task", "seed"),
 )
@@ -41,9 +43,10 @@ UNUSED: dict[str, tuple[tuple[str, ...], str]] = {
         (*_DATA, "data.group_from", *_JOINS, *_GENERATE),
         "its parts are given: say it to beholder.split or beholder.audit, or give the source to beholder.steps",
     ),
-    "steps": (_GENERATE, "they are of beholder.generate"),
+    "steps": (_PICTURES, "they are of beholder.generate"),
+    "labels": (_FINDS, "they are for pictures with boxes: COCO, Pascal VOC, YOLO, or a table of boxes"),
     "generate": (
-        tuple(path for path in names() if path not in (*_MAKES, "name", "seed") and not path.startswith("generate.")),
+        tuple(path for path in names() if path not in (*_MAKES, *_PICTURES, "name", "seed")),
         "it takes those of the section generate, and data.size, train.minutes, train.epochs, train.batch, train.lr, seed, …",
     ),
     "detect": (
@@ -71,7 +74,7 @@ UNUSED: dict[str, tuple[tuple[str, ...], str]] = {
         "a curve of heads trains no net, which train=True, or --train, does; its time is minutes=10, or --minutes 10",
     ),
     "shrink --train": (
-        (*_PROMISES, *(path for path in names() if path.startswith(("generate.", "detect."))), "train.minutes", *_JOINS),
+        (*_PROMISES, *_GENERATE, "train.minutes", *_JOINS),
         "a curve makes no promises; its time is minutes=10, or --minutes 10",
     ),
     "audit": (

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +16,7 @@ from beholder.cli.cache import cache
 from beholder.cli.calibrate import calibrate
 from beholder.cli.compare import compare
 from beholder.cli.curve import curve
+from beholder.cli.detect import Draw, MaxBoxes, Threshold, each, finds, predict_boxes, score_boxes, unused
 from beholder.cli.explain import explain
 from beholder.cli.export import export
 from beholder.cli.generate import generate, sample, worth_of
@@ -185,13 +184,16 @@ def evaluate(
 ) -> None:
     """Score a bundle on SOURCE, each figure with its interval and n."""
     from beholder.bundle.bundle import load
-    from beholder.bundle.format import makes_pictures
+    from beholder.bundle.format import finds_boxes, makes_pictures
     from beholder.evaluation.evaluate import evaluate
     from beholder.evaluation.sections import chosen, examined
     from beholder.sources import scan
 
     if makes_pictures(model):
         worth_of(model, source, allow_download=allow_download, json=json)
+        return
+    if finds_boxes(model):
+        score_boxes(model, source, part=part.value, report=report, lang=lang.value, allow_download=allow_download, json=json)
         return
     names = chosen(sections)
     for other in ood or ():
@@ -222,6 +224,9 @@ def predict(
     *,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print path,label,p,error,… as CSV instead of JSON lines.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON lines on a terminal too.")] = False,
+    threshold: Threshold = None,
+    max_boxes: MaxBoxes = None,
+    draw: Draw = None,
     engine: Engine = "exact",
     pixels: Annotated[int, typer.Option(help="Millions of pixels of one picture, at most.", min=1, max=4000)] = MILLIONS,
     trust: Trust = False,
@@ -234,10 +239,16 @@ def predict(
 
     if pixels != MILLIONS:
         allow(pixels)
+    if finds(model):
+        predict_boxes(
+            model, paths, as_csv=as_csv, json=json, threshold=threshold, most=max_boxes, draw=draw, engine=engine, trust=trust
+        )
+        return
+    unused(threshold=threshold, max_boxes=max_boxes, draw=draw)
     few = len(paths) <= 64 and not any(path == "-" or Path(path).is_dir() for path in paths)
     recogniser = fastest(model, engine=engine, trust=trust, probe=not few)
     events.note(f"engine: {recogniser.engine}")
-    lines = predict(recogniser, _each(paths))
+    lines = predict(recogniser, each(paths))
     plain = json or not on_terminal()
     read, bad = print_csv(lines) if as_csv else print_lines(lines) if plain else print_table(lines)
     if bad and not read:
@@ -270,11 +281,3 @@ def info(*, cache: Cache = None, json: Json = False) -> None:
         say(json_line(facts))
     else:
         pairs(facts)
-
-
-def _each(paths: list[str]) -> Iterator[str]:
-    for path in paths:
-        if path == "-":
-            yield from (line.rstrip("\r\n") for line in sys.stdin if line.strip())
-        else:
-            yield path

@@ -27,7 +27,7 @@ def compare(
     json: Json = False,
 ) -> None:
     """Say which of several bundles is better on the same pictures."""
-    from beholder.evaluation.compare import compare
+    from beholder.study.door import compare
 
     found = compare(models, source, part=part.value, allow_download=allow_download, trust=trust)
     if json:

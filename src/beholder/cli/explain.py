@@ -20,6 +20,9 @@ def explain(
         str | None, typer.Option("--class", help="What speaks for this class. Default: the most probable.", show_default=False)
     ] = None,
     method: Annotated[str, typer.Option(help="auto, gradcam, rollout, gradients or occlusion.")] = "auto",
+    box: Annotated[
+        int | None, typer.Option(help="Detectors: what speaks for this box, 0 the surest.", min=0, show_default=False)
+    ] = None,
     like: Annotated[
         str | None,
         typer.Option(metavar="SOURCE", help="What it was trained on: show the nearest training pictures.", show_default=False),
@@ -29,9 +32,9 @@ def explain(
     json: Json = False,
 ) -> None:
     """Show where in a picture a bundle finds its answer."""
-    from beholder.bundle.bundle import load
-    from beholder.explanation import explain
+    from beholder.bundle.door import load
+    from beholder.study.door import explain
 
-    explanation = explain(load(model, trust=trust), image, label=label, method=method, like=like)
+    explanation = explain(load(model, trust=trust), image, label=label, method=method, like=like, box=box)
     path = explanation.save(out)
     say(json_line({"path": str(path), **explanation.json()}) if json else path)

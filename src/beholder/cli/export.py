@@ -44,7 +44,7 @@ def export(
     if out is not None:
         check_writable(out)
     from beholder.base.events import note
-    from beholder.bundle.bundle import load
+    from beholder.bundle.door import load
     from beholder.runtime.engines import fastest
     from beholder.runtime.export import export
 

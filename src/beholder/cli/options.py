@@ -32,8 +32,8 @@ Source = Annotated[
         metavar="SOURCE",
         help="Pictures with labels: a folder of class folders, a folder with train/val/test inside, "
         "a CSV, TSV or Parquet with path,label, a zip or tar of these, Parquet with pictures inside, "
-        "WebDataset shards, COCO or Pascal VOC (boxes:SOURCE for a picture a box), an .npz with x and y, torchvision:NAME, "
-        "hf:NAME, or https://… of a zip or tar. docs/SOURCES.md describes each.",
+        "WebDataset shards, COCO, Pascal VOC, YOLO or a table of boxes (boxes:SOURCE for a picture a box), "
+        "an .npz with x and y, torchvision:NAME, hf:NAME, or https://… of a zip or tar. docs/SOURCES.md describes each.",
         show_default=False,
     ),
 ]
@@ -52,6 +52,15 @@ Out = Annotated[
 ]
 AllowDownload = Annotated[
     bool, typer.Option("--allow-download", help="Fetch SOURCE if it is not on this machine: https:, hf: and torchvision:.")
+]
+Images = Annotated[
+    str | None,
+    typer.Option(
+        "--images",
+        metavar="PATH",
+        help="The folder or archive with the pictures, where SOURCE (COCO, Pascal VOC, YOLO, a table) lies apart from them.",
+        show_default=False,
+    ),
 ]
 Seed = Annotated[int | None, typer.Option(help="Seed of the split, the weights and the augmentation.", show_default=False)]
 RecipeName = Annotated[
@@ -85,7 +94,8 @@ Task = Annotated[
     typer.Option(
         "--task",
         metavar="NAME",
-        help="What is learnt: auto (single or multi, by the labels), multi, ordinal (grades), or module:name of yours.",
+        help="What is learnt: auto (by the source: single, multi, or detect where it has boxes), detect, multi, "
+        "crops (each box a picture), ordinal (grades), or module:name of yours.",
         show_default=False,
     ),
 ]

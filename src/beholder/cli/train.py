@@ -19,6 +19,7 @@ from beholder.cli.options import (
     Epochs,
     For,
     GroupFrom,
+    Images,
     Json,
     Lang,
     Log,
@@ -68,6 +69,7 @@ def train(
     teacher: Teacher = None,
     unlabelled: Unlabelled = None,
     synthetic: Synthetic = None,
+    images: Images = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run that --out left unfinished.")] = False,
     profile: Annotated[bool, typer.Option("--profile", help="Say where the time went, and show it in the report.")] = False,
     lang: ReportLang = Lang.EN,
@@ -83,7 +85,7 @@ def train(
     asked = recipe_of(recipe, set_, **how, **audit_fields(audit), **_aim(for_, sensitivity, positive))
     from beholder.study.steps import steps
 
-    more: dict[str, Any] = {"resume": resume, "profile": profile, "allow_download": allow_download}
+    more: dict[str, Any] = {"resume": resume, "profile": profile, "allow_download": allow_download, "images": images}
     _tell(steps(source, recipe=asked, out=target_of(source, out), lang=lang.value, began=context.obj, **more), json=json)
 
 

@@ -7,6 +7,7 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from beholder.data.views import OnMaps, Views
 from beholder.learn.checkpoint import RunFolder, Saves
 from beholder.learn.clock import Clock
 from beholder.learn.finish import splits_of
+from beholder.learn.frozen import settled
 from beholder.learn.located import Seeing, looking, operating, scored_by
 from beholder.learn.loop import Run, Settings, Validation
 from beholder.learn.monitors import Average, Best, Guard, NotFiniteError, Player
@@ -38,10 +40,10 @@ from beholder.learn.train import saved_cut
 from beholder.machine import ranks
 from beholder.machine.device import free_memory, scaler, telling_memory
 from beholder.machine.info import machine
+from beholder.machine.pace import BUSY, quickest, slowness
 from beholder.machine.placement import evaluating
 from beholder.machine.stop import Stop
 from beholder.measure.detections import Detected
-from beholder.nets.detector import Detector as Net
 from beholder.tasks.detect import turns
 
 EPOCHS, ENDLESS = 24, 100_000
@@ -258,9 +260,22 @@ class Phases:
             stop=self.stop,
             guard=Guard(made.train.material.pictures.keys, eager=made.on.type == "cpu", ranks=world),
         )
+        self._settle(run, folder, going_on=going_on)
         if going_on and folder is not None:
             run.resume(folder)
         return run
+
+    def _settle(self, run: Run, folder: RunFolder | None, *, going_on: bool) -> None:
+        """Compute with the threads of a run that is resumed; on a busy machine, with those that are quickest now."""
+        most = torch.get_num_threads()
+        if going_on and folder is not None:
+            torch.set_num_threads(int(folder.chosen().get("threads") or most))
+        elif self.made.on.type == "cpu" and most > 1 and min(slowness(), slowness()) >= BUSY:
+            count = quickest(step_of(run, self.made.autocast), most=most)
+            if count < most:
+                self.made.said(f"training with {count} of {most} threads, which is quicker at this moment")
+        if folder is not None and not going_on:
+            folder.renew(_machine(self.made))
 
     def _clock(self, steps: int, every: int, seconds: float) -> Clock:
         epochs = self.made.recipe.train.epochs or (EPOCHS if self.until.none else ENDLESS)
@@ -330,6 +345,21 @@ class Phases:
         return Detector(config, net, made.recipe, list(self.history), splits=splits_of(Parts(seen[0], seen[1], parts.test)))
 
 
+def step_of(run: Run, autocast: Callable[[], AbstractContextManager[Any]]) -> Callable[[], None]:
+    """Return a step on two pictures without the optimiser, of a copy of the net. It changes no weight."""
+    net = copy.deepcopy(run.net).train()
+    batch = next(iter(run.batches.epoch(0)))
+    images = batch.images[:2].contiguous(memory_format=torch.channels_last)
+
+    def step() -> None:
+        with autocast():
+            (turn,) = turns(net, images, batch.targets[:2])
+        turn.loss.backward()  # type: ignore[no-untyped-call]
+        net.zero_grad(set_to_none=True)
+
+    return step
+
+
 def identity_of(made: Any) -> dict[str, Any]:
     """Return what must not have changed where a run is resumed."""
     both = {"train": made.train, "valid": made.valid}
@@ -358,37 +388,3 @@ def _keep_sample(made: Any, folder: RunFolder, *, budget: bool) -> None:
     digests = {name: part.material.pictures.digests for name, part in (("train", made.train), ("valid", made.valid))}
     if budget:
         folder.keep("sample", {name: rows for name, rows in digests.items() if rows is not None})
-
-
-def settled(net: Net, channels: int) -> list[nn.Module]:
-    """Freeze what of a pretrained backbone is not trained, and return the modules that stay in evaluation mode.
-
-    Its layers up to a stride of 4 are what costs most and changes least; its batch norms keep the statistics that they came
-    with, for batches here are small.
-    """
-    early = first_layers(net.backbone, channels)
-    for module in early:
-        module.requires_grad_(False)
-    norms = [module for module in net.backbone.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
-    return [*early, *norms]
-
-
-def first_layers(backbone: nn.Module, channels: int) -> list[nn.Module]:
-    """Return the layers that a backbone goes through before the first whose maps are an eighth of the picture's side."""
-    side, found, done = 64, list[nn.Module](), []
-
-    def note(module: nn.Module, _given: Any, made: Any) -> None:
-        if isinstance(made, Tensor) and made.ndim == 4 and made.shape[-1] <= side // 8:
-            done.append(True)
-        if not done:
-            found.append(module)
-
-    hooks = [m.register_forward_hook(note) for m in backbone.modules() if not list(m.children())]
-    try:
-        with torch.no_grad(), evaluating(backbone):
-            on = next(backbone.parameters()).device
-            backbone(torch.zeros(1, channels, side, side, device=on))
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return found

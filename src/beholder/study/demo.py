@@ -23,6 +23,7 @@ def demo(out: Path) -> Outcome:
     digits = load_digits()
     x = np.rint(digits.images * (255 / 16)).astype(np.uint8)
     outcome = steps((x, digits.target.astype(np.int64)), recipe=load("quick"), out=out / "digits.beholder")
+    assert isinstance(outcome, Outcome)  # digits have no boxes
     tried = [next(i for i, target in enumerate(outcome.evaluation.targets) if target == digit) for digit in range(10)]
     with telling_disk_errors(out / "pictures"):
         (out / "pictures").mkdir(exist_ok=True)

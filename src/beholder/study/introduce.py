@@ -17,11 +17,15 @@ SHOWN = 12
 
 
 def introduced(
-    source: str | Path | tuple[Any, Any] | Pictures, *, labels: bool | None = True, allow_download: bool = False
+    source: str | Path | tuple[Any, Any] | Pictures,
+    *,
+    labels: bool | None = True,
+    images: str | Path | None = None,
+    allow_download: bool = False,
 ) -> Pictures:
     """Return the pictures of a source, and say what was decided in reading it, and its classes with their counts.
 
-    labels: as of `scan`. Raises what `scan` raises.
+    labels, images: as of `scan`. Raises what `scan` raises.
     """
     warned: set[str] = set()
 
@@ -30,7 +34,11 @@ def introduced(
             warned.add(event.message)
 
     with events.listen(sink):
-        pictures = source if isinstance(source, Pictures) else scan(source, labels=labels, allow_download=allow_download)
+        pictures = (
+            source
+            if isinstance(source, Pictures)
+            else scan(source, labels=labels, images=images, allow_download=allow_download)
+        )
     for note in pictures.notes:
         if note not in warned:
             events.note(note)

@@ -25,7 +25,7 @@ from beholder.base.recipe import Recipe
 from beholder.base.records import PARTS, Parts, Pictures
 from beholder.base.sentences import sentence
 from beholder.base.spans import current, recorded, span
-from beholder.base.used import changed
+from beholder.base.used import changed, refuse
 from beholder.bundle.bundle import Bundle
 from beholder.bundle.format import finished, unfinished
 from beholder.data.groups import named_groups
@@ -49,6 +49,8 @@ from beholder.nets.pretrained import weights_file
 from beholder.reporting import report as write_report
 from beholder.reporting.audited import seconds as showing
 from beholder.study.again import gone_on
+from beholder.study.detect import Outcome as Found
+from beholder.study.detect import crops, detected, wanted
 from beholder.study.introduce import introduced
 from beholder.study.ladder import Ladder, begun_before, climbed
 from beholder.study.policy import Curated, check_readable, curated
@@ -159,8 +161,9 @@ def steps(
     began: float | None = None,
     allow_download: bool = False,
     teacher: Bundle | str | Path | None = None,
+    images: str | Path | None = None,
     **fields: Any,
-) -> Outcome:
+) -> Outcome | Found:
     """Take `source` through the six steps: preprocess, build, initialise, train, validate, test.
 
     source: what `scan` takes, or Pictures; recipe, fields: as `train` takes them, those that shape the parts too
@@ -168,11 +171,12 @@ def steps(
     profile: measure where the time goes, say it, and show it in the report
     lang: the language of the report, en | zh
     began: `time.monotonic()` from which the time counts; default now
-    allow_download: fetch a source that is not on this machine; teacher: as of `train`
+    allow_download: fetch a source that is not on this machine; teacher: as of `train`; images: as of `scan`
+    Where the source has boxes and no other task is named, it is a detector that is trained (docs/DETECTION.md).
     The test part is read once, at the end. Raises what `scan`, `split`, `train` and `evaluate` raise.
     """
     began = time.monotonic() if began is None else began
-    recipe = check_net(changed(recipe, fields, verb="steps"))
+    source, recipe = crops(source, check_net(changed(recipe, fields, verb="steps")))
     allow_as(recipe.data)
     recipe, beside = taught_by(recipe, teacher)
     if out is not None:
@@ -180,7 +184,11 @@ def steps(
     with stopping(), _first_told(out), alone(out), calm(), recorded(began=began) if profile else nullcontext():
         until = Deadline.of(began, recipe.train.minutes)
         early = partial(keep_first, recipe=recipe, path=None if resume else out, until=until)
-        parts = preprocess(source, recipe, allow_download=allow_download, until=until, early=early)
+        pictures = given(source, recipe, images=images, allow_download=allow_download)
+        if wanted(pictures, recipe.task):
+            return detected(pictures, recipe, out=out, resume=resume, lang=lang, began=began, profile=profile)
+        refuse("labels", fields, recipe=recipe)
+        parts = divided(pictures, recipe, until=until, early=early)
         check_stop()
         return train_and_test(parts, recipe, out=out, resume=resume, lang=lang, began=began, beside=beside)
 
@@ -343,10 +351,27 @@ def preprocess(
     until: when the whole run should be over; early: see `policy.curated`
     """
     check_net(recipe)
+    return divided(given(source, recipe, allow_download=allow_download), recipe, until=until, early=early)
+
+
+def given(
+    source: str | Path | tuple[Any, Any] | Pictures,
+    recipe: Recipe,
+    *,
+    images: str | Path | None = None,
+    allow_download: bool = False,
+) -> Pictures:
+    """Return the pictures of a source, which is told."""
     events.step(1, "data preprocessing", str(source) if isinstance(source, (str, Path)) else "pictures in memory")
     with span("decode"):
-        pictures = named_groups(introduced(source, allow_download=allow_download), recipe.data.group_from)
-        classes_of(pictures, named(asked(recipe.task, pictures)), order=recipe.data.order)
+        return named_groups(introduced(source, images=images, allow_download=allow_download), recipe.data.group_from)
+
+
+def divided(
+    pictures: Pictures, recipe: Recipe, *, until: Deadline = NEVER, early: Callable[[Parts], object] = lambda _: None
+) -> Curated:
+    """Return the three parts of pictures with labels: fingerprinted, examined and split; until, early: as of `preprocess`."""
+    classes_of(pictures, named(asked(recipe.task, pictures)), order=recipe.data.order)
     with span("audit"):
         found = curated(pictures, recipe, until=until, early=early)
     parts = found.parts

@@ -20,6 +20,10 @@ TASKS = Registry(
 )
 
 
+BOXES = ("detect", "crops")
+"""Names of what is done with boxes, which no value of a `Task` stands for: their answers are none of labels."""
+
+
 def named(name: str) -> Task:
     """Return a task by its name, or one of your own as `module:name`, whose code is run.
 
@@ -37,7 +41,7 @@ def check(name: str, *, trust: bool) -> None:
     if ":" in name and not trust:
         hint = "--trust (trust=True) runs its code; trust no bundle of others"
         raise UsageError(f"its task '{name}' is code that is not part of Beholder", code="untrusted", hint=hint)
-    if name != "auto":
+    if name not in ("auto", *BOXES):
         named(name)
 
 

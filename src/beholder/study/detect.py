@@ -1,0 +1,124 @@
+"""From pictures with boxes to a tested detector with its report: the six steps for the task `detect`."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from beholder.base import events
+from beholder.base.brief import within
+from beholder.base.deadline import Deadline
+from beholder.base.errors import DataError, UsageError
+from beholder.base.recipe import Recipe
+from beholder.base.records import Pictures
+from beholder.bundle.detector import Detector
+from beholder.data.split import split
+from beholder.evaluation.detected import DetectionEvaluation, evaluate
+from beholder.learn.detect import train
+
+CLOSING, MOST = 0.1, 40.0
+"""Share of the minutes, and seconds at most, for the test and the report after training."""
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What one run made: the detector (saved at `path` unless None), its evaluation on the test part, the seconds it took."""
+
+    bundle: Detector
+    evaluation: DetectionEvaluation
+    path: Path | None
+    seconds: float
+
+    def __repr__(self) -> str:
+        return within("Outcome", [repr(self.bundle), repr(self.evaluation), f"{self.seconds:.0f} s"])
+
+    @property
+    def card(self) -> dict[str, str]:
+        """Return the run in a hurry: verdict to next."""
+        rows = {"verdict": " ".join(self.evaluation.findings[:2]), "clock": self.bundle.config.clock}
+        if self.path is not None:
+            rows["report"] = str(self.path / "report.html")
+            rows["next"] = f"beholder predict {shlex.quote(str(self.path))} PICTURE… --draw FOLDER"
+        return {heading: words for heading, words in rows.items() if words}
+
+    def tried(self) -> list[dict[str, object]]:
+        """Return the phases of the run, as a table."""
+        names = ("what", "score", "n", "seconds", "outcome")
+        return [{name: getattr(row, name) for name in names} for row in self.bundle.config.tried]
+
+    def json(self) -> dict[str, Any]:
+        """Return {"bundle", "task", "net", "seconds", "parts", "scores", "tried", "notes"}."""
+        config = self.bundle.config
+        return {
+            **{"bundle": None if self.path is None else str(self.path), "task": "detect", "net": config.net.backbone},
+            **{"seconds": round(self.seconds, 2), "parts": dict(config.parts), "scores": self.evaluation.json()["scores"]},
+            **{"tried": [asdict(row) for row in config.tried], "notes": [*config.notes, *self.evaluation.notes]},
+        }
+
+    def __str__(self) -> str:
+        rows = self.card
+        where = [f"bundle {self.path}"] if self.path is not None else []
+        last = [f"report {rows.pop('report')}", "", f"next: {rows.pop('next')}"] if self.path is not None else []
+        words = [f"{heading}: {text}" for heading, text in rows.items()]
+        net = f"net {self.bundle.config.net.backbone}, {self.seconds:.0f} s in all"
+        return "\n".join(["test part:", str(self.evaluation), "", *words, "", net, *where, *last])
+
+
+def wanted(pictures: Pictures, task: str) -> bool:
+    """Return whether boxes are to be learnt: where a source has them, unless another task is named.
+
+    Raises `DataError` (no-boxes) where they are asked for and there are none.
+    """
+    if task == "detect" and pictures.boxes is None:
+        hint = "COCO, Pascal VOC, YOLO and tables with xmin,ymin,xmax,ymax have some: docs/DETECTION.md"
+        raise DataError(f"there are no boxes in {pictures.store.name}", code="no-boxes", hint=hint)
+    return task in ("auto", "detect") and pictures.boxes is not None
+
+
+def detected(
+    pictures: Pictures,
+    recipe: Recipe,
+    *,
+    out: Path | None = None,
+    resume: bool = False,
+    lang: str = "en",
+    began: float | None = None,
+    profile: bool = False,
+) -> Outcome:
+    """Take pictures with boxes through the six steps; arguments as of `steps`, and the test part is read once, at the end."""
+    began = time.monotonic() if began is None else began
+    if profile:
+        raise UsageError("--profile is for models of labels", code="unused-option", hint="leave it out")
+    boxes = pictures.boxes
+    assert boxes is not None
+    empty = int((boxes.starts[1:] == boxes.starts[:-1]).sum())
+    said = f"{len(boxes.classes):,} boxes in {len(pictures):,} pictures"
+    note = f"{said}: a detector is trained; --task multi learns labels alone"
+    events.note(f"{note}; {empty:,} pictures have no box" if empty else note)
+    parts = split(pictures, seed=recipe.seed, val=recipe.data.val, test=recipe.data.test)
+    minutes = recipe.train.minutes
+    after = min(MOST, CLOSING * 60 * minutes) + 2.0 if minutes else 0.0
+    made = train(parts, recipe=recipe, out=out, resume=resume, began=began, after=after)
+    events.step(6, "test", f"{len(parts.test)} pictures that nothing so far has seen")
+    found = evaluate(made, parts.test, until=Deadline.of(began, minutes))
+    made.scores = found.json()
+    if out is not None:
+        made.save(out)
+        from beholder.reporting.detected import detected_report
+
+        detected_report(made, found, out / "report.html", lang=lang)
+    return Outcome(made, found, out, time.monotonic() - began)
+
+
+def crops(source: Any, recipe: Recipe) -> tuple[Any, Recipe]:
+    """Return the source and the recipe; where each box is to be a picture: boxes:SOURCE, and the task by its labels."""
+    if recipe.task != "crops":
+        return source, recipe
+    if not isinstance(source, (str, Path)):
+        hint = 'scan them so: beholder.scan("boxes:cells.json")'
+        raise UsageError("the pictures are read already: their boxes cannot be cut out", code="no-crops", hint=hint)
+    text = str(source)
+    return text if text.startswith("boxes:") else f"boxes:{text}", replace(recipe, task="auto")

@@ -1,0 +1,169 @@
+"""Training of detectors: it learns, the same bits come after a cut, its bundle, what is refused."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tests import squares
+
+import beholder
+from beholder.base import events
+from beholder.base.boxes import Boxes
+from beholder.base.errors import BundleError, DataError, Interrupted, UsageError
+from beholder.base.files import file_sha256
+from beholder.bundle.bundle import load
+from beholder.bundle.detector import Detector
+from beholder.data.split import split
+from beholder.learn.checkpoint import Due
+from beholder.learn.detect import train
+
+FIELDS: dict[str, Any] = {
+    **{"epochs": 2, "batch": 8, "size": 96, "detect.maps": 16, "detect.depth": 1, "views": 2},
+    **{"precision": "fp32", "averaging": 0.9, "seed": 3},
+}
+
+
+class Killed(BaseException):
+    """Stands for the end of the process."""
+
+
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory: pytest.TempPathFactory) -> beholder.Parts:
+    return split(beholder.scan(squares.drawn(tmp_path_factory.mktemp("squares") / "set")), seed=0)
+
+
+@pytest.fixture
+def eager(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Due, "__bool__", lambda self: True)
+
+
+def weights(path: Path) -> str:
+    return file_sha256(path / "model.safetensors")
+
+
+def steps_of(parts: beholder.Parts) -> int:
+    """Return the steps of one phase."""
+    return 2 * (len(parts.train) // 8)
+
+
+@pytest.fixture(scope="module")
+def whole(parts: beholder.Parts, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("whole") / "whole.beholder"
+    train(parts, out=path, **FIELDS)
+    return path
+
+
+@pytest.mark.parametrize("nth", [1, 6, 7, 11])
+def test_a_run_that_was_cut_in_either_phase_ends_in_the_same_bits(
+    parts: beholder.Parts, whole: Path, tmp_path: Path, eager: None, nth: int
+) -> None:
+    out, seen = tmp_path / "cut.beholder", []
+
+    def cut(event: events.Event) -> None:
+        if event.message == "training" and event.kind == "progress":
+            seen.append(event)
+            if len(seen) == nth:
+                raise Killed
+
+    assert steps_of(parts) * 2 >= 12
+    with events.listen(cut, alone=True), pytest.raises(Killed):
+        train(parts, out=out, **FIELDS)
+    assert not out.exists()
+    train(parts, out=out, resume=True, **FIELDS)
+    assert weights(out) == weights(whole)
+    left = [path.name for path in tmp_path.iterdir() if path.name.endswith(".run")]
+    assert not left
+    assert [row["phase"] for row in Detector.load(out).history] == [row["phase"] for row in Detector.load(whole).history]
+
+
+@pytest.mark.parametrize("nth", [2, 9])
+def test_ctrl_c_keeps_what_was_learnt_and_resume_goes_on(parts: beholder.Parts, tmp_path: Path, eager: None, nth: int) -> None:
+    out, seen = tmp_path / "d.beholder", []
+
+    def interrupt(event: events.Event) -> None:
+        if event.message == "training" and event.kind == "progress":
+            seen.append(event)
+            if len(seen) == nth:
+                signal.raise_signal(signal.SIGINT)
+
+    with events.listen(interrupt, alone=True), pytest.raises(Interrupted) as found:
+        train(parts, out=out, **FIELDS)
+    assert found.value.exit_code == 130
+    assert "--resume" in found.value.hint
+    assert Detector.load(out).config.interrupted
+    train(parts, out=out, resume=True, **FIELDS)
+    assert not Detector.load(out).config.interrupted
+
+
+@pytest.mark.slow
+def test_squares_are_found_where_they_are(parts: beholder.Parts, tmp_path: Path) -> None:
+    made = train(parts, out=tmp_path / "d.beholder", **(FIELDS | {"epochs": 30, "size": 160, "detect.maps": 32, "lr": 0.003}))
+    again = Detector.load(tmp_path / "d.beholder")
+    assert made.config.valid_score is not None
+    assert made.config.valid_score > 0.3
+    right = every = 0
+    for row, key in enumerate(parts.test.keys):
+        found = again(parts.test.store.read(key))
+        assert (found.width, found.height) == (96, 64)
+        assert isinstance(parts.test.boxes, Boxes)
+        true = parts.test.boxes[row]
+        every += len(true.classes)
+        for corners, label in zip(true.corners, true.classes, strict=True):
+            near = [box for box in found.boxes if np.abs(np.array(box.box) - corners).max() < 6]
+            right += any(box.label == parts.test.classes[int(label)] for box in near)
+    assert right / every > 0.7
+    assert [row["phase"] for row in made.history][0] == "head"
+    assert {part for _, part in again.splits} == {"train", "valid", "test"}
+    assert "Finds" in (tmp_path / "d.beholder" / "README.md").read_text("utf-8")
+
+
+def test_a_model_of_labels_and_a_detector_are_not_taken_for_each_other(parts: beholder.Parts, tmp_path: Path) -> None:
+    path = tmp_path / "d.beholder"
+    train(parts, out=path, **FIELDS)
+    with pytest.raises(BundleError) as found:
+        load(path)
+    assert found.value.code == "a-detector"
+    (path / "model.safetensors").write_bytes(b"0" * 64)
+    with pytest.raises(BundleError) as found:
+        Detector.load(path)
+    assert found.value.code == "damaged"
+
+
+@pytest.mark.parametrize(
+    ("fields", "code"),
+    [
+        ({"mixup": 0.2}, "unused-field"),
+        ({"class_weights": "balanced"}, "unused-field"),
+        ({"net": "cnn"}, "no-pyramid"),
+        ({"net": "timm:vit_small_patch16_224", "weights": "none"}, "no-pyramid"),
+        ({"size": 32}, "bad-size"),
+        ({"views": 1001}, "bad-value"),
+    ],
+)
+def test_what_a_detector_does_not_use_is_refused(parts: beholder.Parts, fields: dict[str, Any], code: str) -> None:
+    with pytest.raises(UsageError) as found:
+        train(parts, **(FIELDS | fields))
+    assert found.value.code == code
+
+
+def test_pictures_without_boxes_are_refused(leaves: Path) -> None:
+    with pytest.raises(DataError) as found:
+        train(split(beholder.scan(leaves), seed=0), **FIELDS)
+    assert found.value.code == "no-boxes"
+
+
+def test_too_few_pictures_are_refused(parts: beholder.Parts) -> None:
+    few = beholder.Parts(parts.train.take(np.arange(3)), parts.valid, parts.test)
+    with pytest.raises(DataError) as found:
+        train(few, **FIELDS)
+    assert found.value.code == "too-few-pictures"
+
+
+def test_random_weights_train_in_one_phase(parts: beholder.Parts) -> None:
+    made = train(parts, **(FIELDS | {"weights": "none"}))
+    assert {row["phase"] for row in made.history} == {"training"}
+    assert made.config.initial_weights is None
