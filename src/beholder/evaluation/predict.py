@@ -45,7 +45,7 @@ def predict(
     with ThreadPoolExecutor(workers) as pool:
         waiting: deque[_Work] = deque()
         try:
-            for name, read in _pictures(paths):
+            for name, read in each_picture(paths):
                 waiting.append((name, pool.submit(_pixels, bundle, read)))
                 if len(waiting) >= 3 * batch:
                     yield from _lines(bundle, [waiting.popleft() for _ in range(batch)])
@@ -64,7 +64,7 @@ def _ready(bundle: Recogniser | str | Path) -> Recogniser:
     return bundle.ready()
 
 
-def _pictures(paths: str | Path | Pictures | Iterable[str | Path]) -> Iterator[tuple[str, _Read]]:
+def each_picture(paths: str | Path | Pictures | Iterable[str | Path]) -> Iterator[tuple[str, _Read]]:
     """Yield the name of each picture, and what reads it."""
     if isinstance(paths, Pictures):
         yield from ((str(key), partial(paths.store.read, key)) for key in paths.keys)
@@ -76,10 +76,10 @@ def _pictures(paths: str | Path | Pictures | Iterable[str | Path]) -> Iterator[t
             raise UsageError(f"predict takes paths, not {type(path).__name__}", code="no-path", hint=hint)
         root = Path(path)
         if is_folder(root):
-            yield from _pictures(str(root / name) for name in sorted(listing(root).names) if is_picture(name))
+            yield from each_picture(str(root / name) for name in sorted(listing(root).names) if is_picture(name))
         elif is_archive(root) and os.path.isfile(root):  # noqa: PTH113 (a name too long is no file)
             found = scan(root, labels=False)
-            yield from ((f"{path}/{key}", read) for key, read in _pictures(found))
+            yield from ((f"{path}/{key}", read) for key, read in each_picture(found))
         else:
             yield str(path), partial(str, path)
 

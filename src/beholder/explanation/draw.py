@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from itertools import accumulate
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from beholder.base.arrays import F32, U8
+from beholder.image.lettering import font, plain
 
 SIDE, NARROWEST, TALLEST = 448, 200, 1600
 """Pixels: the longest side at which a picture is shown; the least width of a narrow one, if it is no higher than the last."""
@@ -18,14 +18,8 @@ SIDE, NARROWEST, TALLEST = 448, 200, 1600
 CRISP = 64
 """Pictures of no longer side are enlarged by repeating their pixels."""
 
-_TURNING = re.compile("[\u200e\u200f\u061c\u202a-\u202e\u2066-\u2069]")
-"""Characters without a form of their own that turn the text after them."""
-
 GAP, LINE = 12, 24
 INK, PALE, PAPER = (24, 24, 28), (96, 96, 104), (255, 255, 255)
-
-FONTS = ("DejaVuSans.ttf", "NotoSansCJK-Regular.ttc", "NotoSans-Regular.ttf", "Arial Unicode.ttf", "msyh.ttc", "PingFang.ttc")
-"""Fonts that are looked for where a name has letters that Pillow's own font lacks."""
 
 
 def colours(heat: F32) -> U8:
@@ -81,7 +75,7 @@ def drawn(picture: U8, heat: F32, words: Sequence[str], examples: Sequence[tuple
     pen = ImageDraw.Draw(page)
     _scale(page, pen, 2 * GAP + left.width, 2 * GAP + left.height, right.width)
     for number, (line, size, ink) in enumerate(lines):
-        pen.text((GAP, 2 * GAP + left.height + 10 + LINE * (number + 1)), line, ink, _font(line, size))
+        pen.text((GAP, 2 * GAP + left.height + 10 + LINE * (number + 1)), line, ink, font(line, size))
     _strip(page, pen, small, below)
     return page
 
@@ -98,7 +92,7 @@ def _filling(pixels: U8) -> Image.Image:
 
 def _styled(words: Sequence[str]) -> list[tuple[str, tuple[int, tuple[int, int, int]]]]:
     """Return each line of words, without what would turn it, with its size and colour: the first is the answer."""
-    return [(_TURNING.sub("", line), (18, INK) if number == 0 else (15, PALE)) for number, line in enumerate(words)]
+    return [(plain(line), (18, INK) if number == 0 else (15, PALE)) for number, line in enumerate(words)]
 
 
 def _broken(line: str, size: int, width: int) -> list[str]:
@@ -126,19 +120,19 @@ def _scale(page: Image.Image, pen: ImageDraw.ImageDraw, left: int, top: int, wid
     """Draw the colours from cold to warm below the overlay."""
     bar = overlay(np.full((10, width, 3), 128, np.uint8), np.tile(np.linspace(0, 1, width, dtype=np.float32), (10, 1)))
     page.paste(Image.fromarray(bar), (left, top))
-    pen.text((left, top + 12), "nothing", PALE, _font("", 13))
-    pen.text((left + width, top + 12), "most", PALE, _font("", 13), anchor="ra")
+    pen.text((left, top + 12), "nothing", PALE, font("", 13))
+    pen.text((left + width, top + 12), "most", PALE, font("", 13), anchor="ra")
 
 
 def _strip(page: Image.Image, pen: ImageDraw.ImageDraw, small: Sequence[tuple[Image.Image, str]], top: int) -> None:
     if not small:
         return
-    pen.text((GAP, top), "nearest training pictures", PALE, _font("", 15))
+    pen.text((GAP, top), "nearest training pictures", PALE, font("", 15))
     left = GAP
     for image, caption in small:
         page.paste(image, (left, top + LINE))
-        for number, line in enumerate(_TURNING.sub("", caption).split("\n")):
-            pen.text((left, top + LINE + 124 + 18 * number), _cut(line, _cell(image)), INK, _font(line, 13))
+        for number, line in enumerate(plain(caption).split("\n")):
+            pen.text((left, top + LINE + 124 + 18 * number), _cut(line, _cell(image)), INK, font(line, 13))
         left += _cell(image) + GAP
 
 
@@ -155,7 +149,7 @@ def shown(pixels: U8, side: int) -> Image.Image:
 
 
 def _width(line: str, size: int) -> int:
-    return int(_font(line, size).getlength(line)) + 1
+    return int(font(line, size).getlength(line)) + 1
 
 
 def _cut(line: str, width: int) -> str:
@@ -165,14 +159,3 @@ def _cut(line: str, width: int) -> str:
     while line and _width(line + "...", 13) > width:
         line = line[:-1]
     return line + "..."
-
-
-def _font(text: str, size: int) -> Any:
-    """Return a font for a text: Pillow's own, or one of the machine's where the text is not of Western Europe."""
-    if any(ord(letter) > 0x17F and letter not in "–’" for letter in text):
-        for name in FONTS if all(ord(letter) < 0x530 for letter in text) else FONTS[1:]:
-            try:
-                return ImageFont.truetype(name, size)
-            except OSError:
-                continue
-    return ImageFont.load_default(size)
