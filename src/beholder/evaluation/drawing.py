@@ -51,7 +51,7 @@ def drawn(picture: object, found: Detections, out: str | Path, *, classes: Seque
 
 
 def marked(pixels: U8, found: Detections, *, classes: Sequence[str] = ()) -> U8:
-    """Return uint8 (H, W, 3) with the boxes of `found` drawn on it: the surest on top.
+    """Return uint8 (H, W, 3) with the boxes of `found` drawn on it, the surest on top, labels over all of them.
 
     pixels: uint8 (H, W, 3) of a picture as large as `found` says, or of any other size
     """
@@ -61,10 +61,13 @@ def marked(pixels: U8, found: Detections, *, classes: Sequence[str] = ()) -> U8:
     size = max(12, round(max(page.size) / 45))
     scale = (page.width / max(1, found.width), page.height / max(1, found.height))
     order = {name: k for k, name in enumerate(classes or sorted({box.label for box in found.boxes}))}
-    for box in reversed(found.boxes):
-        colour = COLOURS[order.get(box.label, 0) % len(COLOURS)]
-        corners = tuple(value * scale[k % 2] for k, value in enumerate(box.box))
+    placed = [
+        (box, tuple(value * scale[k % 2] for k, value in enumerate(box.box)), COLOURS[order.get(box.label, 0) % len(COLOURS)])
+        for box in reversed(found.boxes)
+    ]
+    for _, corners, colour in placed:
         _frame(pen, corners, colour, line, page.size)
+    for box, corners, colour in placed:
         _label(pen, box, corners, colour, size, page.size)
     return np.array(page)
 
@@ -88,7 +91,7 @@ def _label(
     left = max(0.0, min(corners[0], page[0] - wide))
     top = corners[1] - tall if corners[1] >= tall else min(corners[1], page[1] - tall)
     pen.rectangle((left, top, left + wide, top + tall), fill=colour)
-    ink = DARK if sum(part * weight for part, weight in zip(colour, (0.299, 0.587, 0.114), strict=True)) > 110 else LIGHT
+    ink = DARK if sum(part * weight for part, weight in zip(colour, (0.299, 0.587, 0.114), strict=True)) > 100 else LIGHT
     pen.text((left + size // 4, top + tall / 2), text, ink, face, anchor="lm")
 
 

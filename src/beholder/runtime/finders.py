@@ -195,7 +195,7 @@ def fastest_finder(
     """Return what finds boxes fastest of the detector in the folder `path`, or of a single exported file, which has one way.
 
     engine: exact (float32 only), fast (any precision that was measured when it was exported), or the name of one such as
-    "onnxruntime int8"; trust: for other doors' sake, a detector has no code of its own
+    "onnxruntime int8"; trust: as `engines.fastest` has it; a detector has no code of its own
     probe: try the ways where nothing is remembered, which takes some seconds; without it, onnxruntime where there is a graph
     threads: of the runtime within one batch; 0: as many as it thinks fit
     Raises `UsageError` for a name that is not among the ways, and what `load` raises.

@@ -12,6 +12,8 @@ from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from starlette.exceptions import HTTPException
 
 from beholder.server import body, described, protocol
+from beholder.server.answering import Asked
+from beholder.server.model import Model
 from beholder.server.refusal import Refusal, answer, stopping
 from beholder.server.service import Service
 
@@ -85,13 +87,19 @@ def _health(app: FastAPI, service: Service) -> None:
 
 def _recognition(app: FastAPI, service: Service) -> None:
     @app.post("/predict", tags=["recognition"], responses=described.PREDICT, openapi_extra=described.PICTURES)
-    async def predict(request: Request, model: str | None = None) -> Response:
-        """Recognise one picture (the body itself) or many (the parts `files` of a form)."""
-        asked = service.model(model)
+    async def predict(
+        request: Request, model: str | None = None, threshold: float | None = None, most: int | None = None
+    ) -> Response:
+        """Recognise one picture (the body itself) or many (the parts `files` of a form).
+
+        threshold, most: of a model that finds boxes: the least probability of one, and how many a picture has at most.
+        """
+        asked, wanted = service.model(model), Asked(threshold, most)
+        asked.answers.check(wanted)
         asked.admit()
         with service.held.room() as room:
             pictures = await service.pictures(request, room)
-            answers, timing = await asked.answered(pictures)
+            answers, timing = await asked.answered(pictures, wanted)
         found: dict[str, Any] = {"model": asked.name, "answers": answers, "timing": timing}
         if len(answers) == 1 and "error" in answers[0] and not body.is_form(request):
             return answer({**found, "error": {**answers[0]["error"], "hint": ""}}, status=422)
@@ -105,6 +113,7 @@ def _explanation(app: FastAPI, service: Service) -> None:
     ) -> Response:
         """Show where in a picture the answer is found: what speaks for `class`, or for the most probable one."""
         asked = service.model(model)
+        _of_labels(asked)
         service.explainer.admit()
         with service.held.room() as room:
             picture = await service.picture(request, room, "a heat map is made of one picture")
@@ -115,6 +124,7 @@ def _explanation(app: FastAPI, service: Service) -> None:
     async def nearest(request: Request, model: str | None = None) -> Response:
         """Return the training pictures that the net finds most like one, small, the most like first."""
         asked = service.model(model)
+        _of_labels(asked)
         service.explainer.admit()
         with service.held.room() as room:
             picture = await service.picture(request, room, "the nearest pictures are those of one picture")
@@ -125,6 +135,12 @@ def _explanation(app: FastAPI, service: Service) -> None:
     async def metrics() -> Response:
         """Return counters for Prometheus."""
         return Response(generate_latest(service.counted), media_type=CONTENT_TYPE_PLAIN_0_0_4)
+
+
+def _of_labels(model: Model) -> None:
+    """Raise 501 where a model finds boxes: it has neither heat maps nor nearest pictures."""
+    if not model.answers.explainable:
+        raise Refusal(501, "finds-boxes", f"{model.name} finds boxes: heat maps and nearest pictures are of labels")
 
 
 def _page(app: FastAPI) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from beholder.base.errors import MachineError, PictureError, UsageError
-from beholder.base.records import Prediction
+from beholder.base.records import Detection, Detections, Prediction
 from beholder.bundle.given import one
 from beholder.bundle.recogniser import Picture
 from beholder.image.encode import png
@@ -59,32 +59,41 @@ class Client:
         else:
             self._connection = http.client.HTTPConnection(url.hostname, port, timeout=timeout)
 
-    def __call__(self, picture: Picture) -> Prediction:
+    def __call__(self, picture: Picture, *, threshold: float | None = None, most: int | None = None) -> Prediction | Detections:
         """Recognise one picture: a path, encoded bytes, an array (H, W) or (H, W, C), …, as a bundle does.
 
-        Raises `PictureError` for one that cannot be read.
+        threshold, most: as `predict` has them. Raises `PictureError` for one that cannot be read.
         """
-        said = self.predict([picture])[0]
+        said = self.predict([picture], threshold=threshold, most=most)[0]
         if "error" in said:
             raise PictureError(said["error"]["message"], code=said["error"]["code"])
+        if "boxes" in said:
+            boxes = tuple(Detection(box["label"], box["p"], tuple(box["box"])) for box in said["boxes"])
+            return Detections(said["width"], said["height"], boxes)
         found: dict[str, Any] = {name: said[name] for name in ("abstain", "positive") if name in said}
         if "set" in said:
             found["set"] = tuple(said["set"])
         return Prediction(label=said["label"], p=said["p"], probabilities=said["probabilities"], **found)
 
-    def predict(self, pictures: Iterable[Picture], *, batch: int = 16) -> list[dict[str, Any]]:
+    def predict(
+        self, pictures: Iterable[Picture], *, threshold: float | None = None, most: int | None = None, batch: int = 16
+    ) -> list[dict[str, Any]]:
         """Return {"label", "p", "probabilities", …} or {"error": {"code", "message"}} for each picture, in their order.
 
+        Of a detector {"width", "height", "boxes": [{"label", "p", "box"}, …]}; threshold: least probability of a box, and
+        most: boxes of a picture; None: as its bundle has them.
         pictures: paths, encoded bytes, arrays (H, W) or (H, W, C), …, as a bundle takes them; batch: pictures in one request.
         """
+        wanted = {"threshold": threshold, "most": most}
+        query = {name: None if value is None else str(value) for name, value in wanted.items()}
         found: list[dict[str, Any]] = []
         waiting: list[bytes] = []
         for picture in pictures:
             waiting.append(_encoded(picture))
             if len(waiting) == batch:
-                found += self._answers(waiting)
+                found += self._answers(waiting, query)
                 waiting = []
-        return found + self._answers(waiting) if waiting else found
+        return found + self._answers(waiting, query) if waiting else found
 
     def explain(self, picture: Picture, *, label: str | None = None) -> bytes:
         """Return a PNG that shows where in a picture (a path, encoded bytes, an array (H, W) or (H, W, C)) the answer is found.
@@ -116,9 +125,9 @@ class Client:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _answers(self, pictures: Sequence[bytes]) -> list[dict[str, Any]]:
+    def _answers(self, pictures: Sequence[bytes], query: dict[str, str | None]) -> list[dict[str, Any]]:
         body = _form(pictures)
-        said = json.loads(self._ask("POST", "/predict", {}, body, f"multipart/form-data; boundary={_BOUNDARY}"))
+        said = json.loads(self._ask("POST", "/predict", query, body, f"multipart/form-data; boundary={_BOUNDARY}"))
         found: list[dict[str, Any]] = said["answers"]
         return found
 

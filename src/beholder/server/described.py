@@ -18,8 +18,12 @@ _NUMBER: _Json = {"type": "number"}
 _WHOLE: _Json = {"type": "integer"}
 _ERROR = _object({"code": _STRING, "message": _STRING, "hint": _STRING}, required=["code", "message"])
 _REFUSAL = _object({"error": _ERROR})
+_BOX = _object({"label": _STRING, "p": _NUMBER, "box": {"type": "array", "items": _NUMBER, "minItems": 4, "maxItems": 4}})
 _ANSWER = _object(
     {
+        "width": {**_WHOLE, "description": "of the picture, upright; where boxes are found"},
+        "height": _WHOLE,
+        "boxes": {"type": "array", "items": _BOX, "description": "left, top, right, bottom in pixels; the surest first"},
         "label": {"type": ["string", "null"]},
         "p": _NUMBER,
         "probabilities": {"type": "object", "additionalProperties": _NUMBER},
@@ -47,13 +51,16 @@ _ABOUT = _object(
         "classes": {"type": "array", "items": _STRING},
         "task": _STRING,
         "several": {"type": "boolean"},
+        "most": {**_WHOLE, "description": "boxes of a picture, of a detector"},
+        "thresholds": {"type": "array", "items": _NUMBER, "description": "of each class, of a detector"},
         "height": _WHOLE,
         "width": _WHOLE,
         "channels": _WHOLE,
         "engine": _STRING,
         "explains": {"type": "boolean"},
         "likes": {"type": "boolean"},
-    }
+    },
+    required=["name", "classes", "task", "several", "height", "width", "channels", "engine", "explains", "likes"],
 )
 
 _WHY = {

@@ -13,6 +13,7 @@ from PIL import Image
 
 from beholder.base.errors import PictureError, UsageError
 from beholder.base.limits import Limits
+from beholder.bundle.finder import Finder
 from beholder.bundle.recogniser import Recogniser
 from beholder.image.encode import thumbnail
 from beholder.server.nearby import Nearby
@@ -48,7 +49,9 @@ class Explainer:
         if self.waiting >= WAITING:
             raise overload(self.waiting)
 
-    async def png(self, recogniser: Recogniser, picture: bytes, *, label: str | None, limits: Limits) -> tuple[bytes, Said]:
+    async def png(
+        self, recogniser: Recogniser | Finder, picture: bytes, *, label: str | None, limits: Limits
+    ) -> tuple[bytes, Said]:
         """Return the picture in grey with the heat over it, as PNG, and headers that say how far to trust it.
 
         Raises `Refusal`: 422, 501 needs-torch, 503.

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from beholder.base.errors import UsageError
+from beholder.bundle.finder import Finder
 from beholder.bundle.recogniser import Recogniser
 from beholder.runtime.engines import fastest
+from beholder.runtime.finders import fastest_finder, finds_boxes
 
 
 def named(given: Sequence[str]) -> dict[str, Path]:
@@ -31,14 +33,17 @@ def named(given: Sequence[str]) -> dict[str, Path]:
     return found
 
 
-def opened(path: Path, *, engine: str = "exact", trust: bool = False, threads: int = 0) -> Recogniser:
-    """Return what recognises: the engine that is remembered or named, else the exported graph where there is one, else torch.
+def opened(path: Path, *, engine: str = "exact", trust: bool = False, threads: int = 0) -> Recogniser | Finder:
+    """Return what recognises, or finds boxes: the engine that is remembered or named, else the exported graph, else torch.
 
     path: a bundle's folder, or an exported file; engine, threads: as `fastest` has it. Ways are tried for "fast" alone, and not
     where `threads` are given: there several processes do the same at once, and would time each other.
     Raises `UsageError`, `BundleError`.
     """
-    return fastest(path, engine=engine, trust=trust, probe=engine == "fast" and not threads, threads=threads)
+    probe = engine == "fast" and not threads
+    if finds_boxes(path):
+        return fastest_finder(path, engine=engine, probe=probe, threads=threads)
+    return fastest(path, engine=engine, trust=trust, probe=probe, threads=threads)
 
 
 def in_torch(path: Path, *, trust: bool = False) -> Recogniser:

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 
 from beholder.base import events
-from beholder.base.arrays import U8, Values
+from beholder.base.arrays import Values
 from beholder.base.errors import PictureError
-from beholder.bundle.answers import answers
+from beholder.bundle.finder import Finder
 from beholder.bundle.recogniser import NOT_FINITE_HINT, Recogniser
-from beholder.image import load
+from beholder.server.answering import PLAIN, Asked, Given, answering
 from beholder.server.batching import Batcher, Sizes
 from beholder.server.bounds import Bounds
 from beholder.server.nearby import Nearby
@@ -74,19 +74,20 @@ class Item:
     job: Job
     index: int
     entered: float
+    asked: Asked
     decoding: float = 0.0
-    image: U8 | None = None
+    image: Given | None = None
 
 
 class Model:
     """A model with its queue.
 
     pending: pictures accepted and not yet answered; pace: seconds a picture under load; batches: runs by their size;
-    outcomes: pictures by what became of them; says: the words of an answer; explains: what makes its heat maps;
-    nearby: its training pictures, where the server was given them
+    outcomes: pictures by what became of them; says: the words of an answer; answers: what an answer is, labels or boxes;
+    explains: what makes its heat maps; nearby: its training pictures, where the server was given them
     """
 
-    def __init__(self, name: str, recogniser: Recogniser, *, bounds: Bounds, pool: ThreadPoolExecutor) -> None:
+    def __init__(self, name: str, recogniser: Recogniser | Finder, *, bounds: Bounds, pool: ThreadPoolExecutor) -> None:
         self.name = name
         self.recogniser = recogniser
         self.pending = 0
@@ -94,7 +95,8 @@ class Model:
         self.batches: dict[int, int] = {}
         self.outcomes = {"answered": 0, "unreadable": 0}
         self.says: frozenset[str] = frozenset()
-        self.explains: Recogniser = recogniser
+        self.answers = answering(recogniser)
+        self.explains: Recogniser | Finder = recogniser
         self.nearby: Nearby | None = None
         self._bounds = bounds
         self._pool = pool
@@ -104,18 +106,17 @@ class Model:
         )
 
     def about(self) -> dict[str, Any]:
-        """Return {"name", "classes", "task", "several", "height", "width", "channels", "engine", "explains", "likes"}."""
+        """Return {"name", "classes", "height", "width", "channels", "engine", "explains", "likes"}, and what `answers` says."""
         policy = self.recogniser.policy
         return {
             "name": self.name,
             "classes": list(self.recogniser.classes),
-            "task": self.recogniser.config.task,
-            "several": self.recogniser.task.several,
+            **self.answers.about(),
             "height": policy.height,
             "width": policy.width,
             "channels": policy.channels,
             "engine": self.recogniser.engine,
-            "explains": hasattr(self.explains, "net"),
+            "explains": self.answers.explainable and hasattr(self.explains, "net"),
             "likes": self.nearby is not None,
         }
 
@@ -125,11 +126,14 @@ class Model:
         if wait > self._bounds.patience or self.pending + n > self._bounds.queue:
             raise overload(wait)
 
-    async def answered(self, pictures: Sequence[Encoded]) -> tuple[list[dict[str, Any]], dict[str, float]]:
+    async def answered(
+        self, pictures: Sequence[Encoded], asked: Asked = PLAIN
+    ) -> tuple[list[dict[str, Any]], dict[str, float]]:
         """Return an answer a picture, in order, {"error": …} for one that cannot be read, and the timing in milliseconds.
 
         pictures: encoded files, or arrays as `beholder.image.load` takes them, at least one. The timing is of the picture
-        answered last: queue_ms, decode_ms, infer_ms. Raises `Refusal`: overloaded, no-answer, not-finite, or internal.
+        answered last: queue_ms, decode_ms, infer_ms. asked: what is wanted of each.
+        Raises `Refusal`: overloaded, no-answer, not-finite, or internal.
         """
         self.admit(len(pictures))
         loop = asyncio.get_running_loop()
@@ -139,7 +143,7 @@ class Model:
         self.pending += len(pictures)
         try:
             for index, picture in enumerate(pictures):
-                self._pool.submit(self._decode, picture, Item(job, index, perf_counter()))
+                self._pool.submit(self._decode, picture, Item(job, index, perf_counter(), asked))
             async with asyncio.timeout(self._bounds.seconds):
                 await job.future
         except TimeoutError:
@@ -160,10 +164,10 @@ class Model:
         """Recognise a picture that nobody sent, so that the first request does not wait for libraries to be loaded."""
         policy = self.recogniser.policy
         grey = np.full((policy.height + 1, policy.width + 1, policy.channels), 128, np.uint8)
-        image = load(grey, policy, limits=self._bounds.limits)
+        image = self.answers.given(grey, self._bounds.limits)
         for _ in range(2):
             start = perf_counter()
-            said = answers(self.recogniser, image[None])[0]
+            said = self.answers.answers([image], [PLAIN])[0]
             self.says = frozenset(said.keys() - {"error"})
             self.pace = perf_counter() - start
         if "error" in said:
@@ -185,7 +189,7 @@ class Model:
             return
         start = perf_counter()
         try:
-            item.image = load(picture, self.recogniser.policy, limits=self._bounds.limits)
+            item.image = self.answers.given(picture, self._bounds.limits)
             item.decoding = perf_counter() - start
             self._batcher.put(item)
         except PictureError as error:
@@ -199,7 +203,9 @@ class Model:
         start = perf_counter()
         self.batches[len(items)] = self.batches.get(len(items), 0) + 1
         try:
-            found = answers(self.recogniser, np.stack([item.image for item in items if item.image is not None]))
+            found = self.answers.answers(
+                [item.image for item in items if item.image is not None], [item.asked for item in items]
+            )
         except Exception as error:  # noqa: BLE001  (as above; the requests say it, and the thread goes on)
             for item in items:
                 item.job.fail(error)

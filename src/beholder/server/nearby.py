@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from beholder.base.arrays import F32
-from beholder.base.errors import DataError, PictureError
+from beholder.base.errors import DataError, PictureError, UsageError
 from beholder.base.limits import Limits
 from beholder.base.records import Pictures
+from beholder.bundle.finder import Finder
 from beholder.bundle.neighbours import directions, neighbours
 from beholder.bundle.recogniser import Recogniser
 from beholder.image import load
@@ -72,11 +73,18 @@ def indexed(recogniser: Recogniser, bundle: Path, source: str | Path) -> Nearby:
     return Nearby(recogniser, pictures, found)
 
 
-def indexes(recognisers: Mapping[str, Recogniser], paths: Mapping[str, Path], source: str | None) -> dict[str, Nearby]:
-    """Return the index of `source` for each bundle that was trained on it, by name. Raises `DataError` where none was."""
+def indexes(recognisers: Mapping[str, Recogniser | Finder], paths: Mapping[str, Path], source: str | None) -> dict[str, Nearby]:
+    """Return the index of `source` for each bundle of labels that was trained on it, by name.
+
+    Raises `DataError` where none was, `UsageError` (no-labels) where none tells labels.
+    """
     found: dict[str, Nearby] = {}
     refused: DataError | None = None
-    for name, recogniser in recognisers.items() if source is not None else ():
+    labelling = {name: each for name, each in recognisers.items() if not isinstance(each, Finder)}
+    if source is not None and not labelling:
+        hint = "leave --like away"
+        raise UsageError("nearest pictures are shown of labels, and these models find boxes", code="no-labels", hint=hint)
+    for name, recogniser in labelling.items() if source is not None else ():
         try:
             found[name] = indexed(recogniser, paths[name], str(source))
         except DataError as error:

@@ -30,7 +30,7 @@ def add(app: FastAPI, service: Service) -> None:
             data = await body.whole(request, service.bounds, room)
             head = request.headers.get(v2.LENGTH)
             asked, pictures = await body.aside(lambda: v2.read(data, head, model, service.bounds), len(data))
-            answers, _ = await model.answered(pictures)
+            answers, _ = await model.answered(pictures, v2.wanted(asked, model))
         reply, headers = v2.said(asked, answers, model)
         return Response(reply, headers=headers)
 

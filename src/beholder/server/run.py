@@ -17,6 +17,7 @@ from fastapi.routing import APIRoute
 
 from beholder.base import events
 from beholder.base.errors import UsageError
+from beholder.bundle.finder import Finder
 from beholder.bundle.recogniser import Recogniser
 from beholder.image.sandbox import decoders
 from beholder.server.app import PAGE, build
@@ -61,12 +62,12 @@ def listening(host: str, port: int) -> socket.socket:
 
 @contextlib.contextmanager
 def prepared(
-    recognisers: Mapping[str, Recogniser],
+    recognisers: Mapping[str, Recogniser | Finder],
     *,
     bounds: Bounds,
     access: Access,
     certificate: tuple[str, str] | None = None,
-    explaining: Mapping[str, Recogniser] | None = None,
+    explaining: Mapping[str, Recogniser | Finder] | None = None,
     nearby: Mapping[str, Nearby] | None = None,
     board: Board | None = None,
     slot: int = 0,

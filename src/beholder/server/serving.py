@@ -9,6 +9,7 @@ from pathlib import Path
 from socket import socket
 
 from beholder.base.events import note, warn
+from beholder.bundle.finder import Finder
 from beholder.machine.files import open_files
 from beholder.server.bounds import Bounds
 from beholder.server.guard import Access
@@ -66,7 +67,8 @@ class Serving:
         found = {name: opened(path, engine=self.engine, trust=self.trust, threads=threads) for name, path in self.paths.items()}
         maps = {}
         if self.explain:
-            maps = {name: in_torch(self.paths[name], trust=self.trust) for name in found if not hasattr(found[name], "net")}
+            bare = [name for name, each in found.items() if not isinstance(each, Finder) and not hasattr(each, "net")]
+            maps = {name: in_torch(self.paths[name], trust=self.trust) for name in bare}
         with prepared(
             found,
             bounds=self.bounds,

@@ -2,8 +2,9 @@
 
 A model takes `images`, UINT8 (N, C, height, width) of any height and width, or `files`, BYTES (N,), encoded pictures: binary,
 or base64 in JSON. It gives `probabilities`, FP32 (N, K), `label`, BYTES (N,), `p`, FP32 (N,), and where promised
-`abstain`, `positive`, `ood`, BOOL (N,), and `ood_score`, FP32 (N,). Tensors travel as JSON or as binary data
-(the extension `binary_tensor_data`).
+`abstain`, `positive`, `ood`, BOOL (N,), and `ood_score`, FP32 (N,). A detector gives `boxes`, FP32 (N, M, 4), `scores`,
+FP32 (N, M), `labels`, BYTES (N, M), zero and empty beyond `counts`, INT64 (N,), and `sizes`, INT64 (N, 2); a request may have
+the parameters `threshold` and `most`. Tensors travel as JSON or as binary data (the extension `binary_tensor_data`).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from beholder.base.arrays import U8
+from beholder.server.answering import Asked
 from beholder.server.bounds import Bounds
 from beholder.server.model import Encoded, Model
 from beholder.server.refusal import Refusal, not_finite
@@ -28,19 +30,12 @@ LENGTH = "Inference-Header-Content-Length"
 
 VERSION = "1"
 
-_GIVEN = {"p": "FP32", "ood_score": "FP32", "abstain": "BOOL", "positive": "BOOL", "ood": "BOOL"}
-_GIVEN |= {"strangeness": "FP32", "stranger": "BOOL"}  # names of ood_score and ood before, for one release
-_DTYPES = {"FP32": np.float32, "BOOL": np.bool_}
+_DTYPES = {"FP32": np.float32, "BOOL": np.bool_, "INT64": np.int64}
 
 
 def metadata(model: Model) -> dict[str, Any]:
     """Return what a model takes and gives."""
-    policy, classes = model.recogniser.policy, len(model.recogniser.classes)
-    outputs = [
-        {"name": "probabilities", "datatype": "FP32", "shape": [-1, classes]},
-        {"name": "label", "datatype": "BYTES", "shape": [-1]},
-    ]
-    outputs += [{"name": name, "datatype": kind, "shape": [-1]} for name, kind in _GIVEN.items() if name in model.says]
+    policy = model.recogniser.policy
     return {
         "name": model.name,
         "versions": [VERSION],
@@ -49,7 +44,7 @@ def metadata(model: Model) -> dict[str, Any]:
             {"name": "images", "datatype": "UINT8", "shape": [-1, policy.channels, -1, -1]},
             {"name": "files", "datatype": "BYTES", "shape": [-1]},
         ],
-        "outputs": outputs,
+        "outputs": model.answers.outputs(model.says),
     }
 
 
@@ -78,6 +73,18 @@ def read(body: bytes, head: str | None, model: Model, bounds: Bounds) -> tuple[d
     if given.get("name") == "files" and given.get("datatype") == "BYTES" and len(shape) == 1:
         return asked, _files(given.get("data"), rest, shape[0])
     raise _bad("the input is images, UINT8 (N, C, height, width), or files, BYTES (N,)")
+
+
+def wanted(asked: dict[str, Any], model: Model) -> Asked:
+    """Return what a request wants of each picture, by its parameters. Raises `Refusal` 400 and 422."""
+    given = asked.get("parameters")
+    given = given if isinstance(given, dict) else {}
+    threshold, most = given.get("threshold"), given.get("most")
+    if not (threshold is None or type(threshold) in (int, float)) or not (most is None or type(most) is int):
+        raise _bad("threshold is a number, and most a whole one")
+    found = Asked(threshold, most)
+    model.answers.check(found)
+    return found
 
 
 def _arrays(data: Any, rest: bytes | None, shape: list[int], model: Model, bounds: Bounds) -> Iterator[U8]:
@@ -154,7 +161,7 @@ def said(asked: dict[str, Any], answers: list[dict[str, Any]], model: Model) -> 
             raise Refusal(400, answer["error"]["code"], f"picture {place}: {answer['error']['message']}")
     outputs, tail = [], b""
     for name, binary in _wanted(asked, model):
-        kind, shape, values = _tensor(name, answers, model)
+        kind, shape, values = model.answers.tensor(name, answers)
         output: dict[str, Any] = {"name": name, "datatype": kind, "shape": shape}
         if binary:
             data = _packed(values) if kind == "BYTES" else np.asarray(values, _DTYPES[kind]).tobytes()
@@ -187,14 +194,6 @@ def _wanted(asked: dict[str, Any], model: Model) -> list[tuple[str, bool]]:
 
 def _flag(parameters: Any, name: str, *, otherwise: bool = False) -> bool:
     return bool(parameters.get(name, otherwise)) if isinstance(parameters, dict) else otherwise
-
-
-def _tensor(name: str, answers: list[dict[str, Any]], model: Model) -> tuple[str, list[int], list[Any]]:
-    if name == "probabilities":
-        classes = model.recogniser.classes
-        return "FP32", [len(answers), len(classes)], [[answer[name][label] for label in classes] for answer in answers]
-    values = [answer[name] if name != "label" else answer[name] or "" for answer in answers]  # text of a tensor has no null
-    return ("BYTES" if name == "label" else _GIVEN[name]), [len(answers)], values
 
 
 def _packed(texts: list[str]) -> bytes:
