@@ -60,7 +60,7 @@ def test_scores_as_json_and_as_a_table() -> None:
     assert told["errors"]["kinds"]["class"]["count"] == 1
     assert told["boxes"] == {"true": 3, "crowds": 0, "told": 4, "found": 5}
     text = str(found)
-    for words in ("AP50 0.252", "ant", "box misplaced 1", "“bee”", "No object here is of “cat”"):
+    for words in ("AP50 0.252", "ant", "localisation 1", "“bee”", "No object here is of “cat”"):
         assert words in text
 
 
@@ -85,7 +85,7 @@ def test_pictures_without_any_object_give_no_score() -> None:
     found = evaluate(detector(ANSWERS), pictures([[], []]))
     assert np.isnan(found.scores.headline["ap"].value)
     assert found.findings[0] == "There is no true box in these 2 pictures, so nothing is known of how much it finds."
-    assert "nothing there 2" in str(found)
+    assert "background 2" in str(found)
 
 
 def test_a_picture_that_cannot_be_read_is_listed() -> None:

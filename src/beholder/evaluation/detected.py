@@ -132,8 +132,8 @@ def evaluate(
 
     detector: a `Detector`, another `Finder` (an export; all of a source then counts as test), or the path of a detector
     source, part, until, allow_download: as of `beholder.evaluation.evaluate.evaluate`; seed: of the resampling
-    What cannot be read or placed is left out and said; a class without a box here has no score (NaN). Raises `UsageError` for an
-    unknown part, `DataError` (empty-part, no-boxes, or other-classes: boxes of classes that the detector does not know).
+    What cannot be read or placed is left out and said; a class without a box here has no score (NaN). Raises `UsageError` for
+    an unknown part, `DataError` (empty-part, no-boxes, or other-classes: boxes of classes that the detector does not know).
     """
     began, part = time.monotonic(), part_named(part)
     detector = detector if isinstance(detector, Finder) else Detector.load(detector)

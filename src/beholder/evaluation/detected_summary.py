@@ -104,8 +104,8 @@ def _errors(scores: DetectionScores, words: Words) -> list[str]:
     common, costly = _commonest(scores), _costliest(scores)
     said = []
     if common:
-        kind, total = words(f"boxes.kind_{common}"), sum(scores.wrong.values())
-        said.append(words("boxes.most", total=total, count=scores.wrong[common], kind=kind))
+        names = {"kind": words(f"boxes.kind_{common}"), "means": words(f"boxes.means_{common}")}
+        said.append(words("boxes.most", total=sum(scores.wrong.values()), count=scores.wrong[common], **names))
     if costly:
         gain = f"{100 * scores.kinds.gains[costly]:.1f}"
         said.append(words("boxes.costs", kind=words(f"boxes.kind_{costly}"), gain=gain))

@@ -44,8 +44,8 @@ PARTS: Mapping[str, Callable[[Room], Context | None]] = {
 }
 """Part → what its template parts/NAME.html is given; None leaves the part out."""
 
-PAGES = ("page.html", "sheet.html", "growth.html", "kept.html", "generated.html")
-"""Templates of whole pages: of a test; what the others share; of curves (`growth.py`, `kept.py`) and of a generator."""
+PAGES = ("page.html", "sheet.html", "growth.html", "kept.html", "generated.html", "detected.html")
+"""Templates of whole pages: of a test; what the others share; of curves (`growth.py`, `kept.py`), a generator, a detector."""
 
 ODD = (KeyError, IndexError, TypeError, ValueError, AttributeError, ArithmeticError, TemplateError)
 """What goes wrong where a section holds other keys or values than its part expects."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from beholder.bundle.config import Tried
+from beholder.evaluation.words import Words
 from beholder.reporting import charts
 from beholder.reporting.context import Room
 
@@ -13,7 +15,12 @@ STYLES = {"floor": "third", "head": "second", "short run": "second", "training":
 
 def tried(room: Room) -> dict[str, Any] | None:
     """Return the candidates as rows and as a figure, and a sentence on what the test was to find; None without a budget."""
-    words, rows = room.words, room.config.tried
+    found = candidates(room.config.tried, room.words)
+    return None if found is None else {**found, "expected": _expected(room)}
+
+
+def candidates(rows: Sequence[Tried], words: Words) -> dict[str, Any] | None:
+    """Return {"rows", "chart"} of what was tried; None where nothing was."""
     if not rows:
         return None
     lines = [(row, _points(row)) for row in rows]
@@ -21,7 +28,7 @@ def tried(room: Room) -> dict[str, Any] | None:
     alt = words("form.semicolon").join(f"{line.name}: {line.points[-1][1]:.3f}" for line in shown)
     svg = charts.chart(alt, shown, charts.Axis(words("tried.seconds"), low=0.0), charts.Axis(words("tried.score")))
     chart = None if svg is None else {"title": words("tried.figure"), "curves": shown, "svg": svg, "note": ""}
-    return {"rows": rows, "chart": chart, "expected": _expected(room)}
+    return {"rows": rows, "chart": chart}
 
 
 def _points(row: Tried) -> list[tuple[float, float]]:
