@@ -1,5 +1,6 @@
 // How a picture and its answer look: a tile in the list, and the whole of it beside.
 import { isolated } from "./bidi.js";
+import * as boxes from "./boxes.js";
 import { known, say, share } from "./strings.js";
 import { PATIENCE } from "./server.js";
 
@@ -26,9 +27,16 @@ export function reason(trouble) {
 // Why the answer should not be taken at its word: ood, unsure or nothing.
 export const doubt = answer => answer.ood ? "ood" : answer.abstain ? "unsure" : "";
 
-export function told(item) {
+// The answer in a few words, as a heading has it.
+function brief(answer, model) {
+  if (answer.boxes) return boxes.counted(boxes.told(answer, model)) || say("nothing_found");
+  return names(answer) || say("none");
+}
+
+export function told(item, model) {
   if (item.state === "failed") return say("live_failed", { name: isolated(item.name), why: reason(item.why) });
   if (item.state !== "done") return say("live_failed", { name: isolated(item.name), why: say(item.state) });
+  if (item.answer.boxes) return say("live_boxes", { name: isolated(item.name), found: brief(item.answer, model) });
   const kind = doubt(item.answer), label = names(item.answer) || say("none");
   return say("live", { name: isolated(item.name), label: kind ? `${say(`tell_${kind}`)} (${label})` : label, p: share(item.answer.p) });
 }
@@ -41,25 +49,26 @@ function picture(url, alt) {
   return image;
 }
 
-export function tile(item, element, chosen) {
+export function tile(item, element, chosen, model) {
   if (element.dataset.of !== item.url) {
     element.dataset.of = item.url;
     element.replaceChildren(make("div", { className: "shot" }, picture(item.url, "")), make("div", { className: "cap" }));
     element.querySelector("img").loading = "lazy";
   }
   const kind = item.state === "done" ? doubt(item.answer) : item.state === "failed" ? "failed" : "";
-  const first = item.state === "done" ? names(item.answer) || say("none") : say(item.state);
-  const second = item.state === "done" ? share(item.answer.p) : "";
+  const first = item.state === "done" ? brief(item.answer, model) : say(item.state);
+  const second = item.state !== "done" ? "" : item.answer.boxes ? say("boxes_n", { n: boxes.told(item.answer, model).length }) : share(item.answer.p);
   element.className = `tile ${item.state} ${kind}${chosen ? " now" : ""}`;
   element.lastChild.replaceChildren(make("b", { textContent: first }), make("span", { textContent: kind && kind !== "failed" ? say(`tell_${kind}`) : second }));
   element.setAttribute("aria-selected", chosen);
-  element.setAttribute("aria-label", told(item));
+  element.setAttribute("aria-label", told(item, model));
 }
 
-function sentences({ answer, state, why, since }, multi) {
+function sentences({ answer, state, why, since }, multi, model) {
   if (state === "failed") return [reason(why)];
   if (state === "asking" && performance.now() - since > 1000 * SLOW) return [say("slowly", { seconds: Math.floor((performance.now() - since) / 1000) })];
   if (!answer) return [];
+  if (answer.boxes) return [say("boxes_said", { n: boxes.told(answer, model).length })];
   const said = [];
   if (answer.ood) said.push(say("ood", { share: percent(answer.ood_score ?? 1) }));
   if (answer.abstain) said.push(say("unsure", { label: names(answer) || say("none") }));
@@ -91,6 +100,16 @@ function near(list) {
   }));
 }
 
+// The boxes over the picture and in a list, where the answer is of boxes. again(): the picture is to be shown anew.
+function found({ answer }, model, again) {
+  for (const old of $("shot").querySelectorAll("svg")) old.remove();
+  $("boxes").hidden = !answer?.boxes;
+  if (!answer?.boxes) return;
+  const some = boxes.told(answer, model);
+  $("shot").append(boxes.overlay(answer, some, model, $("shot")));
+  boxes.list(some, model, again);
+}
+
 // What is to be said of a heat map: why there is none, or why it should not be believed.
 function remarked({ trouble, shown, verdict, label, p, elsewhere, share: of }) {
   if (trouble?.code === "busy") return say("heat_busy");
@@ -107,11 +126,11 @@ function shown(item, explains) {
     $("shot").dataset.of = wanted;
     $("shot").replaceChildren(picture(wanted, image ? say("heat_alt", { label: isolated(heat.label) }) : isolated(item.name)));
   }
-  $("heat").hidden = !explains || item.state !== "done" || !Object.keys(item.answer.probabilities).length;
+  $("heat").hidden = !explains || item.state !== "done" || !Object.keys(item.answer.probabilities ?? {}).length;
   $("heat").disabled = heat?.state === "asking";
   $("heat").setAttribute("aria-pressed", Boolean(image));
   $("heat").textContent = say(heat?.state === "asking" ? "heat_wait" : image ? "heat_hide" : "heat");
-  const remark = heat ? remarked(heat) : explains || item.state !== "done" ? "" : say("no_heat");
+  const remark = heat ? remarked(heat) : explains || item.state !== "done" || item.answer.boxes ? "" : say("no_heat");
   $("remark").hidden = !remark;
   $("remark").textContent = remark;
 }
@@ -123,17 +142,18 @@ function facts({ answer, file, took }) {
 }
 
 // Show one picture whole. at, n: which of how many; all: every class, not only the likeliest; explains: whether the server has heat maps.
-export function show(item, { at, n, multi, all, explains }) {
+export function show(item, { at, n, multi, all, explains, model, again }) {
   const { answer, state } = item, kind = answer ? doubt(answer) : "";
   $("look").className = `${state} ${kind}`;
   $("place").textContent = say("place", { at: at + 1, n, name: isolated(item.name) });
-  $("answer").textContent = kind ? say(`tell_${kind}`) : answer ? names(answer) || say("none") : say(state === "failed" ? "tell_failed" : state);
-  $("sentence").replaceChildren(...sentences(item, multi).map(textContent => make("p", { textContent })));
+  $("answer").textContent = kind ? say(`tell_${kind}`) : answer ? brief(answer, model) : say(state === "failed" ? "tell_failed" : state);
+  $("sentence").replaceChildren(...sentences(item, multi, model).map(textContent => make("p", { textContent })));
   $("retry").hidden = !["failed", "stopped"].includes(state);
   bars(answer, all);
   $("set").hidden = !answer?.set || answer.set.length === 1 && answer.set[0] === answer.label;
   $("set").textContent = answer?.set ? answer.set.length ? say("set", { names: listed(answer.set) }) : say("set_empty") : "";
   near(answer?.like);
   shown(item, explains);
+  found(item, model, again);
   $("facts").textContent = facts(item);
 }

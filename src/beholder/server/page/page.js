@@ -1,9 +1,10 @@
 // The page: takes pictures in, has them answered one by one, shows what was said. Nothing leaves for anywhere but its server.
 import { isolated } from "./bidi.js";
+import { from, unmark } from "./boxes.js";
 import { photographs } from "./camera.js";
 import { listed, make, reason, show, tile, told } from "./look.js";
 import { Queue } from "./queue.js";
-import { Trouble, explain, models, nearest, useKey } from "./server.js";
+import { Trouble, explain, models, nearest, predict, useKey } from "./server.js";
 import { current, say, speak } from "./strings.js";
 import { table } from "./table.js";
 
@@ -19,10 +20,10 @@ function hear(text) { $("live").textContent = text; }
 // --- what is shown ---
 
 function changed(item) {
-  if (item && tiles.has(item)) tile(item, tiles.get(item), item === state.now);
+  if (item && tiles.has(item)) tile(item, tiles.get(item), item === state.now, model());
   if (item === state.now && item) {
     look();
-    if (item.state === "done" || item.state === "failed") hear(told(item));
+    if (item.state === "done" || item.state === "failed") hear(told(item, model()));
   }
   if (!item) all();
   count();
@@ -38,7 +39,7 @@ function all() {
       element.addEventListener("click", () => choose(item));
       tiles.set(item, element);
       $("list").append(element);
-      tile(item, element, item === state.now);
+      tile(item, element, item === state.now, model());
     }
   }
   $("bench").hidden = !items.length;
@@ -56,7 +57,7 @@ function count() {
   const words = say("told", { n, done: items.filter(item => item.state === "done").length }) + (failed ? say("told_failed", { failed }) : "");
   if ($("told").textContent !== words) {
     $("told").textContent = words;
-    if (n > 1 && !left) hear(`${words} – ${told(state.now)}`);
+    if (n > 1 && !left) hear(`${words} – ${told(state.now, model())}`);
   }
   $("bar").hidden = !left;
   $("stop").hidden = !left;
@@ -64,9 +65,9 @@ function count() {
 
 function choose(item, scroll = true) {
   const before = state.now;
-  if (item !== before) state.all = false;
+  if (item !== before) { state.all = false; unmark(); }
   state.now = item;
-  for (const one of [before, item]) if (one && tiles.has(one)) tile(one, tiles.get(one), one === item);
+  for (const one of [before, item]) if (one && tiles.has(one)) tile(one, tiles.get(one), one === item, model());
   $("list").setAttribute("aria-activedescendant", tiles.get(item)?.id ?? "");
   if (scroll) tiles.get(item)?.scrollIntoView({ block: "nearest", inline: "nearest" });
   look();
@@ -75,7 +76,7 @@ function choose(item, scroll = true) {
 function look() {
   const { now } = state;
   if (!now) return;
-  show(now, { at: queue.items.indexOf(now), n: queue.items.length, multi: model()?.several, all: state.all, explains: model()?.explains !== false });
+  show(now, { at: queue.items.indexOf(now), n: queue.items.length, multi: model()?.several, all: state.all, explains: model()?.explains !== false, model: model(), again: look });
   if (model()?.likes && now.state === "done" && !now.answer.like) near(now, now.answer);
 }
 
@@ -149,7 +150,7 @@ document.addEventListener("paste", event => {
 });
 $("choose").addEventListener("click", () => $("files").click());
 for (const id of ["files", "shutter"]) $(id).addEventListener("change", () => { const files = [...$(id).files]; $(id).value = ""; if (files.length) take(files); });
-photographs(take);
+photographs(take, () => model()?.task === "detect" ? { model: model(), ask: blob => predict(blob, queue.model, AbortSignal.timeout(15_000)) } : null);
 
 // --- keys and buttons ---
 
@@ -162,7 +163,7 @@ $("list").addEventListener("keydown", event => {
   else if (event.key === "h" || event.key === "H") { if (!$("heat").hidden && !$("heat").disabled) heat(); }
   else return;
   event.preventDefault();
-  if (state.now) hear(told(state.now));
+  if (state.now) hear(told(state.now, model()));
 });
 
 async function heat() {
@@ -182,13 +183,21 @@ async function heat() {
   if (item === state.now) { look(); if (!$("remark").hidden) hear($("remark").textContent); }
 }
 $("heat").addEventListener("click", heat);
+function least(p) {
+  from(p);
+  for (const [item, element] of tiles) tile(item, element, item === state.now, model());
+  look();
+}
+$("least").addEventListener("input", () => least(Number($("least").value) / 100));
+$("own").addEventListener("click", () => { least(null); $("least").focus(); });
+addEventListener("resize", () => { if (state.now?.answer?.boxes) look(); });
 $("more").addEventListener("click", () => { state.all = !state.all; look(); });
 $("retry").addEventListener("click", () => queue.repeat([state.now]));
 $("again").addEventListener("click", () => { queue.found(); if (state.models.length) queue.open(); else begin(); });
 $("stop").addEventListener("click", () => queue.stop());
 $("clear").addEventListener("click", () => { for (const item of [...queue.items]) queue.remove(item); note(""); $("choose").focus(); });
 $("save").addEventListener("click", () => {
-  const url = URL.createObjectURL(table(queue.items, model()?.classes ?? [], reason));
+  const url = URL.createObjectURL(table(queue.items, model(), reason));
   make("a", { href: url, download: `${queue.model}.csv` }).click();
   setTimeout(() => URL.revokeObjectURL(url), 10_000);
 });
@@ -198,16 +207,16 @@ $("door").addEventListener("submit", event => {
   $("key").dataset.tried = "yes";
   if (state.models.length) queue.open(); else begin();
 });
-$("models").addEventListener("change", () => { queue.model = $("models").value; about(); queue.repeat(queue.items); });
+$("models").addEventListener("change", () => { queue.model = $("models").value; from(null); about(); queue.repeat(queue.items); });
 
 // --- language, and the beginning ---
 
 function about() {
-  const { classes = [], several } = model() ?? {}, n = classes.length;
+  const { classes = [], several, task } = model() ?? {}, n = classes.length;
   $("model").textContent = isolated(queue.model ?? "…");
   document.title = queue.model ? `${isolated(queue.model)} – Beholder` : "Beholder";
   const some = listed(classes.slice(0, NAMED)) + (n > NAMED ? say("others", { n: n - NAMED }) : "");
-  $("knows").textContent = n ? say(several ? "knows_multi" : "knows", { n, names: some }) : "";
+  $("knows").textContent = n ? say(task === "detect" ? "knows_boxes" : several ? "knows_multi" : "knows", { n, names: some }) : "";
 }
 
 function words() {
@@ -215,7 +224,7 @@ function words() {
   for (const element of document.querySelectorAll("[data-say]")) element.textContent = say(element.dataset.say);
   for (const element of document.querySelectorAll("[data-name]")) element.setAttribute("aria-label", say(element.dataset.name));
   Object.assign($("language"), { textContent: say("other"), lang: current() === "zh" ? "en" : "zh-Hans" });
-  for (const [item, element] of tiles) tile(item, element, item === state.now);
+  for (const [item, element] of tiles) tile(item, element, item === state.now, model());
   if (state.held) held(state.held.trouble, state.held.seconds);
   about();
   count();

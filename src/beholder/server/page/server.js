@@ -39,20 +39,24 @@ async function answered(path, body, signal) {
 
 const asked = async (...what) => (await answered(...what)).found;
 
+const finding = new Set();
+
 // [{name, classes, task, …}], the models that are served.
 export async function models() {
   const found = await asked("models");
   const list = Array.isArray(found) ? found : found?.models;
   if (!Array.isArray(list) || !list.length) throw new Trouble("odd");
+  for (const { name, task } of list) if (task === "detect") finding.add(name);
   return list;
 }
 
-// One picture's answer, with .model and .timing; a Trouble where the picture cannot be read.
+// One picture's answer, with .model and .timing; a Trouble where the picture cannot be read. Of boxes all, however unlikely.
 export async function predict(file, model, signal) {
-  const found = await asked(`predict?model=${encodeURIComponent(model)}`, file, signal);
+  const found = await asked(`predict?model=${encodeURIComponent(model)}${finding.has(model) ? "&threshold=0" : ""}`, file, signal);
   const answer = found?.answers?.[0];
   if (!answer) throw new Trouble("odd");
   if (answer.error) throw new Trouble(answer.error.code, answer.error.message);
+  if (Array.isArray(answer.boxes)) return { ...answer, model: found.model, timing: found.timing };
   if (typeof answer.label !== "string" || typeof answer.probabilities !== "object") throw new Trouble("odd");
   return { ...answer, model: found.model, timing: found.timing };
 }
