@@ -10,6 +10,7 @@ import pytest
 from tests.evaluation.found import ANSWERS, TRUTH, Memory, Told, detector, pictures
 
 from beholder.base.errors import DataError, UsageError
+from beholder.bundle.finder import Finder
 from beholder.evaluation.detected_compare import compare
 from beholder.sources.digest import digested
 
@@ -76,3 +77,13 @@ def test_what_cannot_be_compared_is_refused() -> None:
     seen = detector(POOR, splits=[(digest, "train") for digest in digests])
     with pytest.raises(DataError, match="no picture"):
         compare([seen, detector(GOOD)], pictures(MANY).take(np.arange(24)))
+
+
+class Exported(Finder):
+    config = detector({}).config
+
+
+def test_an_export_without_a_split_is_refused() -> None:
+    with pytest.raises(UsageError, match="does not know") as error:
+        compare([Exported(), detector(GOOD)], pictures(MANY))  # type: ignore[list-item]
+    assert error.value.code == "no-split"

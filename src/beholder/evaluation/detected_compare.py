@@ -16,6 +16,7 @@ from beholder.base.errors import DataError, UsageError
 from beholder.base.names import position
 from beholder.base.records import Pictures, Score
 from beholder.bundle.detector import Detector
+from beholder.bundle.finder import Finder
 from beholder.bundle.kept import Kept
 from beholder.evaluation.chosen import part_named
 from beholder.evaluation.compare import LEFT_OUT, common_rows, names_of
@@ -130,6 +131,8 @@ def compare(
     Raises `UsageError` for fewer than two detectors, an unknown part, or other classes; `DataError` where no picture is left.
     """
     part = part_named(part)
+    if not isinstance(detectors, (str, Path, Finder)):
+        _refuse_exports(detectors)
     names = names_of(detectors)
     loaded = [one if isinstance(one, Kept) else Detector.load(one) for one in detectors]
     _same_classes(loaded, names)
@@ -146,6 +149,13 @@ def compare(
     return DetectedComparison(
         dict(zip(names, each, strict=True)), pairs, matches[0].n, left_out, _notes(left_out, groups, len(who))
     )
+
+
+def _refuse_exports(detectors: Sequence[object]) -> None:
+    """Raise `UsageError` (no-split) where one is an export that was loaded."""
+    if any(isinstance(one, Finder) and not isinstance(one, Kept) for one in detectors):
+        hint = "compare the detectors that were exported"
+        raise UsageError("an export does not know what was trained on", code="no-split", hint=hint)
 
 
 def _pair(first: str, second: str, gaps: Precisions, classes: Sequence[str], level: float) -> DetectedPair:
