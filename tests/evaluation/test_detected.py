@@ -14,6 +14,8 @@ from beholder.base.errors import DataError, UsageError
 from beholder.evaluation import detected_summary
 from beholder.evaluation.detected import BATCH, LEAST, evaluate, looked_through
 from beholder.evaluation.words import Words
+from beholder.measure.detection_matching import matched
+from beholder.measure.detection_precision import summary
 from beholder.sources.digest import digested
 
 HALF = 51 / 101
@@ -178,3 +180,13 @@ def test_sentences_are_there_in_chinese() -> None:
     said = detected_summary.summary(found.scores, words=Words("zh"))
     assert any("最弱的类别是“bee”" in sentence for sentence in said.weaknesses)
     assert len(said.advice) == len(found.summary.advice)
+
+
+def test_the_figures_are_those_of_coco() -> None:
+    some = pictures(TRUTH)
+    found = evaluate(detector({k: [(box, 0.9 - 0.1 * k) for box in row] for k, row in enumerate(TRUTH[:2])}), some)
+    coco = summary(matched(found.truth, found.found, len(OWN)))
+    assert {name: score.value for name, score in found.scores.headline.items() if name != "ar"} == pytest.approx(
+        {name: coco[name] for name in found.scores.headline if name != "ar"}, nan_ok=True
+    )
+    assert found.scores.headline["ar"].value == pytest.approx(coco["ar100"])
