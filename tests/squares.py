@@ -11,7 +11,7 @@ COLOURS = {"red": (220, 40, 40), "green": (40, 200, 60)}
 
 
 def drawn(folder: Path, *, n: int = 40, width: int = 96, height: int = 64, seed: int = 0) -> Path:
-    """Write n pictures and boxes.csv into a new folder, and return the path of the table. Every eighth picture has no square."""
+    """Write n pictures and boxes.csv into a new folder, and return its path. Every eighth picture has no square."""
     rng = np.random.default_rng(seed)
     folder.mkdir(parents=True)
     rows = ["path,label,xmin,ymin,xmax,ymax"]

@@ -92,7 +92,7 @@ def test_train_prints_the_summary_on_stdout(stand_in: Any, capsys: Any, tmp_path
     out, err = capsys.readouterr()
     assert (out, err) == ("in words\n", "")
     assert calls[0][0] == ("pictures/my set.tar.gz",)
-    fixed = {"resume": False, "profile": False, "lang": "en", "began": None, "allow_download": False}
+    fixed = {"resume": False, "profile": False, "lang": "en", "began": None, "allow_download": False, "images": None}
     assert calls[0][1] == {"recipe": Recipe(), "out": Path("my set.beholder"), **fixed}
 
 
@@ -161,7 +161,7 @@ def test_audit_keeps_a_persons_decisions(leaves: Path, tmp_path: Path, capsys: A
     with out.open("a") as file:
         file.write("rust/00.png,dark,1,,keep,,drop\n")
     assert run(["audit", str(leaves), "--check", "uniform", "--out", str(out)]) == 0
-    assert out.read_text().splitlines()[-1] == "rust/00.png,review,1.0000,decided by a person,keep,,drop"
+    assert out.read_text().splitlines()[-1] == "rust/00.png,review,1.0000,decided by a person,keep,,drop,"
     assert run(["clean", str(leaves), "--apply", str(out), "--out", str(tmp_path / "clean"), "--json"]) == 0
     said = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert (said["pictures"], said["dropped"], said["classes"]["rust"]) == (35, 1, 11)

@@ -22,7 +22,7 @@ from beholder.learn.checkpoint import Due
 from beholder.learn.detect import train
 
 FIELDS: dict[str, Any] = {
-    **{"epochs": 2, "batch": 8, "size": 96, "detect.maps": 16, "detect.depth": 1, "views": 2},
+    **{"epochs": 2, "batch": 8, "size": 96, "pyramid": 16, "depth": 1, "views": 2},
     **{"precision": "fp32", "averaging": 0.9, "seed": 3},
 }
 
@@ -101,7 +101,7 @@ def test_ctrl_c_keeps_what_was_learnt_and_resume_goes_on(parts: beholder.Parts, 
 
 @pytest.mark.slow
 def test_squares_are_found_where_they_are(parts: beholder.Parts, tmp_path: Path) -> None:
-    made = train(parts, out=tmp_path / "d.beholder", **(FIELDS | {"epochs": 30, "size": 160, "detect.maps": 32, "lr": 0.003}))
+    made = train(parts, out=tmp_path / "d.beholder", **(FIELDS | {"epochs": 30, "size": 160, "pyramid": 32, "lr": 0.003}))
     again = Detector.load(tmp_path / "d.beholder")
     assert made.config.valid_score is not None
     assert made.config.valid_score > 0.3
@@ -116,7 +116,7 @@ def test_squares_are_found_where_they_are(parts: beholder.Parts, tmp_path: Path)
             near = [box for box in found.boxes if np.abs(np.array(box.box) - corners).max() < 6]
             right += any(box.label == parts.test.classes[int(label)] for box in near)
     assert right / every > 0.7
-    assert [row["phase"] for row in made.history][0] == "head"
+    assert made.history[0]["phase"] == "head"
     assert {part for _, part in again.splits} == {"train", "valid", "test"}
     assert "Finds" in (tmp_path / "d.beholder" / "README.md").read_text("utf-8")
 

@@ -186,13 +186,13 @@ class GenerateRecipe:
 class DetectRecipe:
     """How a detector is trained on pictures with boxes; no other task uses these fields.
 
-    maps: channels of its pyramid and head             depth: convolutions of each of the head's two towers
+    pyramid: channels of its feature pyramid and head  depth: convolutions of each of the head's two towers
     views: of each picture that the frozen backbone looks at, before all is trained (0: chosen; below 0: none, all at once)
     overlap: of two found boxes of one class that overlap by more, the surer stays
     most: boxes of a picture, at most
     """
 
-    maps: int = field(default=96, metadata={"range": (8, 512)})
+    pyramid: int = field(default=96, metadata={"range": (8, 512)})
     depth: int = field(default=2, metadata={"range": (0, 8)})
     views: int = field(default=0, metadata={"range": (-1, 1000)})
     overlap: float = field(default=0.6, metadata={"range": (0.05, 0.95)})

@@ -7,16 +7,14 @@ from typing import Annotated
 
 import typer
 
-from beholder.base.errors import DataError
 from beholder.base.files import check_writable
-from beholder.base.limits import MILLIONS, allow
 from beholder.base.used import refuse
 from beholder.cli.browser import opener
 from beholder.cli.cache import cache
 from beholder.cli.calibrate import calibrate
 from beholder.cli.compare import compare
 from beholder.cli.curve import curve
-from beholder.cli.detect import Draw, MaxBoxes, Threshold, each, finds, predict_boxes, score_boxes, unused
+from beholder.cli.detect import score_boxes
 from beholder.cli.explain import explain
 from beholder.cli.export import export
 from beholder.cli.generate import generate, sample, worth_of
@@ -28,7 +26,6 @@ from beholder.cli.options import (
     AllowDownload,
     Cache,
     Checks,
-    Engine,
     GroupFrom,
     Json,
     Lang,
@@ -43,16 +40,13 @@ from beholder.cli.options import (
     Source,
     Trust,
 )
+from beholder.cli.predict import predict
 from beholder.cli.serve import serve
 from beholder.cli.show import (
     ended,
     json_line,
-    on_terminal,
     pairs,
-    print_csv,
     print_findings,
-    print_lines,
-    print_table,
     say,
 )
 from beholder.cli.shrink import shrink
@@ -214,51 +208,7 @@ def evaluate(
 _calibrate = app.command()(calibrate)
 
 
-@app.command()
-def predict(
-    model: Model,
-    paths: Annotated[
-        list[str],
-        typer.Argument(metavar="PATH...", help="Pictures, folders of pictures, or - for paths on stdin.", show_default=False),
-    ],
-    *,
-    as_csv: Annotated[bool, typer.Option("--csv", help="Print path,label,p,error,… as CSV instead of JSON lines.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON lines on a terminal too.")] = False,
-    threshold: Threshold = None,
-    max_boxes: MaxBoxes = None,
-    draw: Draw = None,
-    engine: Engine = "exact",
-    pixels: Annotated[int, typer.Option(help="Millions of pixels of one picture, at most.", min=1, max=4000)] = MILLIONS,
-    trust: Trust = False,
-    cache: Cache = None,
-) -> None:
-    """Print a JSON line a picture; on a terminal, a table."""
-    from beholder.base import events
-    from beholder.evaluation.predict import predict
-    from beholder.runtime.engines import fastest
-
-    if pixels != MILLIONS:
-        allow(pixels)
-    if finds(model):
-        predict_boxes(
-            model, paths, as_csv=as_csv, json=json, threshold=threshold, most=max_boxes, draw=draw, engine=engine, trust=trust
-        )
-        return
-    unused(threshold=threshold, max_boxes=max_boxes, draw=draw)
-    few = len(paths) <= 64 and not any(path == "-" or Path(path).is_dir() for path in paths)
-    recogniser = fastest(model, engine=engine, trust=trust, probe=not few)
-    events.note(f"engine: {recogniser.engine}")
-    lines = predict(recogniser, each(paths))
-    plain = json or not on_terminal()
-    read, bad = print_csv(lines) if as_csv else print_lines(lines) if plain else print_table(lines)
-    if bad and not read:
-        raise DataError("not one picture could be read", code="all-unreadable", hint="see the error of each line above")
-    if not read:
-        raise DataError(
-            "there is no picture in what was given", code="no-pictures", hint="name pictures, or folders that hold some"
-        )
-
-
+_predict = app.command()(predict)
 _explain = app.command()(explain)
 _export = app.command()(export)
 _push = app.command()(push)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -11,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from beholder.base import cells
 from beholder.base.errors import DataError, UsageError
 from beholder.base.files import check_writable
 from beholder.cli.show import json_line, on_terminal, say, table
@@ -72,28 +71,30 @@ def predict_boxes(
 ) -> None:
     """Print what is found in pictures, a line each, and draw it where that is asked for."""
     from beholder.base import events
+    from beholder.evaluation.drawing import Drawings
     from beholder.evaluation.predict_boxes import predict
     from beholder.runtime.finders import fastest_finder
 
-    few = len(paths) <= 64 and not any(path == "-" or Path(path).is_dir() for path in paths)
-    finder = fastest_finder(model, engine=engine, trust=trust, probe=not few)
+    finder = fastest_finder(model, engine=engine, trust=trust, probe=not few(paths))
     events.note(f"engine: {finder.engine}")
-    lines: Iterable[dict[str, Any]] = predict(finder, each(paths), threshold=threshold, most=most)
-    if draw is not None:
-        lines = _drawn(lines, draw)
-    read, bad = _printed(lines, as_csv=as_csv, plain=json or not on_terminal())
+    roots = [path for path in paths if Path(path).is_dir()]
+    drawings = None if draw is None else Drawings(draw, roots=roots, classes=finder.classes)
+    lines = predict(finder, each(paths), threshold=threshold, most=most, draw=drawings)
+    check_read(*_printed(lines, as_csv=as_csv, plain=json or not on_terminal()))
+
+
+def few(paths: list[str]) -> bool:
+    """Return whether so few pictures are named that trying engines on them does not pay."""
+    return len(paths) <= 64 and not any(path == "-" or Path(path).is_dir() for path in paths)
+
+
+def check_read(read: int, bad: int) -> None:
+    """Raise `DataError` (all-unreadable, no-pictures) where not one picture was read."""
     if bad and not read:
         raise DataError("not one picture could be read", code="all-unreadable", hint="see the error of each line above")
     if not read:
         hint = "name pictures, or folders that hold some"
         raise DataError("there is no picture in what was given", code="no-pictures", hint=hint)
-
-
-def _drawn(lines: Iterable[dict[str, Any]], folder: Path) -> Iterator[dict[str, Any]]:
-    from beholder.evaluation.drawing import drawn_line
-
-    for line in lines:
-        yield line if "error" in line else {**line, "drawn": str(drawn_line(line, folder))}
 
 
 def _printed(lines: Iterable[dict[str, Any]], *, as_csv: bool, plain: bool) -> tuple[int, int]:
@@ -114,15 +115,10 @@ def _printed(lines: Iterable[dict[str, Any]], *, as_csv: bool, plain: bool) -> t
 
 
 def _rows(line: Mapping[str, Any]) -> str:
-    text = io.StringIO()
-    rows = csv.writer(text, lineterminator="\n")
-    if error := line.get("error"):
-        rows.writerow([line["path"], "", "", "", "", "", "", error["code"]])
-    boxes = line.get("boxes", ())
-    rows.writerows([line["path"], box["label"], f"{box['p']:.4f}", *box["box"], ""] for box in boxes)
-    if not error and not boxes:
-        rows.writerow([line["path"], "", "", "", "", "", "", ""])
-    return text.getvalue()
+    error, boxes = line.get("error"), line.get("boxes", ())
+    if error or not boxes:
+        return cells.line([line["path"], *[""] * 6, error["code"] if error else ""])
+    return "".join(cells.line([line["path"], box["label"], f"{box['p']:.4f}", *box["box"], ""]) for box in boxes)
 
 
 def _person(line: Mapping[str, Any]) -> None:

@@ -62,6 +62,8 @@ Images = Annotated[
         show_default=False,
     ),
 ]
+Resume = Annotated[bool, typer.Option("--resume", help="Continue the run that --out left unfinished.")]
+Profile = Annotated[bool, typer.Option("--profile", help="Say where the time went, and show it in the report.")]
 Seed = Annotated[int | None, typer.Option(help="Seed of the split, the weights and the augmentation.", show_default=False)]
 RecipeName = Annotated[
     str, typer.Option("--recipe", help="quick, careful, sprint, photo, tutorial, or the path of a TOML file.")

@@ -25,8 +25,8 @@ from beholder.measure.detections import Detected, Found
 Seeing = Callable[[nn.Module, Callable[[], bool]], list[Detected] | None]
 """(net, whether it is enough) → what is found in each validation picture; None once it was enough."""
 
-UNKNOWN = 0.3
-"""Threshold of a class whose validation pictures do not tell of any."""
+UNKNOWN, LEAST = 0.3, 0.05
+"""Threshold of a class whose validation pictures do not tell of any, and the least of all: nobody wants to be shown less."""
 
 
 def looking(pixels: Readable, config: Config, precision: Precision, on: torch.device, *, batch: int = 8) -> Seeing:
@@ -73,5 +73,7 @@ def operating(found: list[Detected], truth: Boxes, classes: int) -> dict[str, An
     matches = matched(truth, Found.of(found), classes, overlaps=(0.5,), sizes=("all",))
     shape = fit(*outcomes(matches))
     points = operating_points(matches)
-    least = [UNKNOWN if point.threshold is None else float(shape(np.array([point.threshold]))[0]) for point in points]
+    least = [
+        UNKNOWN if point.threshold is None else max(LEAST, float(shape(np.array([point.threshold]))[0])) for point in points
+    ]
     return {"calibration": (tuple(shape.scores), tuple(shape.shares)), "thresholds": tuple(least)}

@@ -146,7 +146,7 @@ def begun(recipe: Recipe, *, channels: int, classes: int) -> tuple[Detector, Det
     origin = pretrained.source(name, asked.weights)
     wanted = asked.weights != "none"
     net, initial = pyramid_net(name, origin, channels=channels, strides=STRIDES, weights=wanted)
-    spec = DetectorSpec(name, channels, classes, recipe.detect.maps, recipe.detect.depth, dict(origin.args))
+    spec = DetectorSpec(name, channels, classes, recipe.detect.pyramid, recipe.detect.depth, dict(origin.args))
     return _whole(net, spec), spec, initial
 
 

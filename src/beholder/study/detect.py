@@ -18,6 +18,7 @@ from beholder.bundle.detector import Detector
 from beholder.data.split import split
 from beholder.evaluation.detected import DetectionEvaluation, evaluate
 from beholder.learn.detect import train
+from beholder.reporting.detected import detected_report
 
 CLOSING, MOST = 0.1, 40.0
 """Share of the minutes, and seconds at most, for the test and the report after training."""
@@ -107,8 +108,6 @@ def detected(
     made.scores = found.json()
     if out is not None:
         made.save(out)
-        from beholder.reporting.detected import detected_report
-
         detected_report(made, found, out / "report.html", lang=lang)
     return Outcome(made, found, out, time.monotonic() - began)
 

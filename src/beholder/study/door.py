@@ -30,24 +30,38 @@ def detects(model: object) -> bool:
     return isinstance(model, Finder) or (isinstance(model, (str, Path)) and finds_boxes(model))
 
 
-def train(parts: Parts, *, recipe: Recipe | str = "quick", **how: Any) -> Bundle | Detector:
+def train(
+    parts: Parts,
+    *,
+    recipe: Recipe | str = "quick",
+    out: str | Path | None = None,
+    resume: bool = False,
+    began: float | None = None,
+    teacher: Bundle | str | Path | None = None,
+    **fields: Any,
+) -> Bundle | Detector:
     """Train a model on `parts.train`, choose its weights on `parts.valid`, and return it; `parts.test` is not read.
 
     Of parts with boxes it is a `Detector`, unless task="multi" (or another) asks for labels alone; else a `Bundle`.
-    recipe: a Recipe, the name of one, or the path of a TOML file; how: its fields by name (net="cnn", lr=0.01, minutes=10 of
-    wall-clock time, seed=1, …), and out, resume, began, teacher: see `beholder.learn.train.train`
+    recipe: a Recipe, the name of one, or the path of a TOML file; `fields` change its fields by name: net="cnn", lr=0.01,
+            minutes=10 (of wall-clock time), seed=1, augment="strong", …
+    out:    where to save the bundle; until it is whole its run folder lies beside it, from which `resume` continues
+    began:  when the budget of `minutes` started, by `time.monotonic()`; default now
+    teacher: a bundle of labels, or its path, to learn from beside the labels
     Raises `UsageError` for a field that is wrong or not used, `DataError` for pictures that cannot be learnt from,
     `Interrupted` after Ctrl-C, when the best so far has been saved to `out`.
     """
     from beholder.learn.train import train as on_labels
     from beholder.study.detect import wanted
 
-    task = str(how.get("task") or (recipe if isinstance(recipe, Recipe) else load_recipe(recipe)).task)
+    how: dict[str, Any] = {"recipe": recipe, "out": out, "resume": resume, "began": began}
+    task = str(fields.get("task") or (recipe if isinstance(recipe, Recipe) else load_recipe(recipe)).task)
     if isinstance(parts, Parts) and wanted(parts.train, task):
         from beholder.learn.detect import train as on_boxes
 
-        return on_boxes(parts, recipe=recipe, **how)
-    return on_labels(parts, recipe=recipe, **how)
+        more: dict[str, Any] = {} if teacher is None else {"teacher": str(teacher)}
+        return on_boxes(parts, **how, **fields, **more)
+    return on_labels(parts, **how, teacher=teacher, **fields)
 
 
 def evaluate(
