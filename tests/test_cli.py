@@ -556,7 +556,7 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.setenv("TERM", "dumb")
-    for module in ("show", "commands"):
+    for module in ("show", "predict"):
         monkeypatch.setattr(f"beholder.cli.{module}.on_terminal", lambda: True)
 
 

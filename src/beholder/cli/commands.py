@@ -7,17 +7,16 @@ from typing import Annotated
 
 import typer
 
-from beholder.base.files import check_writable
 from beholder.base.used import refuse
 from beholder.cli.browser import opener
 from beholder.cli.cache import cache
 from beholder.cli.calibrate import calibrate
 from beholder.cli.compare import compare
 from beholder.cli.curve import curve
-from beholder.cli.detect import score_boxes
+from beholder.cli.evaluate import evaluate
 from beholder.cli.explain import explain
 from beholder.cli.export import export
-from beholder.cli.generate import generate, sample, worth_of
+from beholder.cli.generate import generate, sample
 from beholder.cli.hub import pull, push
 from beholder.cli.label import label
 from beholder.cli.nets import nets
@@ -28,17 +27,11 @@ from beholder.cli.options import (
     Checks,
     GroupFrom,
     Json,
-    Lang,
     Log,
-    Model,
     NetMinutes,
-    Ood,
-    Part,
-    ReportLang,
     Seed,
     Set,
     Source,
-    Trust,
 )
 from beholder.cli.predict import predict
 from beholder.cli.serve import serve
@@ -158,53 +151,7 @@ _generate = app.command()(generate)
 _sample = app.command()(sample)
 
 
-@app.command()
-def evaluate(
-    model: Model,
-    source: Source,
-    *,
-    part: Annotated[Part, typer.Option(help="Which pictures of the source.")] = Part.TEST,
-    report: Annotated[Path | None, typer.Option(help="Write an HTML report here.", show_default=False)] = None,
-    sections: Annotated[
-        str, typer.Option(help="What to look into beyond the scores: none, usual, all, or names with commas between.")
-    ] = "usual",
-    lang: ReportLang = Lang.EN,
-    ood: Ood = None,
-    trust: Trust = False,
-    log: Log = None,
-    allow_download: AllowDownload = False,
-    cache: Cache = None,
-    json: Json = False,
-) -> None:
-    """Score a bundle on SOURCE, each figure with its interval and n."""
-    from beholder.bundle.bundle import load
-    from beholder.bundle.format import finds_boxes, makes_pictures
-    from beholder.evaluation.evaluate import evaluate
-    from beholder.evaluation.sections import chosen, examined
-    from beholder.sources import scan
-
-    if makes_pictures(model):
-        worth_of(model, source, allow_download=allow_download, json=json)
-        return
-    if finds_boxes(model):
-        score_boxes(model, source, part=part.value, report=report, lang=lang.value, allow_download=allow_download, json=json)
-        return
-    names = chosen(sections)
-    for other in ood or ():
-        if not Path(other).exists():  # said before the test is read, not after it
-            scan(other, labels=None)
-    if report is not None:
-        check_writable(report, option="--report", file=True)
-    bundle = load(model, trust=trust)
-    evaluation = evaluate(bundle, source, part=part.value, allow_download=allow_download)
-    evaluation = examined(bundle, evaluation, names, ood=ood or ())
-    say(json_line(evaluation.json()) if json else evaluation)
-    if report is not None:
-        from beholder.reporting import report as write_report
-
-        write_report(bundle, evaluation, report, lang=lang.value)
-
-
+_evaluate = app.command()(evaluate)
 _calibrate = app.command()(calibrate)
 
 

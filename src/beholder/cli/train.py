@@ -81,14 +81,14 @@ def train(
     json: Json = False,
 ) -> None:
     """Train on SOURCE, test once, and write a bundle with a report."""
-    how = {"task": task, "net": net, "minutes": minutes, "epochs": epochs, "batch": batch, "lr": lr, "size": size, "seed": seed}
-    how |= {"group_from": group_from, "teacher": teacher, "unlabelled": unlabelled, "synthetic": synthetic}
-    how |= {"target_risk": target_risk, "sensitivity": sensitivity}
-    asked = recipe_of(recipe, set_, **how, **audit_fields(audit), **_aim(for_, sensitivity, positive))
     from beholder.study.steps import steps
 
-    more: dict[str, Any] = {"resume": resume, "profile": profile, "allow_download": allow_download, "images": images}
-    _tell(steps(source, recipe=asked, out=target_of(source, out), lang=lang.value, began=context.obj, **more), json=json)
+    how = {"task": task, "net": net, "minutes": minutes, "epochs": epochs, "batch": batch, "lr": lr, "size": size, "seed": seed}
+    how |= {"group_from": group_from, "teacher": teacher, "unlabelled": unlabelled, "synthetic": synthetic}
+    how |= {"target_risk": target_risk, "sensitivity": sensitivity, **_aim(for_, sensitivity, positive)}
+    more: dict[str, Any] = {"resume": resume, "profile": profile, "lang": lang.value, "began": context.obj, "images": images}
+    more |= {"recipe": recipe_of(recipe, set_, **how, **audit_fields(audit)), "out": target_of(source, out)}
+    _tell(steps(source, allow_download=allow_download, **more), json=json)
 
 
 def tune(
