@@ -29,7 +29,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> beholder.Pictures:
 
 @pytest.fixture(scope="module")
 def detector(source: beholder.Pictures) -> Detector:
-    fields: dict[str, Any] = {"epochs": 8, "batch": 8, "size": 96, "detect.maps": 32, "detect.depth": 1, "views": 2}
+    fields: dict[str, Any] = {"epochs": 8, "batch": 8, "size": 96, "views": 2}
     return train(split(source, seed=0), precision="fp32", averaging=0.9, seed=3, **fields)
 
 

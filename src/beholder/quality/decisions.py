@@ -10,26 +10,35 @@ from beholder.base.errors import DataError
 from beholder.base.names import composed
 from beholder.base.records import Finding, Pictures
 from beholder.quality.audit import Findings, decided, read
+from beholder.quality.boxes import Decided, decided_boxes
 
 REVIEWED = "review"
 """The check that a row of audit.csv names which stands for nothing but a decision."""
 
 
-def with_decisions(findings: Findings, decisions: Mapping[str, str]) -> Findings:
+def with_decisions(findings: Findings, decisions: Mapping[str, str], boxes: Decided | None = None) -> Findings:
     """Return the findings with what a person decided, picture → keep | drop | relabel:CLASS; other pictures stay as they are.
 
-    A picture that no finding is about gets a row of its own, which says nothing but the decision.
+    boxes: what was decided about single boxes
+    A picture or a box that no finding is about gets a row of its own, which says nothing but the decision.
     """
-    rows = [replace(row, decided=decisions.get(row.picture, row.decided)) for row in findings.rows if row.check != REVIEWED]
-    merged = {**decided(findings.rows), **decisions}
-    seen = {row.picture for row in rows}
-    rows += [row_of(key, what) for key, what in merged.items() if what and key not in seen]
+    merged = _flat(decided(findings.rows), decided_boxes(findings.rows)) | _flat(decisions, boxes or {})
+    found = [row for row in findings.rows if row.check != REVIEWED]
+    rows = [replace(row, decided=merged.get((row.picture, row.box), row.decided)) for row in found]
+    seen = {(row.picture, row.box) for row in rows}
+    rows += [row_of(key, what, box) for (key, box), what in merged.items() if what and (key, box) not in seen]
     return replace(findings, rows=tuple(rows))
 
 
-def row_of(picture: str, what: str) -> Finding:
-    """Return the row for a decision about a picture that no finding is about."""
-    return Finding(picture, REVIEWED, 1.0, "decided by a person", "keep", "", what)
+def _flat(pictures: Mapping[str, str], boxes: Decided) -> dict[tuple[str, str], str]:
+    """Return (picture, box or "") → what was decided."""
+    of_boxes = {(key, box): what for key, of in boxes.items() for box, what in of.items()}
+    return {(key, ""): what for key, what in pictures.items()} | of_boxes
+
+
+def row_of(picture: str, what: str, box: str = "") -> Finding:
+    """Return the row for a decision about a picture, or one of its boxes, that no finding is about."""
+    return Finding(picture, REVIEWED, 1.0, "decided by a person", "keep", "", what, box)
 
 
 def continued(findings: Findings, path: str | Path) -> Findings:
@@ -39,7 +48,8 @@ def continued(findings: Findings, path: str | Path) -> Findings:
     """
     if not Path(path).exists():
         return findings
-    return with_decisions(findings, _of(findings.pictures, path, decided(matched(read(path), findings.pictures))))
+    rows = matched(read(path), findings.pictures)
+    return with_decisions(findings, _of(findings.pictures, path, decided(rows)), decided_boxes(rows))
 
 
 def reopened(pictures: Pictures, path: str | Path) -> Findings:

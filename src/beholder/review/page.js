@@ -1,5 +1,6 @@
 // The review page: what the keys and buttons do. The server holds the truth; this shows it and asks for changes.
 import { $, asker, make, naming, number, picture, safe, say, trouble } from "./dom.js";
+import { Board, nameOf } from "./board.js";
 import { Grid } from "./grid.js";
 
 const wide = matchMedia("(min-width: 64.01rem)");
@@ -21,7 +22,7 @@ const safely = work => (...given) => Promise.resolve(work(...given)).catch(troub
 
 // --- pictures ---
 
-function badge(what) { return what ? [make("span", { className: `badge ${kind(what)}`, textContent: words(what) })] : []; }
+function badge(what, box) { return what ? [make("span", { className: `badge ${kind(what)}`, textContent: `${box ? "box " : ""}${words(what)}` })] : []; }
 
 function draw(card, row) {
   const [shot, cap] = card.children;
@@ -31,8 +32,8 @@ function draw(card, row) {
     shot.replaceChildren(picture(row.picture, "small", ""), ...(row.other ? [picture(row.other.picture, "small", "")] : []));
   }
   shot.querySelector(".badge")?.remove();
-  shot.append(...badge(row.decided || (row.other && row.other.decided === "drop" ? "keep" : "")));
-  [row, row.other].forEach((side, i) => side && shot.children[i].classList.toggle("out", side.decided === "drop"));
+  shot.append(...badge(row.decided || (row.other && row.other.decided === "drop" ? "keep" : ""), row.box));
+  [row, row.other].forEach((side, i) => side && shot.children[i].classList.toggle("out", side.decided === "drop" && !side.box));
   cap.replaceChildren(
     make("div", {}, make("b", { textContent: row.label || "no label" })),
     make("div", { className: "row" }, make("span", { textContent: row.check }), make("span", { textContent: row.score.toFixed(2) })),
@@ -49,14 +50,59 @@ function told(row) {
 // --- the finding at the side ---
 
 function figure(side, of) {
-  const shot = make("div", { className: "shot" }, picture(side.picture, "large", `${side.key}, labelled ${side.label || "nothing"}`), ...badge(side.decided));
-  const moved = side.decided.startsWith("relabel:");
+  const shot = make("div", { className: "shot" }, picture(side.picture, "large", `${side.key}, labelled ${side.label || "nothing"}`), ...badge(side.decided, side.box));
+  if (state.summary.boxed && of !== "the other") shot.append(board.svg);
+  const moved = side.decided.startsWith("relabel:") && !side.box;
   const label = moved ? [make("b", { className: "gave", textContent: side.label }), " ", make("b", { className: "relabel", textContent: side.decided.slice(8) })] : [make("b", { textContent: side.label || "no label" })];
   const about = make("span", { className: "soft" });
   ask(`about/${side.picture}`).then(found => {
     about.textContent = found.error || `${found.width} × ${found.height} · ${found.format} · ${number(Math.ceil(found.bytes / 1024))} kB${side.part ? ` · ${side.part}` : ""}`;
   }).catch(trouble);
   return make("figure", {}, shot, make("figcaption", {}, ...label, of ? make("span", { className: "soft", textContent: ` · ${of}` }) : "", make("span", { className: "file", textContent: side.key, title: side.key }), about));
+}
+
+// --- the boxes of the picture ---
+
+const board = new Board({
+  chosen: () => { pressed(); if (board.meant) say(`${board.meant.label}, ${words(board.meant.decided)}`); },
+  drawn: corners => choose(name => drawn(corners, name), state.row.box ? (board.meant || {}).label : ""),
+});
+
+async function boxes(row, box) {
+  if (!state.summary.boxed) return;
+  const found = await ask(`boxes?picture=${row.picture}`);
+  if (state.row && state.row.picture === row.picture) { board.show(found, box); pressed(); }
+}
+
+function drawn(corners, name) {
+  const box = nameOf(corners, name), row = state.row;
+  board.cancel();
+  about(row, "keep", box, `Drawn as ${name}`).then(() => row.box || boxes(row, box)).catch(trouble);
+}
+
+// A decision about one box: of the finding, after which the next is shown, or of another one of its picture.
+async function about(row, what, box, spoken) {
+  const at = grid.now, mine = box === row.box;
+  learn(await tell("decide", { changes: [[row.picture, what, box]] }));
+  grid.refresh(one => { if (one.picture === row.picture && one.box === box) one.decided = what; });
+  const found = await ask(`view?${new URLSearchParams(state.view)}`);
+  if (found.ids.length === grid.ids.length) state.open = [...found.open].map(Number);
+  if (mine && what) { say(`${spoken}. ${onward(at)}`); if (grid.now === at) await boxes(row, box); } else { await boxes(row, row.box || box); say(spoken); }
+}
+
+// What keys and buttons are about: a box where one is chosen, else the picture.
+const box = () => board.meant && state.summary.boxed ? board.box : "";
+const decided = () => box() ? board.meant.decided : state.row.decided;
+
+function pressed() {
+  if (!state.row) return;
+  const what = decided(), fresh = box() && board.meant.new;
+  $("keep").setAttribute("aria-pressed", what === "keep");
+  $("drop").setAttribute("aria-pressed", what === "drop");
+  $("relabel").setAttribute("aria-pressed", what.startsWith("relabel:"));
+  $("relabel").hidden = state.summary.multi && !box();
+  $("keep").firstChild.textContent = !box() ? "Keep " : fresh ? "Draw it " : "Confirm box ";
+  $("drop").firstChild.textContent = !box() ? "Drop " : fresh ? "No box " : "Drop box ";
 }
 
 const look = safely(async place => {
@@ -70,10 +116,10 @@ const look = safely(async place => {
   $("shots").replaceChildren(figure(row, row.other ? "suspect" : ""), ...(row.other ? [figure(row.other, "the other")] : []));
   $("verdict").textContent = safe(row.verdict.charAt(0).toUpperCase() + row.verdict.slice(1));
   $("facts").textContent = safe(`${row.check} ${row.score.toFixed(2)} · suggestion: ${row.suggestion.replace(":", " as ")}`);
-  $("keep").setAttribute("aria-pressed", row.decided === "keep");
-  $("drop").setAttribute("aria-pressed", row.decided === "drop");
-  $("relabel").setAttribute("aria-pressed", row.decided.startsWith("relabel:"));
-  $("swap").hidden = !row.other; $("relabel").hidden = state.summary.multi;
+  board.show({ width: 0, height: 0, boxes: [] }, "");
+  pressed();
+  await boxes(row, row.box || "");
+  $("swap").hidden = !row.other || !!row.box; $("draw").hidden = !state.summary.boxed;
   $("take").disabled = !able(row);
   $("take").firstChild.textContent = able(row) ? safe(`Accept: ${row.suggestion.replace(":", " as ")} `) : "Nothing to accept ";
   const ahead = grid.rows.get(grid.ids[state.open.indexOf(1, place + 1)]);
@@ -86,7 +132,7 @@ function close() { if (!wide.matches) $("look").hidden = true; $("grid").focus()
 
 // --- decisions ---
 
-const able = row => row.suggestion !== "review" && !(state.summary.multi && row.suggestion.startsWith("relabel:"));
+const able = row => row.suggestion !== "review" && !(!row.box && state.summary.multi && row.suggestion.startsWith("relabel:"));
 
 function learn(progress) {
   Object.assign(state.summary, progress);
@@ -112,7 +158,7 @@ const acceptable = () => state.open.reduce((sum, flag, place) => sum + (flag && 
 function apply(changes) {
   const asked = new Map(changes);
   grid.refresh(row => {
-    for (const side of [row, row.other]) if (side && asked.has(side.picture)) side.decided = asked.get(side.picture);
+    for (const side of [row, row.other]) if (side && !side.box && asked.has(side.picture)) side.decided = asked.get(side.picture);
   });
   state.pictures.forEach((of, place) => { if (asked.has(of)) state.open[place] = asked.get(of) ? 0 : 1; });
 }
@@ -135,12 +181,17 @@ function onward(at) {
 }
 
 const acts = {
-  keep: () => decide([[state.row.picture, "keep"]], "Kept"),
-  drop: () => decide([[state.row.picture, "drop"]], "Dropped"),
+  keep: () => box() ? about(state.row, "keep", box(), board.meant.new ? "Drawn" : "Confirmed") : decide([[state.row.picture, "keep"]], "Kept"),
+  drop: () => box() ? about(state.row, "drop", box(), board.meant.new ? "No box there" : "Box dropped") : decide([[state.row.picture, "drop"]], "Dropped"),
   swap: () => state.row.other && decide([[state.row.picture, "keep"], [state.row.other.picture, "drop"]], "Kept, the other dropped"),
-  take: () => !able(state.row) ? say("Nothing to accept: a person has to look") : decide([[state.row.picture, state.row.suggestion]], `Accepted: ${state.row.suggestion.replace(":", " as ")}`),
-  clear: () => state.row.decided && decide([[state.row.picture, ""]], "Undecided again", true),
-  relabel: () => { if (!state.summary.multi) choose(); },
+  draw: () => { if (state.summary.boxed) { board.begin(); say("A new box: arrows move it, with Shift they size it, Enter draws it, Escape leaves it"); } },
+  take: () => able(state.row) && state.row.box ? about(state.row, state.row.suggestion, state.row.box, "Accepted") : !able(state.row) ? say("Nothing to accept: a person has to look") : decide([[state.row.picture, state.row.suggestion]], `Accepted: ${state.row.suggestion.replace(":", " as ")}`),
+  clear: () => box() ? about(state.row, "", box(), "Undecided again") : state.row.decided && decide([[state.row.picture, ""]], "Undecided again", true),
+  relabel: () => {
+    const row = state.row, of = box();
+    if (of) choose(name => about(row, `relabel:${name}`, of, `Relabelled as ${name}`).catch(trouble), board.meant.label);
+    else if (!state.summary.multi) choose(name => decide([[row.picture, `relabel:${name}`]], `Relabelled as ${name}`), row.label);
+  },
   next: () => grid.go(grid.now + 1),
   back: () => grid.go(grid.now - 1),
 };
@@ -148,7 +199,7 @@ const acts = {
 const act = orderly(async name => {
   if (!grid.ids.length || document.querySelector("dialog[open]")) return;
   state.row = await grid.row(grid.now);
-  acts[name]();
+  await acts[name]();
 });
 const move = orderly(to => grid.go(to()));
 
@@ -164,13 +215,14 @@ const undo = orderly(async () => {
 
 // --- relabelling ---
 
-let options = [], at = 0;
+let options = [], at = 0, named = () => {}, now = "";
 
-function choose() { $("find").value = ""; offer(); $("labels").showModal(); $("find").focus(); }
+// done(name): what is done with the class; label: that it has now
+function choose(done, label) { named = done; now = label || ""; $("find").value = ""; offer(); $("labels").showModal(); $("find").focus(); }
 
 function offer() {
   const typed = $("find").value.trim(), low = typed.toLowerCase(), row = state.row, meant = row.suggestion.startsWith("relabel:") ? row.suggestion.slice(8) : "";
-  const known = state.summary.classes.filter(name => name !== row.label && name.toLowerCase().includes(low));
+  const known = state.summary.classes.filter(name => (name !== now || board.corners) && name.toLowerCase().includes(low));
   known.sort((a, b) => (b === meant) - (a === meant) || b.toLowerCase().startsWith(low) - a.toLowerCase().startsWith(low));
   options = known.slice(0, 200);
   if (typed && !state.summary.classes.includes(typed)) options.push(typed);
@@ -196,9 +248,10 @@ function label(i) {
   if (name === undefined) return;
   $("labels").close();
   if (!state.summary.classes.includes(name)) { state.summary.classes.push(name); naming(state.summary.classes); }
-  decide([[state.row.picture, `relabel:${name}`]], `Relabelled as ${name}`);
+  named(name);
 }
 
+$("labels").addEventListener("close", () => { if (board.corners) board.cancel(); });
 $("find").addEventListener("input", offer);
 $("labels").addEventListener("keydown", event => {
   if (event.key === "ArrowDown" || event.key === "ArrowUp") point(at + (event.key === "ArrowDown" ? 1 : -1));
@@ -241,7 +294,7 @@ const filter = orderly(async change => {
 $("checks").addEventListener("click", event => { const button = event.target.closest("button"); if (button) filter({ check: button.dataset.check }); });
 $("label").addEventListener("change", () => filter({ label: $("label").value }));
 $("show").addEventListener("change", () => filter({ show: $("show").value }));
-for (const name of ["keep", "drop", "swap", "take", "relabel", "next", "back"]) $(name).addEventListener("click", () => act(name));
+for (const name of ["keep", "drop", "draw", "swap", "take", "relabel", "next", "back"]) $(name).addEventListener("click", () => act(name));
 $("undo").addEventListener("click", undo);
 $("help").addEventListener("click", () => $("keys").showModal());
 $("close").addEventListener("click", close);
@@ -279,7 +332,7 @@ document.addEventListener("pointerdown", () => { pointed = true; }, true);
 document.addEventListener("keydown", () => { pointed = false; }, true);
 document.addEventListener("click", event => { if (event.detail && !event.target.closest("dialog, select, label")) free(); });
 
-const LETTERS = { k: "keep", d: "drop", o: "swap", r: "relabel", a: "take", x: "clear", n: "next", p: "back", j: "next" };
+const LETTERS = { k: "keep", d: "drop", o: "swap", r: "relabel", a: "take", x: "clear", b: "draw", n: "next", p: "back", j: "next" };
 
 document.addEventListener("keydown", event => {
   const here = document.activeElement;
@@ -288,6 +341,15 @@ document.addEventListener("keydown", event => {
   if (here.matches("select, input")) return; // its own keys
   const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
   const moves = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: grid.columns, ArrowUp: -grid.columns, PageDown: grid.screen(), PageUp: -grid.screen() };
+  if (board.corners && !board.from) {
+    const way = { ArrowRight: [1, 0], ArrowLeft: [-1, 0], ArrowDown: [0, 1], ArrowUp: [0, -1] }[key];
+    if (way) board.nudge(...way, event.shiftKey);
+    else if (key === "Enter") board.drawn(board.corners);
+    else if (key === "Escape") board.cancel();
+    event.preventDefault();
+    return;
+  }
+  if (key === "]" || key === "[") { board.step(key === "]" ? 1 : -1); event.preventDefault(); return; }
   if (key === "u" || ((event.ctrlKey || event.metaKey) && key === "z")) undo();
   else if (key === "?") $("keys").showModal();
   else if (key === "Escape") close();

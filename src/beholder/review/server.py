@@ -22,6 +22,7 @@ class Server(Door):
         "page.js": "page.js",
         "grid.js": "grid.js",
         "dom.js": "dom.js",
+        "board.js": "board.js",
         "bidi.js": "../base/bidi.js",
     }
 
@@ -49,6 +50,9 @@ class Handler(Guarded):
         if path == "findings":
             ids = [int(word) for word in asked.get("ids", "").split(",")[:PAGE] if word]
             return plain(session.findings(ids))
+        if path == "boxes":
+            number = int(asked.get("picture", ""))
+            return plain(session.drawn(number)) if session.knows(number) else None
         return None
 
     def decide(self, path: str, body: dict[str, Any]) -> Answer | None:
@@ -56,7 +60,7 @@ class Handler(Guarded):
         session = self.server.session
         extra: dict[str, object] = {}
         if path == "decide":
-            session.decide([(int(picture), str(what)) for picture, what in body["changes"]])
+            session.decide([_change(row) for row in body["changes"]])
         elif path == "accept":
             extra["accepted"] = session.accept(_view(body))
         elif path == "undo":
@@ -66,6 +70,12 @@ class Handler(Guarded):
         else:
             return None
         return plain({**session.progress(), **extra})
+
+
+def _change(row: Any) -> tuple[int, str, str]:
+    """Return (picture, what, box) of [picture, what] or [picture, what, box]. Raises `ValueError`, `TypeError`."""
+    picture, what, box = row if len(row) == 3 else (*row, "")
+    return int(picture), str(what), str(box)
 
 
 def _view(asked: Mapping[str, Any]) -> View:

@@ -20,14 +20,16 @@ from beholder.base.files import write_atomic
 from beholder.base.names import readable
 from beholder.base.records import PARTS, Finding
 from beholder.quality.audit import COLUMNS, DOUBTS, Findings, decided, line
+from beholder.quality.boxes import decided_boxes
 from beholder.quality.checks import meaning
 from beholder.quality.decisions import REVIEWED, row_of
+from beholder.review.boxes import LONGEST, counted, drawn, is_there
 
-Change = tuple[int, str]
-"""(row of the picture, keep | drop | relabel:CLASS | "" = undecided again)."""
+Change = tuple[int, str] | tuple[int, str, str]
+"""(row of the picture, keep | drop | relabel:CLASS | "" = undecided again); about one of its boxes with the box's name."""
 
-LONGEST = 200
-"""Letters of a class's name at most."""
+Step = list[tuple[int, str, str]]
+"""Changes with the name of a box, "" where they are about the picture as a whole."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,9 @@ class Session:
         self._check = np.array([self.checks.index(row.check) for row in self.rows], np.int64)
         self._able = np.array([self._can(row) for row in self.rows], np.bool_)
         self.decisions = decided(findings.rows)
-        self._undo: list[list[Change]] = []
+        self.boxes = decided_boxes(findings.rows)
+        self._named = {(row.picture, row.box) for row in self.rows}
+        self._undo: list[Step] = []
         self._lock = threading.RLock()
         self._closed = False
         self._where: dict[str, list[int]] = {}
@@ -95,6 +99,7 @@ class Session:
             "source": Path(self.pictures.store.name).name or self.pictures.store.name,
             "pictures": len(self.pictures),
             "multi": self.pictures.multi,
+            "boxed": self.pictures.boxes is not None,
             "classes": [readable(name) for name in self.pictures.classes],
             "checks": checks,
             "remarks": [{"check": row.check, "verdict": row.verdict} for row in self.remarks],
@@ -119,6 +124,7 @@ class Session:
                 "relabelled": kinds.count("relabel"),
                 "undo": len(self._undo),
                 "waiting": dict(zip(self.checks, waiting, strict=True)),
+                **({} if self.pictures.boxes is None else {"boxes": counted(self.boxes)}),
             }
 
     def knows(self, picture: int) -> bool:
@@ -129,12 +135,13 @@ class Session:
 
     def decide(self, changes: Sequence[Change]) -> None:
         """Take decisions as one step, and write them. Raises `UsageError` (bad-decision), `MachineError`: nothing is taken."""
-        for picture, what in changes:
-            self._refuse(picture, what)
+        step: Step = [(change[0], change[1], change[2] if len(change) == 3 else "") for change in changes]
+        for picture, what, box in step:
+            self._refuse(picture, what, box)
         with self._lock:
-            before = [(picture, self.decisions.get(self._key[picture], "")) for picture, _ in changes]
-            if before != list(changes):
-                self._take(changes, before)
+            before = [(picture, self._said(self._key[picture], box), box) for picture, _, box in step]
+            if before != step:
+                self._take(step, before)
                 self._undo.append(before)
 
     def accept(self, view: View) -> int:
@@ -143,15 +150,15 @@ class Session:
         A picture that a person has to look at (`review`) stays undecided, unless it is to be dropped anyway.
         """
         with self._lock:
-            asked: dict[int, str] = {}
+            asked: dict[tuple[int, str], str] = {}
             ids = self._ids(View(view.check, view.label, "open"))
-            looked_at = set(self._of[~self._able].tolist())
+            looked_at = {(int(self._of[i]), self.rows[i].box) for i in np.flatnonzero(~self._able).tolist()}
             for i in ids[self._able[ids]].tolist():
-                picture, what = int(self._of[i]), self.rows[i].suggestion
-                if what == "drop" or (asked.get(picture, "keep") == "keep" and (what != "keep" or picture not in looked_at)):
-                    asked[picture] = what
-            self.decide(list(asked.items()))
-            return len(asked)
+                of, what = (int(self._of[i]), self.rows[i].box), self.rows[i].suggestion
+                if what == "drop" or (asked.get(of, "keep") == "keep" and (what != "keep" or of not in looked_at)):
+                    asked[of] = what
+            self.decide([(picture, what, box) for (picture, box), what in asked.items()])
+            return len({picture for picture, _ in asked})
 
     def undo(self) -> list[int]:
         """Take the last step back; return the rows of its pictures, none where there is nothing to take back."""
@@ -159,14 +166,16 @@ class Session:
             if not self._undo:
                 return []
             step = self._undo[-1]
-            self._take(step, [(picture, self.decisions.get(self._key[picture], "")) for picture, _ in step])
+            self._take(step, [(picture, self._said(self._key[picture], box), box) for picture, _, box in step])
             self._undo.pop()
-            return [picture for picture, _ in step]
+            return [picture for picture, _, _ in step]
 
     def save(self) -> None:
         """Write audit.csv. Raises `MachineError`."""
         with self._lock:
-            extra = [row_of(key, what) for key, what in self.decisions.items() if key not in self._where]
+            every = [(key, "", what) for key, what in self.decisions.items()]
+            every += [(key, box, what) for key, of in self.boxes.items() for box, what in of.items()]
+            extra = [row_of(key, what, box) for key, box, what in every if (key, box) not in self._named]
             tail = "".join(line(row) for row in extra).encode("utf-8", "surrogateescape")
             write_atomic(self.path, b"".join((self._head, *self._lines, tail)))
 
@@ -175,7 +184,14 @@ class Session:
         with self._lock:
             self._closed = True
 
-    def _take(self, changes: Sequence[Change], before: Sequence[Change]) -> None:
+    def drawn(self, picture: int) -> dict[str, object]:
+        """Return {"width", "height", "boxes"} of a picture: see `beholder.review.boxes.drawn`."""
+        key = self._key[picture]
+        with self._lock:
+            names = [self.rows[place].box for place in self._where.get(key, ()) if self.rows[place].box]
+            return drawn(self.pictures, picture, names, self.boxes.get(key, {}))
+
+    def _take(self, changes: Step, before: Step) -> None:
         if self._closed:
             raise UsageError("the review has ended", code="ended", hint="start it again: every decision taken before is kept")
         try:
@@ -185,21 +201,27 @@ class Session:
             self._put(before)
             raise
 
-    def _put(self, changes: Sequence[Change]) -> None:
-        for picture, what in changes:
+    def _said(self, key: str, box: str) -> str:
+        return self.boxes.get(key, {}).get(box, "") if box else self.decisions.get(key, "")
+
+    def _put(self, changes: Step) -> None:
+        for picture, what, box in changes:
             key = self._key[picture]
+            of, name = (self.boxes.setdefault(key, {}), box) if box else (self.decisions, key)
             if what:
-                self.decisions[key] = what
+                of[name] = what
             else:
-                self.decisions.pop(key, None)
+                of.pop(name, None)
             for place in self._where.get(key, ()):
                 self._lines[place] = self._line(self.rows[place])
 
-    def _refuse(self, picture: int, what: str) -> None:
+    def _refuse(self, picture: int, what: str, box: str) -> None:
         label = what.partition(":")[2] if what.startswith("relabel:") else None
-        known = label in self.pictures.classes
-        plain = known or (label is not None and 0 < len(label) <= LONGEST and label.isprintable() and label == label.strip())
-        if not self.knows(picture) or not (what in ("", "keep", "drop") or (plain and not self.pictures.multi)):
+        usual = label in self.pictures.classes
+        plain = usual or (label is not None and 0 < len(label) <= LONGEST and label.isprintable() and label == label.strip())
+        able = is_there(self.pictures, picture, box) if box else not self.pictures.multi
+        known = self.knows(picture) and (not box or able)
+        if not known or not (what in ("", "keep", "drop") or (plain and able)):
             raise UsageError(f"'{what}' is no decision about picture {picture}", code="bad-decision")
 
     # --- within ---
@@ -219,14 +241,20 @@ class Session:
 
     def _can(self, row: Finding) -> bool:
         """Return whether the suggestion can be accepted: it says what to do, and it can be done to these pictures."""
-        return row.suggestion != "review" and not (self.pictures.multi and row.suggestion.startswith("relabel:"))
+        labelled = row.suggestion.startswith("relabel:")
+        return row.suggestion != "review" and not (self.pictures.multi and labelled and not row.box)
 
     def _waiting(self) -> Bools:
-        """Return bool (n,): which findings are about a picture that nobody has decided about."""
-        return np.fromiter((row.picture not in self.decisions for row in self.rows), np.bool_, len(self.rows))
+        """Return bool (n,): which findings are about a picture, or a box of one that stays, that nobody has decided about."""
+        return np.fromiter((not self._settled(row) for row in self.rows), np.bool_, len(self.rows))
+
+    def _settled(self, row: Finding) -> bool:
+        if not row.box:
+            return row.picture in self.decisions
+        return row.box in self.boxes.get(row.picture, ()) or self.decisions.get(row.picture) == "drop"
 
     def _line(self, row: Finding) -> bytes:
-        return line(replace(row, decided=self.decisions.get(row.picture, ""))).encode("utf-8", "surrogateescape")
+        return line(replace(row, decided=self._said(row.picture, row.box))).encode("utf-8", "surrogateescape")
 
     def _shown(self, i: int) -> dict[str, object]:
         row = self.rows[i]
@@ -235,7 +263,8 @@ class Session:
             "id": i, "check": row.check, "score": round(row.score, 4), "verdict": row.verdict,
             "suggestion": row.suggestion, **self._picture(int(self._of[i])),
         }  # fmt: skip
-        return {**shown, "other": self._picture(other) if other >= 0 else None}
+        of_box = {"box": row.box, "decided": self._said(row.picture, row.box)} if row.box else {}
+        return {**shown, **of_box, "other": self._picture(other) if other >= 0 else None}
 
     def _picture(self, number: int) -> dict[str, object]:
         part, key = int(self.pictures.parts[number]), self._key[number]

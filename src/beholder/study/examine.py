@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -64,7 +65,7 @@ def audit(
 
         asked = replace(asked, net=known(asked.net))
     pictures = named_groups(pictures, asked.data.group_from)
-    return examined(pictures, asked, checks=checks, minutes=minutes)
+    return examined(pictures, asked, checks=checks, minutes=minutes, boxed=True)
 
 
 def audited(
@@ -108,6 +109,7 @@ def examined(
     near: bool = True,
     small: Thumbnails | None = None,
     like: Pictures | None = None,
+    boxed: bool = False,
 ) -> Findings:
     """Return what the checks find in pictures, with the net, the weights and the seed of `recipe`.
 
@@ -115,6 +117,7 @@ def examined(
     measured, known: the facts of the pictures and who is whose duplicate, where that was found out before
     near: look for near-duplicates too, not for exact ones alone; small: thumbnails that were made with the facts
     like: the pictures by which training will decide about pixels; None: these
+    boxed: train detectors in folds to judge boxes by, and compare what boxes of several parts show
     """
     names = list(CHECKS.sound(of=Check) if checks is None else (current("check", name) for name in checks))
     needed = {need for name in names for need in CHECKS.load(name, of=Check).needs}
@@ -128,10 +131,18 @@ def examined(
     evidence = Evidence(pictures, measured, twins=known)
     if not pictures.labelled:
         needed, from_scratch = needed - {"probabilities"}, False
-    if needed & {"features", "probabilities"}:
+    began = time.monotonic()
+    nets = bool(needed & {"features", "probabilities"})
+    if nets:
         from beholder.study.evidence import gathered  # with torch, which most checks do without
 
         evidence = gathered(evidence, recipe, needed=needed, minutes=minutes, from_scratch=from_scratch, like=like)
+    if boxed and pictures.boxes is not None and needed & {"found", "crops"}:
+        from beholder.study.boxed import boxed as with_boxes
+
+        spent = (time.monotonic() - began) / 60
+        return run_checks(with_boxes(evidence, recipe, needed=needed, minutes=minutes, spent=spent), names=names)
+    if nets:
         return run_checks(evidence, names=names)
     if not set(names) <= set(CHECKS.builtin):  # of plug-ins nobody here knows when they change
         return run_checks(evidence, names=names)

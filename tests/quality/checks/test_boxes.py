@@ -151,7 +151,7 @@ def test_a_dropped_a_relabelled_and_a_moved_box_are_found() -> None:
 
 def test_an_unsure_detector_says_nothing() -> None:
     held, rows = boxed()
-    truth = sure(rows, p=0.3)
+    truth = sure(rows, p=0.25)
     rows[1] = Drawn(*(column[1:] for column in rows[1]))
     rows[2] = rows[2]._replace(classes=np.array([0, 0, 0]))
     held = given(held, rows, found=Found.of(truth))

@@ -153,7 +153,7 @@ BOX_MISSING = Check(
 )
 BOX_CLASS = Check(
     wrong,
-    limit=0.5,
+    limit=0.3,
     sentence="a detector that never saw the picture says that a box shows another class",
     hint="give it the right class",
     group="boxes",
