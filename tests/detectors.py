@@ -26,6 +26,7 @@ def detector(*, fit: str = "squash", size: tuple[int, int] = (64, 96), seed: int
     net = built(spec).eval()
     with torch.no_grad():
         net.head.classes.weight.mul_(60)
+        net.head.classes.bias.fill_(-1.5)
         net.head.sides.weight.mul_(60)
     config = Config(
         classes=CLASSES,
