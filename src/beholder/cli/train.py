@@ -81,14 +81,19 @@ def train(
     json: Json = False,
 ) -> None:
     """Train on SOURCE, test once, and write a bundle with a report."""
-    from beholder.study.steps import steps
-
     how = {"task": task, "net": net, "minutes": minutes, "epochs": epochs, "batch": batch, "lr": lr, "size": size, "seed": seed}
     how |= {"group_from": group_from, "teacher": teacher, "unlabelled": unlabelled, "synthetic": synthetic}
     how |= {"target_risk": target_risk, "sensitivity": sensitivity, **_aim(for_, sensitivity, positive)}
     more: dict[str, Any] = {"resume": resume, "profile": profile, "lang": lang.value, "began": context.obj, "images": images}
     more |= {"recipe": recipe_of(recipe, set_, **how, **audit_fields(audit)), "out": target_of(source, out)}
-    _tell(steps(source, allow_download=allow_download, **more), json=json)
+    _tell(_walked(source, allow_download=allow_download, **more), json=json)
+
+
+def _walked(source: str, **how: Any) -> Any:
+    """Return what the six steps made of a source."""
+    from beholder.study.steps import steps
+
+    return steps(source, **how)
 
 
 def tune(

@@ -17,7 +17,7 @@ from beholder.learn.loop import Validate
 from beholder.machine.device import Precision
 from beholder.machine.placement import evaluating
 from beholder.measure.detection_calibration import fit, outcomes
-from beholder.measure.detection_matching import matched
+from beholder.measure.detection_matching import IGNORED, RIGHT, Matches, matched
 from beholder.measure.detection_points import operating_points
 from beholder.measure.detection_precision import average_precision
 from beholder.measure.detections import Detected, Found
@@ -26,7 +26,10 @@ Seeing = Callable[[nn.Module, Callable[[], bool]], list[Detected] | None]
 """(net, whether it is enough) → what is found in each validation picture; None once it was enough."""
 
 UNKNOWN, LEAST = 0.3, 0.05
-"""Threshold of a class whose validation pictures do not tell of any, and the least of all: nobody wants to be shown less."""
+"""Threshold where validation pictures do not tell of any, and the least of all: nobody wants to be shown less."""
+
+FEW = 20
+"""True boxes of a class at which its own threshold counts as much as that of all classes together."""
 
 
 def looking(pixels: Readable, config: Config, precision: Precision, on: torch.device, *, batch: int = 8) -> Seeing:
@@ -65,15 +68,32 @@ def scored_by(see: Seeing, truth: Boxes, classes: int) -> Validate:
     return score
 
 
+def together(matches: Matches) -> float:
+    """Return the score from which on F1 over the boxes of all classes is highest; 1 where nothing was found."""
+    states = matches.states[:, 0, 0]
+    kept = states != IGNORED
+    order = np.argsort(-matches.scores[kept], kind="stable")
+    scores, right = matches.scores[kept][order], states[kept][order] == RIGHT
+    if not len(scores):
+        return 1.0
+    f1 = 2 * np.cumsum(right) / (np.arange(1, len(scores) + 1) + matches.counted[:, 0].sum())
+    return float(scores[int(f1.argmax())])
+
+
 def operating(found: list[Detected], truth: Boxes, classes: int) -> dict[str, Any]:
     """Return the fields of a config that validation decides: the calibration of scores, and each class's threshold.
 
-    A score becomes the share of such boxes that were right at an overlap of 0.5; the threshold is where F1 is highest.
+    A score becomes the share of such boxes that were right at an overlap of 0.5; the threshold is where F1 is highest, and of
+    a class with few boxes lies between its own and that of all classes together.
     """
     matches = matched(truth, Found.of(found), classes, overlaps=(0.5,), sizes=("all",))
     shape = fit(*outcomes(matches))
     points = operating_points(matches)
-    least = [
-        UNKNOWN if point.threshold is None else max(LEAST, float(shape(np.array([point.threshold]))[0])) for point in points
-    ]
+    pooled = together(matches)
+    least = []
+    for point in points:
+        own = pooled if point.threshold is None else point.threshold
+        share = point.n / (point.n + FEW)
+        both = shape(np.array([own, pooled])) if len(matches.rows) else np.array([UNKNOWN, UNKNOWN])
+        least.append(max(LEAST, float(share * both[0] + (1 - share) * both[1])))
     return {"calibration": (tuple(shape.scores), tuple(shape.shares)), "thresholds": tuple(least)}

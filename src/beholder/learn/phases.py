@@ -215,6 +215,8 @@ class Phases:
         rate = (made.recipe.train.lr or RATE) * (WHOLE if self._heads_first else 1.0)
         factors = {name: BELOW for name, _ in made.net.named_parameters() if name.startswith("backbone.")} if pretrained else {}
         lead = self._player(made.net, rate, factors)
+        if lead.best is not None and self.tried and self.tried[-1].score is not None:  # what the head reached has to be beaten
+            lead.best.offer(made.net, score=self.tried[-1].score, loss=1 - self.tried[-1].score, epoch=-1)
         batches = self._batches(made.train, made.plan)
         return self._made_run(made.net, lead, batches, score, folder, going_on, 1, self.time_left, frozen)
 

@@ -20,7 +20,7 @@ from beholder.evaluation.detected import DetectionEvaluation, evaluate
 from beholder.learn.detect import train
 from beholder.reporting.detected import detected_report
 
-CLOSING, MOST = 0.1, 40.0
+CLOSING, MOST = 0.06, 30.0
 """Share of the minutes, and seconds at most, for the test and the report after training."""
 
 
