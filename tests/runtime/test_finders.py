@@ -188,7 +188,8 @@ def test_an_exported_detector_finds_without_torch(carried: Path) -> None:
     program = (
         "import sys, numpy as np\n"
         "from beholder.runtime.finders import fastest_finder\n"
-        f"found = fastest_finder({str(carried)!r}, engine='onnxruntime fp32')(np.full((40, 60, 3), 90, np.uint8), threshold=0)\n"
+        f"finder = fastest_finder({str(carried)!r}, engine='onnxruntime fp32')\n"
+        "found = finder(np.full((40, 60, 3), 90, np.uint8), threshold=0)\n"
         "assert len(found) and found.width == 60\n"
         "assert 'torch' not in sys.modules"
     )
