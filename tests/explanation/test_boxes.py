@@ -47,20 +47,19 @@ def lost(detector: Detector, picture: U8, told: BoxExplanation) -> F32:
     assert found.box == told.box
     point = point_of(detector, x, looked.size, found)
     height, width = x.shape[2:]
-    heat = torch.zeros(height, width)
+    places = [(top, left) for top in range(0, height, 8) for left in range(0, width, 8)]
+    covered = x.repeat(len(places) + 1, 1, 1, 1)
+    for row, (top, left) in enumerate(places):
+        covered[row, :, top : top + 8, left : left + 8] = 0
     with torch.no_grad():
-        before = detector.net(x).logits[0, point.row, point.label]
-        for top in range(0, height, 8):
-            for left in range(0, width, 8):
-                covered = x.clone()
-                covered[..., top : top + 8, left : left + 8] = 0
-                heat[top : top + 8, left : left + 8] = before - detector.net(covered).logits[0, point.row, point.label]
-    return heat.relu().numpy()
+        logits = detector.net(covered).logits[:, point.row, point.label]
+    heat = (logits[-1] - logits[:-1]).relu().reshape(height // 8, width // 8)
+    return np.asarray(heat.repeat_interleave(8, 0).repeat_interleave(8, 1))
 
 
 def test_the_heat_lies_where_covering_costs_the_score(detector: Detector, source: beholder.Pictures) -> None:
     agreed, inside = [], []
-    for row in range(6):
+    for row in range(4):
         picture = pixels(source, row)
         told = explain(detector, picture)
         oracle = lost(detector, picture, told)
