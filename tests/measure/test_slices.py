@@ -73,3 +73,19 @@ def test_small_slices_are_not_looked_at() -> None:
 
 def test_a_perfect_score_has_no_bad_slice() -> None:
     assert judged(np.ones(40), {"half": np.arange(20)})[0].p == 1.0
+
+
+def test_a_slice_with_the_same_share_of_every_cluster_says_nothing_and_takes_nothing_from_the_others() -> None:
+    rng = np.random.default_rng(0)
+    clusters = np.repeat(np.arange(24), 4)
+    values = (rng.random(96) < 0.8).astype(float)
+    names = {"first frames": np.arange(0, 96, 4), "some tracks": np.arange(48)}
+    even, some = sorted(judged(values, names, clusters=clusters), key=lambda one: one.name)
+    assert even.p > 0.3
+    assert some.p > 0.05
+    values[:48] = np.arange(48) % 2
+    values[48:] = 1
+    found = judged(values, names, clusters=clusters)
+    assert (found[0].name, found[1].name) == ("some tracks", "first frames")
+    assert found[0].p < 0.01
+    assert found[1].p > 0.3

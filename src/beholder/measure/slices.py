@@ -23,6 +23,9 @@ FEWEST = 10
 
 PERMUTATIONS = 2000
 
+EVEN = 1e-18
+"""Squared length of a contrast below which it is rounding alone."""
+
 
 @dataclass(frozen=True, eq=False)
 class Slice:
@@ -110,7 +113,9 @@ def _max_t(column: F64, slices: list[I64], units: I64, seed: int, permutations: 
         share[k] = np.bincount(units[rows], minlength=count) / np.bincount(units, minlength=count)
     # A cluster counts for a slice by the share of its pictures in it. Centred, a slice's sum is a contrast with the rest.
     contrast = share - share.mean(axis=1, keepdims=True)
-    error = np.sqrt((contrast**2).sum(axis=1) * max(float(spread.var()), 1e-300))
+    length = (contrast**2).sum(axis=1)
+    # A slice with the same share of every cluster contrasts nothing: it deviates by 0, and no other slice suffers from it.
+    error = np.where(length > EVEN, np.sqrt(length * max(float(spread.var()), 1e-300)), np.inf)
     observed = -(contrast @ spread) / error
     if spread.var() < 1e-15:
         return np.zeros(len(slices)), np.ones(len(slices))
