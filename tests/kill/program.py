@@ -6,6 +6,7 @@ points     SIGKILL before, in the middle of and after each write, rename, fsync 
 random:N   SIGKILL of N runs at moments drawn evenly over the whole run, bundle and report included
 signals:N  Ctrl-C and SIGTERM at each stage of a run and inside each N-th of its writes
 disk:N     ENOSPC and EIO at each N-th write, rename, fsync and new folder
+boxes      before the others: the runs train a detector
 
 After each, every bundle that lies there must be readable, `--resume` must succeed, and the weights it ends with must have the
 SHA-256 of the run that nobody disturbed. Children are forked from one process that has everything imported and runs on one
@@ -33,6 +34,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
+from tests import squares
 from tests.kill import strikes
 
 import beholder
@@ -52,6 +54,16 @@ FIELDS = {
     "data.mixup": 0.3,
     "data.augment": "standard",
 }
+BOXES = {
+    "detect.pyramid": 8,
+    "detect.depth": 1,
+    "detect.views": 2,
+    "train.epochs": 1,
+    "train.batch": 8,
+    "train.averaging": 0.9,
+    "train.precision": "fp32",
+    "data.size": 64,
+}
 WORKERS = (0, 2, 4)
 """The number of decoding threads changes from each run to the one that resumes it."""
 
@@ -67,10 +79,19 @@ class Place:
         return self.folder / "m.beholder"
 
     def arguments(self, *, resume: bool = False, workers: int = 0, seed: int = 1) -> list[str]:
-        """Return the command line of a run."""
-        fields = {**FIELDS, "data.workers": workers}
+        """Return the command line of a run: on labels, or where the table is there, on boxes."""
+        table = self.folder.parent / "squares" / "boxes.csv"
+        fields = {**(BOXES if table.exists() else FIELDS), "data.workers": workers}
         sets = [word for name, value in fields.items() for word in ("--set", f"{name}={value}")]
-        words = ["train", str(self.folder.parent / "leaves"), "--out", str(self.bundle), "--seed", str(seed), *sets]
+        words = [
+            "train",
+            str(table if table.exists() else self.folder.parent / "leaves"),
+            "--out",
+            str(self.bundle),
+            "--seed",
+            str(seed),
+            *sets,
+        ]
         return [*words, *(["--resume"] if resume else [])]
 
 
@@ -144,11 +165,11 @@ def wait(child: int, *, seconds: float = 60.0) -> int:
 class Program:
     """The warm process: a folder of pictures, the run that nobody disturbs, and all attempts on the others."""
 
-    def __init__(self, top: Path) -> None:
+    def __init__(self, top: Path, *, boxes: bool = False) -> None:
         self.top = top
         self.counts = Counts()
         self.number = 0
-        draw(top / "leaves")
+        squares.drawn(top / "squares", n=24) if boxes else draw(top / "leaves")
         began = time.monotonic()
         command(Place(top / "warm").arguments())  # imports, and finds the memory that kernels need
         self.reference, self.named, self.seconds = "", [], 0.0
@@ -408,8 +429,8 @@ def main(modes: list[str]) -> int:
     ):
         os.environ["HOME"] = str(Path(top) / "home")
         with events.listen(alone=True), Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):
-            program = Program(Path(top).resolve())
-        for mode in modes:
+            program = Program(Path(top).resolve(), boxes="boxes" in modes)
+        for mode in (mode for mode in modes if mode != "boxes"):
             began = time.monotonic()
             name, _, number = mode.partition(":")
             work = {"points": program.points, "random": program.random, "signals": program.signals, "disk": program.disk}[name]

@@ -53,6 +53,12 @@ def test_a_disk_that_fails_at_any_write_is_said_and_costs_nothing_that_was_kept(
     assert program("disk:4", root=root)["disk"] >= 25
 
 
+@pytest.mark.timeout(900)
+def test_no_kill_loses_a_detector(root: Path) -> None:
+    counts = program("boxes", "points:24", "random:6", root=root)
+    assert counts["kills"] >= 12
+
+
 WRITES = """
 import os, sys
 from pathlib import Path

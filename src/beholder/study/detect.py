@@ -13,12 +13,19 @@ from beholder.base.brief import within
 from beholder.base.deadline import Deadline
 from beholder.base.errors import DataError, UsageError
 from beholder.base.recipe import Recipe
-from beholder.base.records import Pictures
+from beholder.base.records import Parts, Pictures
 from beholder.bundle.detector import Detector
+from beholder.bundle.format import finds_boxes, finished
 from beholder.data.split import split
 from beholder.evaluation.detected import DetectionEvaluation, evaluate
+from beholder.learn.checkpoint import RunFolder
 from beholder.learn.detect import train
+from beholder.learn.finish import splits_of
+from beholder.learn.resumed import comparable
+from beholder.learn.sighted import backbone_of
+from beholder.machine.device import device
 from beholder.reporting.detected import detected_report
+from beholder.sources.digest import digested
 
 CLOSING, MOST = 0.06, 30.0
 """Share of the minutes, and seconds at most, for the test and the report after training."""
@@ -102,7 +109,8 @@ def detected(
     parts = split(pictures, seed=recipe.seed, val=recipe.data.val, test=recipe.data.test)
     minutes = recipe.train.minutes
     after = min(MOST, CLOSING * 60 * minutes) + 2.0 if minutes else 0.0
-    made = train(parts, recipe=recipe, out=out, resume=resume, began=began, after=after)
+    before = trained(parts, recipe, out) if resume and out is not None else None
+    made = before or train(parts, recipe=recipe, out=out, resume=resume, began=began, after=after)
     events.step(6, "test", f"{len(parts.test)} pictures that nothing so far has seen")
     found = evaluate(made, parts.test, until=Deadline.of(began, minutes))
     made.scores = found.json()
@@ -110,6 +118,19 @@ def detected(
         made.save(out)
         detected_report(made, found, out / "report.html", lang=lang)
     return Outcome(made, found, out, time.monotonic() - began)
+
+
+def trained(parts: Parts, recipe: Recipe, out: Path) -> Detector | None:
+    """Return the detector at `out` where a run with the same recipe on the same parts made it and only its test is missing."""
+    if not (finished(out) and finds_boxes(out)) or RunFolder.beside(out).chosen():
+        return None
+    found = Detector.load(out)
+    asked = backbone_of(recipe, device())[0]
+    pictures = Parts(*(digested(part) for _, part in parts.items()))
+    if comparable(found.recipe) != comparable(asked) or sorted(found.splits) != sorted(splits_of(pictures)):
+        return None
+    events.note(f"{out} is trained already: it is tested")
+    return found
 
 
 def crops(source: Any, recipe: Recipe) -> tuple[Any, Recipe]:

@@ -56,7 +56,7 @@ from beholder.study.ladder import Ladder, begun_before, climbed
 from beholder.study.policy import Curated, check_readable, curated
 from beholder.study.synthetic import synthetic
 from beholder.study.unlabelled import Joining, joined_before, joining, rows_of
-from beholder.tasks import asked, named
+from beholder.tasks import BOXES, asked, named
 from beholder.tasks import check as check_task
 from beholder.tasks.objectives import check as check_objective
 from beholder.tasks.targets import classes_of
@@ -330,7 +330,8 @@ def check_net(recipe: Recipe) -> Recipe:
         hint = "give one of --synthetic and --unlabelled: what either gives is judged by itself"
         raise UsageError("made pictures and pictures without labels do not join together", code="two-sources", hint=hint)
     check_task(recipe.task, trust=True)
-    check_objective(recipe)
+    if recipe.task not in BOXES:
+        check_objective(recipe)
     if recipe.net.name != "auto":
         check(recipe.net)
     elif recipe.net.weights not in ("auto", "none"):

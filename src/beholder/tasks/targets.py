@@ -12,6 +12,7 @@ from beholder.base import events
 from beholder.base.errors import DataError, UsageError
 from beholder.base.names import position
 from beholder.base.records import Parts, Pictures
+from beholder.sources.listing import one_class
 from beholder.tasks.task import Task
 
 
@@ -24,13 +25,15 @@ def arranged(parts: Parts, task: Task, *, order: str = "") -> Parts:
 def classes_of(pictures: Pictures, task: Task, *, order: str = "") -> tuple[str, ...]:
     """Return the classes in the order in which a task learns them; order: their names with commas between, or "".
 
-    Raises `DataError` where pictures carry several labels and the task takes one, `UsageError` for classes without an order,
-    or an order where the task has none.
+    Raises `DataError` where there is one class (one-class), or pictures carry several labels and the task takes one;
+    `UsageError` for classes without an order, or an order where the task has none.
     """
     if order and task.order is None:
         hint = "leave data.order out, or train with --task ordinal"
         raise UsageError(f"classes have no order in the task '{task.name}'", code="unused-field", hint=hint)
     _check_labels(pictures, task)
+    if len(pictures.classes) < 2:  # sources with boxes may have one
+        raise one_class(pictures.store.name, pictures.classes)
     names = tuple(name.strip() for name in order.split(",") if name.strip())
     return pictures.classes if task.order is None else tuple(task.order(pictures.classes, names))
 
