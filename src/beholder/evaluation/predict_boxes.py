@@ -50,22 +50,17 @@ def predict(
     check_asked(threshold, most)
     found = _ready(finder)
     workers = workers or min(8, os.cpu_count() or 1)
-
-    def lines(work: list[_Work]) -> Iterator[dict[str, Any]]:
-        each = _answered(found, work, threshold, most)
-        drawings = [_drawn(pool, draw, item, answer) for item, answer in zip(work, each, strict=True)]
-        for item, answer, drawing in zip(work, each, drawings, strict=True):
-            yield {"path": item.name, **said(answer), **(drawing.result() if drawing else {})}
-
+    asked = {"threshold": threshold, "most": most}
     with ThreadPoolExecutor(workers) as pool:
         waiting: deque[_Work] = deque()
         try:
             for name, read in each_picture(paths):
                 waiting.append(_Work(name, read, pool.submit(_looked, found, read)))
                 if len(waiting) >= 3 * batch:
-                    yield from lines([waiting.popleft() for _ in range(batch)])
+                    yield from _lines(found, [waiting.popleft() for _ in range(batch)], asked, pool, draw)
             while waiting:
-                yield from lines([waiting.popleft() for _ in range(min(batch, len(waiting)))])
+                some = [waiting.popleft() for _ in range(min(batch, len(waiting)))]
+                yield from _lines(found, some, asked, pool, draw)
         finally:
             for item in waiting:
                 item.looked.cancel()
@@ -83,7 +78,16 @@ def _looked(finder: Finder, read: Callable[[], Any]) -> Looked:
     return finder.looked(read())
 
 
-def _answered(finder: Finder, work: list[_Work], threshold: float | None, most: int | None) -> list[Answered]:
+def _lines(
+    finder: Finder, work: list[_Work], asked: dict[str, Any], pool: ThreadPoolExecutor, draw: Drawings | None
+) -> Iterator[dict[str, Any]]:
+    each = _answered(finder, work, asked)
+    drawings = [_drawn(pool, draw, item, answer) for item, answer in zip(work, each, strict=True)]
+    for item, answer, drawing in zip(work, each, drawings, strict=True):
+        yield {"path": item.name, **said(answer), **(drawing.result() if drawing else {})}
+
+
+def _answered(finder: Finder, work: list[_Work], asked: dict[str, Any]) -> list[Answered]:
     """Return what is said of each picture, in their order."""
     found: list[Answered | None] = []
     looked = []
@@ -93,7 +97,7 @@ def _answered(finder: Finder, work: list[_Work], threshold: float | None, most: 
             found.append(None)
         except PictureError as error:
             found.append({"error": {"code": error.code, "message": error.message}})
-    told = iter(answers(finder, looked, threshold=threshold, most=most) if looked else ())
+    told = iter(answers(finder, looked, **asked) if looked else ())
     return [next(told) if answer is None else answer for answer in found]
 
 

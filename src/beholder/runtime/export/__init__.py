@@ -44,6 +44,12 @@ def export(
         from beholder.runtime.export import boxes
 
         return boxes.export(bundle, out, to=to, precision=precision, like=like, force=force)
+    return _of_labels(bundle, out, to, precision, like, force)
+
+
+def _of_labels(
+    bundle: Bundle, out: str | Path | None, to: str, precision: str, like: str | Path | Pictures | None, force: bool
+) -> Written:
     form = checked(bundle, out, to, precision, like)
     from beholder.runtime.export.parity import check, parity
     from beholder.runtime.export.samples import sample
