@@ -15,7 +15,7 @@ demo: $(USER) ## the six steps on real handwritten digits, offline: a bundle and
 	$(BIN)/beholder demo --out demo
 
 test: $(DEV) ## every quick test
-	$(BIN)/python -m pytest -m "not shared and not browser and not slow"
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not shared and not browser and not slow"
 
 kill: $(DEV) ## SIGKILL at every write and at 500 random moments, signals and failing disks: no run may be lost
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m tests.kill.program points random:500 signals disk

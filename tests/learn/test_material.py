@@ -29,7 +29,7 @@ def test_all_that_can_be_read_and_what_cannot(leaves: Path) -> None:
 
 
 def test_without_time_a_sample_of_each_class_and_going_on_the_same_pictures(leaves: Path, draw, tmp_path: Path) -> None:
-    parts, said = beholder.split(beholder.scan(draw(tmp_path / "many", each=40)), near=False), Said()
+    parts, said = beholder.split(beholder.scan(draw(tmp_path / "many", each=120)), near=False), Said()
     over = Deadline(0.0, now=lambda: 1.0)
     train, valid = both_decoded(parts, POLICY, Recipe(), said, until=over, only=None)
     assert len(train.pictures) < len(parts.train)

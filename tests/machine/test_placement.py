@@ -18,6 +18,7 @@ from beholder.machine.placement import evaluating, lent, moved
 
 OWN = {
     "bundle/bundle.py",  # a net that was loaded for use
+    "bundle/detector.py",  # a net that was loaded for use
     "bundle/generator.py",  # a net that was loaded for use
     "learn/finish.py",  # the net that training made
     "learn/first.py",  # a copy
@@ -25,6 +26,7 @@ OWN = {
     "learn/flips.py",  # nets that were built here, for this
     "learn/loop.py",  # the net that is being trained
     "learn/monitors.py",  # its average: a copy
+    "learn/phases.py",  # copies
     "learn/profile.py",  # a copy
     "learn/tempo.py",  # a copy
     "machine/compile.py",  # a net that `lent` lends
@@ -32,6 +34,7 @@ OWN = {
     "nets/init.py",  # a net that `lent` lends
     "nets/norms.py",  # a copy
     "nets/table.py",  # nets that were built here, for this
+    "runtime/export/found.py",  # a copy
     "runtime/export/onnx.py",  # a copy
     "runtime/export/others.py",  # a copy
     "runtime/features.py",  # a net that `evaluating` lends

@@ -45,11 +45,15 @@ def export(
         check_writable(out)
     from beholder.base.events import note
     from beholder.bundle.door import load
+    from beholder.bundle.finder import Finder
     from beholder.runtime.engines import fastest
     from beholder.runtime.export import export
+    from beholder.runtime.finders import fastest_finder
 
     precision = "int8" if int8 else "fp16" if fp16 else "fp32"
-    written = export(load(model, trust=trust), out, to=to, precision=precision, like=like, force=force)
+    bundle = load(model, trust=trust)
+    written = export(bundle, out, to=to, precision=precision, like=like, force=force)
     say(json_line(written.json()) if json else written)
     if out is None and to == "onnx":
-        note(f"the fastest engine here in float32: {fastest(model, trust=trust).engine}")
+        engine = (fastest_finder if isinstance(bundle, Finder) else fastest)(model, trust=trust).engine
+        note(f"the fastest engine here in float32: {engine}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -121,14 +121,7 @@ def examined(
     """
     names = list(CHECKS.sound(of=Check) if checks is None else (current("check", name) for name in checks))
     needed = {need for name in names for need in CHECKS.load(name, of=Check).needs}
-    if small is None and near and known is None and "twins" in needed:
-        small = Thumbnails()
-    if measured is None:
-        pictures, measured = fingerprinted(pictures, small=small)
-    if known is None and "twins" in needed:
-        known = twins(pictures, measured, near=near, small=small)
-    del small
-    evidence = Evidence(pictures, measured, twins=known)
+    evidence = _first_look(pictures, measured, known, small, near=near, alike="twins" in needed)
     if not pictures.labelled:
         needed, from_scratch = needed - {"probabilities"}, False
     began = time.monotonic()
@@ -137,16 +130,33 @@ def examined(
         from beholder.study.evidence import gathered  # with torch, which most checks do without
 
         evidence = gathered(evidence, recipe, needed=needed, minutes=minutes, from_scratch=from_scratch, like=like)
-    if boxed and pictures.boxes is not None and needed & {"found", "crops"}:
-        from beholder.study.boxed import boxed as with_boxes
-
-        spent = (time.monotonic() - began) / 60
-        return run_checks(with_boxes(evidence, recipe, needed=needed, minutes=minutes, spent=spent), names=names)
-    if nets:
+    if detectors := boxed and pictures.boxes is not None and bool(needed & {"found", "crops"}):
+        evidence = _with_boxes(evidence, recipe, needed, minutes, spent=(time.monotonic() - began) / 60)
+    if nets or detectors:
         return run_checks(evidence, names=names)
     if not set(names) <= set(CHECKS.builtin):  # of plug-ins nobody here knows when they change
         return run_checks(evidence, names=names)
     return _found_once(evidence, names)
+
+
+def _first_look(
+    pictures: Pictures, measured: Facts | None, known: Twins | None, small: Thumbnails | None, *, near: bool, alike: bool
+) -> Evidence:
+    """Return the evidence that needs no net: facts, and where `alike` who is whose duplicate."""
+    if small is None and near and known is None and alike:
+        small = Thumbnails()
+    if measured is None:
+        pictures, measured = fingerprinted(pictures, small=small)
+    if known is None and alike:
+        known = twins(pictures, measured, near=near, small=small)
+    return Evidence(pictures, measured, twins=known)
+
+
+def _with_boxes(evidence: Evidence, recipe: Recipe, needed: Set[str], minutes: float, *, spent: float) -> Evidence:
+    """Return the evidence with what detectors in folds find; spent: of the minutes, on labels."""
+    from beholder.study.boxed import boxed  # with torch
+
+    return boxed(evidence, recipe, needed=set(needed), minutes=minutes, spent=spent)
 
 
 def _found_once(evidence: Evidence, names: Sequence[str]) -> Findings:
