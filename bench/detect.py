@@ -25,6 +25,7 @@ import beholder
 from beholder.base.recipe import Recipe
 from beholder.data.boxed import sized, upright
 from beholder.data.cache import cached
+from beholder.machine.device import precision
 from beholder.measure.detection_matching import matched
 from beholder.measure.detection_precision import average_precision, summary
 from beholder.measure.detections import Detected, Found
@@ -87,13 +88,14 @@ def peer(minutes: float, seed: int) -> dict[str, Any]:
     ]
     weights = [p for p in net.parameters() if p.requires_grad]
     adam = torch.optim.AdamW(weights, lr=2e-4, weight_decay=0.02)
+    low = precision(torch.device("cpu"))
     began, step, seconds = time.monotonic(), 0, 60 * minutes
     net.train()
     rng = np.random.default_rng(seed)
     while time.monotonic() - began < seconds:
         rows = rng.choice(len(images), 4, replace=False)
         some, wanted = zip(*(_flipped(images[k], targets[k], rng.random() < 0.5) for k in rows), strict=True)
-        with torch.autocast("cpu", torch.bfloat16, enabled=torch.backends.mkldnn.is_bf16_supported()):  # type: ignore[attr-defined]
+        with torch.autocast("cpu", torch.bfloat16, enabled=low.mixed):
             loss = sum(net(list(some), list(wanted)).values())
         adam.zero_grad()
         loss.backward()

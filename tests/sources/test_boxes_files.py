@@ -288,3 +288,14 @@ def test_the_one_archive_beside_a_coco_file(tmp_path: Path) -> None:
     assert caught.value.code == "missing-files"
     assert "images=" in caught.value.hint
     assert len(read(path, images=tmp_path / "copy.zip")[0]) == 3
+
+
+def test_a_stray_picture_in_the_folder_does_not_hide_the_archive(tmp_path: Path) -> None:
+    path = write(tmp_path, coco([(0, 7, [4, 6, 6, 3]), (1, 9, [4, 6, 6, 3])]), "labels.json")
+    with zipfile.ZipFile(tmp_path / "all.zip", "w") as packed:
+        for n in range(3):
+            packed.write(tmp_path / f"{n}.png", f"in/{n}.png")
+    for n in range(1, 3):
+        (tmp_path / f"{n}.png").unlink()
+    pictures, _ = read(path)
+    assert list(pictures.keys) == ["in/0.png", "in/1.png", "in/2.png"]

@@ -129,14 +129,14 @@ def no_boxes(where: str) -> DataError:
 def _beside(
     path: Path, root: Path, told: Sequence[Annotated], notes: list[str], *, boxes: bool, limits: Limits, images: Listing | None
 ) -> Pictures:
-    """Return the pictures that one file on the disk tells of: in `images`, below `root`, or in the one archive beside it."""
+    """Return the pictures that one file on the disk tells of: in `images`, below `root`, or where most are not, in an archive."""
     if images is not None:
         listing = Listing(folder.FolderStore(root, limits=limits), ())
         return pictures_of(listing, told, boxes=boxes, limits=limits, notes=notes, images=images)
     listing = folder.listing(root, limits=limits)
     finder = Finder(listing.names)
-    if told and not any(place(row, finder) for row in told):
-        paths = list({row.path: row for row in told}.values())
+    paths = list({row.path: row for row in told}.values())
+    if paths and 2 * sum(place(row, finder) is not None for row in paths) < len(paths):
         images, said = apart.beside(
             path, lambda other: sum(place(row, other) is not None for row in paths), len(paths), limits=limits
         )
