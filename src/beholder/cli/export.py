@@ -45,15 +45,19 @@ def export(
         check_writable(out)
     from beholder.base.events import note
     from beholder.bundle.door import load
-    from beholder.bundle.finder import Finder
-    from beholder.runtime.engines import fastest
     from beholder.runtime.export import export
-    from beholder.runtime.finders import fastest_finder
 
     precision = "int8" if int8 else "fp16" if fp16 else "fp32"
-    bundle = load(model, trust=trust)
-    written = export(bundle, out, to=to, precision=precision, like=like, force=force)
+    written = export(load(model, trust=trust), out, to=to, precision=precision, like=like, force=force)
     say(json_line(written.json()) if json else written)
     if out is None and to == "onnx":
-        engine = (fastest_finder if isinstance(bundle, Finder) else fastest)(model, trust=trust).engine
-        note(f"the fastest engine here in float32: {engine}")
+        note(f"the fastest engine here in float32: {_fastest(model, trust=trust)}")
+
+
+def _fastest(model: Path, *, trust: bool) -> str:
+    """Return what a bundle runs on fastest here."""
+    from beholder.bundle.format import finds_boxes
+    from beholder.runtime.engines import fastest
+    from beholder.runtime.finders import fastest_finder
+
+    return (fastest_finder if finds_boxes(model) else fastest)(model, trust=trust).engine

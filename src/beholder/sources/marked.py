@@ -129,7 +129,7 @@ def no_boxes(where: str) -> DataError:
 def _beside(
     path: Path, root: Path, told: Sequence[Annotated], notes: list[str], *, boxes: bool, limits: Limits, images: Listing | None
 ) -> Pictures:
-    """Return the pictures that one file on the disk tells of: in `images`, below `root`, or where most are not, in an archive."""
+    """Return the pictures that one file tells of: in `images`, below `root`, or, where most are not, in an archive."""
     if images is not None:
         listing = Listing(folder.FolderStore(root, limits=limits), ())
         return pictures_of(listing, told, boxes=boxes, limits=limits, notes=notes, images=images)
