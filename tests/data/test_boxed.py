@@ -5,10 +5,11 @@ import pytest
 import torch
 
 from beholder.base.boxes import BOX, CROWD, NONE, Boxes, Drawn
-from beholder.base.records import PixelPolicy
+from beholder.base.records import Pictures, PixelPolicy
 from beholder.data import geometry
 from beholder.data.augment import Augment, matrices
 from beholder.data.boxed import BoxedBatches, cut_off, fitted, sized, targets_of, unfitted, varied
+from beholder.data.lost import without_classes
 from beholder.image.fit import fitted as fitted_pixels
 from beholder.machine.draws import Draws
 
@@ -113,3 +114,37 @@ def test_batches_carry_the_boxes_of_their_pictures() -> None:
             assert int((target[:, 5] == BOX).sum()) == len(boxes[row].classes)
     one, same = (torch.cat([b.targets.flatten() for b in batches.epoch(3)]) for _ in range(2))
     assert torch.equal(one, same)
+
+
+def test_boxes_over_the_edge_are_cut_and_those_outside_left_out_where_no_size_was_drawn() -> None:
+    found, right = sized(boxes_of([(-5, 2, 8, 30)], [(50, 2, 60, 9), (1, 1, 4, 4)]), np.array([[20, 10], [20, 10]]))
+    assert right.all()
+    assert found[0].corners.tolist() == [[0, 2, 8, 10]]
+    assert found[1].corners.tolist() == [[1, 1, 4, 4]]
+    assert found[1].classes.tolist() == [1]
+
+
+def test_boxes_keep_their_classes_where_a_class_is_gone() -> None:
+    boxes = boxes_of([(0, 0, 4, 4)], [(0, 0, 4, 4), (1, 1, 5, 5), (2, 2, 6, 6)])
+    boxes = Boxes(boxes.corners, np.array([2, 0, 2, 2]), boxes.crowd, boxes.starts, boxes.sizes)
+    targets = np.array([[0, 0, 1], [1, 0, 1]], np.uint8)
+    none = np.full(2, -1, np.int64)
+    pictures = Pictures(Memory(), ["a", "b"], targets, ("x", "y", "z"), none.astype(np.int8), none, boxes=boxes)
+    left = without_classes(pictures, np.array([False, True, False]))
+    assert left.classes == ("x", "z")
+    assert left.boxes is not None
+    assert left.boxes.classes.tolist() == [1, 0, 1, 1]
+
+
+class Memory:
+    """A store of nothing."""
+
+    name = "memory"
+
+    def read(self, key: str) -> bytes:
+        """Return no bytes."""
+        return key.encode()
+
+    def stamp(self, key: str) -> str:
+        """Return no stamp."""
+        return ""

@@ -18,6 +18,7 @@ from beholder.base.files import file_sha256
 from beholder.bundle.bundle import load
 from beholder.bundle.detector import Detector
 from beholder.data.split import split
+from beholder.learn import phases
 from beholder.learn.checkpoint import Due
 from beholder.learn.detect import train
 
@@ -137,16 +138,18 @@ def test_a_model_of_labels_and_a_detector_are_not_taken_for_each_other(parts: be
     ("fields", "code"),
     [
         ({"mixup": 0.2}, "unused-field"),
-        ({"class_weights": "balanced"}, "unused-field"),
+        ({"smoothing": 0.3}, "unused-field"),
         ({"net": "cnn"}, "no-pyramid"),
         ({"net": "timm:vit_small_patch16_224", "weights": "none"}, "no-pyramid"),
         ({"size": 32}, "bad-size"),
+        ({"fit": "crop"}, "bad-value"),
+        ({"group_from": "a"}, "unused-field"),
         ({"views": 1001}, "bad-value"),
     ],
 )
 def test_what_a_detector_does_not_use_is_refused(parts: beholder.Parts, fields: dict[str, Any], code: str) -> None:
     with pytest.raises(UsageError) as found:
-        train(parts, **(FIELDS | fields))
+        beholder.train(parts, **(FIELDS | fields))
     assert found.value.code == code
 
 
@@ -161,6 +164,21 @@ def test_too_few_pictures_are_refused(parts: beholder.Parts) -> None:
     with pytest.raises(DataError) as found:
         train(few, **FIELDS)
     assert found.value.code == "too-few-pictures"
+
+
+def test_a_validation_part_without_a_box_is_refused(parts: beholder.Parts) -> None:
+    bare = np.flatnonzero(parts.train.targets.sum(1) == 0)
+    assert len(bare)
+    with pytest.raises(DataError, match="no box in the validation part") as found:
+        train(beholder.Parts(parts.train, parts.train.take(bare), parts.test), **FIELDS)
+    assert found.value.code == "no-boxes"
+
+
+def test_where_maps_take_too_much_all_is_trained_at_once(parts: beholder.Parts, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(phases, "MAPS", 0.0)
+    made = train(parts, **FIELDS)
+    assert {row["phase"] for row in made.history} == {"training"}
+    assert any("all is trained at once" in note for note in made.config.notes)
 
 
 def test_random_weights_train_in_one_phase(parts: beholder.Parts) -> None:

@@ -26,6 +26,7 @@ OWN = {
     "learn/flips.py",  # nets that were built here, for this
     "learn/loop.py",  # the net that is being trained
     "learn/monitors.py",  # its average: a copy
+    "learn/detected_run.py",  # a copy
     "learn/phases.py",  # copies
     "learn/profile.py",  # a copy
     "learn/tempo.py",  # a copy
@@ -33,6 +34,7 @@ OWN = {
     "machine/placement.py",
     "nets/init.py",  # a net that `lent` lends
     "nets/norms.py",  # a copy
+    "nets/pyramid.py",  # a net that was built here, for this
     "nets/table.py",  # nets that were built here, for this
     "runtime/export/found.py",  # a copy
     "runtime/export/onnx.py",  # a copy

@@ -70,6 +70,16 @@ def test_evaluate_and_compare_take_detectors(made: Path, table: Path, capsys: An
     assert beholder.evaluate(made, beholder.scan(table)).json()["scores"]["ap"]["n"] == 40
 
 
+def test_what_a_detector_has_not_is_refused(made: Path, table: Path, capsys: Any) -> None:
+    assert run(["evaluate", str(made), str(table), "--sections", "all"]) == 2
+    assert "--sections and --ood are for models of labels" in capsys.readouterr().err
+    model = beholder.load(made)
+    picture = str(next(table.parent.glob("*.png")))
+    for wrong in ({"most": 2.5}, {"threshold": "0.5"}, {"threshold": 1.5}, {"most": 0}, {"most": 3000}):
+        with pytest.raises(UsageError):
+            model(picture, **wrong)
+
+
 def test_python_makes_a_detector_of_parts_with_boxes_unless_labels_are_asked_for(table: Path) -> None:
     parts = beholder.split(beholder.scan(table), seed=0)
     fields: dict[str, Any] = {"epochs": 1, "size": 96, "pyramid": 16, "views": 1, "batch": 8}

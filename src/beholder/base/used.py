@@ -20,10 +20,10 @@ _FINDS = tuple(path for path in names() if path.startswith("detect."))
 _GENERATE = (*_PICTURES, *_FINDS)
 _BOXES = (
     *(f"data.{name}" for name in ("size", "fit", "channels", "background", "augment", "strength", "flip", "mixup", "cutmix")),
-    *(f"data.{name}" for name in ("val", "test", "leaks", "group_from", "on_bad", "memory", "workers", "pixels")),
+    *(f"data.{name}" for name in ("val", "test", "group_from", "on_bad", "memory", "workers", "pixels")),
     *("net.name", "net.weights", "net.licence", *_FINDS),
     *(f"train.{name}" for name in ("epochs", "minutes", "batch", "lr", "weight_decay", "averaging", "precision", "clip")),
-    *("name", "task", "seed"),
+    *("name", "task", "seed", "train.class_weights"),
 )
 _MAKES = (
     *("data.size", "data.fit", "data.channels", "data.background", "data.val", "data.test", "data.group_from", "data.on_bad"),
@@ -52,6 +52,10 @@ UNUSED: dict[str, tuple[tuple[str, ...], str]] = {
     "detect": (
         tuple(path for path in names() if path not in _BOXES),
         "a detector takes those of the section detect, and data.size, net.name, train.minutes, train.epochs, train.batch, …",
+    ),
+    "detect --parts": (
+        ("data.val", "data.test", "data.group_from"),
+        "its parts are given: say it to beholder.split, or give the source to beholder.steps",
     ),
     "tune": (("train.minutes", *_JOINS, *_GENERATE), "tune has minutes of its own: minutes=10, or --minutes 10"),
     "curve": (

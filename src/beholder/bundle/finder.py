@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import numbers
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
@@ -225,6 +226,11 @@ class Finder:
 
 def check_asked(threshold: float | None, most: int | None) -> None:
     """Raise `UsageError` (bad-value) for a threshold that is no share, and for more boxes than are kept of a picture."""
+    if threshold is not None and not isinstance(threshold, numbers.Real):
+        hint = "it is a number between 0 and 1"
+        raise UsageError(f"a threshold is not given as {type(threshold).__name__}", code="bad-value", hint=hint)
+    if most is not None and (isinstance(most, bool) or not isinstance(most, numbers.Integral)):
+        raise UsageError(f"a number of boxes is not given as {most!r}", code="bad-value", hint="it is a whole number")
     if threshold is not None and not 0 <= threshold <= 1:
         raise UsageError(f"a threshold of {threshold:g} is no share", code="bad-value", hint="it lies between 0 and 1")
     if most is not None and not 1 <= most <= MOST:

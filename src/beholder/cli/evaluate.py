@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from beholder.base.errors import UsageError
 from beholder.base.files import check_writable
 from beholder.cli.detect import score_boxes
 from beholder.cli.generate import worth_of
@@ -38,6 +39,9 @@ def evaluate(
         worth_of(model, source, allow_download=allow_download, json=json)
         return
     if finds_boxes(model):
+        if ood or sections != "usual":
+            hint = "leave them out: a detector has no such sections"
+            raise UsageError("--sections and --ood are for models of labels", code="unused-option", hint=hint)
         score_boxes(model, source, part=part.value, report=report, lang=lang.value, allow_download=allow_download, json=json)
         return
     how: dict[str, Any] = {"part": part.value, "report": report, "lang": lang.value}

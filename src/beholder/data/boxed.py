@@ -58,6 +58,8 @@ def upright(pictures: Pictures) -> I64:
 def sized(boxes: Boxes, sizes: I64) -> tuple[Boxes, Bools]:
     """Return boxes in pixels of the upright pictures as they are, and of which pictures that can be said: bool (N,).
 
+    They are cut off at the edges, and those that lie outside are left out.
+
     sizes: int64 (N, 2), as `upright` returns them. A picture of another shape than the one at which its boxes were drawn was
     turned or cut since: where its boxes are now is not known.
     """
@@ -67,7 +69,12 @@ def sized(boxes: Boxes, sizes: I64) -> tuple[Boxes, Bools]:
         right[row] = found is not None
         factors[row] = found or (1.0, 1.0)
     scaled = boxes.corners * np.tile(factors[boxes.pictures], 2)
-    return replace(boxes, corners=scaled, sizes=sizes), right
+    known = np.asarray((sizes > 0).all(1))[boxes.pictures]
+    cut = np.clip(scaled, 0, np.tile(sizes[boxes.pictures], 2))
+    scaled = np.where(known[:, None], cut, scaled)
+    keep = ~known | (scaled[:, 2:] > scaled[:, :2]).all(1)
+    starts = np.concatenate([[0], np.cumsum(keep)]).astype(np.int64)[boxes.starts]
+    return Boxes(scaled[keep], boxes.classes[keep], boxes.crowd[keep], starts, sizes), right
 
 
 def fitted(boxes: Boxes, policy: PixelPolicy) -> Boxes:

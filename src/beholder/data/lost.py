@@ -37,7 +37,10 @@ def without_classes(pictures: Pictures, gone: Bools) -> Pictures:
     """Return the pictures without the classes `gone`, bool (K,), which have none."""
     classes = tuple(name for name, out in zip(pictures.classes, gone, strict=True) if not out)
     targets = pictures.targets[:, ~gone] if pictures.multi else (np.cumsum(~gone) - 1)[pictures.targets]
-    return replace(pictures, targets=targets, classes=classes)
+    boxes = pictures.boxes
+    if boxes is not None:  # of a class that is gone there is none
+        boxes = replace(boxes, classes=(np.cumsum(~gone) - 1)[boxes.classes])
+    return replace(pictures, targets=targets, classes=classes, boxes=boxes)
 
 
 def with_readable_classes(pictures: Pictures, twins: Twins | None, unreadable: Bools) -> tuple[Pictures, Twins | None, Bools]:

@@ -68,15 +68,18 @@ class Views:
     @torch.inference_mode()
     def see(self, *, autocast: Any) -> None:
         """Look at each picture in one more view. autocast: the context in which the backbone computes."""
-        view, rows, targets = len(self._kept), list[Tensor](), list[Tensor]()
+        view, targets = len(self._kept), list[Tensor]()
+        kept = torch.empty(0)
         for start in range(0, self.n, self.batch):
             batch = self._source.at(view, torch.arange(start, min(start + self.batch, self.n)))
             with autocast():
                 maps = self._maps(batch.images.contiguous(memory_format=torch.channels_last))
             self.shapes = [tuple(x.shape[1:]) for x in maps]  # type: ignore[misc]
-            rows.append(torch.cat([x.flatten(1).half() for x in maps], 1).cpu())
+            rows = torch.cat([x.flatten(1).half() for x in maps], 1).cpu()
+            kept = kept if start else torch.empty((self.n, rows.shape[1]), dtype=torch.float16)
+            kept[start : start + len(rows)] = rows
             targets += [row[row[:, 5] != NONE].cpu() for row in batch.targets]
-        self._kept.append(torch.cat(rows))
+        self._kept.append(kept)
         self._targets.append(targets)
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:

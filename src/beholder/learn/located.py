@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from torch import nn
 
 from beholder.base.boxes import Boxes
+from beholder.base.errors import BundleError
 from beholder.bundle.detector import detected
 from beholder.bundle.finder import Config
 from beholder.data.loader import Readable, plain
@@ -57,7 +59,12 @@ def scored_by(see: Seeing, truth: Boxes, classes: int) -> Validate:
     """
 
     def score(nets: Mapping[str, nn.Module], enough: Callable[[], bool]) -> dict[str, tuple[float, float]] | None:
-        found = see(nets["net"], enough)
+        try:
+            found = see(nets["net"], enough)
+        except BundleError as error:
+            if error.code != "not-finite":
+                raise
+            return {"net": (math.nan, math.nan)}  # the lowest of all scores
         if found is None:
             return None
         matches = matched(truth, Found.of(found), classes, sizes=("all",))

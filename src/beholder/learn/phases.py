@@ -7,7 +7,6 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,6 @@ from torch import Tensor, nn
 
 from beholder.base import events
 from beholder.base.deadline import Deadline
-from beholder.base.files import sha256
 from beholder.base.records import Parts
 from beholder.base.spans import span
 from beholder.bundle.config import Tried
@@ -28,14 +26,14 @@ from beholder.data.boxed import BoxedBatches
 from beholder.data.views import OnMaps, Views
 from beholder.learn.checkpoint import RunFolder, Saves
 from beholder.learn.clock import Clock
+from beholder.learn.detected_run import identity_of, keep_sample, machine_of, step_of
 from beholder.learn.finish import splits_of
 from beholder.learn.frozen import settled
 from beholder.learn.located import Seeing, looking, operating, scored_by
 from beholder.learn.loop import Run, Settings, Validation
 from beholder.learn.monitors import Average, Best, Guard, NotFiniteError, Player
 from beholder.learn.optim import cosine
-from beholder.learn.resumed import comparable
-from beholder.learn.sighted import Sighted
+from beholder.learn.sighted import Sighted, weights_of
 from beholder.learn.train import saved_cut
 from beholder.machine import ranks
 from beholder.machine.device import free_memory, scaler, telling_memory
@@ -55,8 +53,14 @@ VIEWS = 4
 HEAD, LOOKING, MOST_VIEWS = 0.3, 0.35, 12
 """Share of the time left that the head may take, and of that for looking at the views; and the most of these."""
 
+MAPS, ONCE = 0.25, 0.2
+"""Share of the free memory that the maps may take, and of the time left that looking at all pictures once may take."""
+
 STEP = 5.0
 """What a step of the whole net costs, as a multiple of looking: an estimate by which it is decided whether it is tried."""
+
+PASS = 2.0
+"""What validating a picture costs, as a multiple of looking at it."""
 
 FEWEST_EPOCHS = 3
 """Epochs of the whole net that there has to be time for."""
@@ -93,7 +97,7 @@ class Phases:
         going_on = whole is not None and self.resume and bool(whole.chosen())
         if going_on and whole is not None:
             self._recall(whole.decided())
-        elif self._heads_first:
+        elif self._heads_first and self._affords_maps():
             self._run(self._head(), "head")
             if self.time_left < FEWEST_EPOCHS * self._epoch_seconds:
                 self.made.said(f"there is no time for {FEWEST_EPOCHS} epochs of the whole net: its backbone stays as it was")
@@ -113,6 +117,25 @@ class Phases:
         return self.made.recipe.detect.views >= 0 and self.made.config.initial_weights is not None
 
     _epoch_seconds: float = 0.0
+    _look: float = 0.0
+    """Seconds in which the backbone looks at a picture, as far as known."""
+
+    def _affords_maps(self) -> bool:
+        """Return whether memory and time hold the maps of all pictures, after a try on some; what cannot be is said."""
+        made, n = self.made, len(self.made.train) + len(self.made.valid)
+        some = self._batches(made.train, Augment()).at(0, torch.arange(min(made.batch, len(made.train))))
+        images = some.images.contiguous(memory_format=torch.channels_last)
+        with torch.inference_mode(), evaluating(made.net), made.autocast():
+            made.net.maps(images)
+            began = time.monotonic()
+            maps = made.net.maps(images)
+        self._look = (time.monotonic() - began) / len(images)
+        room, needed = MAPS * free_memory(torch.device("cpu")), n * sum(x[0].numel() * 2 for x in maps)
+        if needed <= room and self._look * n <= ONCE * self.time_left:
+            return True
+        size = f"{needed / 2**30:.1f} GiB and {self._look * n:.0f} s"
+        made.said(f"maps of a frozen backbone would take {size} of {n:,} pictures: all is trained at once")
+        return False
 
     def _run(self, run: Run, rung: str) -> None:
         """Train in one phase; what is cut short is saved."""
@@ -148,17 +171,18 @@ class Phases:
         made, folder = self.made, None if self.folders is None else self.folders.head
         identity = identity_of(made)
         going_on = folder is not None and folder.begin(
-            identity, resume=self.resume and bool(folder.chosen()), machine=_machine(made)
+            identity, resume=self.resume and bool(folder.chosen()), machine=machine_of(made)
         )
         seconds = HEAD * self.time_left
+        until, least = time.monotonic() + seconds, (1 - LOOKING) * seconds
         views, shapes = self._seen(seconds, int(folder.decided().get("views", 0)) if going_on and folder else 0)
         net = OnMaps(made.net.head, shapes).to(made.on)
         if folder is not None and not going_on:
-            _keep_sample(made, folder, budget=not self.until.none)
+            keep_sample(made, folder, budget=not self.until.none)
             folder.decide({"views": views.views})
         score = scored_by(self._looking(shapes), made.valid.boxes, len(made.config.classes))
         lead = self._player(net, made.recipe.train.lr or RATE, {})
-        return self._made_run(net, lead, views, score, folder, going_on, 0, seconds, [])
+        return self._made_run(net, lead, views, score, folder, going_on, 0, max(least, until - time.monotonic()), [])
 
     def _seen(self, seconds: float, views: int) -> tuple[Views, list[tuple[int, int, int]]]:
         """Return the views of the training pictures: so many, or as many as there is time and memory for."""
@@ -169,7 +193,7 @@ class Phases:
         with span("features"), evaluating(made.net):
             found.see(autocast=made.autocast)
             each = max(1e-3, time.monotonic() - began)
-            fits = max(1, int(0.25 * free_memory(torch.device("cpu")) / max(1, found.bytes)))
+            fits = max(1, 1 + int(MAPS * free_memory(torch.device("cpu")) / max(1, found.bytes)))
             wanted = min(fits, asked or min(MOST_VIEWS, int(LOOKING * seconds / each)))
             while found.views < wanted and not self.stop:
                 events.progress("looking", found.views, wanted)
@@ -204,9 +228,9 @@ class Phases:
     def _whole(self, folder: RunFolder | None, *, going_on: bool) -> Run:
         """Return the run of the whole net, before its first step or where it was left."""
         made = self.made
-        going_on = folder is not None and folder.begin(identity_of(made), resume=going_on, machine=_machine(made))
+        going_on = folder is not None and folder.begin(identity_of(made), resume=going_on, machine=machine_of(made))
         if folder is not None and not going_on:
-            _keep_sample(made, folder, budget=not self.until.none)
+            keep_sample(made, folder, budget=not self.until.none)
             folder.decide({"history": self.history, "tried": [dataclasses.asdict(row) for row in self.tried]})
         pretrained = made.config.initial_weights is not None
         frozen = settled(made.net, made.config.pixels.channels) if pretrained else []
@@ -277,19 +301,21 @@ class Phases:
             if count < most:
                 self.made.said(f"training with {count} of {most} threads, which is quicker at this moment")
         if folder is not None and not going_on:
-            folder.renew(_machine(self.made))
+            folder.renew(machine_of(self.made))
 
     def _clock(self, steps: int, every: int, seconds: float) -> Clock:
         epochs = self.made.recipe.train.epochs or (EPOCHS if self.until.none else ENDLESS)
         seconds = 0.0 if self.until.none else max(1.0, seconds)
-        return Clock(steps_per_epoch=steps, epochs=epochs, seconds=seconds, every=every, now=ranks.here().now)
+        one = PASS * self._look * len(self.made.valid)
+        now = ranks.here().now
+        return Clock(steps_per_epoch=steps, epochs=epochs, seconds=seconds, every=every, validation=one, after=one, now=now)
 
     def _settings(self, frozen: list[nn.Module]) -> Settings:
         return Settings(
             schedule=cosine,
             precision=self.made.precision,
             smoothing=0.0,
-            weights=None,
+            weights=weights_of(self.made.recipe, self.made.train, self.made.on),
             clip=self.made.recipe.train.clip or CLIP,
             seed=self.made.recipe.seed,
             frozen=frozen,
@@ -345,48 +371,3 @@ class Phases:
         )
         seen = [part.material.pixels.seen(whole) for part, whole in ((made.train, parts.train), (made.valid, parts.valid))]
         return Detector(config, net, made.recipe, list(self.history), splits=splits_of(Parts(seen[0], seen[1], parts.test)))
-
-
-def step_of(run: Run, autocast: Callable[[], AbstractContextManager[Any]]) -> Callable[[], None]:
-    """Return a step on two pictures without the optimiser, of a copy of the net. It changes no weight."""
-    net = copy.deepcopy(run.net).train()
-    batch = next(iter(run.batches.epoch(0)))
-    images = batch.images[:2].contiguous(memory_format=torch.channels_last)
-
-    def step() -> None:
-        with autocast():
-            (turn,) = turns(net, images, batch.targets[:2])
-        turn.loss.backward()  # type: ignore[no-untyped-call]
-        net.zero_grad(set_to_none=True)
-
-    return step
-
-
-def identity_of(made: Any) -> dict[str, Any]:
-    """Return what must not have changed where a run is resumed."""
-    both = {"train": made.train, "valid": made.valid}
-    digests = {name: part.material.pictures.digests for name, part in both.items()}
-    labels = b"".join(part.boxes.corners.tobytes() + part.boxes.classes.tobytes() for part in both.values())
-    return {
-        "recipe": comparable(made.recipe).toml(),
-        "net": dataclasses.asdict(made.config.net),
-        "pixels": made.config.pixels.json(),
-        **{name: sha256(b"" if rows is None else rows.tobytes()) for name, rows in digests.items()},
-        "labels": sha256(labels),
-    }
-
-
-def _machine(made: Any) -> dict[str, str]:
-    facts = machine()
-    return {
-        **{name: facts[name] for name in ("device_name", "torch")},
-        "threads": str(torch.get_num_threads()),
-        "precision": made.precision.name,
-    }
-
-
-def _keep_sample(made: Any, folder: RunFolder, *, budget: bool) -> None:
-    """Keep which pictures a run with a budget takes."""
-    digests = {name: part.material.pictures.digests for name, part in (("train", made.train), ("valid", made.valid))}
-    if budget:
-        folder.keep("sample", {name: rows for name, rows in digests.items() if rows is not None})

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from beholder.base.arrays import U8
 from beholder.base.boxes import Boxes
@@ -62,10 +63,13 @@ def sighted(
         raise DataError(
             what, code="too-few-pictures", hint=f"give {FEWEST} at least; hundreds of boxes of each class, to be good"
         )
-    if not (~train.boxes.crowd).any():
-        raise DataError(
-            "there is no box in the training part", code="no-boxes", hint="draw boxes, or train on labels: --task multi"
-        )
+    if not len(valid):
+        what = "not one picture of the validation part can be read, or its boxes be placed"
+        raise DataError(what, code="too-few-pictures", hint="check these pictures, or give a larger data.val")
+    for name, part in (("training", train), ("validation", valid)):
+        if not (~part.boxes.crowd).any():
+            hint = "draw more boxes, give a larger part, or train on labels: --task multi"
+            raise DataError(f"there is no box in the {name} part", code="no-boxes", hint=hint)
     return train, valid
 
 
@@ -73,6 +77,8 @@ def _sighted(part: Material, policy: PixelPolicy, said: Said) -> Sighted:
     boxes = part.pictures.boxes
     assert boxes is not None
     own, right = sized(boxes, upright(part.pictures))
+    if outside := len(boxes.classes) - len(own.classes):
+        said(f"{outside:,} boxes lie outside their pictures and are left out")
     if not right.all():
         rows = np.flatnonzero(right)
         wrong = [part.pictures.keys[row] for row in np.flatnonzero(~right).tolist()]
@@ -90,13 +96,17 @@ def _sighted(part: Material, policy: PixelPolicy, said: Said) -> Sighted:
 
 def policy_of(parts: Parts, recipe: Recipe, said: Callable[[str], None]) -> PixelPolicy:
     """Return the pixels that the net is given, which is said: the pictures' shape, its sides multiples of 32."""
-    looked, boxes = survey(parts.train), parts.train.boxes
-    assert boxes is not None
+    looked, drawn = survey(parts.train), parts.train.boxes
+    assert drawn is not None
+    boxes = sized(drawn, upright(parts.train))[0]
     longest = max(looked.height, looked.width)
     side = recipe.data.size or _side(looked, boxes)
     if recipe.data.size and not 64 <= recipe.data.size <= 2048:
         hint = "--size 64 to 2048; 416 is the usual one"
         raise UsageError(f"a detector cannot see pictures of {side} pixels", code="bad-size", hint=hint)
+    if recipe.data.fit == "crop":
+        hint = "data.fit=squash or pad keep the whole picture"
+        raise UsageError("a detector does not cut off what lies at the edges", code="bad-value", hint=hint)
     height, width = (max(64, 32 * round(length * side / longest / 32)) for length in (looked.height, looked.width))
     plain = dataclasses.replace(recipe.data, size=0)
     policy, why = choose_policy(looked, plain, size=(height, width), channels=recipe.data.channels or 3)
@@ -161,3 +171,12 @@ def plan_of(recipe: Recipe, policy: PixelPolicy) -> Augment:
         contrast=min(0.2 * strength, 0.9),
         saturation=min(0.2 * strength, 0.9),
     )
+
+
+def weights_of(recipe: Recipe, train: Sighted, on: torch.device) -> Tensor | None:
+    """Return class weights float32 (K,) where balanced ones are asked for: by the root of how rare the boxes of a class are."""
+    if recipe.train.class_weights != "balanced":
+        return None
+    counts = torch.from_numpy(train.boxes.counts(len(train.material.pictures.classes))).float().clamp(min=1)
+    weights = (counts.mean() / counts).sqrt()
+    return (weights * counts.sum() / (weights * counts).sum()).to(on)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from torch import nn
 
 from beholder.base.errors import UsageError
@@ -35,6 +36,7 @@ def pyramid_net(
         options |= {"out_indices": places, "pretrained": state is not None, "pretrained_cfg": configured(origin, state)}
         with _quiet():
             net: nn.Module = timm.create_model(name.partition(".")[0], **options)
+        _try(net, channels, strides)
     except Exception as error:  # its hundreds of models raise whatever they meet first
         raise UsageError(
             f"timm:{name} gives no maps for a detector: {error or type(error).__name__}",
@@ -43,6 +45,17 @@ def pyramid_net(
         ) from error
     subsampled(net)
     return net, begins_with(origin, file) if state is not None else None
+
+
+def _try(net: Any, channels: int, strides: tuple[int, ...]) -> None:
+    """Raise `ValueError` where the maps of a small picture are not (C, H, W) at the strides that the net says."""
+    training, height, width = net.training, 64, 96
+    with torch.no_grad():
+        maps = net.eval()(torch.zeros(1, channels, height, width))
+    net.train(training)
+    shapes = [tuple(x.shape[1:]) for x in maps]
+    if shapes != [(c, height // s, width // s) for c, s in zip(net.feature_info.channels(), strides, strict=True)]:
+        raise ValueError(f"its maps have the shapes {shapes}")
 
 
 @contextmanager

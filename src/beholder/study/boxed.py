@@ -13,7 +13,7 @@ from beholder import image
 from beholder.base import events, memo
 from beholder.base.arrays import F64, I64, Bools
 from beholder.base.boxes import Boxes
-from beholder.base.errors import DataError, PictureError
+from beholder.base.errors import DataError, PictureError, UsageError
 from beholder.base.files import sha256
 from beholder.base.recipe import Recipe, load
 from beholder.base.records import Parts, Pictures
@@ -89,7 +89,7 @@ def found_by_others(evidence: Evidence, recipe: Recipe, minutes: float, spent: f
         events.progress("boxes of one fold looked for by a detector of the others", k, FOLDS)
         try:
             detector = _trained(evidence.pictures, rows, fold, k, recipe, left / FOLDS)
-        except DataError as error:
+        except (DataError, UsageError) as error:
             events.note(f"boxes are not compared with what detectors find: {error.message}")
             return None
         for row in rows[fold[rows] % FOLDS == k].tolist():

@@ -18,14 +18,16 @@ from beholder.bundle.detector import Detector
 from beholder.bundle.format import finds_boxes, finished
 from beholder.data.split import split
 from beholder.evaluation.detected import DetectionEvaluation, evaluate
-from beholder.learn.checkpoint import RunFolder
-from beholder.learn.detect import train
+from beholder.learn.detect import Folders, train
 from beholder.learn.finish import splits_of
 from beholder.learn.resumed import comparable
 from beholder.learn.sighted import backbone_of
 from beholder.machine.device import device
 from beholder.reporting.detected import detected_report
 from beholder.sources.digest import digested
+
+LOOKED = 0.6
+"""Share of the time left in which the test pictures are looked at; scores and the report come after it."""
 
 CLOSING, MOST = 0.06, 30.0
 """Share of the minutes, and seconds at most, for the test and the report after training."""
@@ -112,7 +114,8 @@ def detected(
     before = trained(parts, recipe, out) if resume and out is not None else None
     made = before or train(parts, recipe=recipe, out=out, resume=resume, began=began, after=after)
     events.step(6, "test", f"{len(parts.test)} pictures that nothing so far has seen")
-    found = evaluate(made, parts.test, until=Deadline.of(began, minutes))
+    end = Deadline.of(began, minutes)
+    found = evaluate(made, parts.test, until=end if end.none else end.within(LOOKED * end.left))
     made.scores = found.json()
     if out is not None:
         made.save(out)
@@ -122,7 +125,8 @@ def detected(
 
 def trained(parts: Parts, recipe: Recipe, out: Path) -> Detector | None:
     """Return the detector at `out` where a run with the same recipe on the same parts made it and only its test is missing."""
-    if not (finished(out) and finds_boxes(out)) or RunFolder.beside(out).chosen():
+    folders = Folders.beside(out)
+    if not (finished(out) and finds_boxes(out)) or any(folder.chosen() for folder in (folders.whole, folders.head)):
         return None
     found = Detector.load(out)
     asked = backbone_of(recipe, device())[0]

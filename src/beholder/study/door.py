@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from beholder.base.errors import UsageError
 from beholder.base.recipe import Recipe
 from beholder.base.recipe import load as load_recipe
 from beholder.base.records import Parts, Pictures
+from beholder.base.used import refuse
 from beholder.bundle.bundle import Bundle
 from beholder.bundle.finder import Finder
 from beholder.bundle.format import finds_boxes
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 
 def detects(model: object) -> bool:
     """Return whether a model, or what lies at a path, finds boxes; False for what is neither."""
-    return isinstance(model, Finder) or (isinstance(model, (str, Path)) and finds_boxes(model))
+    return isinstance(model, Finder) or (isinstance(model, (str, os.PathLike)) and finds_boxes(Path(model)))
 
 
 def train(
@@ -59,6 +61,7 @@ def train(
     if isinstance(parts, Parts) and wanted(parts.train, task):
         from beholder.learn.detect import train as on_boxes
 
+        refuse("detect --parts", fields)
         more: dict[str, Any] = {} if teacher is None else {"teacher": str(teacher)}
         return on_boxes(parts, **how, **fields, **more)
     return on_labels(parts, **how, teacher=teacher, **fields)
@@ -83,7 +86,8 @@ def evaluate(
     if detects(model):
         from beholder.evaluation.detected import evaluate as on_boxes
 
-        if not isinstance(source, (str, Path, Pictures)):
+        source = source if isinstance(source, (str, Pictures, tuple)) else Path(source)
+        if isinstance(source, tuple):
             raise UsageError("arrays have no boxes", code="no-boxes", hint="give a source with boxes: docs/DETECTION.md")
         assert not isinstance(model, Recogniser)
         return on_boxes(model, source, part=part, allow_download=allow_download, until=until)

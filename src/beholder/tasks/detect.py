@@ -36,12 +36,12 @@ def turns(
 ) -> Iterator[Turn]:
     """Yield the one turn of a batch. net(images) is a `Seen`; `Turn.right` is 1 less the mean loss of place."""
     seen = net(images)
-    loss, placed = losses(seen, targets)
+    loss, placed = losses(seen, targets, weights)
     yield Turn("net", loss, placed)
 
 
-def losses(seen: Seen, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the loss of a batch, and 1 less the mean loss of place, both scalars."""
+def losses(seen: Seen, targets: Tensor, weights: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Return the loss of a batch, and 1 less the mean loss of place, both scalars. weights: float32 (K,) of the classes."""
     import torch
     from torch.nn import functional as F
     from torchvision.ops import complete_box_iou_loss
@@ -53,15 +53,16 @@ def losses(seen: Seen, targets: Tensor) -> tuple[Tensor, Tensor]:
     wanted, counted = (torch.stack([row[k] for row in found]) for k in (0, 1))
     owner = [row[2] for row in found]
     total = wanted.sum().clamp(min=1.0)
-    classes = F.binary_cross_entropy_with_logits(logits, wanted, reduction="none").sum(-1)
-    loss = CLASS * (classes * counted).sum() / total
+    classes = F.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
+    classes = classes if weights is None else classes * weights
+    loss = CLASS * (classes.sum(-1) * counted).sum() / total
     pairs = [(k, at.nonzero().squeeze(1)) for k, at in enumerate(who >= 0 for who in owner)]
     picture = torch.cat([torch.full_like(at, k) for k, at in pairs])
     point = torch.cat([at for _, at in pairs])
     if not len(point):
         return loss + 0.0 * (boxes.sum() + seen.sides.float().sum()), loss.detach() * 0.0
     truth = torch.cat([targets[k, owner[k][at], :4] for k, at in pairs]).float()
-    quality = wanted[picture, point].sum(-1)
+    quality = (wanted if weights is None else wanted * weights)[picture, point].sum(-1)
     away = complete_box_iou_loss(boxes[picture, point], truth)
     loss = loss + PLACE * (away * quality).sum() / total
     apart = _apart(seen.sides[picture, point].float(), truth, seen.points[point], seen.strides[point])
