@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from beholder.bundle import format
 from beholder.bundle.bundle import Bundle
 from beholder.bundle.bundle import load as load_bundle
-from beholder.bundle.detector import Detector
+
+if TYPE_CHECKING:
+    from beholder.bundle.detector import Detector
 
 
 def load(path: str | Path, *, trust: bool = False) -> Bundle | Detector:
@@ -19,5 +22,7 @@ def load(path: str | Path, *, trust: bool = False) -> Bundle | Detector:
     (a-generator).
     """
     if isinstance(path, (str, os.PathLike)) and format.finds_boxes(path):
+        from beholder.bundle.detector import Detector  # with torchvision, which labels do without
+
         return Detector.load(path)
     return load_bundle(path, trust=trust)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import shlex
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from beholder.base import events
 from beholder.base.brief import within
 from beholder.base.deadline import Deadline
-from beholder.base.errors import DataError, UsageError
+from beholder.base.errors import UsageError
 from beholder.base.recipe import Recipe
 from beholder.base.records import Parts, Pictures
 from beholder.bundle.detector import Detector
@@ -77,17 +77,6 @@ class Outcome:
         return "\n".join(["test part:", str(self.evaluation), "", *words, "", net, *where, *last])
 
 
-def wanted(pictures: Pictures, task: str) -> bool:
-    """Return whether boxes are to be learnt: where a source has them, unless another task is named.
-
-    Raises `DataError` (no-boxes) where they are asked for and there are none.
-    """
-    if task == "detect" and pictures.boxes is None:
-        hint = "COCO, Pascal VOC, YOLO and tables with xmin,ymin,xmax,ymax have some: docs/DETECTION.md"
-        raise DataError(f"there are no boxes in {pictures.store.name}", code="no-boxes", hint=hint)
-    return task in ("auto", "detect") and pictures.boxes is not None
-
-
 def detected(
     pictures: Pictures,
     recipe: Recipe,
@@ -135,14 +124,3 @@ def trained(parts: Parts, recipe: Recipe, out: Path) -> Detector | None:
         return None
     events.note(f"{out} is trained already: it is tested")
     return found
-
-
-def crops(source: Any, recipe: Recipe) -> tuple[Any, Recipe]:
-    """Return the source and the recipe; where each box is to be a picture: boxes:SOURCE, and the task by its labels."""
-    if recipe.task != "crops":
-        return source, recipe
-    if not isinstance(source, (str, Path)):
-        hint = 'scan them so: beholder.scan("boxes:cells.json")'
-        raise UsageError("the pictures are read already: their boxes cannot be cut out", code="no-crops", hint=hint)
-    text = str(source)
-    return text if text.startswith("boxes:") else f"boxes:{text}", replace(recipe, task="auto")

@@ -54,7 +54,7 @@ def train(
     `Interrupted` after Ctrl-C, when the best so far has been saved to `out`.
     """
     from beholder.learn.train import train as on_labels
-    from beholder.study.detect import wanted
+    from beholder.study.asked import wanted
 
     how: dict[str, Any] = {"recipe": recipe, "out": out, "resume": resume, "began": began}
     task = str(fields.get("task") or (recipe if isinstance(recipe, Recipe) else load_recipe(recipe)).task)

@@ -12,7 +12,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from beholder.base import events
 from beholder.base.brief import within
@@ -49,8 +49,7 @@ from beholder.nets.pretrained import weights_file
 from beholder.reporting import report as write_report
 from beholder.reporting.audited import seconds as showing
 from beholder.study.again import gone_on
-from beholder.study.detect import Outcome as Found
-from beholder.study.detect import crops, detected, wanted
+from beholder.study.asked import crops, wanted
 from beholder.study.introduce import introduced
 from beholder.study.ladder import Ladder, begun_before, climbed
 from beholder.study.policy import Curated, check_readable, curated
@@ -60,6 +59,9 @@ from beholder.tasks import BOXES, asked, named
 from beholder.tasks import check as check_task
 from beholder.tasks.objectives import check as check_objective
 from beholder.tasks.targets import classes_of
+
+if TYPE_CHECKING:
+    from beholder.study.detect import Outcome as Found
 
 NEVER = Deadline()
 
@@ -167,11 +169,9 @@ def steps(
     """Take `source` through the six steps: preprocess, build, initialise, train, validate, test.
 
     source: what `scan` takes, or Pictures; recipe, fields: as `train` takes them, those that shape the parts too
-    With `out` the bundle, its scores and report.html are saved there.
-    profile: measure where the time goes, say it, and show it in the report
-    lang: the language of the report, en | zh
-    began: `time.monotonic()` from which the time counts; default now
-    allow_download: fetch a source that is not on this machine; teacher: as of `train`; images: as of `scan`
+    out: where bundle, scores and report.html are saved; profile: say and show where the time goes; lang: of the report, en | zh
+    began: `time.monotonic()` from which the time counts, default now; allow_download: fetch a source that is not here
+    teacher: as of `train`; images: as of `scan`
     Where the source has boxes and no other task is named, it is a detector that is trained (docs/DETECTION.md).
     The test part is read once, at the end. Raises what `scan`, `split`, `train` and `evaluate` raise.
     """
@@ -186,6 +186,8 @@ def steps(
         early = partial(keep_first, recipe=recipe, path=None if resume else out, until=until)
         pictures = given(source, recipe, images=images, allow_download=allow_download)
         if wanted(pictures, recipe.task):
+            from beholder.study.detect import detected
+
             return detected(pictures, recipe, out=out, resume=resume, lang=lang, began=began, profile=profile)
         refuse("labels", fields, recipe=recipe)
         parts = divided(pictures, recipe, until=until, early=early)
