@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from tests import squares
 
 import beholder
 from beholder.base import events
-from beholder.base.boxes import Boxes
+from beholder.base.boxes import Boxes, Drawn
 from beholder.base.errors import BundleError, DataError, Interrupted, UsageError
 from beholder.base.files import file_sha256
 from beholder.bundle.bundle import load
@@ -21,6 +23,7 @@ from beholder.data.split import split
 from beholder.learn import phases
 from beholder.learn.checkpoint import Due
 from beholder.learn.detect import train
+from beholder.learn.sighted import weights_of
 
 FIELDS: dict[str, Any] = {
     **{"epochs": 2, "batch": 8, "size": 96, "pyramid": 16, "depth": 1, "views": 2},
@@ -138,7 +141,7 @@ def test_a_model_of_labels_and_a_detector_are_not_taken_for_each_other(parts: be
     ("fields", "code"),
     [
         ({"mixup": 0.2}, "unused-field"),
-        ({"smoothing": 0.3}, "unused-field"),
+        ({"class_weights": "balanced"}, "unused-field"),
         ({"net": "cnn"}, "no-pyramid"),
         ({"net": "timm:vit_small_patch16_224", "weights": "none"}, "no-pyramid"),
         ({"size": 32}, "bad-size"),
@@ -179,6 +182,15 @@ def test_where_maps_take_too_much_all_is_trained_at_once(parts: beholder.Parts, 
     made = train(parts, **FIELDS)
     assert {row["phase"] for row in made.history} == {"training"}
     assert any("all is trained at once" in note for note in made.config.notes)
+
+
+def test_rare_classes_count_more_and_boxes_one_on_average(parts: beholder.Parts) -> None:
+    boxes = Boxes.of([Drawn(np.zeros((20, 4)), np.repeat([0, 1], [16, 4]), np.zeros(20, bool))])
+    seen = SimpleNamespace(boxes=boxes, material=SimpleNamespace(pictures=SimpleNamespace(classes=("a", "b"))))
+    for balance, ratio in ((0.0, 1.0), (0.5, 2.0), (1.0, 4.0)):
+        weights = weights_of(beholder.Recipe().set(balance=balance), seen, torch.device("cpu")).tolist()  # type: ignore[arg-type]
+        assert weights[1] / weights[0] == pytest.approx(ratio)
+        assert 16 * weights[0] + 4 * weights[1] == pytest.approx(20)
 
 
 def test_random_weights_train_in_one_phase(parts: beholder.Parts) -> None:

@@ -190,6 +190,7 @@ class DetectRecipe:
     views: of each picture that the frozen backbone looks at, before all is trained (0: chosen; below 0: none, all at once)
     overlap: of two found boxes of one class that overlap by more, the surer stays
     most: boxes of a picture, at most
+    balance: power of its rarity with which a class counts in the loss (0: every box alike; 1: every class)
     """
 
     pyramid: int = field(default=96, metadata={"range": (8, 512)})
@@ -197,5 +198,6 @@ class DetectRecipe:
     views: int = field(default=0, metadata={"range": (-1, 1000)})
     overlap: float = field(default=0.6, metadata={"range": (0.05, 0.95)})
     most: int = field(default=100, metadata={"range": (1, 2000)})
+    balance: float = field(default=0.5, metadata={"range": (0.0, 1.0)})
 
     __repr__ = changed

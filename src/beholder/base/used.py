@@ -23,7 +23,7 @@ _BOXES = (
     *(f"data.{name}" for name in ("val", "test", "group_from", "on_bad", "memory", "workers", "pixels")),
     *("net.name", "net.weights", "net.licence", *_FINDS),
     *(f"train.{name}" for name in ("epochs", "minutes", "batch", "lr", "weight_decay", "averaging", "precision", "clip")),
-    *("name", "task", "seed", "train.class_weights"),
+    *("name", "task", "seed"),
 )
 _MAKES = (
     *("data.size", "data.fit", "data.channels", "data.background", "data.val", "data.test", "data.group_from", "data.on_bad"),

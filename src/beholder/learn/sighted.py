@@ -173,10 +173,8 @@ def plan_of(recipe: Recipe, policy: PixelPolicy) -> Augment:
     )
 
 
-def weights_of(recipe: Recipe, train: Sighted, on: torch.device) -> Tensor | None:
-    """Return class weights float32 (K,) where balanced ones are asked for: by the root of how rare the boxes of a class are."""
-    if recipe.train.class_weights != "balanced":
-        return None
+def weights_of(recipe: Recipe, train: Sighted, on: torch.device) -> Tensor:
+    """Return class weights float32 (K,), one on average over the boxes: a class counts more the fewer boxes it has."""
     counts = torch.from_numpy(train.boxes.counts(len(train.material.pictures.classes))).float().clamp(min=1)
-    weights = (counts.mean() / counts).sqrt()
+    weights = (counts.mean() / counts) ** recipe.detect.balance
     return (weights * counts.sum() / (weights * counts).sum()).to(on)
