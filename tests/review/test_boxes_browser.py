@@ -69,6 +69,15 @@ def test_confirm_drop_relabel_and_undo(browser: Any, program: Threaded) -> None:
         assert decisions(program) == []
 
 
+def test_keys_in_a_hurry_are_about_boxes_and_never_about_the_whole_picture(browser: Any, program: Threaded) -> None:
+    with opened(browser, program.address) as page:
+        shown(page)
+        for key in "kdk":
+            page.keyboard.press(key)
+        count(page, 3)
+        assert sorted(what for _, what in decisions(program)) == ["drop", "keep", "keep"]
+
+
 def test_a_missing_box_is_drawn_with_the_mouse_and_by_keys(browser: Any, program: Threaded) -> None:
     with opened(browser, program.address) as page:
         shown(page)

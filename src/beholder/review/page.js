@@ -68,10 +68,13 @@ const board = new Board({
   drawn: corners => choose(name => drawn(corners, name), state.row.box ? (board.meant || {}).label : ""),
 });
 
+// Of which finding the boxes are shown: no key is about them before they are there, or it would be about the whole picture.
+const boxed = row => `${row.picture} ${row.box}`;
+
 async function boxes(row, box) {
   if (!state.summary.boxed) return;
   const found = await ask(`boxes?picture=${row.picture}`);
-  if (state.row && state.row.picture === row.picture) { board.show(found, box); pressed(); }
+  if (state.row && state.row.picture === row.picture) { board.show(found, box); state.boxed = boxed(row); pressed(); }
 }
 
 function drawn(corners, name) {
@@ -117,6 +120,7 @@ const look = safely(async place => {
   $("verdict").textContent = safe(row.verdict.charAt(0).toUpperCase() + row.verdict.slice(1));
   $("facts").textContent = safe(`${row.check} ${row.score.toFixed(2)} · suggestion: ${row.suggestion.replace(":", " as ")}`);
   board.show({ width: 0, height: 0, boxes: [] }, "");
+  state.boxed = "";
   pressed();
   await boxes(row, row.box || "");
   $("swap").hidden = !row.other || !!row.box; $("draw").hidden = !state.summary.boxed;
@@ -199,6 +203,7 @@ const acts = {
 const act = orderly(async name => {
   if (!grid.ids.length || document.querySelector("dialog[open]")) return;
   state.row = await grid.row(grid.now);
+  if (state.summary.boxed && state.boxed !== boxed(state.row)) await boxes(state.row, state.row.box || "");
   await acts[name]();
 });
 const move = orderly(to => grid.go(to()));
