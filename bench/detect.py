@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import tempfile
 import time
 from collections import OrderedDict
 from pathlib import Path
@@ -36,7 +37,7 @@ SOURCE = Path(os.environ.get("BEHOLDER_SHARED", "../shared")) / "data" / "blood-
 def ours(minutes: float, seed: int) -> dict[str, Any]:
     """Return what the whole command gives: scan, split, train, test, report."""
     began = time.monotonic()
-    out = Path(f"/tmp/bench-detect-{os.getpid()}.beholder")
+    out = Path(tempfile.mkdtemp(prefix="beholder-bench-")) / "cells.beholder"
     outcome = beholder.steps(SOURCE, minutes=minutes, seed=seed, out=out)
     scores = outcome.json()["scores"]
     return {"who": "ours", "seconds": time.monotonic() - began, "scores": scores}
