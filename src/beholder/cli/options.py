@@ -63,6 +63,12 @@ Images = Annotated[
     ),
 ]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue the run that --out left unfinished.")]
+Launch = Annotated[
+    str,
+    typer.Option(
+        "--launch", metavar="local:N", help="Train with N processes of this machine: docs/SCALING.md.", show_default=False
+    ),
+]
 Profile = Annotated[bool, typer.Option("--profile", help="Say where the time went, and show it in the report.")]
 Seed = Annotated[int | None, typer.Option(help="Seed of the split, the weights and the augmentation.", show_default=False)]
 RecipeName = Annotated[

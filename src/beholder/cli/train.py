@@ -22,6 +22,7 @@ from beholder.cli.options import (
     Images,
     Json,
     Lang,
+    Launch,
     Log,
     Net,
     Out,
@@ -73,6 +74,7 @@ def train(
     synthetic: Synthetic = None,
     images: Images = None,
     resume: Resume = False,
+    launch: Launch = "",
     profile: Profile = False,
     lang: ReportLang = Lang.EN,
     log: Log = None,
@@ -85,7 +87,7 @@ def train(
     how |= {"group_from": group_from, "teacher": teacher, "unlabelled": unlabelled, "synthetic": synthetic}
     how |= {"target_risk": target_risk, "sensitivity": sensitivity, **_aim(for_, sensitivity, positive)}
     more: dict[str, Any] = {"resume": resume, "profile": profile, "lang": lang.value, "began": context.obj, "images": images}
-    more |= {"recipe": recipe_of(recipe, set_, **how, **audit_fields(audit)), "out": target_of(source, out)}
+    more |= {"launch": launch, "recipe": recipe_of(recipe, set_, **how, **audit_fields(audit)), "out": target_of(source, out)}
     _tell(_walked(source, allow_download=allow_download, **more), json=json)
 
 

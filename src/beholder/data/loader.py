@@ -60,8 +60,8 @@ class Batches:
     memory:    bytes of pixels that may stay on the device; a larger set is read ahead by threads. The batches are the same.
     workers:   threads that read ahead, a batch each (0: one per core), at most READY
     subset:    which pictures each epoch takes; None: all. Where it follows the losses, targets have one more column (`weighed`)
-    ranks:     who trains together: `batch` pictures are of all of them, and each takes its share, with the same augmentation;
-               mixup and cutmix pair the pictures of one rank
+    ranks:     who trains together: `batch` pictures are of all of them, and each takes its share, varied and mixed as one
+               process would
     stall:     seconds waited for pixels so far
 
     An incomplete last batch is left out, so every step is of the same size; with less than one batch that one is the epoch.
@@ -119,11 +119,24 @@ class Batches:
         """Yield the batches of an epoch from step `start` on; the pixels of earlier steps are not read."""
         order = permutation(self.seed, epoch, len(self.pixels))
         order = order if self.subset is None else self.subset.taken(order)
-        steps = [self.ranks.shard(order[k * self.batch : (k + 1) * self.batch]) for k in range(start, self.steps)]
-        for positions, images in self._read(steps):
+        whole = [order[k * self.batch : (k + 1) * self.batch] for k in range(start, self.steps)]
+        own = [self._share(rows) for rows in whole]
+        for among, (positions, images) in zip(whole, self._read(own), strict=True):
             with span("augment"):
-                batch = self._batch(epoch, torch.from_numpy(positions), images)
+                batch = self._batch(epoch, torch.from_numpy(positions), images, torch.from_numpy(among))
             yield batch
+
+    @property
+    def _mixed(self) -> bool:
+        """Return whether a share begins with the picture before it, which its first one is mixed with."""
+        return self.ranks.world > 1 and bool(self.plan.mixup or self.plan.cutmix)
+
+    def _share(self, rows: I64) -> I64:
+        """Return this rank's share of a batch, int64 (B,), after the picture that its first is mixed with."""
+        if not self._mixed:
+            return self.ranks.shard(rows)
+        begin, end = self.ranks.within(len(rows))
+        return np.concatenate([rows[begin - 1 : begin] if begin else rows[-1:], rows[begin:end]])
 
     def normalise(self, images: Tensor) -> Tensor:
         """Return images float32 (B, C, H, W) in 0..1 as the net takes them; they are changed in place."""
@@ -145,13 +158,17 @@ class Batches:
                 self.stall += time.perf_counter() - began
                 yield positions, images.to(self.device, non_blocking=True)
 
-    def _batch(self, epoch: int, indices: Tensor, images: Tensor) -> Batch:
+    def _batch(self, epoch: int, indices: Tensor, images: Tensor, among: Tensor) -> Batch:
+        """Return the batch of `indices`, this rank's share of those of all ranks, `among`."""
         targets = self._targets.index_select(0, indices.to(self.device))
         targets = targets if self.subset is None else self.subset.weighed(targets, indices)
         if self.plan == Augment():
             return Batch(self.normalise(images), targets, indices)
         draws = Draws(self.seed, epoch, indices, device=self.device)
         images = self.normalise(augment(images, draws, self.plan))
+        if self._mixed:
+            images, targets = mix(images, targets, Draws(self.seed, epoch, among, device=self.device), self.plan)
+            return Batch(images[1:], targets[1:], indices[1:])
         images, targets = mix(images, targets, draws, self.plan)
         return Batch(images, targets, indices)
 

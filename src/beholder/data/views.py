@@ -18,7 +18,6 @@ from beholder.data.boxed import BoxedBatches
 from beholder.data.loader import Batch
 from beholder.data.subset import Subset
 from beholder.machine.draws import permutation
-from beholder.machine.ranks import ALONE, Ranks
 
 Maps = Callable[[Tensor], Sequence[Tensor]]
 """images float32 (B, C, H, W), normalised → maps (B, c, h, w), one for each level."""
@@ -33,9 +32,9 @@ class Views:
 
     subset: Subset | None = None
 
-    def __init__(self, source: BoxedBatches, maps: Maps, *, ranks: Ranks = ALONE) -> None:
+    def __init__(self, source: BoxedBatches, maps: Maps) -> None:
         """source: what the pictures are read from and varied by; maps: the frozen backbone."""
-        self.batch, self.seed, self.ranks = source.batch, source.seed, ranks
+        self.batch, self.seed = source.batch, source.seed
         self._source, self._maps = source, maps
         self._kept: list[Tensor] = []
         self._targets: list[list[Tensor]] = []
@@ -86,7 +85,7 @@ class Views:
         """Yield the batches of an epoch from step `start` on; images are float32 (B, F, 1, 1)."""
         order = permutation(self.seed, epoch, self.n)
         for k in range(start, len(self)):
-            rows = torch.from_numpy(self.ranks.shard(order[k * self.batch : (k + 1) * self.batch]))
+            rows = torch.from_numpy(order[k * self.batch : (k + 1) * self.batch])
             with span("augment"):
                 batch = self._taken(rows, (rows + epoch) % self.views)
             yield batch

@@ -25,7 +25,6 @@ from beholder.base.locks import check_free
 from beholder.base.recipe import from_toml
 from beholder.bundle.format import check_place
 from beholder.learn.monitors import Player
-from beholder.machine.ranks import ALONE, Ranks
 
 State = dict[str, Any]
 
@@ -176,12 +175,9 @@ REMEMBER_EVERY = 1.0
 
 @dataclass
 class Saves:
-    """What is kept of a run. good: its last state known to be sound; unkept: whether that is only in memory as yet; the first
-    of the ranks writes it.
-    """
+    """What is kept of a run. good: its last state known to be sound; unkept: whether that is only in memory as yet."""
 
     folder: RunFolder | None
-    ranks: Ranks = ALONE
     good: tuple[State, dict[str, Tensor]] | None = None
     unkept: bool = False
     written: Due = field(default_factory=lambda: Due(WRITE_EVERY))
@@ -194,9 +190,7 @@ class Saves:
     def keep(self) -> None:
         """Keep the last sound state on disk, if it is not there already."""
         if self.folder is not None and self.good is not None and self.unkept:
-            if self.ranks.first:
-                self.folder.save(*self.good)
-            self.ranks.barrier()
+            self.folder.save(*self.good)
             self.unkept = False
 
 

@@ -40,7 +40,6 @@ from beholder.learn.monitors import Average, Best, Guard, NotFiniteError, Player
 from beholder.learn.optim import constant, trapezoid
 from beholder.learn.resumed import comparable
 from beholder.learn.train import saved_cut
-from beholder.machine import ranks
 from beholder.machine.device import Precision, device, free_memory, precision, scaler, telling_memory
 from beholder.machine.info import machine
 from beholder.machine.pace import BUSY, calm, quickest, restored, slowness
@@ -210,8 +209,7 @@ def _run(made: Made, folder: RunFolder | None, stop: Stop, *, resume: bool, unti
         parts = (("train", made.train), ("valid", made.valid))
         folder.keep("sample", {name: part.pictures.digests for name, part in parts if part.pictures.digests is not None})
     _settle(made, folder, going_on=going_on)
-    recipe, world = made.recipe, ranks.here()
-    batches = _batches(made, world)
+    recipe, batches = made.recipe, _batches(made)
     every = max(1, round(bounds.SAID_ABOUT / max(1, len(made.train.pixels))))
     clock = Clock(
         steps_per_epoch=len(batches),
@@ -219,7 +217,6 @@ def _run(made: Made, folder: RunFolder | None, stop: Stop, *, resume: bool, unti
         seconds=0.0 if until.none else max(0.02 * 60 * recipe.train.minutes, until.left),
         every=every,
         after=after,
-        now=world.now,
     )
     run = Run(
         net=made.net,
@@ -231,16 +228,16 @@ def _run(made: Made, folder: RunFolder | None, stop: Stop, *, resume: bool, unti
         validation=Validation(bounded(made.net, made.valid, made.precision, made.on, made.recipe.seed), every, 0),
         clock=clock,
         settings=_settings(made),
-        saves=Saves(folder, world),
+        saves=Saves(folder),
         stop=stop,
-        guard=Guard(made.train.pictures.keys, eager=made.on.type == "cpu", ranks=world),
+        guard=Guard(made.train.pictures.keys, eager=made.on.type == "cpu"),
     )
     if going_on and folder is not None:
         run.resume(folder)
     return run
 
 
-def _batches(made: Made, world: ranks.Ranks) -> Batches:
+def _batches(made: Made) -> Batches:
     data, channels = made.recipe.data, made.config.pixels.channels
     return Batches(
         made.train.pixels,
@@ -252,7 +249,6 @@ def _batches(made: Made, world: ranks.Ranks) -> Batches:
         std=(STD,) * channels,
         memory=data.memory * 2**20 or free_memory(made.on) // 3,
         workers=data.workers,
-        ranks=world,
     )
 
 

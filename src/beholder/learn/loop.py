@@ -20,10 +20,12 @@ from beholder.data.loader import Batch, Batches
 from beholder.data.subset import ANNEALED
 from beholder.learn.checkpoint import RunFolder, Saves, State, copied, pack, unpack
 from beholder.learn.clock import Clock
+from beholder.learn.forward import forward, grown
 from beholder.learn.monitors import Best, Guard, Meter, NotFiniteError, Player, Tally, gradient_norm, row
 from beholder.learn.optim import Schedule
-from beholder.learn.resizing import resized, size_at
+from beholder.learn.parallel import Alone
 from beholder.machine.device import Precision, seed
+from beholder.machine.ranks import ALONE, LostRankError
 from beholder.machine.stop import Stop
 from beholder.tasks.task import Turn, Turns
 
@@ -84,6 +86,7 @@ class Run:
     validation: None: nothing is scored
     pause: asked after each step; once it says so the run is left, kept and validated, to be resumed
     model:  what the forward pass calls: `net` itself, or what torch.compile made of it
+    team:   those who compute gradients along; by default nobody
     scaler: keeps the gradients of fp16 from vanishing; in other precisions it does nothing
     """
 
@@ -100,6 +103,7 @@ class Run:
     stop: Stop
     pause: Callable[[], bool] = bool
     guard: Guard = field(default_factory=Guard)
+    team: Alone = field(default_factory=Alone)
     at: Progress = field(default_factory=Progress)
     meter: Meter = field(default_factory=Meter)
 
@@ -129,8 +133,8 @@ class Run:
         Raises `NotFiniteError` when a loss or gradient is not finite, and again after going back to the last good state.
         """
         rates = {id(o): [group["lr"] for group in o.param_groups] for o in self._each_optimiser()}
-        with self.batches.ranks.speaking():
-            self._remember()
+        self._remember()
+        with self.team.working():
             self._loop(rates)
 
     def _loop(self, rates: dict[int, list[float]]) -> None:
@@ -140,6 +144,16 @@ class Run:
                 self._close_epoch()
             except NotFiniteError as error:
                 self._go_back(error)
+            except LostRankError as error:
+                self._go_on_alone(error)
+
+    def _go_on_alone(self, error: LostRankError) -> None:
+        """Take the step again without those who computed along: it is the same step, of the same pictures."""
+        for optimiser in self._each_optimiser():
+            optimiser.zero_grad(set_to_none=True)
+        self.team.leave()
+        self.team, self.batches.ranks = Alone(), ALONE
+        events.warn("rank-lost", what=error.message, step=self.clock.step)
 
     def _epoch(self, rates: dict[int, list[float]]) -> None:
         """Take the steps that are left of the epoch; none where the plan was done and only its validation is missing."""
@@ -168,15 +182,18 @@ class Run:
 
     def _learn(self, batch: Batch) -> None:
         seed(batch.images.device, (self.settings.seed << 32) + self.clock.step)
+        self.team.begin(self.at.epoch, self.at.start, self.clock.step, self.clock.done, self.scaler.get_scale())
         for turn in self._turns(batch.images, batch.targets):
             player = self._player(turn.who)
             with span("backward"):  # the others' gradients stay as they are, though the loss goes through their nets
                 own = [p for p in player.module.parameters() if p.requires_grad] if len(self.players) > 1 else None
                 self.scaler.scale(turn.loss).backward(inputs=own)  # type: ignore[no-untyped-call]
+            turn = self.team.whole(turn)
             with span("optimiser"):
                 self._step(turn, player, batch.indices)
                 if player.average is not None:
                     player.average.update(player.module)
+            self.team.stepped()
             player.tally.add(turn.loss, turn.right)
         if self.batches.subset is not None:
             self.batches.subset.settle(batch.indices)
@@ -190,18 +207,11 @@ class Run:
         return self.players[who]
 
     def _turns(self, images: Tensor, targets: Tensor) -> Iterator[Turn]:
-        height, width = images.shape[-2:]
-        images = resized(images, size_at((height, width), self.settings.grow, self.clock.done))
-        self.meter.pixels += images[:, 0].numel()
-        images = images.contiguous(memory_format=torch.channels_last)
-        precision = self.settings.precision
-        turns = self.turns(self.model, images, targets, smoothing=self.settings.smoothing, weights=self.settings.weights)
-        while True:  # only the forward pass runs under autocast: not the backward pass, not the optimiser
-            with span("forward"), torch.autocast(images.device.type, dtype=precision.dtype, enabled=precision.mixed):
-                turn = next(turns, None)
-            if turn is None:
-                return
-            yield turn
+        how, settings = self.team.share(targets), self.settings
+        given = grown(images, settings.grow, self.clock.done)
+        self.meter.pixels += given[:, 0].numel()
+        turns = self.turns(self.model, given, targets, smoothing=settings.smoothing, weights=settings.weights)
+        yield from forward(turns, given.device, settings.precision, share=how)
 
     def _step(self, turn: Turn, player: Player, indices: Tensor) -> None:
         if self.settings.clip > 0:
@@ -373,6 +383,7 @@ class Run:
         """Return to the last good state, to go on at half the rate; raise `error` at the second time."""
         assert self.saves.good is not None
         self._set(*self.saves.good, best=False)  # the best so far was sound when it was offered: it stays
+        self.team.stale()
         self.guard.forget()
         for optimiser in self._each_optimiser():
             optimiser.zero_grad(set_to_none=True)

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from beholder.base.errors import BeholderError
-from beholder.machine.ranks import ALONE, Ranks
 from beholder.tasks.task import Turn
 
 Weights = dict[str, Tensor]
@@ -166,12 +165,11 @@ class Guard:
     eager: every turn is looked at before its optimiser steps; that costs nothing on a CPU. On other devices it would make
     the host wait, so there the number of the first bad step stays on the device, fused optimisers are told by it not to
     step, and the host looks now and then, and before anything is kept. What came after the bad step is thrown away.
-    keys: the name of each picture, by its position in the pixels; ranks: where one has such a loss, all stop.
+    keys: the name of each picture, by its position in the pixels.
     """
 
-    def __init__(self, keys: Sequence[str] = (), *, eager: bool = True, ranks: Ranks = ALONE) -> None:
+    def __init__(self, keys: Sequence[str] = (), *, eager: bool = True) -> None:
         self._keys = keys
-        self._ranks = ranks
         self.eager = eager
         self._first: Tensor | None = None
         self._recent: deque[tuple[int, Tensor]] = deque(maxlen=1024)
@@ -183,8 +181,7 @@ class Guard:
         Raises `NotFiniteError` at once if `eager`, else `look` does.
         """
         self._recent.append((step, indices))
-        loss = self._ranks.mean(turn.loss.detach())
-        norm = None if norm is None else self._ranks.mean(norm)
+        loss = turn.loss.detach()
         if self.eager:
             if not math.isfinite(float(loss)):
                 raise NotFiniteError(f"the loss became {float(loss)} at step {step}", keys=self._pictures(step))

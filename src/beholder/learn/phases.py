@@ -35,7 +35,6 @@ from beholder.learn.monitors import Average, Best, Guard, NotFiniteError, Player
 from beholder.learn.optim import cosine
 from beholder.learn.sighted import Sighted, weights_of
 from beholder.learn.train import saved_cut
-from beholder.machine import ranks
 from beholder.machine.device import free_memory, scaler, telling_memory
 from beholder.machine.info import machine
 from beholder.machine.pace import BUSY, quickest, slowness
@@ -270,7 +269,7 @@ class Phases:
         seconds: float,
         frozen: list[nn.Module],
     ) -> Run:
-        made, world = self.made, ranks.here()
+        made = self.made
         every = max(1, round(SCORED_EVERY[phase] / max(1, len(made.train))))
         run = Run(
             net=net,
@@ -282,9 +281,9 @@ class Phases:
             validation=Validation(score, every, 0),
             clock=self._clock(len(batches), every, seconds),
             settings=self._settings(frozen),
-            saves=Saves(folder, world),
+            saves=Saves(folder),
             stop=self.stop,
-            guard=Guard(made.train.material.pictures.keys, eager=made.on.type == "cpu", ranks=world),
+            guard=Guard(made.train.material.pictures.keys, eager=made.on.type == "cpu"),
         )
         self._settle(run, folder, going_on=going_on)
         if going_on and folder is not None:
@@ -307,8 +306,7 @@ class Phases:
         epochs = self.made.recipe.train.epochs or (EPOCHS if self.until.none else ENDLESS)
         seconds = 0.0 if self.until.none else max(1.0, seconds)
         one = PASS * self._look * len(self.made.valid)
-        now = ranks.here().now
-        return Clock(steps_per_epoch=steps, epochs=epochs, seconds=seconds, every=every, validation=one, after=one, now=now)
+        return Clock(steps_per_epoch=steps, epochs=epochs, seconds=seconds, every=every, validation=one, after=one)
 
     def _settings(self, frozen: list[nn.Module]) -> Settings:
         return Settings(
@@ -338,7 +336,6 @@ class Phases:
             plan=plan,
             memory=data.memory * 2**20 or free_memory(made.on) // 4,
             workers=data.workers,
-            ranks=ranks.here(),
         )
 
     def _keep_first(self) -> None:

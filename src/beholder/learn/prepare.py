@@ -31,9 +31,9 @@ from beholder.learn.dial import dialled
 from beholder.learn.distil import check_teacher, distilled, lesson, taught_by
 from beholder.learn.flips import Flips, as_before, wanted
 from beholder.learn.material import Beside, Material, Said, both_decoded
-from beholder.machine import ranks
 from beholder.machine.device import Precision, device, free_memory, precision
 from beholder.machine.placement import moved
+from beholder.machine.ranks import ALONE, group
 from beholder.nets.build import Created, create, known, wants
 from beholder.nets.choose import DIALLED, choose, dial
 from beholder.nets.features import head
@@ -129,6 +129,7 @@ class Prepared:
     def batches(self) -> Batches:
         """Return the batches of the training part, resident on the device where they fit."""
         memory = self.recipe.data.memory * 2**20 or free_memory(self.normal.device) // 3
+        among = group()
         n, batch, asked = len(self.train.pixels), self.plan.batch, self.recipe.train.subset
         how: dict[str, Any] = {"batch": batch, "seed": self.recipe.seed, "device": self.normal.device}
         return Batches(
@@ -141,7 +142,7 @@ class Prepared:
             memory=memory,
             workers=self.recipe.data.workers,
             subset=None if asked == "off" else Subset(asked, n, **how),
-            ranks=ranks.here(),
+            ranks=ALONE if among is None else among.ranks,
         )
 
 

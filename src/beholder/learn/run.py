@@ -14,6 +14,7 @@ from beholder.data.loader import Batches
 from beholder.learn.budget import Budget
 from beholder.learn.checkpoint import RunFolder, Saves
 from beholder.learn.clock import Clock
+from beholder.learn.followed import team_of
 from beholder.learn.loop import Run, Settings, Validation
 from beholder.learn.material import Material
 from beholder.learn.monitors import Average, Best, Guard, Player
@@ -25,7 +26,6 @@ from beholder.learn.validate import validate
 from beholder.machine.chip import settled
 from beholder.machine.compile import compiled
 from beholder.machine.device import scaler
-from beholder.machine.ranks import Ranks
 from beholder.machine.stop import Stop
 from beholder.nets.depth import decayed, freeze
 from beholder.nets.features import head as head_of
@@ -47,7 +47,6 @@ def run_of(
     heard: is given the logits of each validation
     """
     net, on, chosen, batches = prepared.created.net, prepared.normal.device, prepared.plan, prepared.batches()
-    world = batches.ranks
     frozen = freeze(net, chosen.freeze)
     made = _optimisers(prepared, batches.batch)
     if (ledger := current()) is not None:
@@ -65,11 +64,12 @@ def run_of(
         players={"net": Player(net, made, average, best)},
         batches=batches,
         validation=validation,
-        clock=_clock(prepared, limits, world, steps=len(batches), every=validation.every),
+        clock=_clock(prepared, limits, steps=len(batches), every=validation.every),
         settings=_settings(prepared, frozen),
-        saves=Saves(folder, world),
+        saves=Saves(folder),
         stop=stop,
-        guard=Guard(prepared.train.pictures.keys, eager=on.type == "cpu", ranks=world),
+        guard=Guard(prepared.train.pictures.keys, eager=on.type == "cpu"),
+        team=team_of(prepared, frozen, batches),
     )
 
 
@@ -108,7 +108,7 @@ def _validation(prepared: Prepared, valid: Material, heard: Callable[[Tensor], o
     return Validation(scored, every, prepared.recipe.train.patience)
 
 
-def _clock(prepared: Prepared, limits: Budget, world: Ranks, *, steps: int, every: int) -> Clock:
+def _clock(prepared: Prepared, limits: Budget, *, steps: int, every: int) -> Clock:
     chosen, size = prepared.plan, (prepared.policy.height, prepared.policy.width)
     return Clock(
         steps_per_epoch=steps,
@@ -118,7 +118,6 @@ def _clock(prepared: Prepared, limits: Budget, world: Ranks, *, steps: int, ever
         validation=limits.validation,
         after=limits.after,
         dearer=lambda done: dearer(size, chosen.grow, done),
-        now=world.now,
     )
 
 

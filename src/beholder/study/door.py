@@ -40,6 +40,7 @@ def train(
     resume: bool = False,
     began: float | None = None,
     teacher: Bundle | str | Path | None = None,
+    launch: str = "",
     **fields: Any,
 ) -> Bundle | Detector:
     """Train a model on `parts.train`, choose its weights on `parts.valid`, and return it; `parts.test` is not read.
@@ -50,9 +51,11 @@ def train(
     out:    where to save the bundle; until it is whole its run folder lies beside it, from which `resume` continues
     began:  when the budget of `minutes` started, by `time.monotonic()`; default now
     teacher: a bundle of labels, or its path, to learn from beside the labels
+    launch: local:N trains with N processes of this machine, each with its share of every batch (docs/SCALING.md)
     Raises `UsageError` for a field that is wrong or not used, `DataError` for pictures that cannot be learnt from,
     `Interrupted` after Ctrl-C, when the best so far has been saved to `out`.
     """
+    from beholder.learn.followed import launched, one_process
     from beholder.learn.train import train as on_labels
     from beholder.study.asked import wanted
 
@@ -62,9 +65,11 @@ def train(
         from beholder.learn.detect import train as on_boxes
 
         refuse("detect --parts", fields)
+        one_process(launch)
         more: dict[str, Any] = {} if teacher is None else {"teacher": str(teacher)}
         return on_boxes(parts, **how, **fields, **more)
-    return on_labels(parts, **how, teacher=teacher, **fields)
+    with launched(launch):
+        return on_labels(parts, **how, teacher=teacher, **fields)
 
 
 def evaluate(

@@ -38,6 +38,7 @@ from beholder.learn.budget import CLOSING
 from beholder.learn.checkpoint import check_out
 from beholder.learn.distil import taught_by
 from beholder.learn.first import keep_first
+from beholder.learn.followed import launched, one_process
 from beholder.learn.material import Beside
 from beholder.learn.profile import renewed
 from beholder.learn.profile import text as profile_text
@@ -164,6 +165,7 @@ def steps(
     allow_download: bool = False,
     teacher: Bundle | str | Path | None = None,
     images: str | Path | None = None,
+    launch: str = "",
     **fields: Any,
 ) -> Outcome | Found:
     """Take `source` through the six steps: preprocess, build, initialise, train, validate, test.
@@ -171,7 +173,7 @@ def steps(
     source: what `scan` takes, or Pictures; recipe, fields: as `train` takes them, those that shape the parts too
     out: where bundle, scores and report.html are saved; profile: say and show where the time goes; lang: of the report, en | zh
     began: `time.monotonic()` from which the time counts, default now; allow_download: fetch a source that is not here
-    teacher: as of `train`; images: as of `scan`
+    teacher, launch: as of `train`; images: as of `scan`
     Where the source has boxes and no other task is named, it is a detector that is trained (docs/DETECTION.md).
     The test part is read once, at the end. Raises what `scan`, `split`, `train` and `evaluate` raise.
     """
@@ -188,11 +190,13 @@ def steps(
         if wanted(pictures, recipe.task):
             from beholder.study.detect import detected
 
+            one_process(launch)
             return detected(pictures, recipe, out=out, resume=resume, lang=lang, began=began, profile=profile)
         refuse("labels", fields, recipe=recipe)
         parts = divided(pictures, recipe, until=until, early=early)
         check_stop()
-        return train_and_test(parts, recipe, out=out, resume=resume, lang=lang, began=began, beside=beside)
+        with launched(launch):
+            return train_and_test(parts, recipe, out=out, resume=resume, lang=lang, began=began, beside=beside)
 
 
 def train_and_test(

@@ -1,0 +1,307 @@
+"""What the first rank tells the others of a run, and how they make their net and their batches of it.
+
+The description is JSON and the bytes of tensors: a recipe's net, the task by name, where the decoded pixels lie. Ranks of
+another version or of other sources are refused before the first step.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+import json
+import signal
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+import beholder
+from beholder.base import registry
+from beholder.base.arrays import I64, U8
+from beholder.base.errors import BeholderError, UsageError
+from beholder.base.files import sha256
+from beholder.data.augment import Augment
+from beholder.data.cache import Pixels
+from beholder.data.loader import Batches, Readable
+from beholder.data.shards import Shard, mapped
+from beholder.data.subset import Subset
+from beholder.learn.distil import distilled
+from beholder.learn.parallel import CLOSE, OPEN, Alone, Follower, Team, message
+from beholder.learn.prepare import Prepared
+from beholder.machine.device import device, free_memory, precision
+from beholder.machine.launch import count, local
+from beholder.machine.ranks import LEAVE, Group, asked, group, joined
+from beholder.nets.build import build
+from beholder.nets.spec import NetSpec
+from beholder.tasks import named
+
+PIECE = 64 << 20
+"""Bytes of pixels that are sent at once to a rank that cannot read them from the cache."""
+
+
+def team_of(prepared: Prepared, frozen: Sequence[nn.Module], batches: Batches) -> Alone:
+    """Return those who compute along with a run: nobody, where there is one rank.
+
+    Raises `UsageError` for what several ranks cannot do, and where they are not of one version.
+    """
+    among = group()
+    if among is None:
+        return Alone()
+    if batches.subset is not None and batches.subset.prunes:
+        hint = "take train.subset=random:F, or one process"
+        raise UsageError("train.subset=prune:F follows the losses of one process", code="one-rank", hint=hint)
+    if batches.batch < among.ranks.world:
+        what = f"a batch of {batches.batch} pictures cannot be shared by {among.ranks.world} processes"
+        raise UsageError(what, code="one-rank", hint="use fewer processes, or a larger train.batch")
+    net = prepared.created.net
+    return Team(among, net, batches.batch, lambda: _open(among, prepared, frozen, batches))
+
+
+def _open(among: Group, prepared: Prepared, frozen: Sequence[nn.Module], batches: Batches) -> None:
+    """Have the others make the net and the batches of a run."""
+    among.tell(message(OPEN))
+    among.spread_bytes(json.dumps(_described(prepared, frozen, batches)).encode())
+    pixels = prepared.train.pixels
+    answers = among.gathered("")
+    wrong = [f"process {rank}: {answer}" for rank, answer in enumerate(answers) if answer not in ("", LACKS)]
+    among.tell(message(CLOSE if wrong else OPEN, LACKS in answers))
+    if wrong:
+        hint = "give all of them the same installation and files"
+        raise UsageError(f"the processes cannot train together: {wrong[0]}", code="ranks-differ", hint=hint)
+    for values in _tensors(prepared):
+        among.spread(values)
+    if LACKS in answers:
+        for rows in _pieces(len(pixels), pixels.shape):
+            among.spread(torch.from_numpy(pixels.take(rows)))
+
+
+LACKS = "pixels"
+"""What a rank answers that cannot read the pixels from the cache."""
+
+
+def _described(prepared: Prepared, frozen: Sequence[nn.Module], batches: Batches) -> dict[str, Any]:
+    recipe, plan, created, pixels = prepared.recipe, prepared.plan, prepared.created, prepared.train.pixels
+    names = {id(module): name for name, module in created.net.named_modules()}
+    return {
+        "is": identity(created.spec.name, prepared.task_name),
+        "net": created.spec.json(),
+        "task": prepared.task_name,
+        "classes": len(prepared.classes),
+        "teacher": None if prepared.train.taught is None else [recipe.train.teacher_weight, recipe.train.temperature],
+        "frozen": [names[id(module)] for module in frozen if id(module) in names],
+        "fixed": [name for name, p in created.net.named_parameters() if not p.requires_grad],
+        "pixels": {"shape": pixels.shape, "n": len(pixels), "shards": [str(shard.path) for shard in pixels.shards]},
+        "targets": list(prepared.lessons.shape),
+        "weights": 0 if prepared.weights is None else len(prepared.weights),
+        "plan": dataclasses.asdict(plan.augment),
+        "batch": batches.batch,
+        "seed": recipe.seed,
+        "mean": prepared.normal.mean,
+        "std": prepared.normal.std,
+        "memory": recipe.data.memory,
+        "workers": recipe.data.workers,
+        "subset": recipe.train.subset,
+        "precision": prepared.precision.name,
+        "smoothing": recipe.train.smoothing,
+        "grow": plan.grow,
+    }
+
+
+def _tensors(prepared: Prepared) -> list[Tensor]:
+    """Return what every rank is given beside the description: targets, class weights, where the pixels lie."""
+    weights = prepared.weights
+    pixels = prepared.train.pixels
+    return [
+        prepared.lessons.float().cpu().contiguous(),
+        *([] if weights is None else [weights.float().cpu()]),
+        torch.from_numpy(np.stack([pixels.shard, pixels.place])),
+        torch.from_numpy(np.ascontiguousarray(pixels.digests)),
+    ]
+
+
+def _pieces(n: int, shape: Sequence[int]) -> list[I64]:
+    step = max(1, PIECE // max(1, int(np.prod(shape))))
+    return [np.arange(k, min(k + step, n)) for k in range(0, n, step)]
+
+
+@contextmanager
+def launched(launch: str) -> Iterator[None]:
+    """Have the processes that `launch` asks for (local:N, or "") compute along with all training in the block.
+
+    Raises `UsageError` for another word, and inside of what torchrun or another launch started.
+    """
+    world = count(launch)
+    if world == 1:
+        yield
+        return
+    if group() is not None:
+        raise UsageError("these processes were started together already", code="bad-launch", hint="leave --launch out")
+    with local(world):
+        yield
+
+
+def one_process(launch: str) -> None:
+    """Raise `UsageError` (one-rank) where several processes are asked for, for what trains in one: detectors."""
+    if count(launch) > 1:
+        raise UsageError("a detector is trained by one process", code="one-rank", hint="leave --launch out")
+
+
+def joining(work: Callable[[], None]) -> None:
+    """Do `work` as the first of the ranks that torchrun started; as another one, follow it."""
+    ranks = asked()
+    if ranks.rank:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the first one saves, and tells when to leave
+    with joined(ranks) as among:
+        if ranks.rank:
+            follow(among)
+        else:
+            work()
+
+
+def follow(among: Group) -> None:
+    """Compute along with the first rank until it has no more work. Raises `LostRankError` where it is gone."""
+    while True:
+        kind = among.tell(message(0))[0]
+        if kind == LEAVE:
+            return
+        if kind == OPEN:
+            follower = _opened(among, json.loads(among.spread_bytes(b"")))
+            if follower is not None:
+                follower.follow()
+
+
+def _opened(among: Group, said: Mapping[str, Any]) -> Follower | None:
+    """Return this rank as a follower of the run that is described; None where some rank cannot be one."""
+    made, why = _made(said)
+    shards = [mapped(Path(path), tuple(said["pixels"]["shape"])) for path in said["pixels"]["shards"]]
+    whole = [shard for shard in shards if shard is not None]
+    among.gathered(why or ("" if len(whole) == len(shards) else LACKS))
+    kind, lacking, *_ = among.tell(message(0))
+    if kind == CLOSE or made is None:
+        return None
+    n = said["pixels"]["n"]
+    targets = among.spread(torch.empty(said["targets"]))
+    weights = among.spread(torch.empty(said["weights"])) if said["weights"] else None
+    where = among.spread(torch.empty((2, n), dtype=torch.int64)).numpy()
+    digests = among.spread(torch.empty((n, 32), dtype=torch.uint8)).numpy()
+    pixels: Readable = _Sent(among, n, said["pixels"]["shape"]) if lacking else _held(whole, where, digests, said)
+    return _follower(among, said, made, pixels, targets, weights)
+
+
+def _made(said: Mapping[str, Any]) -> tuple[tuple[nn.Module, Any] | None, str]:
+    """Return the net and the task, or None and why this rank cannot have them."""
+    try:
+        spec, task = NetSpec(**said["net"]), named(said["task"])
+        own = identity(spec.name, said["task"])
+        if own != said["is"]:
+            other = [key for key, value in said["is"].items() if own.get(key) != value]
+            return None, "; ".join(f"{key} is {own.get(key)}, not {said['is'][key]}" for key in other)
+        net = build(spec, trust=True).to(device()).to(memory_format=torch.channels_last)
+    except BeholderError as error:
+        return None, error.message
+    for name, p in net.named_parameters():
+        p.requires_grad_(name not in said["fixed"])
+    return (net, task), ""
+
+
+def _follower(
+    among: Group,
+    said: Mapping[str, Any],
+    made: tuple[nn.Module, Any],
+    pixels: Readable,
+    targets: Tensor,
+    weights: Tensor | None,
+) -> Follower:
+    (net, task), on = made, device()
+    modules = dict(net.named_modules())
+    if said["teacher"]:
+        weight, temperature = said["teacher"]
+        task = distilled(task, weight=weight, temperature=temperature, classes=said["classes"])
+    how: dict[str, Any] = {"batch": said["batch"], "seed": said["seed"], "device": on}
+    batches = Batches(
+        pixels,
+        targets,
+        **how,
+        mean=said["mean"],
+        std=said["std"],
+        plan=Augment(**{**said["plan"], "erase_area": tuple(said["plan"]["erase_area"])}),
+        memory=said["memory"] * 2**20 or free_memory(on) // (3 * among.ranks.world),
+        workers=said["workers"],
+        subset=None if said["subset"] == "off" else Subset(said["subset"], len(pixels), **how),
+        ranks=among.ranks,
+    )
+    return Follower(
+        among,
+        net,
+        task.turns,
+        batches,
+        precision(on, said["precision"]),
+        seed=said["seed"],
+        grow=said["grow"],
+        smoothing=said["smoothing"],
+        weights=None if weights is None else weights.to(on),
+        frozen=[modules[name] for name in said["frozen"]],
+    )
+
+
+def _held(shards: Sequence[Shard], where: I64, digests: U8, said: Mapping[str, Any]) -> Pixels:
+    """Return the pixels as they lie in the cache that this rank shares with the first."""
+
+    def again(row: int) -> U8:
+        raise UsageError(f"the pixels of row {row} are damaged", code="damaged", hint="run again: the first process mends them")
+
+    rows = np.arange(len(digests))
+    shape = tuple(said["pixels"]["shape"])
+    return Pixels(rows, shape, (), 0, tuple(shards), shard=where[0], place=where[1], digests=digests, again=again)
+
+
+class _Sent:
+    """Pixels that the first rank sent, in memory: this one does not share its cache."""
+
+    def __init__(self, among: Group, n: int, shape: Sequence[int]) -> None:
+        channels, height, width = shape
+        self.shape = (channels, height, width)
+        self._values = torch.empty((n, *self.shape), dtype=torch.uint8)
+        for rows in _pieces(n, self.shape):
+            among.spread(self._values[rows[0] : rows[-1] + 1])
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def take(self, positions: I64) -> U8:
+        """Return uint8 (B, C, H, W)."""
+        return self._values[torch.from_numpy(np.asarray(positions))].numpy()
+
+
+def identity(net: str, task: str) -> dict[str, str]:
+    """Return what all ranks must have alike: versions, and the sources of Beholder and of what is a person's own."""
+    found = {"beholder": beholder.__version__, "torch": torch.__version__, "sources": _sources()}
+    for kind, name in (("net", net), ("task", task)):
+        if ":" in name and not name.startswith("timm:"):
+            found[kind] = _source_of(name)
+    return found
+
+
+@functools.cache
+def _sources() -> str:
+    """Return a digest of Beholder's own files."""
+    top = Path(beholder.__file__).parent
+    files = sorted(path.relative_to(top).as_posix() for path in top.rglob("*.py"))
+    return sha256("".join(f"{name} {sha256((top / name).read_bytes())}\n" for name in files).encode())[:16]
+
+
+def _source_of(name: str) -> str:
+    """Return a digest of the file of a net or task of one's own, module:function."""
+    found = registry.attribute(name)
+    path = (
+        inspect.getsourcefile(inspect.unwrap(found))
+        if callable(found)
+        else getattr(sys.modules[name.partition(":")[0]], "__file__", None)
+    )
+    return sha256(Path(path).read_bytes())[:16] if path else ""
