@@ -1,0 +1,220 @@
+"""Several processes train the net that one would have trained, whatever becomes of them."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import beholder
+from beholder.base import events
+from beholder.base.errors import UsageError
+from beholder.base.files import file_sha256
+from beholder.learn import followed
+from beholder.learn.checkpoint import Due
+from beholder.learn.monitors import Tally
+from beholder.machine import launch, ranks
+
+SMALL: dict[str, Any] = {"net": "cnn", "width": 0.25, "batch": 12, "seed": 3, "precision": "fp32", "augment": "strong"}
+WIDE: dict[str, Any] = {**SMALL, "net": "tests.learn.ranked:net", "task": "tests.learn.ranked:TASK"} | {"width": 1.0}
+
+
+@pytest.fixture
+def parts(leaves: Path) -> beholder.Parts:
+    return beholder.split(beholder.scan(leaves), seed=0)
+
+
+@pytest.fixture
+def losses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The loss of every step."""
+    found: list[float] = []
+    add = Tally.add
+
+    def noted(self: Tally, loss: Any, right: Any) -> None:
+        found.append(float(loss.detach()))
+        add(self, loss, right)
+
+    monkeypatch.setattr(Tally, "add", noted)
+    return found
+
+
+@pytest.fixture
+def children(monkeypatch: pytest.MonkeyPatch) -> list[subprocess.Popen[bytes]]:
+    """The processes that were started."""
+    made: list[subprocess.Popen[bytes]] = []
+    child = launch._child
+
+    def noted(*given: int) -> subprocess.Popen[bytes]:
+        made.append(child(*given))
+        return made[-1]
+
+    monkeypatch.setattr(launch, "_child", noted)
+    return made
+
+
+@contextmanager
+def at(step: int, act: Callable[[], object]) -> Iterator[list[str]]:
+    """Act once when so many steps are done; yield the warnings that are heard."""
+    done, warned = [], []
+
+    def hear(event: events.Event) -> None:
+        if event.name == "training" and event.fields["done"] >= step and not done:
+            done.append(act())
+        if event.kind == "warning":
+            warned.append(event.message)
+
+    with events.listen(hear):
+        yield warned
+
+
+def trained(parts: beholder.Parts, losses: list[float], **how: Any) -> list[float]:
+    losses.clear()
+    beholder.train(parts, **how)
+    return list(losses)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("world", [2, 4])
+def test_losses_of_100_steps_in_float64_are_those_of_one_process(
+    parts: beholder.Parts, losses: list[float], world: int
+) -> None:
+    epochs = -(-100 // max(1, len(parts.train) // 12))
+    one = trained(parts, losses, **WIDE, epochs=epochs)
+    assert len(one) >= 100
+    several = trained(parts, losses, **WIDE, epochs=epochs, launch=f"local:{world}")
+    assert several == pytest.approx(one, rel=1e-9)
+
+
+def test_losses_in_float32_are_those_of_one_process(parts: beholder.Parts, losses: list[float]) -> None:
+    """With batch norms, mixup and pictures that are varied."""
+    how = {**SMALL, "net": "fastnet", "width": 0.25, "mixup": 0.3, "epochs": 5, "optimiser": "sgd", "lr": 0.01}
+    one = trained(parts, losses, **how)
+    assert trained(parts, losses, **how, launch="local:2")[:10] == pytest.approx(one[:10], rel=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("task", "more"), [("multi", {}), ("ordinal", {}), ("single", {"class_weights": "balanced"})])
+def test_every_task_is_learnt_by_several(parts: beholder.Parts, losses: list[float], task: str, more: dict[str, Any]) -> None:
+    how = {**SMALL, "task": task, "epochs": 2, **more, **({"order": ",".join(parts.train.classes)} if task == "ordinal" else {})}
+    one = trained(parts, losses, **how)
+    assert trained(parts, losses, **how, launch="local:2") == pytest.approx(one, rel=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", range(3))
+def test_a_process_that_is_killed_is_missed_and_the_run_goes_on(
+    parts: beholder.Parts, losses: list[float], children: list[Any], moment: int
+) -> None:
+    step = random.Random(moment).randrange(1, 12)
+    one = trained(parts, losses, **WIDE, epochs=6)
+    with at(step, lambda: children[0].kill()) as warned:
+        several = trained(parts, losses, **WIDE, epochs=6, launch="local:3")
+    assert several == pytest.approx(one, rel=1e-6), "no step is left out or taken twice"
+    assert sum("going on without the other processes" in message for message in warned) == 1
+    assert all(child.poll() is not None for child in children)
+
+
+@pytest.mark.slow
+def test_a_process_that_hangs_is_noticed(
+    parts: beholder.Parts, losses: list[float], children: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ranks, "HANG", 3.0)
+    monkeypatch.setattr(launch, "LEAVING", 0.5)
+    one = trained(parts, losses, **WIDE, epochs=4)
+    with at(3, lambda: children[0].send_signal(signal.SIGSTOP)) as warned:
+        several = trained(parts, losses, **WIDE, epochs=4, launch="local:2")
+    assert several == pytest.approx(one, rel=1e-6)
+    assert any("lost" in message for message in warned)
+    assert children[0].poll() is not None
+
+
+@pytest.mark.slow
+def test_a_run_is_resumed_by_another_number_of_processes(
+    parts: beholder.Parts, losses: list[float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Due, "__bool__", lambda self: True)
+    one = trained(parts, losses, **WIDE, epochs=4)
+
+    class Cut(BaseException):
+        pass
+
+    def cut() -> None:
+        raise Cut
+
+    out = tmp_path / "m.beholder"
+    with at(5, cut), pytest.raises(Cut):
+        trained(parts, losses, **WIDE, epochs=4, out=out, launch="local:3")
+    before = list(losses)
+    after = trained(parts, losses, **WIDE, epochs=4, out=out, launch="local:2", resume=True)
+    assert [*before[: len(one) - len(after)], *after] == pytest.approx(one, rel=1e-6)
+    assert beholder.load(out, trust=True).classes == parts.train.classes
+
+
+@pytest.mark.slow
+def test_pixels_are_sent_to_a_process_that_has_no_cache_of_them(
+    parts: beholder.Parts, losses: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = trained(parts, losses, **WIDE, epochs=2)
+    described = followed._described
+
+    def elsewhere(*given: Any) -> dict[str, Any]:
+        found = described(*given)
+        found["pixels"]["shards"] = ["/nowhere/at/all"]
+        return found
+
+    monkeypatch.setattr(followed, "_described", elsewhere)
+    assert trained(parts, losses, **WIDE, epochs=2, launch="local:2") == pytest.approx(one, rel=1e-9)
+
+
+def test_other_sources_are_refused_before_the_first_step(
+    parts: beholder.Parts, losses: list[float], children: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(followed, "_sources", lambda: "others")
+    with pytest.raises(UsageError, match="process 1: sources is") as error:
+        trained(parts, losses, **SMALL, epochs=2, launch="local:2")
+    assert error.value.code == "ranks-differ"
+    assert losses == []
+    assert all(child.poll() == 0 for child in children)
+
+
+@pytest.mark.parametrize("asked", ["local", "local:0", "local:x", "ray", "8", "local:65"])
+def test_launches_that_are_none_are_refused(parts: beholder.Parts, asked: str) -> None:
+    with pytest.raises(UsageError) as error:
+        beholder.train(parts, **SMALL, epochs=1, launch=asked)
+    assert error.value.code == "bad-launch"
+
+
+def test_what_one_process_alone_can_do_is_refused(parts: beholder.Parts) -> None:
+    for how in ({"subset": "prune:0.5"}, {"batch": 2}):
+        with pytest.raises(UsageError) as error:
+            beholder.train(parts, **{**SMALL, "epochs": 1, **how}, launch="local:3")
+        assert error.value.code == "one-rank"
+
+
+@pytest.mark.slow
+def test_torchrun_starts_the_same_command(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    y = np.arange(120) % 2
+    x = (rng.integers(0, 120, (120, 12, 12, 1)) + 120 * y[:, None, None, None]).astype(np.uint8)
+    np.savez(tmp_path / "two.npz", x=x, y=y)
+    command = ["train", "two.npz", "--net", "cnn", "--epochs", "2", "--batch", "16", "--seed", "1", "--audit", "off"]
+    command += ["--set", "train.precision=fp32", "--json"]
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    digests = []
+    for number, before in enumerate(([], ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"])):
+        out = tmp_path / f"{number}.beholder"
+        words = [sys.executable, *before, "-m", "beholder", *command, "--out", str(out)]
+        done = subprocess.run(words, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=240, check=False)
+        assert done.returncode == 0, done.stderr[-2000:]
+        assert done.stdout.count('"bundle"') == 1, "one process speaks"
+        digests.append((beholder.load(out).config.clock or {}, file_sha256(out / "model.safetensors")))
+    assert len(digests) == 2
