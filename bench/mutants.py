@@ -4,7 +4,8 @@
 
 Every fault (a mutant of mutmut 3) of the functions whose names match a PATTERN, such as beholder.measure.counts*; with --draw a
 random sample of N over them all, the same number from each package as far as it has so many. A fault is noticed where a test of
-the package's own folder under tests/ that calls the function fails; those are run in a child process, the quickest first. The
+the package's own folder under tests/ that calls the function fails; those are run in a child process, the quickest first. What
+those let pass is shown to mypy, as `make lint` does, and then to the quick tests of other folders that call the function. The
 copy with the faults is left in FOLDER (build/mutants), with what was found in found.json: names that stand there already are
 not run again.
 """
@@ -22,6 +23,7 @@ import os
 import random
 import shutil
 import signal
+import subprocess
 import sys
 import time
 from collections import Counter, defaultdict
@@ -130,7 +132,7 @@ def fate(name: str, tests: Iterable[str], seconds: float) -> str:
 
 
 def run(package: str, names: list[str], found: dict[str, str], to: Path) -> None:
-    """Add the fate of each fault of a package to `found`, and write them all down."""
+    """Add the fate of each fault of a package by its own tests to `found`, and write them all down."""
     import pytest
 
     tests, seconds = watched(package, to)
@@ -140,6 +142,73 @@ def run(package: str, names: list[str], found: dict[str, str], to: Path) -> None
         those = tests[name.rpartition("__mutmut_")[0]]
         found[name] = fate(name, those, 30 + 3 * sum(seconds[test] for test in those)) if those else "no test"
         (to / "found.json").write_text(json.dumps(found, indent=1))
+
+
+LEFT = ("survived", "no test")
+ELSEWHERE = ("contracts", "study", "evaluation", "learn", "bundle", "runtime", "measure", "reporting", "server", "cli")
+"""Folders of tests, in the order in which they are asked about what the package's own let pass."""
+
+
+def typed(names: list[str], found: dict[str, str], here: Path, to: Path) -> None:
+    """Note which of the faults that tests let pass mypy notices, in the plain source with just that fault."""
+    plain = to / "plain"
+    shutil.copytree(here / "src", plain / "src", dirs_exist_ok=True)
+    shutil.copy(here / "pyproject.toml", plain)
+    mypy = [str(Path(sys.executable).with_name("dmypy")), "--status-file", str(plain / "dmypy.json")]
+
+    def passes() -> bool:
+        return not subprocess.run([*mypy, "run", "--", "src"], cwd=plain, capture_output=True, check=False).returncode
+
+    if not passes():
+        sys.exit("mypy fails without a fault")
+    for name in (name for name in names if found[name] in LEFT):
+        path, text = faulty(name, to)
+        before = (plain / path).read_text("utf-8")
+        (plain / path).write_text(text, "utf-8")
+        found[name] = found[name] if passes() else "typed"
+        (plain / path).write_text(before, "utf-8")
+    subprocess.run([*mypy, "stop"], cwd=plain, capture_output=True, check=False)
+    (to / "found.json").write_text(json.dumps(found, indent=1))
+
+
+def functions(text: str) -> dict[str, tuple[int, int]]:
+    """Return of each function the lines after the first of it, from and to, by its name as mutmut writes it."""
+    found = {}
+    for node in ast.walk(ast.parse(text)):
+        inner = [(node.name, each) for each in node.body] if isinstance(node, ast.ClassDef) else []
+        outer = [("", each) for each in node.body] if isinstance(node, ast.Module) else []
+        for owner, each in (*inner, *outer):
+            if isinstance(each, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                name = f"xǁ{owner}ǁ{each.name}" if owner else f"x_{each.name}"
+                found[name] = found[each.name] = (each.lineno, each.end_lineno or each.lineno)
+    return found
+
+
+def faulty(name: str, to: Path) -> tuple[Path, str]:
+    """Return the path of a file below the checkout, and its plain text with one fault."""
+    module, _, mutant = name.rpartition(".")
+    path = Path("src", *module.split("."))
+    path = path.with_suffix(".py") if (to / path.with_suffix(".py")).is_file() else path / "__init__.py"
+    planted, plain = (to / path).read_text("utf-8"), (to / "plain" / path).read_text("utf-8")
+    begin, end = functions(planted)[mutant]
+    body = planted.splitlines()[begin:end]
+    lines = plain.splitlines()
+    begin, end = functions(plain)[mutant.rpartition("__mutmut_")[0]]
+    return path, "\n".join([*lines[:begin], *body, *lines[end:], ""])
+
+
+def elsewhere(names: list[str], found: dict[str, str], to: Path) -> None:
+    """Note which of the faults that are left the quick tests of other folders notice."""
+    for folder in ELSEWHERE:
+        left = [name for name in names if found[name] in LEFT and name.split(".")[1] != folder]
+        if not left:
+            continue
+        tests, seconds = watched(folder, to)
+        for name in left:
+            those = tests[name.rpartition("__mutmut_")[0]][:40]
+            if those and fate(name, those, 60 + 3 * sum(seconds[test] for test in those)) != "survived":
+                found[name] = "elsewhere"
+                (to / "found.json").write_text(json.dumps(found, indent=1))
 
 
 def change(name: str, to: Path) -> str:
@@ -164,10 +233,10 @@ def main() -> None:
     parser.add_argument("--to", type=Path, default=Path("build/mutants"))
     parser.add_argument("patterns", nargs="*", default=["*"])
     asked = parser.parse_args()
-    to = asked.to.absolute()
+    to, here = asked.to.absolute(), Path.cwd()
     names = {
         package: [name for name in each if any(fnmatch.fnmatch(name, pattern) for pattern in asked.patterns)]
-        for package, each in planted(Path.cwd(), to).items()
+        for package, each in planted(here, to).items()
     }
     print({package: len(each) for package, each in names.items()}, flush=True)
     names = drawn(names, asked.draw, asked.seed) if asked.draw else names
@@ -182,8 +251,16 @@ def main() -> None:
         if each:
             run(package, [name for name in each if name not in found], found, to)
             fates = Counter(found[name] for name in each)
-            print(package, dict(fates), "noticed:", wilson(fates["noticed"] + fates["timeout"], len(each)), flush=True)
-    for name in (name for each in names.values() for name in each if found[name] in ("survived", "no test")):
+            print(package, dict(fates), "by its own tests:", wilson(fates["noticed"] + fates["timeout"], len(each)), flush=True)
+    drawn_all = [name for each in names.values() for name in each]
+    typed(drawn_all, found, here, to)
+    elsewhere(drawn_all, found, to)
+    for package, each in [*names.items(), ("all", drawn_all)]:
+        if each:
+            fates = Counter(found[name] for name in each)
+            noticed = len(each) - sum(fates[left] for left in LEFT)
+            print(package, dict(fates), "noticed:", wilson(noticed, len(each)), flush=True)
+    for name in (name for each in names.values() for name in each if found[name] in LEFT):
         print(f"\n{name}: {found[name]}\n{change(name, to)}")
 
 
