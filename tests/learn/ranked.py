@@ -13,13 +13,18 @@ from beholder.tasks.single import SINGLE, right
 from beholder.tasks.task import Turn
 
 
+class Last(nn.Linear):
+    def forward(self, features: Tensor) -> Tensor:
+        return super().forward(features.double())
+
+
 class Wide(nn.Module):
     def __init__(self, channels: int, classes: int) -> None:
         super().__init__()
         self.body = nn.Sequential(
             nn.Conv2d(channels, 8, 3, bias=False), nn.BatchNorm2d(8), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten()
         )
-        self.last = nn.Linear(32, classes)
+        self.last = Last(32, classes)
         self.double()
 
     def forward(self, images: Tensor) -> Tensor:
@@ -46,5 +51,3 @@ def failing(*, channels: int, size: tuple[int, int], classes: int) -> nn.Module:
     if os.environ.get("RANK", "0") != "0":
         raise RuntimeError("not here")
     return nn.Sequential(nn.Flatten(), nn.Linear(channels * size[0] * size[1], classes))
-
-

@@ -18,7 +18,6 @@ import pytest
 import beholder
 from beholder.base import events
 from beholder.base.errors import UsageError
-from beholder.base.files import file_sha256
 from beholder.learn import followed
 from beholder.learn.checkpoint import Due
 from beholder.learn.monitors import Tally
@@ -69,7 +68,7 @@ def at(step: int, act: Callable[[], object]) -> Iterator[list[str]]:
     def hear(event: events.Event) -> None:
         if event.name == "training" and event.fields["done"] >= step and not done:
             done.append(act())
-        if event.kind == "warning":
+        if event.kind == "warn":
             warned.append(event.message)
 
     with events.listen(hear):
@@ -104,7 +103,13 @@ def test_losses_in_float32_are_those_of_one_process(parts: beholder.Parts, losse
 @pytest.mark.slow
 @pytest.mark.parametrize(("task", "more"), [("multi", {}), ("ordinal", {}), ("single", {"class_weights": "balanced"})])
 def test_every_task_is_learnt_by_several(parts: beholder.Parts, losses: list[float], task: str, more: dict[str, Any]) -> None:
-    how = {**SMALL, "task": task, "epochs": 2, **more, **({"order": ",".join(parts.train.classes)} if task == "ordinal" else {})}
+    how = {
+        **SMALL,
+        "task": task,
+        "epochs": 2,
+        **more,
+        **({"order": ",".join(parts.train.classes)} if task == "ordinal" else {}),
+    }
     one = trained(parts, losses, **how)
     assert trained(parts, losses, **how, launch="local:2") == pytest.approx(one, rel=1e-4)
 
@@ -209,12 +214,12 @@ def test_torchrun_starts_the_same_command(tmp_path: Path) -> None:
     command = ["train", "two.npz", "--net", "cnn", "--epochs", "2", "--batch", "16", "--seed", "1", "--audit", "off"]
     command += ["--set", "train.precision=fp32", "--json"]
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
-    digests = []
+    found = []
     for number, before in enumerate(([], ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"])):
         out = tmp_path / f"{number}.beholder"
         words = [sys.executable, *before, "-m", "beholder", *command, "--out", str(out)]
         done = subprocess.run(words, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=240, check=False)
         assert done.returncode == 0, done.stderr[-2000:]
         assert done.stdout.count('"bundle"') == 1, "one process speaks"
-        digests.append((beholder.load(out).config.clock or {}, file_sha256(out / "model.safetensors")))
-    assert len(digests) == 2
+        found.append([row["loss"] for row in beholder.load(out).history])
+    assert found[1] == pytest.approx(found[0], rel=1e-3)

@@ -67,7 +67,7 @@ class Group:
     def __init__(self, ranks: Ranks) -> None:
         self.ranks = ranks
         self.lost = False
-        self._quick = _group(HANG)
+        self._quick = _group(PATIENCE if ranks.rank else HANG)  # the others wait for the first, never it for them
         self._slow = _group(PATIENCE)
 
     def tell(self, values: Sequence[float]) -> list[float]:
@@ -77,7 +77,7 @@ class Group:
 
         header = torch.tensor(values, dtype=torch.float64)
         with self._telling():
-            dist.broadcast(header, 0, group=self._slow)
+            dist.broadcast(header, 0, group=self._quick)
         return list(header.tolist())
 
     def spread(self, values: Tensor) -> Tensor:
@@ -190,7 +190,7 @@ def joined(ranks: Ranks, *, store: Any = None) -> Iterator[Group]:
     finally:
         _joined.clear()
         group.dismiss()
-        if not group.lost:  # with one that is gone this would wait for it
+        with contextlib.suppress(RuntimeError):
             dist.destroy_process_group()
 
 
