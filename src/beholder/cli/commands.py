@@ -47,7 +47,6 @@ from beholder.cli.train import recipe_of, train, tune
 
 app = typer.Typer(
     help="From labelled pictures to an image classifier you can trust.",
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )

@@ -9,6 +9,7 @@ import typer
 
 from beholder.base.errors import UsageError
 from beholder.base.files import check_writable
+from beholder.cli import complete
 from beholder.cli.options import Cache, Json, Model, Trust
 from beholder.cli.show import json_line, say
 
@@ -17,7 +18,12 @@ def export(
     model: Model,
     *,
     to: Annotated[
-        str, typer.Option(metavar="onnx|openvino|torch", help="A graph of ONNX or OpenVINO, or a program of torch.export.")
+        str,
+        typer.Option(
+            metavar="onnx|openvino|torch",
+            help="A graph of ONNX or OpenVINO, or a program of torch.export.",
+            autocompletion=complete.exports,
+        ),
     ] = "onnx",
     out: Annotated[
         Path | None,

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from beholder.cli import complete
 from beholder.cli.options import (
     AllowDownload,
     Batch,
@@ -76,7 +77,15 @@ def generate(
 
 
 def sample(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A bundle of generate: NAME.beholder.", show_default=False)],
+    model: Annotated[
+        Path,
+        typer.Argument(
+            metavar="MODEL",
+            help="A bundle of generate: NAME.beholder.",
+            show_default=False,
+            autocompletion=complete.models,
+        ),
+    ],
     *,
     n: Annotated[int, typer.Option("--n", help="How many pictures.", min=1)] = 64,
     label: Annotated[

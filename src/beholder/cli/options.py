@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from beholder.cli import complete
+
 
 class Part(StrEnum):
     """Which pictures of a source to score."""
@@ -43,7 +45,10 @@ SearchMinutes = Annotated[
 Space = Annotated[
     Path | None, typer.Option("--space", metavar="FILE.toml", help="Ranges in place of the declared ones.", show_default=False)
 ]
-Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A bundle: NAME.beholder.", show_default=False)]
+Model = Annotated[
+    Path,
+    typer.Argument(metavar="MODEL", help="A bundle: NAME.beholder.", show_default=False, autocompletion=complete.models),
+]
 Out = Annotated[
     Path | None,
     typer.Option(
@@ -66,11 +71,21 @@ Resume = Annotated[bool, typer.Option("--resume", help="Continue the run that --
 Profile = Annotated[bool, typer.Option("--profile", help="Say where the time went, and show it in the report.")]
 Seed = Annotated[int | None, typer.Option(help="Seed of the split, the weights and the augmentation.", show_default=False)]
 RecipeName = Annotated[
-    str, typer.Option("--recipe", help="quick, careful, sprint, photo, tutorial, or the path of a TOML file.")
+    str,
+    typer.Option(
+        "--recipe",
+        help="quick, careful, sprint, photo, tutorial, or the path of a TOML file.",
+        autocompletion=complete.recipes,
+    ),
 ]
 Set = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="NAME=VALUE", help="Change a field of the recipe, such as train.lr=0.1; repeatable."),
+    typer.Option(
+        "--set",
+        metavar="NAME=VALUE",
+        help="Change a field of the recipe, such as train.lr=0.1; repeatable.",
+        autocompletion=complete.fields,
+    ),
 ]
 GroupFrom = Annotated[
     str | None,
@@ -89,6 +104,7 @@ Net = Annotated[
         metavar="NAME",
         help="A name of `beholder nets`, a name of timm such as resnet50, or module:function.",
         show_default=False,
+        autocompletion=complete.nets,
     ),
 ]
 Task = Annotated[
@@ -99,6 +115,7 @@ Task = Annotated[
         help="What is learnt: auto (by the source: single, multi, or detect where it has boxes), detect, multi, "
         "crops (each box a picture), ordinal (grades), or module:name of yours.",
         show_default=False,
+        autocompletion=complete.tasks,
     ),
 ]
 Epochs = Annotated[int | None, typer.Option(help="Passes over the pictures: --set train.epochs.", show_default=False)]
@@ -152,7 +169,8 @@ Engine = Annotated[
     typer.Option(
         help="What the net runs on: exact (the fastest in float32), fast (also in the precisions "
         "of its exports), or one by name, such as "
-        "'onnxruntime int8'. docs/EXPORT.md."
+        "'onnxruntime int8'. docs/EXPORT.md.",
+        autocompletion=complete.engines,
     ),
 ]
 Trust = Annotated[
@@ -187,6 +205,7 @@ For = Annotated[
         help="Choose weights and candidates on validation by this: accuracy, macro_f1, balanced_accuracy, auroc, mAP (several "
         "labels), sensitivity@0.95 (at a specificity of 0.95), …: --set train.objective.",
         show_default=False,
+        autocompletion=complete.objectives,
     ),
 ]
 Teacher = Annotated[
@@ -196,6 +215,7 @@ Teacher = Annotated[
         metavar="MODEL",
         help="A bundle whose probabilities are learnt beside the labels (distillation): --set train.teacher.",
         show_default=False,
+        autocompletion=complete.models,
     ),
 ]
 Synthetic = Annotated[
@@ -224,11 +244,18 @@ AuditPolicy = Annotated[
         help="What to do about findings of the audit: say them, leave exact copies out too, follow every suggestion, "
         "not look, or do as was decided in a reviewed audit.csv.",
         show_default=False,
+        autocompletion=complete.policies,
     ),
 ]
 Checks = Annotated[
     list[str] | None,
-    typer.Option("--check", metavar="NAME", help="Only this check; repeatable. Default: all.", show_default=False),
+    typer.Option(
+        "--check",
+        metavar="NAME",
+        help="Only this check; repeatable. Default: all.",
+        show_default=False,
+        autocompletion=complete.checks,
+    ),
 ]
 NetMinutes = Annotated[
     float, typer.Option("--minutes", help="What the nets may take that judge the labels; 0: as long as they need.", min=0)

@@ -18,6 +18,7 @@ from beholder.base.limits import allow
 from beholder.base.renamed import arguments as current
 from beholder.base.synonyms import synonym
 from beholder.base.used import UNUSED
+from beholder.cli.complete import VARIABLE, install
 
 _TYPER_USAGE: type[Exception] = typer.BadParameter.__mro__[1]  # the base of all usage errors, whether click is bundled or not
 
@@ -36,6 +37,8 @@ def run(arguments: Sequence[str], *, began: float | None = None) -> int:
         sys.stdout.flush()
     except typer.Exit as leave:
         return leave.exit_code
+    except SystemExit as leave:  # of completion, which leaves so
+        return leave.code if isinstance(leave.code, int) else 0
     except BrokenPipeError:
         _discard_stdout()
         return 0
@@ -74,6 +77,11 @@ def _command(arguments: list[str], *, began: float | None) -> None:
     _allow_pixels(os.environ.get("BEHOLDER_PIXELS", ""))
 
     command = typer.main.get_command(app)
+    if os.environ.get(VARIABLE):
+        command.main([], prog_name="beholder")  # answers the shell, and leaves
+    if (said := install(arguments)) is not None:
+        print(said)
+        return
     with command.make_context("beholder", _asked(current(arguments)), obj=began) as context:
         command.invoke(context)
 

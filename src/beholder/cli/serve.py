@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from beholder.base.errors import UsageError
+from beholder.cli import complete
 from beholder.cli.options import Cache, Engine, Trust
 
 if TYPE_CHECKING:
@@ -26,7 +27,12 @@ HERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 Models = Annotated[
     list[str],
-    typer.Argument(metavar="[NAME=]MODEL...", help="Bundles to serve, each under its own name.", show_default=False),
+    typer.Argument(
+        metavar="[NAME=]MODEL...",
+        help="Bundles to serve, each under its own name.",
+        show_default=False,
+        autocompletion=complete.models,
+    ),
 ]
 Keys = Annotated[
     Path | None,
