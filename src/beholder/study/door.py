@@ -46,7 +46,8 @@ def train(
 
     Of parts with boxes it is a `Detector`, unless task="multi" (or another) asks for labels alone; else a `Bundle`.
     recipe: a Recipe, the name of one, or the path of a TOML file; `fields` change its fields by name: net="cnn", lr=0.01,
-            minutes=10 (of wall-clock time), seed=1, augment="strong", …
+            minutes=10 (of wall-clock time), seed=1, augment="strong", …; net= may also be an nn.Module, of which a copy is
+            trained, or a function that makes one (docs/PYTORCH.md)
     out:    where to save the bundle; until it is whole its run folder lies beside it, from which `resume` continues
     began:  when the budget of `minutes` started, by `time.monotonic()`; default now
     teacher: a bundle of labels, or its path, to learn from beside the labels
@@ -64,7 +65,14 @@ def train(
         refuse("detect --parts", fields)
         more: dict[str, Any] = {} if teacher is None else {"teacher": str(teacher)}
         return on_boxes(parts, **how, **fields, **more)
-    return on_labels(parts, **how, teacher=teacher, **fields)
+    net = fields.get("net")
+    if net is None or isinstance(net, str):
+        return on_labels(parts, **how, teacher=teacher, **fields)
+    from beholder.nets.custom import lent, lent_name
+
+    name = lent_name(net)
+    with lent(net, name):
+        return on_labels(parts, **how, teacher=teacher, **{**fields, "net": name})
 
 
 def evaluate(
@@ -138,10 +146,12 @@ def predict(
 
     Labels: {"path", "label", "p", "probabilities", …}; boxes: {"path", "width", "height", "boxes": [{"label", "p", "box"}]};
     of a picture that cannot be read {"path", "error": {"code", "message"}}.
+    model: a model, or the path of a bundle or of an exported .onnx or .xml file
     paths: pictures, folders and archives, or one of these, read lazily; or what `scan` returns
     threshold: least score of a box, 0 to 1; None: that of its class; most: boxes of a picture. Both are for detectors alone.
     Raises `UsageError` for what is no path, `DataError` for an archive that cannot be read.
     """
+    model = _exported(model)
     if detects(model):
         from beholder.evaluation.predict_boxes import predict as on_boxes
 
@@ -153,6 +163,16 @@ def predict(
 
     assert not isinstance(model, Finder)
     return on_labels(model, paths, batch=batch, workers=workers)
+
+
+def _exported(model: Recogniser | Finder | str | Path) -> Recogniser | Finder | str | Path:
+    """Return what runs an exported file, where a model is given as the path of one; else the model as it is."""
+    if not isinstance(model, (str, os.PathLike)) or not Path(model).is_file():
+        return model
+    from beholder.runtime import engines, finders
+
+    path = Path(model)
+    return finders.fastest_finder(path) if finders.finds_boxes(path) else engines.fastest(path)
 
 
 def report(
