@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -13,6 +13,7 @@ from beholder.cli.options import (
     AllowDownload,
     Batch,
     Cache,
+    DryRun,
     Epochs,
     GroupFrom,
     Json,
@@ -61,6 +62,7 @@ def generate(
     set_: Set = None,
     group_from: GroupFrom = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run that --out left unfinished.")] = False,
+    dry_run: DryRun = False,
     log: Log = None,
     allow_download: AllowDownload = False,
     cache: Cache = None,
@@ -72,7 +74,8 @@ def generate(
     from beholder.study.generate import generate
 
     target = target_of(source, out, ending=".made.beholder")
-    outcome = generate(source, recipe=asked, out=target, resume=resume, began=context.obj, allow_download=allow_download)
+    more: dict[str, Any] = {"resume": resume, "allow_download": allow_download, "dry_run": dry_run}
+    outcome = generate(source, recipe=asked, out=target, began=context.obj, **more)
     say(json_line(outcome.json()) if json else outcome)
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from beholder.base.deadline import NEVER, Deadline
 from beholder.base.errors import UsageError
+from beholder.base.files import followed
 from beholder.base.recipe import Recipe
 from beholder.base.recipe import load as load_recipe
 from beholder.base.records import Parts, Pictures
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from beholder.evaluation.detected_compare import DetectedComparison
     from beholder.evaluation.evaluate import Evaluation
     from beholder.quality.audit import Findings
+    from beholder.study.dryrun import DryRun
 
 
 def detects(model: object) -> bool:
@@ -40,8 +42,9 @@ def train(
     resume: bool = False,
     began: float | None = None,
     teacher: Bundle | str | Path | None = None,
+    dry_run: bool = False,
     **fields: Any,
-) -> Bundle | Detector:
+) -> Bundle | Detector | DryRun:
     """Train a model on `parts.train`, choose its weights on `parts.valid`, and return it; `parts.test` is not read.
 
     Of parts with boxes it is a `Detector`, unless task="multi" (or another) asks for labels alone; else a `Bundle`.
@@ -51,13 +54,40 @@ def train(
     out:    where to save the bundle; until it is whole its run folder lies beside it, from which `resume` continues
     began:  when the budget of `minutes` started, by `time.monotonic()`; default now
     teacher: a bundle of labels, or its path, to learn from beside the labels
+    dry_run: return what would be done and how long it would take (`beholder.study.dryrun.DryRun`), and do none of it
     Raises `UsageError` for a field that is wrong or not used, `DataError` for pictures that cannot be learnt from,
     `Interrupted` after Ctrl-C, when the best so far has been saved to `out`.
     """
+    if dry_run:
+        return _foreseen(parts, recipe, out, fields)
+    net, how = fields.get("net"), {"recipe": recipe, "out": out, "resume": resume, "began": began}
+    if net is None or isinstance(net, str):
+        return _trained(parts, how, teacher, fields)
+    from beholder.nets.custom import lent, lent_name
+
+    name = lent_name(net)
+    with lent(net, name):
+        return _trained(parts, how, teacher, {**fields, "net": name})
+
+
+def _foreseen(parts: Parts, recipe: Recipe | str, out: str | Path | None, fields: Mapping[str, Any]) -> DryRun:
+    """Return what training on parts would do."""
+    from beholder.data.groups import asked_of_parts
+    from beholder.study.foresee import dry
+    from beholder.study.steps import check_net
+
+    asked = check_net(asked_of_parts(recipe, fields, parts, verb="train"))
+    return dry("train", parts, asked, None if out is None else followed(Path(out)), given=fields)
+
+
+def _trained(
+    parts: Parts, how: dict[str, Any], teacher: Bundle | str | Path | None, fields: dict[str, Any]
+) -> Bundle | Detector:
+    """Return what training on parts made, of labels or of boxes; how: the arguments that both take."""
     from beholder.learn.train import train as on_labels
     from beholder.study.asked import wanted
 
-    how: dict[str, Any] = {"recipe": recipe, "out": out, "resume": resume, "began": began}
+    recipe = how["recipe"]
     task = str(fields.get("task") or (recipe if isinstance(recipe, Recipe) else load_recipe(recipe)).task)
     if isinstance(parts, Parts) and wanted(parts.train, task):
         from beholder.learn.detect import train as on_boxes
@@ -65,14 +95,7 @@ def train(
         refuse("detect --parts", fields)
         more: dict[str, Any] = {} if teacher is None else {"teacher": str(teacher)}
         return on_boxes(parts, **how, **fields, **more)
-    net = fields.get("net")
-    if net is None or isinstance(net, str):
-        return on_labels(parts, **how, teacher=teacher, **fields)
-    from beholder.nets.custom import lent, lent_name
-
-    name = lent_name(net)
-    with lent(net, name):
-        return on_labels(parts, **how, teacher=teacher, **{**fields, "net": name})
+    return on_labels(parts, **how, teacher=teacher, **fields)
 
 
 def evaluate(
