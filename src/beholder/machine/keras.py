@@ -24,8 +24,7 @@ def keras() -> Any:
         raise UsageError(f"Keras {found.__version__} runs on TensorFlow alone", code="needs-extra", hint=_HINT)
     backend = found.config.backend()
     if backend != "torch":
-        hint = f"set {VARIABLE}=torch before keras is first imported: in the shell, or in the first lines of the program"
-        raise UsageError(f"keras was imported with the backend {backend}, not torch", code="keras-backend", hint=hint)
+        raise UsageError(f"keras was imported with the backend {backend}, not torch", code="keras-backend", hint=_EARLIER)
     return found
 
 
@@ -36,12 +35,15 @@ def check() -> None:
 
 
 _HINT = "pip install 'beholder[keras]'"
+_EARLIER = f"set {VARIABLE}=torch before keras is first imported: in the shell, or in the first lines of the program"
 
 
 def _imported() -> Any:
     """Import keras with torch as its backend; processes started from here find the same in their environment."""
+    late = "keras.src.backend" in sys.modules  # an import with another backend that failed half-way
     os.environ[VARIABLE] = "torch"
     try:
         return import_module("keras")
     except ImportError as error:
-        raise UsageError(f"Keras cannot be imported: {error}", code="needs-extra", hint=_HINT) from error
+        hint = _EARLIER if late else _HINT
+        raise UsageError(f"Keras cannot be imported: {error}", code="needs-extra", hint=hint) from error

@@ -152,8 +152,9 @@ def _copied(net: nn.Module, target: str) -> object:
     try:
         if not is_keras(net):
             return copy.deepcopy(net)
-        twin = keras().models.clone_model(net)
-        twin.set_weights(net.get_weights())  # type: ignore[operator]
+        twin: Any = keras().models.clone_model(net)
+        for ours, theirs in zip(twin.variables, cast(Any, net).variables, strict=True):
+            ours.assign(theirs.value)
     except Exception as error:
         hint = "give a function that makes it: def net(*, channels, size, classes)"
         raise UsageError(f"{target} cannot be copied: {error}", code="bad-net", hint=hint) from error
