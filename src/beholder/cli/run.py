@@ -6,6 +6,7 @@ import codecs
 import gc
 import io
 import os
+import re
 import sys
 import traceback
 from collections.abc import Sequence
@@ -141,6 +142,7 @@ def _worded(error: Exception) -> UsageError:
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else "beholder"
     message = error.format_message() if isinstance(error, typer.BadParameter) else str(getattr(error, "message", error))
+        r": Input should be ([^,]+)(?:, unable to parse.*)?", r": it should be \1", message
     message, _, meant = message.replace(": Value error, ", ": ").partition(". Did you mean ")
     near = getattr(error, "possibilities", None)
     wanted = getattr(error, "option_name", None)
