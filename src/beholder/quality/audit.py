@@ -219,7 +219,7 @@ def audit(evidence: Evidence, *, names: Sequence[str] | None = None, limits: dic
             else:
                 rows += _findings(name, check, answer, limit, evidence.pictures)
                 looked[name] = int(np.count_nonzero(~np.isnan(answer.scores)))
-    why = {"labels": "the pictures have no labels", "features": "there are too few pictures, or all too small for the net at hand"}
+    why = {"labels": "the pictures have no labels", "features": "there are too few pictures, or too small ones for the net"}
     why["found"] = "no detector learnt from the others to look at them"
     notes = tuple(f"not checked, for {why[what]}: {', '.join(names)}" for what, names in missing.items() if names)
     return Findings(evidence.pictures, tuple(rows), looked, notes, evidence.twins)
