@@ -385,7 +385,8 @@ def test_the_unexpected_has_no_traceback_unless_asked(stand_in: Any, capsys: Any
     stand_in(STEPS, ZeroDivisionError("division by zero"))
     command = ["train", "x", "--out", str(tmp_path / "m")]
     assert run(command) == 1
-    expected = "error: internal: ZeroDivisionError: division by zero\n\nhint: run again with --debug and report it\n"
+    hint = "hint: report it with what `beholder info --bug-report` prints; --debug shows where it happened"
+    expected = f"error: internal: ZeroDivisionError: division by zero\n\n{hint}\n"
     assert capsys.readouterr().err == expected
     for arguments in (["--debug", *command], [*command, "--debug"]):
         assert run(arguments) == 1

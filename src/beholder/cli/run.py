@@ -52,7 +52,7 @@ def run(arguments: Sequence[str], *, began: float | None = None) -> int:
     except OSError as error:
         return _complain(_refused(error), debug=debug)
     except Exception as error:  # noqa: BLE001  (the last resort: a person must never meet a traceback unasked)
-        return _complain(_internal(error), debug=debug)
+        return _complain(_internal(error, command=" ".join(arguments[:1])), debug=debug)
     return 0
 
 
@@ -125,15 +125,19 @@ def _refused(error: OSError) -> MachineError:
     return refused
 
 
-def _internal(error: Exception) -> BeholderError:
+def _internal(error: Exception, *, command: str = "") -> BeholderError:
     if isinstance(error, UnicodeEncodeError) and error.encoding.lower() == sys.getfilesystemencoding().lower():
         said = f"this locale's names of files, in {error.encoding}, cannot hold '{error.object[error.start]}'"
         named = MachineError(said, code="locale", hint="run it in a UTF-8 locale: LC_ALL=C.UTF-8 or PYTHONUTF8=1")
         named.__cause__ = error
         return named
     words = f"{type(error).__name__}: {error}".strip().rstrip(":")
-    wrapped = BeholderError(f"internal: {words}", code="internal", hint="run again with --debug and report it")
+    hint = "report it with what `beholder info --bug-report` prints; --debug shows where it happened"
+    wrapped = BeholderError(f"internal: {words}", code="internal", hint=hint)
     wrapped.__cause__ = error
+    from beholder.machine.bugreport import note_error
+
+    note_error(error, command=command)
     return wrapped
 
 
@@ -142,7 +146,9 @@ def _worded(error: Exception) -> UsageError:
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else "beholder"
     message = error.format_message() if isinstance(error, typer.BadParameter) else str(getattr(error, "message", error))
+    message = re.sub(
         r": Input should be ([^,]+)(?:, unable to parse.*)?", r": it should be \1", message
+    )  # as pydantic words it
     message, _, meant = message.replace(": Value error, ", ": ").partition(". Did you mean ")
     near = getattr(error, "possibilities", None)
     wanted = getattr(error, "option_name", None)
