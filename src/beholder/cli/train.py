@@ -155,7 +155,7 @@ def recipe_of(name: str, assignments: list[str] | None, **changes: object) -> re
 
 
 def _aim(measure: str | None, sensitivity: float | None, positive: str | None) -> dict[str, str | None]:
-    """Return the recipe fields of `--for` and `--positive`; for one release `--for` also takes the class of `--sensitivity`."""
+    """Return the recipe fields of `--for` and `--positive`; until 0.3.0 `--for` also takes the class of `--sensitivity`."""
     if measure is not None and sensitivity is not None and positive is None:
         from beholder.tasks.objectives import is_objective
 
