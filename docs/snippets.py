@@ -60,7 +60,7 @@ def blocks(page: str) -> list[Block]:
 
 def outputs(found: list[Block]) -> list[tuple[Block, Block | None]]:
     """Return every block of Python that is run, with the block of what it prints, or None."""
-    after = [*found[1:], None]
+    after = [*found[1:], None][: len(found)]
     return [
         (block, next_ if next_ is not None and next_.language == "text" else None)
         for block, next_ in zip(found, after, strict=True)
