@@ -10,6 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import beholder
+from beholder.base import events
+from beholder.base.errors import UsageError
+from beholder.runtime import exported
+from beholder.runtime.export import export
+
 
 @pytest.fixture(scope="module")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -50,7 +56,39 @@ def test_the_program_of_the_textbooks_runs_with_keras_and_the_five_lines_do_as_w
     assert abs(found[0] - found[1]) < 4
 
 
+@pytest.mark.slow
+def test_an_angle_is_a_task_that_is_tested_exported_compared_and_reported(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.syspath_prepend(str(root / "examples"))
+    import angle
+
+    path = tmp_path / "angle.beholder"
+    with events.only("warn"):
+        model = angle.main(720, epochs=10, precision="fp32", out=path)
+    first, second = capsys.readouterr().out.splitlines()
+    assert float(first.split()[0]) < 20, "a guess is 90 degrees off on average"
+    assert abs(float(second.rpartition(" ")[2])) < 45
+    with pytest.raises(UsageError, match="not part of Beholder"):
+        exported.load(path)
+    images, truth = angle.arrows(48, seed=1)
+    cosine, sine = model.outputs(np.stack([model.pixels(picture) for picture in images]))[0].T
+    off = np.abs((np.degrees(np.arctan2(sine, cosine)) - truth + 180) % 360 - 180)
+    assert off.mean() < 20
+    with events.only("warn"):
+        evaluation = beholder.evaluate(model, (images, truth), part="all")
+        assert evaluation.scores.headline["degrees"].value == pytest.approx(off.mean(), abs=8)
+        beholder.report(model, evaluation, tmp_path / "report.html")
+        export(beholder.load(path, trust=True))
+        (pair,) = beholder.compare([model, path], (images, truth), part="all", trust=True).pairs
+    assert pair.others["degrees"].value == 0
+    graph = exported.load(path, trust=True)
+    sample = np.stack([model.pixels(picture) for picture in images[:4]])
+    np.testing.assert_allclose(graph.outputs(sample)[0], model.outputs(sample)[0], atol=1e-4)
+    assert "degrees" in (tmp_path / "report.html").read_text("utf-8")
+
+
 def test_every_example_is_tested(root: Path) -> None:
-    here = {"classic_beholder.py", "classic_cnn.py", "classic_keras.py"}
+    here = {"angle.py", "classic_beholder.py", "classic_cnn.py", "classic_keras.py"}
     cases = {"driving.py", "medicine.py", "objects.py"}  # in test_cases.py
     assert {path.name for path in (root / "examples").glob("*.py")} == here | cases

@@ -163,7 +163,8 @@ Log = Annotated[
         "--log",
         metavar="FILE.jsonl",
         callback=_listen,
-        help="Append what happens to a file, a JSON object a line with its numbers; or NAME:… of a sink; repeatable.",
+        help="Append what happens to a file, a JSON object a line with its numbers; "
+        "or tensorboard:FOLDER, mlflow:FOLDER_OR_URI, or NAME:… of another sink; repeatable.",
         show_default=False,
     ),
 ]
