@@ -23,6 +23,7 @@ import numpy as np
 from beholder.base import cells
 from beholder.base.arrays import Values
 from beholder.base.brief import listed, within
+from beholder.base.display import html
 from beholder.base.errors import DataError, UsageError
 from beholder.base.files import write_atomic
 from beholder.base.names import composed
@@ -68,6 +69,8 @@ class Findings:
                 else f"none in {len(self.pictures):,} pictures"
             ],
         )
+
+    _repr_html_ = html
 
     def __len__(self) -> int:
         return len(self.rows)
