@@ -87,8 +87,7 @@ def train(
     how |= {"group_from": group_from, "teacher": teacher, "unlabelled": unlabelled, "synthetic": synthetic}
     how |= {"target_risk": target_risk, "sensitivity": sensitivity, **_aim(for_, sensitivity, positive)}
     more: dict[str, Any] = {"resume": resume, "profile": profile, "lang": lang.value, "began": context.obj, "images": images}
-    more["dry_run"] = dry_run
-    more |= {"recipe": recipe_of(recipe, set_, **how, **audit_fields(audit)), "out": target_of(source, out)}
+    more |= {"dry_run": dry_run, "recipe": recipe_of(recipe, set_, **how, **audit_fields(audit)), "out": target_of(source, out)}
     _tell(_walked(source, allow_download=allow_download, **more), json=json)
 
 
@@ -130,8 +129,8 @@ def tune(
     from beholder.study.tune import Tuning, tune
 
     limits: dict[str, Any] = {"max_latency": max_latency or 0.0, "max_size": max_size or 0.0, "space": space}
-    how: dict[str, Any] = {"trials": trials, "workers": workers, "resume": resume, "allow_download": allow_download}
-    how["dry_run"] = dry_run
+    how: dict[str, Any] = {"trials": trials, "workers": workers, "resume": resume, "dry_run": dry_run}
+    how["allow_download"] = allow_download
     tuning = tune(source, minutes=minutes, recipe=asked, out=target_of(source, out), lang=lang.value, **limits, **how)
     if not json and isinstance(tuning, Tuning):
         table(tuning.rows())

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from beholder.base.deadline import NEVER, Deadline
 from beholder.base.errors import UsageError
-from beholder.base.files import followed
 from beholder.base.recipe import Recipe
 from beholder.base.recipe import load as load_recipe
 from beholder.base.records import Parts, Pictures
@@ -77,7 +76,7 @@ def _foreseen(parts: Parts, recipe: Recipe | str, out: str | Path | None, fields
     from beholder.study.steps import check_net
 
     asked = check_net(asked_of_parts(recipe, fields, parts, verb="train"))
-    return dry("train", parts, asked, None if out is None else followed(Path(out)), given=fields)
+    return dry("train", parts, asked, out, given=fields)
 
 
 def _trained(

@@ -13,6 +13,7 @@ import torch
 
 from beholder.base import events
 from beholder.base.deadline import Deadline
+from beholder.base.files import followed
 from beholder.base.limits import allow_as
 from beholder.base.recipe import Recipe
 from beholder.base.records import Parts, Pictures, PixelPolicy
@@ -56,7 +57,7 @@ def dry(
     verb: str,
     source: str | Path | tuple[Any, Any] | Pictures | Parts,
     recipe: Recipe,
-    out: Path | None,
+    out: str | Path | None,
     *,
     minutes: float | None = None,
     workers: int = 1,
@@ -71,9 +72,10 @@ def dry(
     Raises what `scan` raises, and what `steps` raises before it reads a picture.
     """
     began, name = time.monotonic(), str(source) if isinstance(source, (str, Path)) else "in memory"
-    run = Run(verb, recipe, out, recipe.train.minutes if minutes is None else minutes, workers)
-    if out is not None:
-        check_out(out)
+    place = None if out is None else followed(Path(out))
+    run = Run(verb, recipe, place, recipe.train.minutes if minutes is None else minutes, workers)
+    if place is not None:
+        check_out(place)
     if not isinstance(source, Parts):
         labels = None if run.verb == "generate" else True
         listed = introduced(source, labels=labels, images=images, allow_download=allow_download)

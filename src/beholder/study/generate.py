@@ -84,7 +84,7 @@ def generate(
     if out is not None:
         check_free_of_models(out := followed(Path(out)))
     if dry_run:
-        return dry("generate", source, asked, None if out is None else Path(out), allow_download=allow_download)
+        return dry("generate", source, asked, out, allow_download=allow_download)
     minutes = asked.train.minutes
     after = min(MOST, CLOSING * 60 * minutes) + 2.0 if minutes else 0.0
     with stopping():

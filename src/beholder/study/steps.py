@@ -174,25 +174,27 @@ def steps(
     """
     began = time.monotonic() if began is None else began
     source, recipe = crops(source, check_net(changed(recipe, fields, verb="steps")))
-    allow_as(recipe.data)
     recipe, beside = taught_by(recipe, teacher)
-    out = None if out is None else followed(Path(out))
     if dry_run:
         return dry("train", source, recipe, out, images=images, allow_download=allow_download, given=fields)
     if out is not None:
-        check_out(out)
+        check_out(out := followed(Path(out)))
     with stopping(), _first_told(out), alone(out), calm(), recorded(began=began) if profile else nullcontext():
         until = Deadline.of(began, recipe.train.minutes)
         early = partial(keep_first, recipe=recipe, path=None if resume else out, until=until)
         pictures = given(source, recipe, images=images, allow_download=allow_download)
         if wanted(pictures, recipe.task):
-            from beholder.study.detect import detected
-
-            return detected(pictures, recipe, out=out, resume=resume, lang=lang, began=began, profile=profile)
+            return _detected(pictures, recipe, out=out, resume=resume, lang=lang, began=began, profile=profile)
         refuse("labels", fields, recipe=recipe)
         parts = divided(pictures, recipe, until=until, early=early)
         check_stop()
         return train_and_test(parts, recipe, out=out, resume=resume, lang=lang, began=began, beside=beside)
+
+
+def _detected(pictures: Pictures, recipe: Recipe, **how: Any) -> Found:
+    from beholder.study.detect import detected  # with torchvision, which labels do without
+
+    return detected(pictures, recipe, **how)
 
 
 def train_and_test(
@@ -363,6 +365,7 @@ def given(
     allow_download: bool = False,
 ) -> Pictures:
     """Return the pictures of a source, which is told."""
+    allow_as(recipe.data)
     events.step(1, "data preprocessing", str(source) if isinstance(source, (str, Path)) else "pictures in memory")
     with span("decode"):
         return named_groups(introduced(source, images=images, allow_download=allow_download), recipe.data.group_from)

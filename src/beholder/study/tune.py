@@ -117,8 +117,7 @@ def tune(
     limits = Limits(amount(max_latency, "latency"), int(amount(max_size, "size")))
     asked = check_net(changed(recipe, fields, verb="tune"))
     if dry_run:
-        place = None if out is None else followed(Path(out))
-        return dry("tune", source, asked, place, minutes=minutes, workers=workers, allow_download=allow_download)
+        return dry("tune", source, asked, out, minutes=minutes, workers=workers, allow_download=allow_download)
     with _held(out) as place:
         found = preprocess(source, asked, allow_download=allow_download, until=Deadline.of(began, minutes))
         study = _opened(source, found, asked, place, began, minutes, limits, space, resume=resume)
@@ -380,10 +379,7 @@ def _short(value: Any) -> Any:
 
 _UNITS = {
     "latency": ({"": 1.0, "s": 1.0, "ms": 1e-3, "us": 1e-6}, "20ms, or seconds: 0.02"),
-    "size": (
-        {"": 1.0, "b": 1.0, "kb": 1e3, "mb": 1e6, "gb": 1e9, "kib": 2.0**10, "mib": 2.0**20, "gib": 2.0**30},
-        "5MB, or bytes",
-    ),
+    "size": ({"": 1, "b": 1, "kb": 1e3, "mb": 1e6, "gb": 1e9, "kib": 2.0**10, "mib": 2.0**20, "gib": 2.0**30}, "5MB, or bytes"),
 }
 
 
