@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,25 +58,31 @@ def train(
     Raises `UsageError` for a field that is wrong or not used, `DataError` for pictures that cannot be learnt from,
     `Interrupted` after Ctrl-C, when the best so far has been saved to `out`.
     """
-    if dry_run:
-        return _foreseen(parts, recipe, out, fields)
     net, how = fields.get("net"), {"recipe": recipe, "out": out, "resume": resume, "began": began}
+    work = partial(_foreseen, parts, recipe, out) if dry_run else partial(_trained, parts, how, teacher)
     if net is None or isinstance(net, str):
-        return _trained(parts, how, teacher, fields)
+        return work(fields)
     from beholder.nets.custom import lent, lent_name
 
     name = lent_name(net)
     with lent(net, name):
-        return _trained(parts, how, teacher, {**fields, "net": name})
+        return work({**fields, "net": name})
+
+
+def _task(recipe: Recipe | str, fields: Mapping[str, Any]) -> str:
+    """Return the name of the task that is asked for."""
+    return str(fields.get("task") or (recipe if isinstance(recipe, Recipe) else load_recipe(recipe)).task)
 
 
 def _foreseen(parts: Parts, recipe: Recipe | str, out: str | Path | None, fields: Mapping[str, Any]) -> DryRun:
     """Return what training on parts would do."""
     from beholder.data.groups import asked_of_parts
+    from beholder.study.asked import wanted
     from beholder.study.foresee import dry
     from beholder.study.steps import check_net
 
-    asked = check_net(asked_of_parts(recipe, fields, parts, verb="train"))
+    boxes = isinstance(parts, Parts) and wanted(parts.train, _task(recipe, fields))
+    asked = check_net(asked_of_parts(recipe, fields, parts, verb="detect --parts" if boxes else "train"))
     return dry("train", parts, asked, out, given=fields)
 
 
@@ -86,9 +93,7 @@ def _trained(
     from beholder.learn.train import train as on_labels
     from beholder.study.asked import wanted
 
-    recipe = how["recipe"]
-    task = str(fields.get("task") or (recipe if isinstance(recipe, Recipe) else load_recipe(recipe)).task)
-    if isinstance(parts, Parts) and wanted(parts.train, task):
+    if isinstance(parts, Parts) and wanted(parts.train, _task(how["recipe"], fields)):
         from beholder.learn.detect import train as on_boxes
 
         refuse("detect --parts", fields)

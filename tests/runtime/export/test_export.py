@@ -16,6 +16,7 @@ from beholder.base.errors import BeholderError, BundleError, DataError, UsageErr
 from beholder.bundle.bundle import Bundle, load
 from beholder.cli.run import run
 from beholder.runtime import exported, exports
+from beholder.runtime.engines import fastest
 from beholder.runtime.export import export, parity
 from beholder.runtime.export.samples import PIECES, sample
 
@@ -173,6 +174,10 @@ def test_int8_alone_says_what_it_lacks_and_a_file_runs_in_python_as_on_the_comma
     with events.listen(lambda event: said.append(event.message), alone=True):
         export(bundle, precision="int8", like=small[0], force=True)
     assert any("predict and serve take model.int8.onnx only beside model.onnx" in text for text in said)
+    assert bundle.path is not None
+    with pytest.raises(UsageError) as refused:
+        fastest(bundle.path, engine="onnxruntime int8")
+    assert refused.value.hint.startswith("an export is used beside model.onnx")
     said.clear()
     with events.listen(lambda event: said.append(event.message), alone=True):
         export(bundle)
