@@ -2,7 +2,7 @@
 
 The pages are the Markdown files as they lie in the repository. For the generator they are copied to build/site, where
 
-- `$$…$$` and `$…$` become MathML, which browsers show without a script;
+- formulas (```math, and $`…`$ in a line, which GitHub shows) become MathML, which browsers show without a script;
 - a heading gets the anchor that it has on GitHub;
 - a link to a file that is no page, such as a source file, leads to a page that shows it;
 - the navigation follows docs/README.md.
@@ -29,7 +29,8 @@ sys.path.insert(0, str(ROOT))
 from docs.links import links, slug  # noqa: E402
 
 CODE = re.compile(r"(^```.*?^```$|`[^`\n]*`)", re.MULTILINE | re.DOTALL)
-MATHS = re.compile(r"\$\$(?P<block>.+?)\$\$|\$(?P<inline>[^$\n]+)\$", re.DOTALL)
+MATHS = re.compile(r"^```math\n(?P<block>.*?)^```$|^```.*?^```$|\$`(?P<inline>[^`\n]+)`\$|`[^`\n]*`", re.MULTILINE | re.DOTALL)
+"""Formulas; and code, so that no formula is looked for in it."""
 HEADING = re.compile(r"^(#{1,6} +)(.+?) *$", re.MULTILINE)
 PICTURES = (".png", ".jpg", ".svg")
 LANGUAGES = {".py": "python", ".toml": "toml", ".js": "js", ".css": "css", ".html": "html", ".json": "json", ".yaml": "yaml"}
@@ -48,12 +49,14 @@ def outside(text: str, change: Callable[[str], str]) -> str:
 
 
 def maths(text: str) -> str:
-    """Return prose whose formulas in TeX have become MathML."""
+    """Return a page whose formulas in TeX have become MathML."""
     from latex2mathml.converter import convert
 
     def formula(found: re.Match[str]) -> str:
         if found["block"]:
             return f'<div class="formula">{convert(found["block"].strip(), display="block")}</div>'
+        if not found["inline"]:
+            return found[0]
         return f"<span>{convert(found['inline'])}</span>"  # a line that begins with <math> would be a block
 
     return MATHS.sub(formula, text)
@@ -96,7 +99,7 @@ def stage(folder: Path) -> None:
         text = page.read_text("utf-8")
         for path in (page.parent / link for link in links(text) if link.endswith(PICTURES) and "://" not in link):
             _write(folder, path.resolve(), path.read_bytes())
-        _write(folder, page, headed(outside(linked(text, page, shown), maths)).encode())
+        _write(folder, page, headed(maths(linked(text, page, shown))).encode())
     for path in shown:
         fence = f"# {path.relative_to(ROOT)}\n\n````{LANGUAGES.get(path.suffix, 'text')}\n{path.read_text('utf-8')}\n````\n"
         _write(folder, path.with_name(path.name + ".md"), fence.encode())

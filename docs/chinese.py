@@ -1,4 +1,4 @@
-"""The pages in Chinese follow those in English: the same headings, code, links, tables, formulas and lists.
+"""The pages in Chinese follow those in English: the same headings, code, formulas, links, tables and lists.
 
     python docs/chinese.py    copy code that is out of step into the pages in Chinese, and say what else is
 
@@ -34,6 +34,8 @@ def plain(block: Block) -> tuple[str, str, str, str]:
         starts = {token.start[0]: token.start[1] for token in tokens if token.type == tokenize.COMMENT}
         lines = text.splitlines()
         text = "\n".join(line[: starts.get(number, len(line))].rstrip() for number, line in enumerate(lines, start=1))
+    elif block.language == "math":
+        text = re.sub(r"\\text\{[^}]*\}", r"\\text{}", text)
     elif not block.language:
         text = "\n".join(re.sub(r"\s+#.*", "", line) for line in text.splitlines())
     return block.language, block.mark, block.words if block.mark == "excerpt" else "", text
@@ -56,13 +58,11 @@ def shape(page: Path) -> dict[str, list[object]]:
     text = page.read_text("utf-8")
     prose = FENCE.sub("", text)
     rows = [line.replace("`|`", "").replace("\\|", "") for line in prose.splitlines() if line.startswith("|")]
-    formulas: list[str] = re.findall(r"\$\$.+?\$\$", prose, re.DOTALL)
     return {
         "headings (levels)": [len(marks) for marks in re.findall(r"^(#+) ", prose, re.MULTILINE)],
-        "code": [plain(block) for block in blocks(text)],
+        "code and formulas": [plain(block) for block in blocks(text)],
         "links": list(targets(page)),
         "tables (columns of each row)": [row.count("|") - 1 for row in rows],
-        "formulas": [re.sub(r"\\text\{[^}]*\}", r"\\text{}", formula) for formula in formulas],
         "lists": re.findall(r"^(\d+\.|-) ", prose, re.MULTILINE),
     }
 

@@ -23,22 +23,25 @@ def test_a_page_in_chinese_has_the_structure_of_the_english_one(english: Path, t
 def test_a_page_in_chinese_is_in_chinese(page: Path) -> None:
     text = page.read_text("utf-8")
     prose = [
-        part
-        for part in snippets.FENCE.sub("", text).split("\n\n")
-        if not re.match(r"\s*(\$\$|</?details|!?\[[^\]]*\]\()", part)
+        part for part in snippets.FENCE.sub("", text).split("\n\n") if not re.match(r"\s*(</?details|!?\[[^\]]*\]\()", part)
     ]
     for paragraph in (part.strip() for part in prose):
         assert not paragraph or re.search(r"[\u4e00-\u9fff]", paragraph) or paragraph == "# Beholder", paragraph
     for heading in re.findall(r"^#+ (.+)", text, re.MULTILINE):
         assert heading == "Beholder" or re.search(r"[\u4e00-\u9fff]", heading), heading
     assert not re.search(r"[\u4e00-\u9fff] [\u4e00-\u9fff]", text.replace("\n", "  ")), "a space between Chinese characters"
+    assert not re.search(r"[\u4e00-\u9fff]\$`|`\$[\u4e00-\u9fff]", text), "GitHub shows no formula that touches a character"
     assert not re.search(r"[\u4e00-\u9fff][,;:?!]", text), "punctuation of English in Chinese"
 
 
 ENGLISH = """\
 # One
 
-Some [text](a.md) and $$x = \\text{one}$$
+Some [text](a.md)
+
+```math
+x = \\text{one}
+```
 
 ```python
 a = 1  # one
@@ -71,7 +74,7 @@ def _pages(folder: Path, translated: str) -> tuple[Path, Path]:
         ("# no comment", "# 注释", "code"),
         ("](a.md)", "](b.md)", "links"),
         ("| 1 | 2 |\n", "", "tables"),
-        ("x =", "y =", "formulas"),
+        ("x =", "y =", "code"),
         ("1. one", "one", "lists"),
     ],
 )
