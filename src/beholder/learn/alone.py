@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -35,25 +37,21 @@ def fit(
     clip: float = 0.0,
     seed: int = 0,
 ) -> Run:
-    """Train `net`, on the device of the batches, in place; return the run, with what each epoch's losses were.
+    """Train `net`, on the device of the batches, in place, and return the run.
 
-    optimiser: a name in `OPTIMISERS`, for which `lr` and `weight_decay` are, or one of torch of your own; schedule: a name in
-    `SCHEDULES`; task: whose `turns` are taken, a name or a `Task`; averaging: decay of a moving average of the weights, which
-    is `run.lead.scored`; minutes: most of wall-clock time (0: no limit). The rest as in the recipe.
+    optimiser: a name in `OPTIMISERS`, for which `lr` and `weight_decay` are, or one of torch; task: a name or a `Task`;
+    averaging: decay of a moving average of the weights, `run.lead.scored`; minutes: of wall-clock time (0: no limit).
     Raises `NotFiniteError` where it diverges at half the rate too, `Interrupted` after Ctrl-C.
     """
-    on, kind = batches.device, exact(batches.device, precision)
-    net.to(on)
-    if isinstance(optimiser, str):
-        low = kind.dtype is torch.bfloat16
-        steps = made(net, optimiser, lr=lr, momentum=0.9, weight_decay=weight_decay, batch=batches.batch, bf16=low)
-    else:
-        steps = [optimiser]
+    kind = exact(batches.device, precision)
+    net.to(batches.device)
+    how: dict[str, Any] = {"lr": lr, "weight_decay": weight_decay, "batch": batches.batch, "momentum": 0.9}
+    steps = made(net, optimiser, **how) if isinstance(optimiser, str) else [optimiser]
     with stopping() as stop:
         run = Run(
             net=net,
             model=net,
-            scaler=scaler(on, kind),
+            scaler=scaler(batches.device, kind),
             turns=(named(task) if isinstance(task, str) else task).turns,
             players={"net": Player(net, steps, Average(net, averaging) if averaging else None)},
             batches=batches,
