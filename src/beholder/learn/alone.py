@@ -32,16 +32,14 @@ def fit(
     schedule: str = "cosine",
     task: Task | str = "single",
     averaging: float = 0.0,
-    minutes: float = 0.0,
     precision: str = "fp32",
     clip: float = 0.0,
     seed: int = 0,
 ) -> Run:
-    """Train `net`, on the device of the batches, in place, and return the run.
+    """Train `net`, on the device of the batches, in place; return the run. Raises `NotFiniteError`, `Interrupted`.
 
     optimiser: a name in `OPTIMISERS`, for which `lr` and `weight_decay` are, or one of torch; task: a name or a `Task`;
-    averaging: decay of a moving average of the weights, `run.lead.scored`; minutes: of wall-clock time (0: no limit).
-    Raises `NotFiniteError` where it diverges at half the rate too, `Interrupted` after Ctrl-C.
+    averaging: decay of a moving average of the weights, `run.lead.scored`. The rest as in the recipe.
     """
     kind = exact(batches.device, precision)
     net.to(batches.device)
@@ -56,7 +54,7 @@ def fit(
             players={"net": Player(net, steps, Average(net, averaging) if averaging else None)},
             batches=batches,
             validation=None,
-            clock=Clock(steps_per_epoch=len(batches), epochs=epochs, seconds=60 * minutes),
+            clock=Clock(steps_per_epoch=len(batches), epochs=epochs, seconds=0.0),
             settings=Settings(SCHEDULES.load(schedule), kind, smoothing=0.0, weights=None, clip=clip, seed=seed),
             saves=Saves(None),
             stop=stop,
