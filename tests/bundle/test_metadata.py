@@ -72,3 +72,17 @@ def test_the_licence_is_that_of_the_weights_it_began_with(stated: str, licence: 
     assert {key: value for key, value in found.items() if key.startswith("license")} == licence
     assert "license" not in read(front("object-detection", "n", {}))
     assert "model-index" not in found
+
+
+def test_the_hubs_own_values_come_back_from_a_card_as_they_were() -> None:
+    hub = pytest.importorskip("huggingface_hub")
+    began = Initial("package==1", "DINOv3 License", "ab" * 32)
+    held = scores("hf:someone/pets", ap=1 / 3, macro_f1=1e-7)
+    lines = front("object-detection", "n: #1", held, tags=("n: #1", "yes", "1"), initial=began, classes=2)
+    card = hub.ModelCard("\n".join([*lines, "# Title", "", "---", ""]))
+    again = hub.ModelCardData(**hub.ModelCard(f"---\n{card.data.to_yaml()}\n---\n").data.to_dict())
+    assert card.data.to_dict() == again.to_dict() == read(lines)
+    assert card.data.tags == ["beholder", "n: #1", "yes", "1"]
+    results = {row.metric_name: (row.metric_value, row.dataset_type) for row in card.data.eval_results}
+    assert results == {"ap": (1 / 3, "someone/pets"), "macro_f1": (1e-7, "someone/pets")}
+    assert card.text.startswith("# Title")

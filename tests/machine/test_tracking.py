@@ -56,7 +56,9 @@ def test_tensorboard_reads_the_numbers_of_a_run(scalars: Any, draw: Draw, tmp_pa
     last = bundle.history[-1]["step"]
     assert found["scores/accuracy"] == [(last, pytest.approx(accuracy.value))]
     assert found["scores/accuracy_low"] == [(last, pytest.approx(accuracy.low))]
-    assert found["training/loss"]
+    steps = [step for step, _ in found["training/loss"]]
+    assert steps
+    assert len(steps) == len(set(steps)), "figures that have not changed are told once"
     assert not {"epoch/best", "epoch/step", "training/done"} & set(found), "flags and counters are no curves"
 
 

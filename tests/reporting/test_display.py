@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from tests.detectors import CLASSES, detector
 
 import beholder
 from beholder.base.boxes import Boxes, Drawn
@@ -134,6 +135,22 @@ def test_what_a_detector_found_is_drawn_on_the_picture(tmp_path: Path) -> None:
     assert '<rect x="20" y="30" width="130" height="170"><title>&lt;cell&gt; 0.90</title></rect>' in made
     assert shown([found, found]).count("<rect") == 2
     assert "nothing" not in shown(Detections(4, 3, ()))
+
+
+def test_a_detector_and_its_test(tmp_path: Path) -> None:
+    model = detector()
+    assert "Detector on resnet10t" in shown(model)
+    assert "&lt;b&gt;nut&lt;/b&gt;" in shown(model)
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (60, 90, 3), np.uint8)).save(tmp_path / "a.png")
+    found = model(tmp_path / "a.png", threshold=0.0)
+    assert found.picture == tmp_path / "a.png"
+    assert shown(found).count("<rect") == min(50, len(found)) > 0
+    drawn = Drawn(np.array([[10.0, 10.0, 40.0, 40.0]]), np.array([1]), np.array([False]))
+    pictures = beholder.scan(str(tmp_path / "*.png"), labels=False)
+    pictures = replace(pictures, classes=CLASSES, targets=np.array([1]), boxes=Boxes.of([drawn], [(90, 60)]))
+    tested = beholder.evaluate(model, pictures)
+    assert str(tested.scores.headline["ap"]) in tested._repr_html_()
+    assert "Tested on 1 pictures" not in tested._repr_html_()
 
 
 def test_what_has_no_such_form() -> None:

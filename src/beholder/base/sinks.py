@@ -7,6 +7,7 @@ import io
 import json
 import math
 import sys
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -123,6 +124,7 @@ class Notebook(Console):
     def __init__(self, *, every: float = 0.2) -> None:
         super().__init__(every=every)
         self._shown: Any = None
+        warnings.filterwarnings("ignore", "IProgress not found")  # of tqdm, whose bars nobody needs beside these
 
     @property
     def stream(self) -> TextIO:

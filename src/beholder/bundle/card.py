@@ -47,8 +47,8 @@ def text(config: Config, scores: Mapping[str, Any], recipe: Recipe) -> str:
         'print(beholder.load("THIS-FOLDER")("picture.jpg"))',
         "```",
     ]
-    more = {"tags": (config.task, config.net.name), "initial": config.initial_weights, "classes": len(classes)}
-    head = front("image-classification", config.net.name, scores, **more)
+    name, tags, n = config.net.name, (config.task, config.net.name), len(classes)
+    head = front("image-classification", name, scores, tags=tags, initial=config.initial_weights, classes=n)
     return "\n".join([*head, *map(isolating(classes), lines)]) + "\n"
 
 

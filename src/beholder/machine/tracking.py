@@ -32,10 +32,11 @@ QUIET = {
 
 
 class _Steps:
-    """The numbers of events, each with its name and step."""
+    """The numbers of events, each with name and step. Progress comes at every step, with figures that change more seldom."""
 
     def __init__(self) -> None:
         self._last = 0
+        self._told = -1
 
     def of(self, event: Event) -> Iterator[tuple[str, float, int]]:
         """Yield (name, value, step) of each number of an event that is tracked."""
@@ -44,6 +45,10 @@ class _Steps:
         which = NUMBERS[event.name]
         at = event.fields.get(which, self._last)
         step = int(float(at)) if isinstance(at, Real) else self._last
+        if event.kind == "progress":
+            if step == self._told:
+                return
+            self._told = step
         if which == "step":
             self._last = max(self._last, step)
         for name, value in event.fields.items():

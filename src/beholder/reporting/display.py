@@ -46,11 +46,15 @@ def blocks(value: Any) -> Iterator[b.Block]:
         yield from blocks(value.bundle)
 
 
+def _many(n: int) -> str:
+    return "1 picture" if n == 1 else f"{n:,} pictures"
+
+
 def _several(values: Sequence[Any]) -> Iterator[b.Block]:
     """Yield predictions beside each other, and other values one after another."""
     kinds = {type(value) for value in values}
     if kinds and kinds <= {Prediction, Detections}:
-        yield b.title(f"{len(values):,} pictures")
+        yield b.title(_many(len(values)))
         yield b.grid(_answered(value) for value in values[:ROWS])
     else:
         for value in values[:FEW]:
@@ -64,7 +68,7 @@ def _several(values: Sequence[Any]) -> Iterator[b.Block]:
 
 def _pictures(pictures: Pictures) -> Iterator[b.Block]:
     kinds = f" of {len(pictures.classes):,} classes" if pictures.labelled else " without labels"
-    yield b.title(f"{len(pictures):,} pictures{kinds}", cut(pictures.store.name, 200))
+    yield b.title(_many(len(pictures)) + kinds, cut(pictures.store.name, 200))
     yield b.grid(of_set(pictures, int(row)) for row in spread(pictures, PICTURES))
     if pictures.labelled:
         yield from _counts(pictures)
@@ -113,7 +117,7 @@ def _counts(pictures: Pictures) -> Iterator[b.Block]:
 def _parts(parts: Parts) -> Iterator[b.Block]:
     sizes = [(name, len(part)) for name, part in parts.items()]
     whole = max(1, sum(n for _, n in sizes))
-    yield b.title(f"{whole:,} pictures in three parts", f"{len(parts.train.classes):,} classes: {listed(parts.train.classes)}")
+    yield b.title(f"{_many(whole)} in three parts", f"{len(parts.train.classes):,} classes: {listed(parts.train.classes)}")
     yield b.bars(b.share(name, n / whole, f"{n:,} ({n / whole:.0%})") for name, n in sizes)
     kinds = parts.train.classes[: 2 * CLASSES]
     each = [part.counts().tolist() if part.classes == parts.train.classes else [] for _, part in parts.items()]
@@ -123,7 +127,7 @@ def _parts(parts: Parts) -> Iterator[b.Block]:
 
 def _findings(findings: Findings) -> Iterator[b.Block]:
     found = f"{len(findings):,} findings" if len(findings) != 1 else "1 finding"
-    yield b.title(f"{found} in {len(findings.pictures):,} pictures", cut(findings.pictures.store.name, 200))
+    yield b.title(f"{found} in {_many(len(findings.pictures))}", cut(findings.pictures.store.name, 200))
     names = ("check", "found", "drop", "relabel", "review", "meaning")
     rows = [[row[name] or "" for name in names] for row in findings.summary() if row["found"]]
     if rows:
@@ -275,7 +279,7 @@ def _headline(found: Mapping[str, Score]) -> Iterator[b.Block]:
 
 
 def _evaluation(found: Evaluation) -> Iterator[b.Block]:
-    yield b.title(f"Tested on {found.scores.n:,} pictures", cut(found.source, 200))
+    yield b.title(f"Tested on {_many(found.scores.n)}", cut(found.source, 200))
     yield from _headline(found.scores.headline)
     yield from _weakest(found.scores.classes)
     if found.targets.ndim == 1 and found.pixels is not None:
@@ -313,7 +317,7 @@ def _wrong(found: Evaluation) -> list[dict[str, Any]]:
 
 
 def _detected(found: Any) -> Iterator[b.Block]:
-    yield b.title(f"Tested on {found.scores.n:,} pictures", cut(found.source, 200))
+    yield b.title(f"Tested on {_many(found.scores.n)}", cut(found.source, 200))
     yield from _headline(found.scores.headline)
     yield b.lines([*found.findings, *found.notes][:FEW])
 
