@@ -6,7 +6,7 @@ USER := .venv/.installed
 DEV := .venv/.installed-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test kill fuzz soak mutants lint bench docs clean
+.PHONY: help demo test kill fuzz soak mutants lint bench docs site release clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
@@ -40,14 +40,23 @@ bench: $(DEV) ## every measurement of bench/; what a script lacks (pictures, pee
 	  echo "== $$script"; $(BIN)/python "$$script" || exit 1; \
 	done
 
-docs: $(DEV) ## the option tables of docs/CLI.md and the figures of docs/figures/
+docs: $(DEV) ## the option tables of docs/CLI.md, docs/REFERENCE.md, code in the pages in Chinese, and the figures of docs/figures/
 	$(BIN)/python docs/tables.py
+	$(BIN)/python docs/reference.py
+	$(BIN)/python docs/chinese.py
 	@for script in docs/figures/*.py; do \
 	  if [ -e "$$script" ]; then echo "== $$script"; $(BIN)/python "$$script" || exit 1; fi; \
 	done
 
+site: $(DEV) ## the documents as a site in site/, offline; every link is looked up
+	$(BIN)/python docs/build_site.py
+
+release: $(DEV) ## wheel and sdist, looked into, installed into a clean environment, and the demo run from there (N=--borrow: no network)
+	$(PIP) -e ".[dev,release]"
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.release.program $(N)
+
 clean: ## remove .venv, caches and what the demo wrote
-	rm -rf .venv demo build .mypy_cache .ruff_cache .pytest_cache .hypothesis src/*.egg-info
+	rm -rf .venv demo site build .mypy_cache .ruff_cache .pytest_cache .hypothesis src/*.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(USER): pyproject.toml constraints.txt

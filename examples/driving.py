@@ -2,7 +2,6 @@
 
     python examples/driving.py make sign-digits.zip signs/      # tracks of 30 frames out of an archive of class folders
     python examples/driving.py split signs/ --minutes 1         # or the real set: GTSRB/Final_Training/Images
-    python examples/driving.py final GT-final_test.csv          # write the classes of the official test as the folders do
 
 `split` keeps whole tracks back, divides the frames of the others at random, trains once, and tests twice: on frames whose
 tracks were trained on (the promise), and on the tracks that were kept back (what a car meets).
@@ -94,14 +93,6 @@ def split(source: str, *, minutes: float, epochs: int = 0, recipe: str = "quick"
         print(f"{name}: {told}, n = {len(part):,}" + (f" of {tracks} tracks" if tracks else ""))
 
 
-def final(path: Path) -> int:
-    """Rewrite the ClassId of an official test table, 7, as the name of the folder of its class, 00007; return the rows."""
-    head, *rows = path.read_text("utf-8").splitlines()
-    cells = [row.rpartition(";") for row in rows if row]
-    path.write_text("\n".join([head, *(f"{rest};{int(label):05}" for rest, _, label in cells)]) + "\n", "utf-8")
-    return len(cells)
-
-
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     verbs = parser.add_subparsers(dest="verb", required=True)
@@ -115,13 +106,9 @@ if __name__ == "__main__":
     two.add_argument("--minutes", type=float, default=1)
     two.add_argument("--epochs", type=int, default=0)
     two.add_argument("--recipe", default="quick")
-    three = verbs.add_parser("final")
-    three.add_argument("path", type=Path)
     given = vars(parser.parse_args())
     verb = given.pop("verb")
     if verb == "split":
         split(given.pop("source"), **given)
-    elif verb == "final":
-        print(f"{final(**given):,} pictures")
     else:
         print(f"{make(given.pop('archive'), given.pop('folder'), **given)} tracks")

@@ -345,7 +345,8 @@ def test_the_source_folder_is_never_written_to(stand_in: Any, capsys: Any, tmp_p
         (["trian"], "no such command 'trian'", "did you mean 'train'?"),
         (["train"], "missing argument 'SOURCE'", "beholder train --help lists what it takes"),
         (["train", "x", "--minuts", "3"], "no such option: --minuts", "did you mean '--minutes'?"),
-        (["train", "x", "--minutes", "ten"], "invalid value for '--minutes'", "beholder train --help"),
+        (["train", "x", "--minutes", "ten"], "invalid value for '--minutes': it should be a valid number", "beholder train"),
+        (["train", "x", "--epochs", "2.5"], "invalid value for '--epochs': it should be a valid integer", "beholder train"),
         (["train", "x", "--minutes", "-1"], "train.minutes cannot be -1", "it lies between 0"),
         (["train", "x", "--set", "train.lrr=1"], "no recipe field is called 'train.lrr'", "did you mean 'train.lr'?"),
         (["train", "x", "--set", "train.epochs=many"], "train.epochs takes a whole number, not 'many'", "for example"),
@@ -384,7 +385,8 @@ def test_the_unexpected_has_no_traceback_unless_asked(stand_in: Any, capsys: Any
     stand_in(STEPS, ZeroDivisionError("division by zero"))
     command = ["train", "x", "--out", str(tmp_path / "m")]
     assert run(command) == 1
-    expected = "error: internal: ZeroDivisionError: division by zero\n\nhint: run again with --debug and report it\n"
+    hint = "hint: report it with what `beholder info --bug-report` prints; --debug shows where it happened"
+    expected = f"error: internal: ZeroDivisionError: division by zero\n\n{hint}\n"
     assert capsys.readouterr().err == expected
     for arguments in (["--debug", *command], [*command, "--debug"]):
         assert run(arguments) == 1

@@ -33,12 +33,15 @@ if TYPE_CHECKING:
     from beholder.bundle.generator import Generator as Generator
     from beholder.data.arrays import arrays as arrays
     from beholder.data.split import split as split
+    from beholder.explanation.look import look as look
     from beholder.machine.folders import cache as cache
     from beholder.quality.audit import Findings as Findings
     from beholder.quality.clean import clean as clean
+    from beholder.reporting.show import show as show
     from beholder.server.client import Client as Client
     from beholder.sources import scan as scan
     from beholder.study.calibrate import calibrate as calibrate
+    from beholder.study.classifier import ImageClassifier as ImageClassifier
     from beholder.study.curve import curve as curve
     from beholder.study.door import compare as compare
     from beholder.study.door import evaluate as evaluate
@@ -53,6 +56,7 @@ if TYPE_CHECKING:
     from beholder.study.sample import sample as sample
     from beholder.study.shrink import shrink as shrink
     from beholder.study.steps import steps as steps
+    from beholder.study.transformer import Features as Features
     from beholder.study.tune import tune as tune
     from beholder.study.worth import worth as worth
 
@@ -70,6 +74,7 @@ _WHERE = {
     "compare": "beholder.study.door:compare",
     "predict": "beholder.study.door:predict",
     "explain": "beholder.study.door:explain",
+    "look": "beholder.explanation.look:look",
     "report": "beholder.study.door:report",
     "load": "beholder.bundle.door:load",
     "steps": "beholder.study.steps:steps",
@@ -81,6 +86,7 @@ _WHERE = {
     "generate": "beholder.study.generate:generate",
     "sample": "beholder.study.sample:sample",
     "worth": "beholder.study.worth:worth",
+    "show": "beholder.reporting.show:show",
     "listen": "beholder.base.sinks:listen",
     "cache": "beholder.machine.folders:cache",
     "Recipe": "beholder.base.recipe:Recipe",
@@ -94,6 +100,8 @@ _WHERE = {
     "Detector": "beholder.bundle.detector:Detector",
     "Detections": "beholder.base.records:Detections",
     "Client": "beholder.server.client:Client",
+    "ImageClassifier": "beholder.study.classifier:ImageClassifier",
+    "Features": "beholder.study.transformer:Features",
     "BeholderError": "beholder.base.errors:BeholderError",
     "UsageError": "beholder.base.errors:UsageError",
     "DataError": "beholder.base.errors:DataError",
@@ -115,6 +123,7 @@ __all__ = [  # noqa: RUF022  (verbs in the order of the steps, then nouns, then 
     "compare",
     "predict",
     "explain",
+    "look",
     "report",
     "load",
     "steps",
@@ -126,6 +135,7 @@ __all__ = [  # noqa: RUF022  (verbs in the order of the steps, then nouns, then 
     "generate",
     "sample",
     "worth",
+    "show",
     "cache",
     "listen",
     "Recipe",
@@ -139,6 +149,8 @@ __all__ = [  # noqa: RUF022  (verbs in the order of the steps, then nouns, then 
     "Detections",
     "Generator",
     "Client",
+    "ImageClassifier",
+    "Features",
     "BeholderError",
     "UsageError",
     "DataError",

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from beholder.base.events import Event, figures, listen, note, progress, step, warn
+from beholder.base.events import Event, figures, listen, note, only, progress, step, warn
 from beholder.base.sinks import Console
 
 
@@ -33,6 +33,18 @@ def test_what_is_said_reaches_every_sink_in_order() -> None:
     assert first[1].fields == {"precision": "bf16"}
     assert first[2].fields == {"hint": "gather more", "n": 3}
     assert first[3].fields == {"done": 3, "total": 10, "loss": 0.5}
+
+
+def test_only_some_kinds_reach_the_sinks_and_a_named_event_does_not() -> None:
+    heard: list[Event] = []
+    with listen(heard.append, alone=True), only("warn", but="busy"):
+        note("cnn has 8 layers")
+        warn("busy", times=3.0)
+        warn("one class is rare")
+    assert [event.name for event in heard] == ["one class is rare"]
+    with listen(heard.append, alone=True), only("warn"):
+        warn("busy", times=3.0)
+    assert heard[-1].name == "busy"
 
 
 def test_alone_is_silence_and_ends_with_its_block(capsys: pytest.CaptureFixture[str]) -> None:

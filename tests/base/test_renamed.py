@@ -10,7 +10,7 @@ import beholder
 from beholder.base import events
 from beholder.base.errors import UsageError
 from beholder.base.recipe import Recipe, from_toml, names, value_of
-from beholder.base.renamed import RENAMED, arguments, current
+from beholder.base.renamed import GONE, RENAMED, TWICE, arguments, current
 from beholder.cli.run import run
 from beholder.evaluation.chosen import part_named
 from beholder.evaluation.sections import chosen
@@ -30,7 +30,7 @@ def test_an_old_name_means_the_new_one_warns_and_is_in_the_changelog(kind: str, 
     (warning,) = heard
     assert warning.kind == "warn"
     assert old in warning.message
-    assert new in str(warning.fields["hint"])
+    assert f"write {new}; Beholder {GONE} no longer reads {old}" == warning.fields["hint"]
     assert f"`{old}`" in (ROOT / "CHANGELOG.md").read_text("utf-8").split("## 0.2.0")[1].split("\n## ")[0]
 
 
@@ -108,3 +108,28 @@ def test_val_is_a_name_of_the_validation_part_of_a_test() -> None:
     assert [part_named(name) for name in ("val", "valid", "validation", "test", "all")] == ["valid"] * 3 + ["test", "all"]
     with pytest.raises(UsageError, match="there is no part 'vall'"):
         part_named("vall")
+
+
+def test_old_names_go_in_a_release_that_is_still_to_come() -> None:
+    """When the version reaches `GONE`, the old names go, and with them these tables."""
+    assert _numbers(beholder.__version__) < _numbers(GONE)
+    assert f"until {GONE}" in (ROOT / "CHANGELOG.md").read_text("utf-8").split("\n## ")[1]
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split("."))
+
+
+@pytest.mark.parametrize(("old", "new"), [pair for table in TWICE.values() for pair in table.items()])
+def test_a_key_of_json_that_is_written_twice_is_in_the_changelog(old: str, new: str) -> None:
+    section = (ROOT / "CHANGELOG.md").read_text("utf-8").split("\n## ")[1]
+    assert f"`{old}`" in section
+    assert f"`{new}`" in section
+
+
+def test_whatever_is_announced_as_going_names_the_release_and_what_to_write() -> None:
+    """No "deprecated", no DeprecationWarning: what goes is in the tables, or says the release itself."""
+    for path in (ROOT / "src" / "beholder").rglob("*.py"):
+        text = path.read_text("utf-8")
+        assert "DeprecationWarning(" not in text, path
+        assert "next release" not in text, f"{path}: name the release"

@@ -52,7 +52,7 @@ def test_a_log_is_gone_on_with(tmp_path: Path) -> None:
 
 
 def test_a_sink_that_is_not_there_is_refused_before_any_work(tmp_path: Path) -> None:
-    for text in ("run.txt", "tensorboard:runs"):
+    for text in ("run.txt", "wandb:runs"):
         with pytest.raises(UsageError) as caught, beholder.listen(text):
             raise AssertionError("the work must not begin")
         assert caught.value.code == "unknown-sink"
@@ -60,6 +60,29 @@ def test_a_sink_that_is_not_there_is_refused_before_any_work(tmp_path: Path) -> 
     with pytest.raises(MachineError) as refused, beholder.listen(tmp_path / "absent" / "run.jsonl"):
         raise AssertionError("the work must not begin")
     assert refused.value.code == "cannot-write"
+
+
+class Refused(Exception):
+    """What a library may raise, which no code of Beholder knows."""
+
+
+@pytest.mark.parametrize("at", ["__call__", "close"])
+def test_whatever_a_named_sink_raises_the_run_goes_on(at: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    heard: list[Event] = []
+
+    def refuse(sink: Any, *_: object) -> None:
+        sink._file.close()
+        raise Refused("no such table\nand more")
+
+    monkeypatch.setattr(f"beholder.base.sinks.JsonLines.{at}", refuse)
+    with beholder.listen(heard.append, alone=True):
+        with beholder.listen(tmp_path / "run.jsonl"):
+            note("first")
+            note("second")
+        note("after")
+    assert [event.message for event in heard if event.kind == "note"] == ["first", "second", "after"]
+    (warning,) = [event.message for event in heard if event.kind == "warn"]
+    assert warning.startswith("--log jsonl: no such table; ")
 
 
 @pytest.mark.parametrize("sink", [None, 3, ["run.jsonl"]])
@@ -94,10 +117,12 @@ def test_a_bar_shows_progress_alone() -> None:
 
 def test_in_a_notebook_progress_changes_in_place(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     shown: list[list[str]] = []
+    bars: list[str] = []
 
     class Handle:
         def update(self, data: dict[str, str], *, raw: bool) -> None:
             shown[-1].append(data["text/plain"])
+            bars.append(data["text/html"])
 
     def display(data: dict[str, str], *, raw: bool, display_id: bool) -> Handle:
         shown.append([data["text/plain"]])
@@ -114,6 +139,7 @@ def test_in_a_notebook_progress_changes_in_place(monkeypatch: pytest.MonkeyPatch
         sink(Event("progress", "decode", {"done": done, "total": 3}, at))
     sink(Event("note", "a fact", {}, 1.0))
     sink(Event("progress", "training", {"done": 1, "total": 3}, 2.0))
+    assert bars[0] == '<progress max="3" value="2" style="width: 16em"></progress> decode 2/3'
     assert shown == [["decode 0/3", "decode 2/3", "decode 3/3"], ["training 1/3"]]
     assert capsys.readouterr() == ("a fact\n", "")
 

@@ -25,7 +25,9 @@ def test_the_card_states_scores_with_interval_and_n() -> None:
 
 def test_the_card_begins_with_what_the_hub_reads() -> None:
     lines = text(CONFIG, {}, Recipe()).splitlines()
-    assert lines[:5] == ["---", "library_name: beholder", "pipeline_tag: image-classification", "---", "# Image classifier"]
+    assert lines[:3] == ["---", "library_name: beholder", "pipeline_tag: image-classification"]
+    assert lines[lines.index("---", 1) + 1] == "# Image classifier"
+    assert "- single" in lines
 
 
 def test_an_untested_bundle_says_so() -> None:

@@ -13,7 +13,7 @@ from beholder.base import events
 from beholder.base.errors import UsageError
 from beholder.base.recipe import Recipe
 from beholder.base.records import Pictures
-from beholder.data.groups import grouped, notice, suspected
+from beholder.data.groups import asked_of_parts, grouped, notice, suspected
 from beholder.data.split import split
 from beholder.sources import scan
 from beholder.study.steps import preprocess
@@ -141,3 +141,20 @@ def test_every_door_keeps_groups_by_name_together(ward: Path) -> None:
         where = [{key[2:10] for key in part.keys} for _, part in parts.items()]
         assert all(where)
         assert sum(map(len, where)) == len(set().union(*where)) == 24
+
+
+def test_parts_that_keep_to_the_groups_of_a_recipe_may_be_trained_by_it(ward: Path) -> None:
+    pattern = r"([^/]+)_\d+\."
+    pictures = scan(ward)
+    together, torn = split(pictures, group_from=pattern), split(pictures, near=False)
+    asked = Recipe().set(group_from=pattern)
+    assert asked_of_parts(asked, {"epochs": 2}, together, verb="train") == asked.set(epochs=2)
+    assert asked_of_parts("quick", {"group_from": pattern}, together, verb="train").data.group_from == pattern
+    with pytest.raises(UsageError, match=r"of its groups lie in several parts, such as '") as refused:
+        asked_of_parts(asked, {}, torn, verb="train")
+    assert refused.value.code == "unused-field"
+    assert "beholder.split(pictures, group_from=" in refused.value.hint
+    with pytest.raises(UsageError, match=r"no effect in train: data\.val"):
+        asked_of_parts(asked.set(val=0.3), {}, together, verb="train")
+    with pytest.raises(UsageError, match="is not a regular expression"):
+        asked_of_parts(Recipe().set(group_from="("), {}, together, verb="train")

@@ -71,3 +71,14 @@ def test_too_little_memory_is_said_with_a_way_out() -> None:
 
 def test_memory_is_a_positive_number_of_bytes() -> None:
     assert room.free_memory(CPU) > 2**20
+
+
+def test_dropout_draws_by_all_of_a_seed() -> None:
+    drawn = []
+    with torch.random.fork_rng(devices=[]):
+        for value in (7, 7, (1 << 32) + 7, (2 << 32) + 7, 8):
+            room.seed(torch.device("cpu"), value)
+            drawn.append(tuple(torch.rand(4).tolist()))
+        torch.manual_seed(7)
+        assert drawn[0] == drawn[1] == tuple(torch.rand(4).tolist())
+    assert len(set(drawn)) == 4, "the seed of the run is above the 32 bits that the generator of a CPU takes"

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from beholder.measure.families import BERNOULLI, CATEGORICAL, SEQUENTIAL, Family, median
+from beholder.measure.families import BERNOULLI, CATEGORICAL, SEQUENTIAL, Family, median, through
 from beholder.tasks import TASKS, named
 
-FAMILIES = [CATEGORICAL, BERNOULLI, SEQUENTIAL]
 K = 5
+TWO = through(CATEGORICAL, np.random.default_rng(3).normal(size=(2, K)), name="two numbers")
+FAMILIES = [CATEGORICAL, BERNOULLI, SEQUENTIAL, TWO]
 
 
 def logits_of(family: Family, n: int = 40, scale: float = 3.0) -> np.ndarray:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -50,7 +51,7 @@ def test_norms_of_shares_are_the_norm_of_the_whole(cut: list[int]) -> None:
     (out - targets).square().mean().backward()
 
     ends = [0, *cut] if cut[-1] == 16 else [0, *cut, 16]
-    shares = [slice(a, b) for a, b in zip(ends, ends[1:], strict=False)]
+    shares = [slice(a, b) for a, b in itertools.pairwise(ends)]
     together, found = Together(len(shares)), [None] * len(shares)
 
     def work(rank: int, rows: slice) -> None:

@@ -55,12 +55,15 @@ def listen(*sinks: Sink, alone: bool = False) -> Iterator[None]:
 
 
 @contextmanager
-def only(*kinds: str) -> Iterator[None]:
-    """Inside the block, only events of these kinds reach the sinks that listen: for work that is a detail of other work."""
+def only(*kinds: str, but: str = "") -> Iterator[None]:
+    """Inside the block, only events of these kinds reach the sinks that listen: for work that is a detail of other work.
+
+    but: the name of those that do not reach them all the same
+    """
     outer = _current()
 
     def sink(event: Event) -> None:
-        if event.kind in kinds:
+        if event.kind in kinds and event.name != (but or None):
             for each in outer:
                 each(event)
 

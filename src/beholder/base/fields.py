@@ -64,7 +64,8 @@ class DataRecipe:
 class NetRecipe:
     """Which net, and its initial weights.
 
-    name: auto, a name of `beholder nets`, a name of timm (resnet50 is timm:resnet50), or module:function of yours
+    name: auto, a name of `beholder nets`, a name of timm (resnet50 is timm:resnet50), module:function of yours,
+        or keras:module:function of a model of Keras
     weights: auto (for photos what comes with the install) | none | PATH: safetensors, or a folder in timm's local-dir form
     licence: permissive (pretrained weights of a non-commercial or other licence of its own are refused) | any
     init: auto | default | kaiming | xavier | orthogonal | lsuv | whitening | zero-residual

@@ -10,6 +10,7 @@ import platform
 import re
 import shutil
 import tempfile
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -67,7 +68,7 @@ def write_atomic(path: Path, data: bytes, *, option: str = "--out") -> None:
         try:
             temporary.write_bytes(data)
             _fsync(temporary)
-            temporary.replace(path)
+            _replace(temporary, path)
             fsync_folder(path.parent)
         finally:
             temporary.unlink(missing_ok=True)
@@ -170,8 +171,24 @@ def adopt(path: Path) -> None:
 
 
 def _fsync(path: Path) -> None:
-    with path.open("rb") as file:
+    with path.open("r+b" if os.name == "nt" else "rb") as file:  # Windows flushes only what is open for writing
         os.fsync(file.fileno())
+
+
+TRIES, PAUSE = 20, 0.05
+"""How often, and after how many seconds each, a file is renamed again that Windows will not let go."""
+
+
+def _replace(source: Path, target: Path) -> None:
+    """Rename a file over another; on Windows again and again for a second, while somebody (a scanner, a reader) has it open."""
+    for _ in range(TRIES if os.name == "nt" else 0):
+        try:
+            source.replace(target)
+        except PermissionError:
+            time.sleep(PAUSE)
+        else:
+            return
+    source.replace(target)
 
 
 @contextmanager

@@ -69,7 +69,7 @@ def _held(file: Path, path: Path) -> int | None:
     while True:
         _create(file, own)
         try:
-            descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+            descriptor = os.open(file, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
         except FileNotFoundError:  # its holder has just removed it
             continue
         except OSError:  # of somebody else, who does not let us see it

@@ -20,6 +20,7 @@ from typing import Any
 from beholder.base.brief import changed
 from beholder.base.errors import UsageError, did_you_mean
 from beholder.base.fields import DataRecipe, DetectRecipe, GenerateRecipe, NetRecipe, TestRecipe, TrainRecipe
+from beholder.base.registry import name_of
 from beholder.base.renamed import RENAMED, current
 from beholder.base.synonyms import synonym
 
@@ -68,6 +69,10 @@ class Recipe:
         """Return the recipe without what cannot change its result: data.memory, data.workers, net.licence are the defaults."""
         data, net = dataclasses.replace(self.data, memory=0, workers=0), dataclasses.replace(self.net, licence="permissive")
         return dataclasses.replace(self, data=data, net=net)
+
+    def flat(self) -> dict[str, object]:
+        """Return dotted name → value of every field."""
+        return {path: value_of(self, path) for path in names()}
 
     def toml(self) -> str:
         """Return the recipe as TOML; `from_toml` reads it back to an equal value."""
@@ -163,6 +168,8 @@ def _change(recipe: Recipe, path: str, value: object, *, done: bool = False) -> 
 
 def _checked(owner: Any, name: str, path: str, value: object, *, done: bool) -> object:
     kind = typing.get_type_hints(type(owner))[name]
+    if path == "net.name" and callable(value):
+        value = _importable(value)
     if isinstance(kind, types.UnionType):
         raise TypeError(f"{path}: recipes hold plain types")
     converted = _convert(kind, path, value)
@@ -185,6 +192,14 @@ def _checked(owner: Any, name: str, path: str, value: object, *, done: bool) -> 
             f"{path} cannot be {value}", code="bad-value", hint=f"it lies between {_plain(low)} and {_plain(high)}"
         )
     return converted
+
+
+def _importable(net: object) -> str:
+    """Return module:name of the function that makes a net. Raises `UsageError` where no module is known to hold it."""
+    if not (name := name_of(net)):
+        hint = "beholder.train takes it as it is; elsewhere put it into a module and say net='module:function'"
+        raise UsageError("a net is named here, not given as an object", code="bad-type", hint=hint)
+    return name
 
 
 def _convert(kind: type, path: str, value: object) -> Any:

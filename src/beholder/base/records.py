@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy.typing as npt
 from beholder.base.arrays import I8, I64, U8, Integer
 from beholder.base.boxes import Boxes
 from beholder.base.brief import cut, listed, short, shown, within
+from beholder.base.display import Given, html
 from beholder.base.errors import DataError
 from beholder.base.names import Names
 
@@ -68,6 +69,8 @@ class Pictures:
         return within(
             "Pictures", [f"{len(self):,} of {len(self.classes):,} classes: {listed(self.classes)}", cut(self.store.name)]
         )
+
+    _repr_html_ = html
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -132,6 +135,8 @@ class Parts:
     def __repr__(self) -> str:
         sizes = [f"{name}={len(part):,}" for name, part in self.items()]
         return within("Parts", [*sizes, f"{len(self.train.classes):,} classes: {listed(self.train.classes)}"])
+
+    _repr_html_ = html
 
     @property
     def val(self) -> Pictures:
@@ -216,6 +221,8 @@ class Score:
     def __str__(self) -> str:
         return f"{self.short()} (n={self.n})"
 
+    _repr_html_ = html
+
     def short(self, *, digits: int = 3) -> str:
         """Return value and interval as text, without the number of pictures."""
         if self.value != self.value:
@@ -241,6 +248,7 @@ class Prediction:
     abstain:       whether the model is less sure than its operating point asks for; None where it has none
     positive:      whether the class of the operating point reaches its threshold; None where there is none
     set:           the classes that hold the right one as often as was promised; None where nothing was
+    given:         what `picture` returns
     """
 
     label: str | None
@@ -249,11 +257,19 @@ class Prediction:
     abstain: bool | None = None
     positive: bool | None = None
     set: tuple[str, ...] | None = None
+    given: Given | None = field(default=None, compare=False)
 
     def __repr__(self) -> str:
         beyond = {"abstain": self.abstain, "positive": self.positive, "set": self.set}
         said = [f"{name}={short(value)}" for name, value in beyond.items() if value is not None]
         return within("Prediction", [f"label={short(self.label)}", f"p={self.p}", *said])
+
+    _repr_html_ = html
+
+    @property
+    def picture(self) -> object:
+        """Return the picture, as it was given; None where it is not there any more."""
+        return self.given and self.given()
 
 
 @dataclass(frozen=True, repr=False)
@@ -283,9 +299,17 @@ class Detections:
     width: int
     height: int
     boxes: tuple[Detection, ...]
+    given: Given | None = field(default=None, compare=False)
 
     def __repr__(self) -> str:
         return within("Detections", [f"{len(self.boxes):,} in {self.width} × {self.height}", *map(repr, self.boxes[:3])])
+
+    _repr_html_ = html
+
+    @property
+    def picture(self) -> object:
+        """Return the picture, as it was given; None where it is not there any more."""
+        return self.given and self.given()
 
     def __len__(self) -> int:
         return len(self.boxes)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -116,3 +117,14 @@ def attribute(target: str) -> Any:
         hint = "write it as module:function, with the module on the Python path (PYTHONPATH=.)"
         raise UsageError(f"cannot import '{target}': {kind}{error}", code="import-failed", hint=hint) from error
     return found
+
+
+def name_of(value: object) -> str:
+    """Return `module:name` of a function or a class that can be imported under it from anywhere, "" for any other value."""
+    module, name = getattr(value, "__module__", None), getattr(value, "__qualname__", "")
+    if module in (None, "__main__") or not isinstance(name, str) or "<" in name:
+        return ""
+    found: Any = sys.modules.get(str(module))
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    return f"{module}:{name}" if found is value and found is not None else ""

@@ -1,10 +1,13 @@
-"""Names that have changed. For one release each old name is still read: it stands for the new one, with a warning."""
+"""Names that have changed. Until the release `GONE` each old name is still read: it stands for the new one, with a warning."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 from beholder.base import events
+
+GONE = "0.3.0"
+"""The release that reads the old names of `RENAMED` no more, and writes those of `TWICE` no more."""
 
 RENAMED: dict[str, dict[str, str]] = {
     "command": {"settle": "calibrate"},
@@ -19,6 +22,13 @@ RENAMED: dict[str, dict[str, str]] = {
 }
 """Kind of name → old name → new name."""
 
+TWICE: dict[str, dict[str, str]] = {
+    "predict": {"stranger": "ood", "strangeness": "ood_score"},
+    "explain": {"guess": "prediction"},
+    "calibrate": {"operating": "operating_points", "conformal": "prediction_sets"},
+}
+"""Command → key of its JSON as it was called → as it is called now: both are written."""
+
 
 def current(kind: str, name: str, *, warn: bool = True) -> str:
     """Return the current name for `name`; an old one is warned of, unless it stands in a file that a run left.
@@ -30,7 +40,7 @@ def current(kind: str, name: str, *, warn: bool = True) -> str:
     if new is None:
         return name
     if warn:
-        events.warn(f"the {kind} {name} is now {new}", hint=f"write {new}; the next release no longer reads {name}")
+        events.warn(f"the {kind} {name} is now {new}", hint=f"write {new}; Beholder {GONE} no longer reads {name}")
     return new
 
 

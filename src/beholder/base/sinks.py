@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
+import html
 import io
 import json
 import math
 import sys
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
 from beholder.base import events, sentences
-from beholder.base.errors import MachineError, UsageError
+from beholder.base.errors import BeholderError, MachineError, UsageError
 from beholder.base.events import Event, Sink
 from beholder.base.registry import Registry
 
-SINKS = Registry("sink", {name: f"beholder.base.sinks:{name}" for name in ("console", "bar", "notebook", "jsonl")})
+SINKS = Registry(
+    "sink",
+    {
+        **{name: f"beholder.base.sinks:{name}" for name in ("console", "bar", "notebook", "jsonl")},
+        **{name: f"beholder.machine.tracking:{name}" for name in ("tensorboard", "mlflow")},
+    },
+)
 """Functions from the text after `NAME:` to a sink; one that has `close` is closed when nobody listens any more."""
 
 
 class Bar:
-    """A sink of progress alone: a line that is redrawn in place on a terminal.
+    """A sink of progress alone: a line that is redrawn in place on a terminal, unless that is a dumb one (TERM=dumb).
 
     Elsewhere it is one line at the start of a task, then at most one every `every` seconds, and one at its end.
     """
@@ -31,6 +39,7 @@ class Bar:
         self._every = every
         self._open = False
         self._last = ("", 0.0)
+        self._asked: tuple[TextIO | None, bool] = (None, False)
 
     @property
     def stream(self) -> TextIO:
@@ -42,7 +51,7 @@ class Bar:
         if event.kind != "progress":
             return
         text, over = sentences.progress(event.name, event.fields), 0 < event.fields["total"] <= event.fields["done"]  # type: ignore[operator]
-        if self.stream.isatty():
+        if self._redraws():
             self.stream.write("\r\x1b[2K" + text + ("\n" if over else ""))
             self._open = not over
         else:
@@ -52,6 +61,12 @@ class Bar:
             self._last = ("" if over else event.name, event.time)
             self.stream.write(text + "\n")
         self.stream.flush()
+
+    def _redraws(self) -> bool:
+        """Return whether a line can be redrawn in place where this writes; asked once for each stream."""
+        if self._asked[0] is not self.stream:
+            self._asked = (self.stream, self.stream.isatty() and _steers(self.stream))
+        return self._asked[1]
 
     def leave(self) -> None:
         """End the line that is open, so that others can follow."""
@@ -78,6 +93,14 @@ class Console(Bar):
         self.stream.flush()
 
 
+def _steers(stream: TextIO) -> bool:
+    """Return whether the terminal behind a stream follows escape sequences."""
+    from rich.console import Console as Drawing
+
+    terminal = Drawing(file=stream)
+    return not (terminal.is_dumb_terminal or terminal.legacy_windows)
+
+
 def _drawn(rows: Sequence[Mapping[str, object]]) -> str:
     """Return rows that have the same keys as lines of columns, all but the first to the right."""
     from rich.console import Console as Drawing
@@ -89,7 +112,7 @@ def _drawn(rows: Sequence[Mapping[str, object]]) -> str:
         shown.add_column(Text(name), justify="right" if k else "left")
     for row in rows:
         shown.add_row(*(Text(f"{value:,}" if isinstance(value, int) else str(value)) for value in row.values()))
-    drawing = Drawing(file=io.StringIO(), width=100)
+    drawing = Drawing(file=io.StringIO(), width=100, color_system=None)
     with drawing.capture() as drawn:
         drawing.print(shown)
     return "".join(f"  {line.rstrip()}\n" for line in drawn.get().splitlines())
@@ -101,6 +124,7 @@ class Notebook(Console):
     def __init__(self, *, every: float = 0.2) -> None:
         super().__init__(every=every)
         self._shown: Any = None
+        warnings.filterwarnings("ignore", "IProgress not found")  # of tqdm, whose bars nobody needs beside these
 
     @property
     def stream(self) -> TextIO:
@@ -116,15 +140,17 @@ class Notebook(Console):
         if event.name == task and event.time - at < self._every and not over:
             return
         self._last = ("" if over else event.name, event.time)
-        self._show(sentences.progress(event.name, event.fields), new=event.name != task)
+        text, total = sentences.progress(event.name, event.fields), event.fields["total"]
+        bar = f'<progress max="{total}" value="{event.fields["done"]}" style="width: 16em"></progress> ' if total else ""
+        self._show({"text/plain": text, "text/html": bar + html.escape(text)}, new=event.name != task)
 
-    def _show(self, text: str, *, new: bool) -> None:
+    def _show(self, data: Mapping[str, str], *, new: bool) -> None:
         from IPython.display import display
 
         if new or self._shown is None:
-            self._shown = display({"text/plain": text}, raw=True, display_id=True)
+            self._shown = display(data, raw=True, display_id=True)
         else:
-            self._shown.update({"text/plain": text}, raw=True)
+            self._shown.update(data, raw=True)
 
 
 class JsonLines:
@@ -203,14 +229,23 @@ class _Named:
         try:
             with SINKS.guarded(self._name):
                 self._sink(event)
-        except (UsageError, OSError) as error:
+        except Exception as error:  # noqa: BLE001  (whatever a sink raises, the run goes on)
             self._failed = True
-            events.warn(f"{error.message if isinstance(error, UsageError) else error}; what follows is not in it")
+            events.warn(f"{self._said(error)}; what follows is not in it")
 
     def close(self) -> None:
         """Close what can be closed."""
-        with SINKS.tolerant(self._name):
-            getattr(self._sink, "close", lambda: None)()
+        try:
+            with SINKS.guarded(self._name):
+                getattr(self._sink, "close", lambda: None)()
+        except Exception as error:  # noqa: BLE001  (what has been done is not lost for the log of it)
+            if not self._failed:
+                events.warn(f"{self._said(error)}; the end of the run may not be in it")
+
+    def _said(self, error: Exception) -> str:
+        """Return why a sink failed, in a line."""
+        said = next(iter(str(error).splitlines()), "") or type(error).__name__
+        return error.message if isinstance(error, BeholderError) else f"--log {self._name}: {said}"
 
 
 def named(text: str | Path) -> _Named:

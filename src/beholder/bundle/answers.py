@@ -13,7 +13,7 @@ def answers(recogniser: Recogniser, images: U8) -> list[dict[str, Any]]:
     """Return {"label", "p", "probabilities", …} for each of `images`, uint8 (N, C, height, width), N ≥ 1.
 
     Where the model has an operating point, sets or references there are "abstain", "positive", "set" (see `Guess`),
-    "ood" (bool) and "ood_score" (in [0, 1]) too, and for one release these two as "stranger" and "strangeness".
+    "ood" (bool) and "ood_score" (in [0, 1]) too, and until 0.3.0 these two as "stranger" and "strangeness".
     {"error": {"code", "message"}} alone for a picture to which the net answers NaN or infinity.
     """
     logits, features = recogniser.outputs(images)

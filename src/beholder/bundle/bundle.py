@@ -31,7 +31,7 @@ from beholder.data.known import LARGEST, none
 from beholder.duplicates.hashing import LENGTH
 from beholder.machine.device import device
 from beholder.machine.placement import moved
-from beholder.nets.build import build
+from beholder.nets.build import built
 from beholder.nets.init import not_finite
 from beholder.tasks import check
 
@@ -121,10 +121,11 @@ def opened(bundle: Bundle | str | Path, *, trust: bool = False) -> Bundle:
     return bundle if isinstance(bundle, Bundle) else load(bundle, trust=trust)
 
 
-def load(path: str | Path, *, trust: bool = False) -> Bundle:
+def load(path: str | Path, *, trust: bool = False, net: object = None) -> Bundle:
     """Return the bundle in the folder `path`, verified before any weight is used.
 
     trust: also take nets and tasks of your own (`module:function`), which runs their code.
+    net: a net of yours, as `train` was given it: a function that makes it, or an nn.Module, of which a copy gets the weights
     Raises `UsageError` if there is none, `BundleError` if it is damaged, foreign or of a newer schema.
     """
     if not isinstance(path, (str, os.PathLike)):
@@ -134,16 +135,16 @@ def load(path: str | Path, *, trust: bool = False) -> Bundle:
     config = format.verified(path)
     try:
         check(config.task, trust=trust)
-        net = build(config.net, trust=trust)
+        made = built(config.net, trust=trust, given=net)
         weights = load_file(path / format.WEIGHTS)
         if name := not_finite(weights):
             what = f"the tensor '{name}' holds NaN or infinity"
             raise BundleError(f"{path} cannot be used: {what}", code="not-finite", hint="train it again")
-        net.load_state_dict(weights, strict=True)
+        made.load_state_dict(weights, strict=True)
         rows = csv.reader(io.StringIO((path / "splits.csv").read_text("utf-8")))
         return Bundle(
             config=config,
-            net=net.eval(),
+            net=made.eval(),
             recipe=from_toml((path / "recipe.toml").read_text("utf-8"), where=str(path / "recipe.toml"), done=True),
             history=json.loads((path / "history.json").read_bytes()),
             scores=json.loads((path / "scores.json").read_bytes()),
@@ -158,7 +159,7 @@ def load(path: str | Path, *, trust: bool = False) -> Bundle:
         raise BundleError(f"{path} cannot be used here: {error.message}", code="unusable", hint=error.hint) from error
     except (KeyError, TypeError, ValueError, RuntimeError, IndexError, AttributeError, SafetensorError) as error:
         text = f"{path} cannot be used: its parts do not fit together ({type(error).__name__}: {error})"
-        hint = "train it again, or update Beholder"
+        hint = "train it again, or update Beholder" if net is None else "give the net that it was trained with"
         raise BundleError(text, code="inconsistent", hint=hint) from error
 
 

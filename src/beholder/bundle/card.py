@@ -9,6 +9,7 @@ from typing import Any
 from beholder.base.bidi import isolating
 from beholder.base.recipe import Recipe
 from beholder.bundle.config import Config
+from beholder.bundle.metadata import front
 from beholder.nets.spec import Initial
 from beholder.tasks import named
 
@@ -25,10 +26,6 @@ def text(config: Config, scores: Mapping[str, Any], recipe: Recipe) -> str:
     shown = ", ".join(map(_quoted, classes[:30])) + (f" and {len(classes) - 30} more" if len(classes) > 30 else "")
     several = " (a picture may have several)" if task.several else ""
     lines = [
-        "---",
-        "library_name: beholder",
-        "pipeline_tag: image-classification",
-        "---",
         "# Image classifier",
         "",
         f"A model trained with Beholder for {len(classes)} classes{several}: {shown}.",
@@ -50,7 +47,9 @@ def text(config: Config, scores: Mapping[str, Any], recipe: Recipe) -> str:
         'print(beholder.load("THIS-FOLDER")("picture.jpg"))',
         "```",
     ]
-    return "\n".join(map(isolating(classes), lines)) + "\n"
+    name, tags, n = config.net.name, (config.task, config.net.name), len(classes)
+    head = front("image-classification", name, scores, tags=tags, initial=config.initial_weights, classes=n)
+    return "\n".join([*head, *map(isolating(classes), lines)]) + "\n"
 
 
 def _quoted(name: str) -> str:

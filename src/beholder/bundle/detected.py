@@ -7,6 +7,7 @@ from typing import Any
 
 from beholder.base.brief import listed
 from beholder.bundle.finder import Config
+from beholder.bundle.metadata import front
 
 
 def card(config: Config, scores: Mapping[str, Any]) -> str:
@@ -15,7 +16,14 @@ def card(config: Config, scores: Mapping[str, Any]) -> str:
     figures = [f"- {said}" for said in scores.get("said", ())]
     licence = config.initial_weights.licence if config.initial_weights else ""
     lines = [
-        "---\nlibrary_name: beholder\npipeline_tag: object-detection\n---",
+        *front(
+            "object-detection",
+            config.net.backbone,
+            scores,
+            tags=(config.net.backbone,),
+            initial=config.initial_weights,
+            classes=len(config.classes),
+        ),
         "# Object detector",
         "",
         f"Finds {listed(config.classes)} with boxes. Trained with Beholder on {n:,} pictures, which it sees at "

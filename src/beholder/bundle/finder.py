@@ -6,7 +6,7 @@ import json
 import numbers
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from itertools import islice
 from pathlib import Path
@@ -18,6 +18,7 @@ from beholder import image
 from beholder.base import events
 from beholder.base.arrays import U8
 from beholder.base.brief import cut, listed, within
+from beholder.base.display import Given, html
 from beholder.base.errors import BundleError, UsageError
 from beholder.base.records import Detection, Detections, PixelPolicy
 from beholder.bundle import format
@@ -134,6 +135,8 @@ class Finder:
         kinds = f"boxes of {len(config.classes):,} classes: {listed(config.classes)}"
         return within(type(self).__name__, [cut(config.net.backbone), kinds, size, self.engine, cut(str(path)) if path else ""])
 
+    _repr_html_ = html
+
     @property
     def classes(self) -> tuple[str, ...]:
         """Return the class names."""
@@ -179,11 +182,13 @@ class Finder:
     def _told(
         self, named: Iterable[tuple[str, object]], threshold: float | None, most: int | None, download: bool
     ) -> list[Detections]:
-        looked = []
+        looked, given = [], []
         for name, picture in named:
             with naming(name):
                 looked.append(self.looked(picture, allow_download=download))
-        return self.detections(looked, threshold=threshold, most=most)
+            given.append(Given(picture))
+        found = self.detections(looked, threshold=threshold, most=most)
+        return [replace(each, given=one) for each, one in zip(found, given, strict=True)]
 
     def detections(self, looked: list[Looked], *, threshold: float | None = None, most: int | None = None) -> list[Detections]:
         """Return what is told of pictures that `looked` read: calibrated scores, thresholds, and boxes in their own pixels."""

@@ -20,12 +20,14 @@ from torch import Tensor, nn
 
 from beholder.base.arrays import F32, I64, U8, Values
 from beholder.base.brief import cut, listed, within
+from beholder.base.display import html
 from beholder.base.errors import BundleError, UsageError, did_you_mean
 from beholder.base.recipe import Recipe, from_toml
 from beholder.base.records import PixelPolicy
 from beholder.bundle import format
 from beholder.bundle.bundle import splits_text
 from beholder.bundle.config import SCHEMA, File
+from beholder.bundle.metadata import front
 from beholder.machine.placement import evaluating
 from beholder.nets.init import not_finite
 from beholder.nets.likelihood import LIKELIHOODS
@@ -115,6 +117,8 @@ class Generator:
         size = f"{pixels.width}×{pixels.height}×{pixels.channels} pixels"
         facts = [self.config.shape.kind, listed(kinds) if kinds else "no classes", size, cut(str(self.path or ""))]
         return within("Generator", [fact for fact in facts if fact])
+
+    _repr_html_ = html
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -328,7 +332,7 @@ def card(made: Generator) -> str:
     return (
         "\n".join(
             [
-                "---\nlibrary_name: beholder\npipeline_tag: unconditional-image-generation\n---",
+                *front("unconditional-image-generation", config.shape.kind, made.scores, tags=(config.shape.kind,)),
                 f"# {NAMES[config.shape.kind]}",
                 "",
                 f"Makes pictures of {pixels.width} × {pixels.height} pixels{of}. Trained with Beholder on {n:,} pictures.",

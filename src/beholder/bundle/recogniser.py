@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from itertools import islice
 from typing import IO, Any, Protocol, overload
 
@@ -13,6 +14,7 @@ from PIL.Image import Image
 from beholder.base import events
 from beholder.base.arrays import F16, F32, U8, Bools, Floating
 from beholder.base.brief import cut, listed, within
+from beholder.base.display import Given, html
 from beholder.base.errors import BundleError
 from beholder.base.records import PixelPolicy, Prediction
 from beholder.base.renamed import current
@@ -66,6 +68,8 @@ class Recogniser:
         facts = [cut(config.net.name), kind, f"{size} pixels", self.engine, cut(str(path)) if path else ""]
         return within(type(self).__name__, facts)
 
+    _repr_html_ = html
+
     def ready(self) -> Recogniser:
         """Return the same model where it runs: one whose net torch runs, on the GPU where there is one."""
         return self
@@ -113,11 +117,13 @@ class Recogniser:
         return [guess for some in _chunks(each) for guess in self._guesses(some, allow_download)]
 
     def _guesses(self, named: Iterable[tuple[str, object]], allow_download: bool) -> list[Prediction]:
-        images = []
+        images, given = [], []
         for name, picture in named:
             with naming(name):
                 images.append(self.pixels(picture, allow_download=allow_download))
-        return [self.guess(row) for row in self.probabilities(np.stack(images))]
+            given.append(Given(picture))
+        rows = self.probabilities(np.stack(images))
+        return [replace(self.guess(row), given=one) for row, one in zip(rows, given, strict=True)]
 
     def pixels(self, picture: object, *, allow_download: bool = False) -> U8:
         """Return the uint8 tensor (C, height, width) that the net is given for one picture, in any form that a call takes."""

@@ -19,6 +19,7 @@ from beholder.cli.export import export
 from beholder.cli.generate import generate, sample
 from beholder.cli.hub import pull, push
 from beholder.cli.label import label
+from beholder.cli.look import look
 from beholder.cli.nets import nets
 from beholder.cli.next import next
 from beholder.cli.options import (
@@ -47,7 +48,6 @@ from beholder.cli.train import recipe_of, train, tune
 
 app = typer.Typer(
     help="From labelled pictures to an image classifier you can trust.",
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
@@ -157,6 +157,7 @@ _calibrate = app.command()(calibrate)
 
 _predict = app.command()(predict)
 _explain = app.command()(explain)
+_look = app.command()(look)
 _export = app.command()(export)
 _push = app.command()(push)
 _pull = app.command()(pull)
@@ -168,8 +169,22 @@ _nets = app.command()(nets)
 
 
 @app.command()
-def info(*, cache: Cache = None, json: Json = False) -> None:
+def info(
+    *,
+    bug_report: Annotated[
+        bool,
+        typer.Option("--bug-report", help="Print versions, machine and the last unexpected error as Markdown, without names."),
+    ] = False,
+    cache: Cache = None,
+    json: Json = False,
+) -> None:
     """Say what this machine offers, and which precision was chosen."""
+    if bug_report:
+        from beholder.machine.bugreport import report
+
+        text = report()
+        say(json_line({"report": text}) if json else text)
+        return
     from beholder.machine.info import info
     from beholder.nets.backbones import licences_at_hand
 

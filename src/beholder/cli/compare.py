@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from beholder.cli import complete
 from beholder.cli.options import AllowDownload, Cache, Json, Part, Source, Trust
 from beholder.cli.show import json_line, say, table
 
@@ -14,7 +15,12 @@ from beholder.cli.show import json_line, say, table
 def compare(
     models: Annotated[
         list[Path],
-        typer.Argument(metavar="MODEL...", help="Two bundles or more that know the same classes.", show_default=False),
+        typer.Argument(
+            metavar="MODEL...",
+            help="Two bundles or more that know the same classes.",
+            show_default=False,
+            autocompletion=complete.models,
+        ),
     ],
     source: Source,
     *,

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from beholder.cli import complete
 from beholder.cli.options import Cache, Json, Model, Trust
 from beholder.cli.show import json_line, say
 
@@ -19,7 +20,9 @@ def explain(
     label: Annotated[
         str | None, typer.Option("--class", help="What speaks for this class. Default: the most probable.", show_default=False)
     ] = None,
-    method: Annotated[str, typer.Option(help="auto, gradcam, rollout, gradients or occlusion.")] = "auto",
+    method: Annotated[
+        str, typer.Option(help="auto, gradcam, rollout, gradients or occlusion.", autocompletion=complete.methods)
+    ] = "auto",
     box: Annotated[
         int | None, typer.Option(help="Detectors: what speaks for this box, 0 the surest.", min=0, show_default=False)
     ] = None,

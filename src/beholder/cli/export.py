@@ -9,16 +9,24 @@ import typer
 
 from beholder.base.errors import UsageError
 from beholder.base.files import check_writable
+from beholder.cli import complete
 from beholder.cli.options import Cache, Json, Model, Trust
 from beholder.cli.show import json_line, say
+
+To = Annotated[
+    str,
+    typer.Option(
+        metavar="onnx|openvino|torch",
+        help="A graph of ONNX or OpenVINO, or a program of torch.export.",
+        autocompletion=complete.exports,
+    ),
+]
 
 
 def export(
     model: Model,
     *,
-    to: Annotated[
-        str, typer.Option(metavar="onnx|openvino|torch", help="A graph of ONNX or OpenVINO, or a program of torch.export.")
-    ] = "onnx",
+    to: To = "onnx",
     out: Annotated[
         Path | None,
         typer.Option(help="A file of your own. Default: in the bundle, where predict finds it.", show_default=False),

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from beholder.cli import complete
 from beholder.cli.options import (
     AllowDownload,
     Batch,
     Cache,
+    DryRun,
     Epochs,
     GroupFrom,
     Json,
@@ -60,6 +62,7 @@ def generate(
     set_: Set = None,
     group_from: GroupFrom = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run that --out left unfinished.")] = False,
+    dry_run: DryRun = False,
     log: Log = None,
     allow_download: AllowDownload = False,
     cache: Cache = None,
@@ -71,12 +74,21 @@ def generate(
     from beholder.study.generate import generate
 
     target = target_of(source, out, ending=".made.beholder")
-    outcome = generate(source, recipe=asked, out=target, resume=resume, began=context.obj, allow_download=allow_download)
+    more: dict[str, Any] = {"resume": resume, "allow_download": allow_download, "dry_run": dry_run}
+    outcome = generate(source, recipe=asked, out=target, began=context.obj, **more)
     say(json_line(outcome.json()) if json else outcome)
 
 
 def sample(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A bundle of generate: NAME.beholder.", show_default=False)],
+    model: Annotated[
+        Path,
+        typer.Argument(
+            metavar="MODEL",
+            help="A bundle of generate: NAME.beholder.",
+            show_default=False,
+            autocompletion=complete.models,
+        ),
+    ],
     *,
     n: Annotated[int, typer.Option("--n", help="How many pictures.", min=1)] = 64,
     label: Annotated[

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from beholder.cli import complete
+
 
 class Part(StrEnum):
     """Which pictures of a source to score."""
@@ -43,7 +45,10 @@ SearchMinutes = Annotated[
 Space = Annotated[
     Path | None, typer.Option("--space", metavar="FILE.toml", help="Ranges in place of the declared ones.", show_default=False)
 ]
-Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A bundle: NAME.beholder.", show_default=False)]
+Model = Annotated[
+    Path,
+    typer.Argument(metavar="MODEL", help="A bundle: NAME.beholder.", show_default=False, autocompletion=complete.models),
+]
 Out = Annotated[
     Path | None,
     typer.Option(
@@ -69,14 +74,28 @@ Launch = Annotated[
         "--launch", metavar="local:N", help="Train with N processes of this machine: docs/SCALING.md.", show_default=False
     ),
 ]
+DryRun = Annotated[
+    bool,
+    typer.Option("--dry-run", help="Say what would be done, with time and memory, and write nothing."),
+]
 Profile = Annotated[bool, typer.Option("--profile", help="Say where the time went, and show it in the report.")]
 Seed = Annotated[int | None, typer.Option(help="Seed of the split, the weights and the augmentation.", show_default=False)]
 RecipeName = Annotated[
-    str, typer.Option("--recipe", help="quick, careful, sprint, photo, tutorial, or the path of a TOML file.")
+    str,
+    typer.Option(
+        "--recipe",
+        help="quick, careful, sprint, photo, tutorial, or the path of a TOML file.",
+        autocompletion=complete.recipes,
+    ),
 ]
 Set = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="NAME=VALUE", help="Change a field of the recipe, such as train.lr=0.1; repeatable."),
+    typer.Option(
+        "--set",
+        metavar="NAME=VALUE",
+        help="Change a field of the recipe, such as train.lr=0.1; repeatable.",
+        autocompletion=complete.fields,
+    ),
 ]
 GroupFrom = Annotated[
     str | None,
@@ -95,6 +114,7 @@ Net = Annotated[
         metavar="NAME",
         help="A name of `beholder nets`, a name of timm such as resnet50, or module:function.",
         show_default=False,
+        autocompletion=complete.nets,
     ),
 ]
 Task = Annotated[
@@ -105,6 +125,7 @@ Task = Annotated[
         help="What is learnt: auto (by the source: single, multi, or detect where it has boxes), detect, multi, "
         "crops (each box a picture), ordinal (grades), or module:name of yours.",
         show_default=False,
+        autocompletion=complete.tasks,
     ),
 ]
 Epochs = Annotated[int | None, typer.Option(help="Passes over the pictures: --set train.epochs.", show_default=False)]
@@ -148,7 +169,8 @@ Log = Annotated[
         "--log",
         metavar="FILE.jsonl",
         callback=_listen,
-        help="Append what happens to a file, a JSON object a line with its numbers; or NAME:… of a sink; repeatable.",
+        help="Append what happens to a file, a JSON object a line with its numbers; "
+        "or tensorboard:FOLDER, mlflow:FOLDER_OR_URI, or NAME:… of another sink; repeatable.",
         show_default=False,
     ),
 ]
@@ -158,7 +180,8 @@ Engine = Annotated[
     typer.Option(
         help="What the net runs on: exact (the fastest in float32), fast (also in the precisions "
         "of its exports), or one by name, such as "
-        "'onnxruntime int8'. docs/EXPORT.md."
+        "'onnxruntime int8'. docs/EXPORT.md.",
+        autocompletion=complete.engines,
     ),
 ]
 Trust = Annotated[
@@ -193,6 +216,7 @@ For = Annotated[
         help="Choose weights and candidates on validation by this: accuracy, macro_f1, balanced_accuracy, auroc, mAP (several "
         "labels), sensitivity@0.95 (at a specificity of 0.95), …: --set train.objective.",
         show_default=False,
+        autocompletion=complete.objectives,
     ),
 ]
 Teacher = Annotated[
@@ -202,6 +226,7 @@ Teacher = Annotated[
         metavar="MODEL",
         help="A bundle whose probabilities are learnt beside the labels (distillation): --set train.teacher.",
         show_default=False,
+        autocompletion=complete.models,
     ),
 ]
 Synthetic = Annotated[
@@ -230,11 +255,18 @@ AuditPolicy = Annotated[
         help="What to do about findings of the audit: say them, leave exact copies out too, follow every suggestion, "
         "not look, or do as was decided in a reviewed audit.csv.",
         show_default=False,
+        autocompletion=complete.policies,
     ),
 ]
 Checks = Annotated[
     list[str] | None,
-    typer.Option("--check", metavar="NAME", help="Only this check; repeatable. Default: all.", show_default=False),
+    typer.Option(
+        "--check",
+        metavar="NAME",
+        help="Only this check; repeatable. Default: all.",
+        show_default=False,
+        autocompletion=complete.checks,
+    ),
 ]
 NetMinutes = Annotated[
     float, typer.Option("--minutes", help="What the nets may take that judge the labels; 0: as long as they need.", min=0)

@@ -6,6 +6,7 @@ import codecs
 import gc
 import io
 import os
+import re
 import sys
 import traceback
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from beholder.base.limits import allow
 from beholder.base.renamed import arguments as current
 from beholder.base.synonyms import synonym
 from beholder.base.used import UNUSED
+from beholder.cli.complete import VARIABLE, install
 
 _TYPER_USAGE: type[Exception] = typer.BadParameter.__mro__[1]  # the base of all usage errors, whether click is bundled or not
 
@@ -36,6 +38,8 @@ def run(arguments: Sequence[str], *, began: float | None = None) -> int:
         sys.stdout.flush()
     except typer.Exit as leave:
         return leave.exit_code
+    except SystemExit as leave:  # of completion, which leaves so
+        return leave.code if isinstance(leave.code, int) else 0
     except BrokenPipeError:
         _discard_stdout()
         return 0
@@ -48,7 +52,7 @@ def run(arguments: Sequence[str], *, began: float | None = None) -> int:
     except OSError as error:
         return _complain(_refused(error), debug=debug)
     except Exception as error:  # noqa: BLE001  (the last resort: a person must never meet a traceback unasked)
-        return _complain(_internal(error), debug=debug)
+        return _complain(_internal(error, command=" ".join(arguments[:1])), debug=debug)
     return 0
 
 
@@ -83,6 +87,11 @@ def _command(arguments: list[str], *, began: float | None) -> None:
 
 def _invoke(app: typer.Typer, arguments: list[str], began: float | None) -> None:
     command = typer.main.get_command(app)
+    if os.environ.get(VARIABLE):
+        command.main([], prog_name="beholder")  # answers the shell, and leaves
+    if (said := install(arguments)) is not None:
+        print(said)
+        return
     with command.make_context("beholder", _asked(current(arguments)), obj=began) as context:
         command.invoke(context)
 
@@ -125,15 +134,19 @@ def _refused(error: OSError) -> MachineError:
     return refused
 
 
-def _internal(error: Exception) -> BeholderError:
+def _internal(error: Exception, *, command: str = "") -> BeholderError:
     if isinstance(error, UnicodeEncodeError) and error.encoding.lower() == sys.getfilesystemencoding().lower():
         said = f"this locale's names of files, in {error.encoding}, cannot hold '{error.object[error.start]}'"
         named = MachineError(said, code="locale", hint="run it in a UTF-8 locale: LC_ALL=C.UTF-8 or PYTHONUTF8=1")
         named.__cause__ = error
         return named
     words = f"{type(error).__name__}: {error}".strip().rstrip(":")
-    wrapped = BeholderError(f"internal: {words}", code="internal", hint="run again with --debug and report it")
+    hint = "report it with what `beholder info --bug-report` prints; --debug shows where it happened"
+    wrapped = BeholderError(f"internal: {words}", code="internal", hint=hint)
     wrapped.__cause__ = error
+    from beholder.machine.bugreport import note_error
+
+    note_error(error, command=command)
     return wrapped
 
 
@@ -142,6 +155,9 @@ def _worded(error: Exception) -> UsageError:
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else "beholder"
     message = error.format_message() if isinstance(error, typer.BadParameter) else str(getattr(error, "message", error))
+    message = re.sub(
+        r": Input should be ([^,]+)(?:, unable to parse.*)?", r": it should be \1", message
+    )  # as pydantic words it
     message, _, meant = message.replace(": Value error, ", ": ").partition(". Did you mean ")
     near = getattr(error, "possibilities", None)
     wanted = getattr(error, "option_name", None)

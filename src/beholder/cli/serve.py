@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from beholder.base.errors import UsageError
+from beholder.cli import complete
 from beholder.cli.options import Cache, Engine, Trust
 
 if TYPE_CHECKING:
@@ -26,7 +27,12 @@ HERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 Models = Annotated[
     list[str],
-    typer.Argument(metavar="[NAME=]MODEL...", help="Bundles to serve, each under its own name.", show_default=False),
+    typer.Argument(
+        metavar="[NAME=]MODEL...",
+        help="Bundles to serve, each under its own name.",
+        show_default=False,
+        autocompletion=complete.models,
+    ),
 ]
 Keys = Annotated[
     Path | None,
@@ -87,9 +93,9 @@ def serve(
     paths, pair = named(models), _pair(certificate, certificate_key)
     with listening(host, port) as sock:
         _tell_open(access, host)
-        address = _address("https" if pair else "http", host, sock.getsockname()[1])
-        ready = partial(_show, HERE.get(host, host), address) if browser else lambda: None
-        Serving(paths, sock, address, bounds, access, pair, explain, trust, workers, like, engine, ready).run()
+        each = [_address("https" if pair else "http", name, sock.getsockname()[1]) for name in _names(host)]
+        ready = partial(_show, HERE.get(host, host), each[0]) if browser else lambda: None
+        Serving(paths, sock, " and ".join(each), bounds, access, pair, explain, trust, workers, like, engine, ready).run()
 
 
 def _tell_open(access: Access, host: str) -> None:
@@ -98,6 +104,15 @@ def _tell_open(access: Access, host: str) -> None:
 
     if not access.keys and host not in ("127.0.0.1", "::1", "localhost"):
         warn("anyone who reaches this address can send requests", hint="--keys FILE lets in only those who have a key")
+
+
+def _names(host: str) -> list[str]:
+    """Return by which addresses others reach a server: where it listens on all networks, those of this machine."""
+    if host not in HERE:
+        return [host]
+    from beholder.machine.network import addresses
+
+    return addresses(v6=host == "::") or [HERE[host]]
 
 
 def _address(scheme: str, host: str, port: int) -> str:

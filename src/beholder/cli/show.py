@@ -85,10 +85,15 @@ def ended(found: Any) -> None:
 
 
 def _draw(shown: Any) -> None:
-    """Print something of rich; nothing is wrapped when stdout is not a terminal."""
+    """Print something of rich; nothing is wrapped when stdout is not a terminal.
+
+    Colours and bold type where stdout is a terminal that has them; never with NO_COLOR or TERM=dumb, with FORCE_COLOR anywhere.
+    """
     from rich.console import Console
 
     console = Console(file=sys.stdout, width=None if on_terminal() else 240, highlight=False)
+    if console.no_color:  # rich leaves bold type even then
+        console = Console(file=sys.stdout, width=console.width, highlight=False, color_system=None)
     with console.capture() as drawn:
         console.print(shown)
     say("\n".join(line.rstrip() for line in drawn.get().splitlines()))

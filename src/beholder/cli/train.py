@@ -16,6 +16,7 @@ from beholder.cli.options import (
     AuditPolicy,
     Batch,
     Cache,
+    DryRun,
     Epochs,
     For,
     GroupFrom,
@@ -76,6 +77,7 @@ def train(
     resume: Resume = False,
     launch: Launch = "",
     profile: Profile = False,
+    dry_run: DryRun = False,
     lang: ReportLang = Lang.EN,
     log: Log = None,
     allow_download: AllowDownload = False,
@@ -87,8 +89,8 @@ def train(
     how |= {"group_from": group_from, "teacher": teacher, "unlabelled": unlabelled, "synthetic": synthetic}
     how |= {"target_risk": target_risk, "sensitivity": sensitivity, **_aim(for_, sensitivity, positive)}
     more: dict[str, Any] = {"resume": resume, "profile": profile, "lang": lang.value, "began": context.obj, "images": images}
-    more |= {"launch": launch, "recipe": recipe_of(recipe, set_, **how, **audit_fields(audit)), "out": target_of(source, out)}
-    _tell(_walked(source, allow_download=allow_download, **more), json=json)
+    more |= {"recipe": recipe_of(recipe, set_, **how, **audit_fields(audit)), "out": target_of(source, out)}
+    _tell(_walked(source, allow_download=allow_download, launch=launch, dry_run=dry_run, **more), json=json)
 
 
 def _walked(source: str, **how: Any) -> Any:
@@ -117,6 +119,7 @@ def tune(
     positive: Positive = None,
     for_: For = None,
     resume: Annotated[bool, typer.Option(help="Continue an earlier search of the same source.")] = True,
+    dry_run: DryRun = False,
     lang: ReportLang = Lang.EN,
     log: Log = None,
     allow_download: AllowDownload = False,
@@ -125,20 +128,23 @@ def tune(
 ) -> None:
     """Search for a better recipe; finish and test the winner."""
     asked = recipe_of(recipe, set_, task=task, net=net, seed=seed, group_from=group_from, **_aim(for_, None, positive))
-    from beholder.study.tune import tune
+    from beholder.study.tune import Tuning, tune
 
     limits: dict[str, Any] = {"max_latency": max_latency or 0.0, "max_size": max_size or 0.0, "space": space}
-    how: dict[str, Any] = {"trials": trials, "workers": workers, "resume": resume, "allow_download": allow_download}
+    how: dict[str, Any] = {"trials": trials, "workers": workers, "resume": resume, "dry_run": dry_run}
+    how["allow_download"] = allow_download
     tuning = tune(source, minutes=minutes, recipe=asked, out=target_of(source, out), lang=lang.value, **limits, **how)
-    if not json:
+    if not json and isinstance(tuning, Tuning):
         table(tuning.rows())
     _tell(tuning, json=json)
 
 
 def _tell(outcome: Any, *, json: bool) -> None:
-    """Say what came out: as one JSON object, or for a person."""
+    """Say what came out, or would: as one JSON object, or for a person."""
     if json:
         say(json_line(outcome.json()))
+    elif hasattr(outcome, "writes"):
+        say(outcome)
     else:
         ended(outcome)
 
@@ -150,7 +156,7 @@ def recipe_of(name: str, assignments: list[str] | None, **changes: object) -> re
 
 
 def _aim(measure: str | None, sensitivity: float | None, positive: str | None) -> dict[str, str | None]:
-    """Return the recipe fields of `--for` and `--positive`; for one release `--for` also takes the class of `--sensitivity`."""
+    """Return the recipe fields of `--for` and `--positive`; until 0.3.0 `--for` also takes the class of `--sensitivity`."""
     if measure is not None and sensitivity is not None and positive is None:
         from beholder.tasks.objectives import is_objective
 

@@ -160,9 +160,9 @@ class BoxedBatches(Batches):
 
     def at(self, epoch: int, indices: Tensor) -> Batch:
         """Return the pictures at `indices`, int64 (B,), as they are varied in an epoch."""
-        return self._batch(epoch, indices, torch.from_numpy(self.pixels.take(indices.numpy())).to(self.device))
+        return self._batch(epoch, indices, torch.from_numpy(self.pixels.take(indices.numpy())).to(self.device), indices)
 
-    def _batch(self, epoch: int, indices: Tensor, images: Tensor) -> Batch:
+    def _batch(self, epoch: int, indices: Tensor, images: Tensor, among: Tensor) -> Batch:
         draws = Draws(self.seed, epoch, indices, device=self.device)
         targets = targets_of(self.boxes, indices.tolist()).to(self.device)
         images = images.float().mul_(1 / 255)

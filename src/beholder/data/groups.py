@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
 from beholder.base import events
 from beholder.base.errors import UsageError
-from beholder.base.records import PARTS, Pictures
+from beholder.base.recipe import Recipe, find
+from beholder.base.records import PARTS, Parts, Pictures
+from beholder.base.used import changed, refuse
 
 FIRST = r"([^/_-]+)[_-][^/]*$"
 """What stands before the first hyphen or underscore of a file's name: person12_virus_3.jpg → person12."""
@@ -59,11 +63,7 @@ def grouped(pictures: Pictures, pattern: str) -> Pictures:
     """
     if not pattern:
         return pictures
-    try:
-        form = re.compile(pattern)
-    except re.error as error:
-        hint = rf"for example --group-from '{LAST}' for what stands before the last number of a name"
-        raise UsageError(f"'{pattern}' is not a regular expression: {error}", code="bad-pattern", hint=hint) from error
+    form = _form(pattern)
     names = [_found(form, key) for key in pictures.keys]
     index = {name: k for k, name in enumerate(sorted({name for name in names if name}))}
     numbers = np.array([index.get(name, -1) for name in names], np.int64)
@@ -79,6 +79,14 @@ def grouped(pictures: Pictures, pattern: str) -> Pictures:
     return replace(pictures, groups=numbers)
 
 
+def _form(pattern: str) -> re.Pattern[str]:
+    try:
+        return re.compile(pattern)
+    except re.error as error:
+        hint = rf"for example --group-from '{LAST}' for what stands before the last number of a name"
+        raise UsageError(f"'{pattern}' is not a regular expression: {error}", code="bad-pattern", hint=hint) from error
+
+
 def _found(form: re.Pattern[str], key: str) -> str:
     found = form.search(key)
     if found is None:
@@ -91,6 +99,33 @@ def named_groups(pictures: Pictures, pattern: str, *, say: bool = True) -> Pictu
     if not pattern and say:
         notice(pictures)
     return grouped(pictures, pattern)
+
+
+def asked_of_parts(recipe: Recipe | str | Path, fields: Mapping[str, object], parts: Parts, *, verb: str) -> Recipe:
+    """Return the recipe for parts that are given: as `changed`, but `data.group_from` may be set where the parts keep to it.
+
+    verb: of `UNUSED`. Raises `UsageError` (unused-field), which says how to make parts that do; and as `grouped` does.
+    """
+    asked = changed(recipe, fields)
+    pattern = asked.data.group_from
+    if not pattern or not isinstance(parts, Parts):
+        return changed(asked, fields, verb=verb)
+    torn = _torn(parts, pattern)
+    if torn:
+        text = (
+            f"the parts do not keep to data.group_from: {len(torn):,} of its groups lie in several parts, such as '{torn[0]}'"
+        )
+        hint = f"make them with beholder.split(pictures, group_from={pattern!r}), or give the source to beholder.steps"
+        raise UsageError(text, code="unused-field", hint=hint)
+    refuse(verb, [name for name in fields if find(name, warn=False) != "data.group_from"], recipe=asked.set(group_from=""))
+    return asked
+
+
+def _torn(parts: Parts, pattern: str) -> list[str]:
+    """Return the groups by name that lie in several parts."""
+    form = _form(pattern)
+    found = [{name for key in part.keys if (name := _found(form, key))} for _, part in parts.items()]
+    return sorted({name for k, names in enumerate(found) for other in found[:k] for name in names & other})
 
 
 def notice(pictures: Pictures) -> None:

@@ -17,6 +17,7 @@ from beholder.base.arrays import I64
 from beholder.base.boxes import Boxes
 from beholder.base.brief import cut, listed, within
 from beholder.base.deadline import NEVER, Deadline
+from beholder.base.display import html
 from beholder.base.errors import DataError, PictureError
 from beholder.base.limits import allow_as
 from beholder.base.names import position
@@ -77,6 +78,8 @@ class DetectionEvaluation:
     def __repr__(self) -> str:
         headline = [f"{name} {score}" for name, score in list(self.scores.headline.items())[:2]]
         return within("DetectionEvaluation", [*headline, f"{len(self.bad):,} unreadable" if self.bad else "", cut(self.source)])
+
+    _repr_html_ = html
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from beholder.base import events
 from beholder.base.arrays import F32, I8, I64, U8, Bools
 from beholder.base.brief import cut, within
 from beholder.base.deadline import NEVER, Deadline
+from beholder.base.display import html
 from beholder.base.errors import UsageError
 from beholder.base.limits import allow_as
 from beholder.base.order import stratified
@@ -76,6 +77,8 @@ class Evaluation:
     def __repr__(self) -> str:
         headline = [f"{name} {score}" for name, score in self.scores.headline.items()]
         return within("Evaluation", [*headline[:2], f"{len(self.bad):,} unreadable" if self.bad else "", cut(self.source)])
+
+    _repr_html_ = html
 
     @property
     def groups(self) -> I64 | None:

@@ -117,7 +117,7 @@ class Explanation:
     def json(self) -> dict[str, Any]:
         """Return {"label", "p", "prediction", "method", "reason", "covered", "remark", "nearest"} as plain JSON values.
 
-        For one release "prediction" is there as "prediction" too.
+        Until 0.3.0 "prediction" is there as "guess" too.
         """
         plain = {name: getattr(self, name) for name in ("label", "p", "prediction", "method", "reason", "covered", "remark")}
         return {**plain, "guess": self.prediction, "nearest": [near.json() for near in self.nearest]}

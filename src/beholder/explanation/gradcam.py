@@ -94,5 +94,5 @@ def feature_map(net: nn.Module, image: Tensor, *, least: int = LEAST) -> Place |
 
 
 def _weighs(module: nn.Module) -> bool:
-    weight = getattr(module, "weight", None)
-    return isinstance(weight, Tensor) and weight.ndim >= 2
+    weight = getattr(module, "weight", getattr(module, "kernel", None))  # the latter is what Keras calls it
+    return len(getattr(weight, "shape", ())) >= 2

@@ -29,18 +29,20 @@ def png(array: Values) -> tuple[bytes, bool]:
     return _saved(Image.fromarray(np.ascontiguousarray(pixels)), "png"), exact
 
 
-def thumbnail(data: bytes | Values, *, side: int, limits: Limits = LIMITS, bits: int = 0) -> tuple[bytes, str]:
+def thumbnail(data: bytes | Values, *, side: int, limits: Limits = LIMITS, bits: int = 0, most: int = 0) -> tuple[bytes, str]:
     """Return a picture upright, at most `side` pixels wide and high, encoded anew, and its kind: "png" or "jpeg".
 
+    most: bytes beyond which it is a coarser JPEG; 0: there is no limit
     Nothing of the file itself is passed on. Raises `PictureError`.
     """
     made = Image.fromarray(image.decode(data, channels=3, limits=limits, bits=bits))
     made.thumbnail((side, side), Image.Resampling.BILINEAR, reducing_gap=2.0)
     kind = "png" if max(made.size) <= TINY else "jpeg"
-    return _saved(made, kind), kind
+    found = _saved(made, kind)
+    return (_saved(made, "jpeg", quality=65), "jpeg") if 0 < most < len(found) else (found, kind)
 
 
-def _saved(picture: Image.Image, kind: str) -> bytes:
+def _saved(picture: Image.Image, kind: str, *, quality: int = 88) -> bytes:
     buffer = io.BytesIO()
-    picture.save(buffer, kind, **({"quality": 88} if kind == "jpeg" else {}))
+    picture.save(buffer, kind, **({"quality": quality} if kind == "jpeg" else {}))
     return buffer.getvalue()

@@ -44,6 +44,10 @@ class Plan:
         """Return the plan as plain JSON values, without its reasons."""
         return {name: value for name, value in dataclasses.asdict(self).items() if name != "reasons"}
 
+    def flat(self) -> dict[str, object]:
+        """Return plan.NAME → value of what was decided, as it stands beside a recipe."""
+        return {f"plan.{name}": value for name, value in self.json().items() if not isinstance(value, dict)}
+
 
 def plan(
     recipe: Recipe,

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from beholder.base import events
 from beholder.base.deadline import Deadline
 from beholder.base.errors import DataError
 from beholder.base.files import followed
@@ -87,6 +88,7 @@ def train(
     with stopping() as stop, alone(path), calm(), restored():
         only = folders.kept() if folders is not None and resume else None
         made = _made(parts, asked, until, only=only)
+        events.figures("recipe", values=made.recipe.flat())
         phases = Phases(made, parts, folders, stop, resume, until, after, path)
         found = phases.go()
         with stop.held():

@@ -14,6 +14,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-import beholder
 from beholder.base import registry
 from beholder.base.arrays import I64, U8
 from beholder.base.errors import BeholderError, UsageError
@@ -281,7 +281,7 @@ class _Sent:
 
 def identity(net: str, task: str) -> dict[str, str]:
     """Return what all ranks must have alike: versions, and the sources of Beholder and of what is a person's own."""
-    found = {"beholder": beholder.__version__, "torch": torch.__version__, "sources": _sources()}
+    found = {"beholder": version("beholder"), "torch": torch.__version__, "sources": _sources()}
     for kind, name in (("net", net), ("task", task)):
         if ":" in name and not name.startswith("timm:"):
             found[kind] = _source_of(name)
@@ -291,7 +291,7 @@ def identity(net: str, task: str) -> dict[str, str]:
 @functools.cache
 def _sources() -> str:
     """Return a digest of Beholder's own files."""
-    top = Path(beholder.__file__).parent
+    top = Path(__file__).parents[1]
     files = sorted(path.relative_to(top).as_posix() for path in top.rglob("*.py"))
     return sha256("".join(f"{name} {sha256((top / name).read_bytes())}\n" for name in files).encode())[:16]
 

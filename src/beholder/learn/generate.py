@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from beholder.base import events
 from beholder.base.arrays import U8
 from beholder.base.deadline import Deadline
 from beholder.base.errors import DataError, UsageError
@@ -210,10 +211,11 @@ def _run(made: Made, folder: RunFolder | None, stop: Stop, *, resume: bool, unti
         folder.keep("sample", {name: part.pictures.digests for name, part in parts if part.pictures.digests is not None})
     _settle(made, folder, going_on=going_on)
     recipe, batches = made.recipe, _batches(made)
+    events.figures("recipe", values=recipe.flat())
     every = max(1, round(bounds.SAID_ABOUT / max(1, len(made.train.pixels))))
     clock = Clock(
         steps_per_epoch=len(batches),
-        epochs=recipe.train.epochs or _epochs(len(batches), budget=not until.none),
+        epochs=recipe.train.epochs or epochs_for(len(batches), budget=not until.none),
         seconds=0.0 if until.none else max(0.02 * 60 * recipe.train.minutes, until.left),
         every=every,
         after=after,
@@ -304,7 +306,8 @@ STEPS, MOST = 6_000, 1_000_000
 """Steps of a run that is given neither epochs nor minutes, and the most of one with a budget."""
 
 
-def _epochs(steps: int, *, budget: bool) -> int:
+def epochs_for(steps: int, *, budget: bool) -> int:
+    """Return for how many epochs of so many steps a generator learns where nobody says."""
     return max(1, math.ceil((MOST if budget else STEPS) / max(1, steps)))
 
 

@@ -149,8 +149,7 @@ class Run:
 
     def _go_on_alone(self, error: LostRankError) -> None:
         """Take the step again without those who computed along: it is the same step, of the same pictures."""
-        for optimiser in self._each_optimiser():
-            optimiser.zero_grad(set_to_none=True)
+        self.net.zero_grad(set_to_none=True)
         self.team.leave()
         self.team, self.batches.ranks = Alone(), ALONE
         events.warn("rank-lost", what=error.message, step=self.clock.step)
@@ -207,11 +206,11 @@ class Run:
         return self.players[who]
 
     def _turns(self, images: Tensor, targets: Tensor) -> Iterator[Turn]:
-        how, settings = self.team.share(targets), self.settings
+        share, settings = self.team.share(targets), self.settings
         given = grown(images, settings.grow, self.clock.done)
         self.meter.pixels += given[:, 0].numel()
         turns = self.turns(self.model, given, targets, smoothing=settings.smoothing, weights=settings.weights)
-        yield from forward(turns, given.device, settings.precision, share=how)
+        yield from forward(turns, given.device, settings.precision, share=share)
 
     def _step(self, turn: Turn, player: Player, indices: Tensor) -> None:
         if self.settings.clip > 0:

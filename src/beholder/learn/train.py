@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,6 +18,7 @@ from beholder.base.used import changed
 from beholder.bundle.bundle import Bundle
 from beholder.bundle.config import Tried
 from beholder.bundle.format import finished
+from beholder.data.groups import asked_of_parts
 from beholder.learn import finish
 from beholder.learn.account import decided, expectation, tried
 from beholder.learn.begin import Learning, begun
@@ -64,7 +65,7 @@ def train(
     `Interrupted` after Ctrl-C, when the best so far has been saved to `out`.
     """
     began = time.monotonic() if began is None else began
-    asked, beside = taught_by(changed(recipe, fields, verb="" if whole_run else "train"), teacher, beside)
+    asked, beside = taught_by(_asked(recipe, fields, parts, whole_run), teacher, beside)
     folder, until = _folder(path := None if out is None else followed(Path(out))), Deadline.of(began, asked.train.minutes)
     settled = before_of(folder) if folder is not None and resume else None
     with stopping() as stop, alone(path), restored():
@@ -79,6 +80,11 @@ def train(
     return bundle
 
 
+def _asked(recipe: Recipe | str, fields: Mapping[str, Any], parts: Parts, whole_run: bool) -> Recipe:
+    """Return the recipe with its fields; what has no effect on parts that are given is refused."""
+    return changed(recipe, fields) if whole_run else asked_of_parts(recipe, fields, parts, verb="train")
+
+
 def _learnt(
     learning: Learning,
     prepared: Prepared,
@@ -91,6 +97,7 @@ def _learnt(
 ) -> Bundle:
     """Train where there is time, and return the bundle, calibrated; what is cut short is saved to `path`."""
     run = learning.run
+    events.figures("recipe", values={**prepared.recipe.flat(), **prepared.plan.flat()})
     if run.saves.folder is not None:
         run.saves.folder.decide(decided(prepared.recipe, before))
     try:

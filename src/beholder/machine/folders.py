@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from beholder.base.errors import MachineError
@@ -25,6 +30,27 @@ def cache_folder(root: str | Path | None = None) -> Path:
     except RuntimeError as error:
         hint = f"name a cache folder with --cache or {VARIABLE}"
         raise MachineError(f"this user has no home: {error}", code="no-home", hint=hint) from error
+
+
+def command() -> str:
+    """Return how this person can call `beholder`: by its name, or by its path where it is in no folder of PATH."""
+    called = Path(sys.argv[0])
+    return str(called) if called.name == "beholder" and shutil.which("beholder") is None else "beholder"
+
+
+@contextmanager
+def forgotten() -> Iterator[Path]:
+    """Inside the block the cache is a new folder, which is yielded and deleted afterwards: nothing else is read or written."""
+    before = os.environ.get(VARIABLE)
+    with tempfile.TemporaryDirectory(prefix="beholder-") as folder:
+        os.environ[VARIABLE] = folder
+        try:
+            yield Path(folder)
+        finally:
+            if before is None:
+                del os.environ[VARIABLE]
+            else:
+                os.environ[VARIABLE] = before
 
 
 def cache(path: str | Path) -> Path:

@@ -11,7 +11,7 @@ Applications 26 (2023).
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -158,3 +158,25 @@ SEQUENTIAL = Family(
     decide=lambda p, thresholds: median(p),
     sure=lambda p: np.asarray(p[np.arange(len(p)), median(p)]),
 )
+
+
+def through(family: Family, matrix: npt.ArrayLike, *, name: str) -> Family:
+    """Return a family of outputs (N, V) whose logits are outputs @ matrix, float64 (V, W): fewer numbers than classes, say.
+
+    >>> through(CATEGORICAL, [[1, -1]], name="one number").probabilities([[0.5]]).round(2).tolist()
+    [[0.73, 0.27]]
+    """
+    by = np.asarray(matrix, np.float64)
+
+    def cost(z: F64, truth: F64) -> tuple[F64, F64]:
+        losses, slopes = family.cost(z @ by, truth)
+        return losses, slopes @ by.T
+
+    return replace(
+        family,
+        name=name,
+        width=lambda _: len(by),
+        logs=lambda z: family.logs(z @ by),
+        cost=cost,
+        energy=lambda z: family.energy(z @ by),
+    )

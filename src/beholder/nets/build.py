@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,23 +16,12 @@ from torch import Tensor, nn
 
 from beholder.base.errors import BundleError, UsageError, did_you_mean
 from beholder.base.fields import NetRecipe
-from beholder.base.registry import Registry
+from beholder.machine import keras
 from beholder.nets import custom, init, norms, pretrained
 from beholder.nets.enlarge import enlarged
 from beholder.nets.features import head
+from beholder.nets.names import NETS
 from beholder.nets.spec import Initial, NetSpec, Wants
-
-NETS = Registry(
-    "net",
-    {
-        "logistic": "beholder.nets.plain:logistic",
-        "mlp": "beholder.nets.plain:mlp",
-        "cnn": "beholder.nets.plain:cnn",
-        "fastnet": "beholder.nets.fastnet:fastnet",
-        "resnet": "beholder.nets.resnet:resnet",
-    },
-)
-"""Built-in nets by name; the entry-point group `beholder.nets` adds others."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +89,8 @@ def wants(recipe: NetRecipe) -> Wants:
             code="bad-value",
             hint="leave net.enlarge out; its pictures are enlarged as they are read",
         )
+    if recipe.name.startswith(custom.KERAS):
+        _check_keras(recipe)
     if recipe.enlarge:
         raise UsageError(
             f"net.enlarge={recipe.enlarge} is for nets of timm, not for '{recipe.name}'",
@@ -108,6 +100,13 @@ def wants(recipe: NetRecipe) -> Wants:
     if ":" not in recipe.name:
         NETS.load(_chosen(recipe.name))
     return Wants(reason=f"net '{recipe.name}' takes pictures as they are")
+
+
+def _check_keras(recipe: NetRecipe) -> None:
+    keras.check()
+    if recipe.init not in ("auto", "default"):
+        hint = "say it where its layers are made: kernel_initializer='he_normal'"
+        raise UsageError(f"net.init={recipe.init} is not for nets of Keras", code="bad-init", hint=hint)
 
 
 def check(recipe: NetRecipe) -> None:
@@ -121,7 +120,8 @@ def check(recipe: NetRecipe) -> None:
 def build(spec: NetSpec, *, trust: bool = False, seed: int = 0) -> nn.Module:
     """Return the net of a spec with random weights, a pure function of (spec, seed); the global generator is left alone.
 
-    Raises `BundleError` (untrusted-net) for a `module:function` net unless `trust`: building it runs that code.
+    Raises `BundleError`: untrusted-net for a `module:function` net unless `trust`, as building it runs that code, or the net is
+    lent (`custom.lent`); net-not-given for one that was lent when it was trained, and is not now.
     """
     function = _function(spec.name, trust=trust)
     given = {
@@ -136,6 +136,20 @@ def build(spec: NetSpec, *, trust: bool = False, seed: int = 0) -> nn.Module:
         ) from error
     with _seeded(seed):
         return function(**given)
+
+
+def built(spec: NetSpec, *, trust: bool = False, given: object = None) -> nn.Module:
+    """Return the net of a spec, as `build` does; given: what makes a net of the user's, in the place of what its name says.
+
+    Raises `UsageError` (unused-option) where a net is given for one that its name alone says.
+    """
+    if given is None:
+        return build(spec, trust=trust)
+    if ":" not in spec.name or spec.name.startswith("timm:"):
+        raise UsageError(f"its net is {spec.name}, which needs no other", code="unused-option", hint="leave net= out")
+    custom.lent_name(given)  # or it is no net
+    with custom.lent(given, spec.name):
+        return build(spec, trust=trust)
 
 
 def create(
@@ -154,7 +168,8 @@ def create(
         net = build(spec, trust=True, seed=seed)
         if recipe.weights not in ("auto", "none"):
             initial = pretrained.load_into(net, recipe.weights, head=head(net))
-    return Created(net, spec, initial, _initialised(net, recipe, initial=initial, sample=sample, seed=seed))
+    notes = _initialised(net, recipe, initial=initial, sample=sample, seed=seed)
+    return Created(net, spec, initial, (*notes, *getattr(net, "notes", ())))
 
 
 def _timm(recipe: NetRecipe, spec: NetSpec, seed: int) -> tuple[nn.Module, NetSpec, Initial | None]:
@@ -186,6 +201,8 @@ def _initialised(
         return (*told, words) if mended else told
     scheme = init.scheme_of(net, recipe.init, sample=sample)
     init.initialise(net, scheme, sample=sample, seed=seed)
+    if ":" in recipe.name and scheme == "default" and not recipe.name.startswith("timm:"):
+        return (f"{recipe.name} starts from the weights that it was made with",)
     return (f"{recipe.name} starts from random weights, scheme '{scheme}'",)
 
 
@@ -203,7 +220,13 @@ def _function(name: str, *, trust: bool) -> Callable[..., nn.Module]:
             hint = did_you_mean(name, NETS.names()) + ", or timm:NAME, or module:function of yours"
             raise UsageError(f"there is no net named '{name}'", code="unknown-net", hint=hint)
         return cast(Callable[..., nn.Module], NETS.load(name))
-    if not trust:
+    if name.startswith(custom.GIVEN) and not custom.is_lent(name):
+        raise BundleError(
+            f"the net is an object of its maker's program, '{name.removeprefix(custom.GIVEN)}'",
+            code="net-not-given",
+            hint="give it again: net=MyNet(), or the function that makes it; an exported bundle needs it no more",
+        )
+    if not trust and not custom.is_lent(name):
         raise BundleError(
             f"the net is code of its maker's, '{name}', which would be imported and run",
             code="untrusted-net",
@@ -214,6 +237,11 @@ def _function(name: str, *, trust: bool) -> Callable[..., nn.Module]:
 
 @contextmanager
 def _seeded(seed: int) -> Iterator[None]:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        yield
+    before = random.getstate()
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            random.seed(seed)  # what Keras draws the seeds of its layers from
+            yield
+    finally:
+        random.setstate(before)

@@ -193,7 +193,8 @@ def scales(net: nn.Module, images: Tensor, loss: Callable[[Tensor], Tensor]) -> 
         with as_in_training(net), torch.enable_grad():
             value = loss(net(images))
             learning = [name for name in found if weights[name].requires_grad]
-            slopes = torch.autograd.grad(value, [cast(Tensor, weights[name]) for name in learning], allow_unused=True)
+            asked = [cast(Tensor, weights[name]) for name in learning]
+            slopes = torch.autograd.grad(value, asked, allow_unused=True) if asked else ()
     finally:
         for hook in hooks:
             hook.remove()

@@ -8,7 +8,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from beholder.base.errors import UsageError
-from beholder.nets.build import NETS, build
+from beholder.nets.build import build
+from beholder.nets.names import NETS
 from beholder.nets.spec import NetSpec
 
 

@@ -23,6 +23,7 @@ import numpy as np
 from beholder.base import cells
 from beholder.base.arrays import Values
 from beholder.base.brief import listed, within
+from beholder.base.display import html
 from beholder.base.errors import DataError, UsageError
 from beholder.base.files import write_atomic
 from beholder.base.names import composed
@@ -68,6 +69,8 @@ class Findings:
                 else f"none in {len(self.pictures):,} pictures"
             ],
         )
+
+    _repr_html_ = html
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -219,7 +222,7 @@ def audit(evidence: Evidence, *, names: Sequence[str] | None = None, limits: dic
             else:
                 rows += _findings(name, check, answer, limit, evidence.pictures)
                 looked[name] = int(np.count_nonzero(~np.isnan(answer.scores)))
-    why = {"labels": "the pictures have no labels", "features": "no features were computed"}
+    why = {"labels": "the pictures have no labels", "features": "there are too few pictures, or too small ones for the net"}
     why["found"] = "no detector learnt from the others to look at them"
     notes = tuple(f"not checked, for {why[what]}: {', '.join(names)}" for what, names in missing.items() if names)
     return Findings(evidence.pictures, tuple(rows), looked, notes, evidence.twins)

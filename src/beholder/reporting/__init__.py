@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING
 from beholder.base.deadline import NEVER, Deadline
 from beholder.base.files import write_atomic
 from beholder.evaluation.words import Words
-from beholder.quality.audit import Findings
-from beholder.reporting.context import Room
-from beholder.reporting.page import page
 
 if TYPE_CHECKING:
     from beholder.bundle.bundle import Bundle
     from beholder.evaluation.evaluate import Evaluation
+    from beholder.quality.audit import Findings
 
 
 def report(
@@ -46,4 +44,7 @@ def render(
     until: Deadline = NEVER,
 ) -> str:
     """Return the report as HTML text. Every name in it is escaped: class and file names come from outside."""
+    from beholder.reporting.context import Room  # with torch, which what notebooks show of pictures does without
+    from beholder.reporting.page import page
+
     return page(Room(bundle, evaluation, findings, Words(lang), until))

@@ -78,6 +78,8 @@ def names(path: str | Path) -> list[str]:
 
 def _unknown(path: Path, engine: str, ways: list[str]) -> UsageError:
     hint = did_you_mean(engine, ["exact", "fast", *ways])
+    if path.is_dir() and engine.startswith(("onnxruntime", "OpenVINO")) and exports.GRAPH not in exports.listed(path):
+        hint = f"an export is used beside {exports.GRAPH}, which it is compared with: beholder export {path}"
     return UsageError(f"{path} has no engine '{engine}'", code="unknown-engine", hint=hint)
 
 

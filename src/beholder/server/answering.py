@@ -67,7 +67,7 @@ def answering(model: Recogniser | Finder) -> Answering:
 
 
 _SINGLE = {"p": "FP32", "ood_score": "FP32", "abstain": "BOOL", "positive": "BOOL", "ood": "BOOL"}
-_SINGLE |= {"strangeness": "FP32", "stranger": "BOOL"}  # names of ood_score and ood before, for one release
+_SINGLE |= {"strangeness": "FP32", "stranger": "BOOL"}  # names of ood_score and ood before, until 0.3.0
 
 
 class LabelsSaid:

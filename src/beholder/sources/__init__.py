@@ -15,6 +15,7 @@ from beholder.sources import (
     apart,
     archive,
     arrays,
+    datasets,
     folder,
     huggingface,
     layout,
@@ -46,8 +47,8 @@ def scan(
     source: a folder of class folders; a folder with train, valid, test of them; a CSV, TSV or Parquet with
     path,label[,split,group], or one a part; a zip or tar of any of these; Parquet with pictures inside; WebDataset shards
     (set-{0000..0012}.tar); COCO, Pascal VOC, YOLO, tables of boxes; torchvision:NAME; hf:NAME; https://… of a zip or
-    tar; an .npz with x and y; or arrays (x, y); KIND:NAME of a plug-in. boxes:SOURCE makes a picture of each box.
-    docs/SOURCES.md describes each; none is ever written to.
+    tar; an .npz with x and y; or arrays (x, y); a map-style data set of PyTorch; KIND:NAME of a plug-in.
+    boxes:SOURCE makes a picture of each box. docs/SOURCES.md describes each; none is ever written to.
     labels: whether the pictures have to have some; None: they may; False: none are looked for. Without labels a source may also
     be a flat folder or archive, a pattern such as new/*.jpg, a list of paths, or arrays without y
     images: the folder or archive that holds the pictures, where COCO, VOC, YOLO or a table tells of them and they lie apart
@@ -67,7 +68,7 @@ def scan(
 
 def _labelled(source: Any, images: str | Path | None, limits: Limits, allow_download: bool) -> Pictures:
     if not isinstance(source, (str, Path)):
-        return arrays.from_arrays(source)
+        return datasets.pictures(source) if datasets.is_dataset(source) else arrays.from_arrays(source)
     text, boxes = str(source), False
     if text.startswith("boxes:") and not Path(text).exists():
         text, boxes = text.removeprefix("boxes:"), True

@@ -94,7 +94,9 @@ def from_arrays(source: Any) -> Pictures:
     """
     if not isinstance(source, (tuple, list)) or len(source) != 2:
         hint = "for example beholder.scan((x, y)) with x uint8 (N, H, W, 3) and y (N,)"
-        raise UsageError(f"a source is a path or arrays (x, y), not {type(source).__name__}", code="bad-source", hint=hint)
+        raise UsageError(
+            f"a source is a path, arrays (x, y) or a data set, not {type(source).__name__}", code="bad-source", hint=hint
+        )
     return _pictures([(source[0], source[1], -1)], "arrays")
 
 

@@ -46,10 +46,8 @@ def fetched(name: str, *, limits: Limits = LIMITS, allow_download: bool = False)
     hub = _library(name)
     if not allow_download:
         for branch in (revision, CONVERTED) if revision is None else (revision,):
-            try:
-                return Path(hub.snapshot_download(repository, repo_type="dataset", revision=branch, local_files_only=True))
-            except (OSError, ValueError):  # LocalEntryNotFoundError is both
-                continue
+            if (here := _kept(hub, repository, branch)) is not None:
+                return here
         raise not_allowed(f"hf:{name}")
     try:
         return _downloaded(hub, repository, revision, limits)
@@ -59,6 +57,19 @@ def fetched(name: str, *, limits: Limits = LIMITS, allow_download: bool = False)
         raise MachineError(
             f"hf:{name} could not be fetched: {error}", code="download-failed", hint="check the name and the network"
         ) from error
+
+
+def _kept(hub: Any, repository: str, branch: str | None) -> Path | None:
+    """Return the folder of a set in the Hub's cache: its Parquet where it has some, for nothing else was fetched; else all."""
+    for patterns in (["*.parquet"], None):
+        wanted: dict[str, Any] = {"repo_type": "dataset", "revision": branch, "allow_patterns": patterns}
+        try:
+            folder = Path(hub.snapshot_download(repository, local_files_only=True, **wanted))
+        except (OSError, ValueError):  # LocalEntryNotFoundError is both
+            continue
+        if patterns is None or next(folder.rglob("*.parquet"), None) is not None:
+            return folder
+    return None
 
 
 def _library(name: str) -> Any:

@@ -245,7 +245,7 @@ def _numbers(groups: Sequence[str]) -> np.ndarray[tuple[int], np.dtype[np.int64]
 
 def no_pictures(where: str, seen: int = 0) -> DataError:
     """Return the error for a source without pictures; `seen`: files that are no pictures."""
-    files = f", only {seen:,} files of other kinds" if seen else ""
+    files = f", only {seen:,} file{'' if seen == 1 else 's'} of another kind" if seen else ""
     hint = "give a folder with one folder of pictures per class, a CSV with path,label, or a zip or tar of either"
     return DataError(f"there are no pictures in {where}{files}", code="no-pictures", hint=hint)
 

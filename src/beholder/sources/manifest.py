@@ -37,7 +37,7 @@ def check_place(out: Path, source: object) -> None:
     source: what `scan` takes. Raises `UsageError` (inside-source, exists), `MachineError` (cannot-write).
     """
     where = Path(source).expanduser() if isinstance(source, (str, Path)) else None
-    if where is not None and not where.is_dir() and ":" in str(where):  # boxes:FOLDER and the like
+    if where is not None and not where.is_dir() and ":" in str(where)[2:]:  # boxes:FOLDER and the like, but no drive
         where = Path(str(where).partition(":")[2])
     if where is not None and where.is_dir() and where.resolve() in (out.resolve(), *out.resolve().parents):
         raise UsageError(

@@ -175,7 +175,14 @@ def parsed(lines: Iterable[Sequence[str]], *, where: str) -> Table:
         whole = all(row.part >= 0 for row in rows)
         rows = rows if whole else [replace(row, part=-1) for row in rows]
         notes += (f"parts are those of the column {header[at].strip()}",) if whole else ()
+    if {cell.strip().lower() for cell in header} >= _OF_SIGNS:
+        rows = [replace(row, labels=tuple(label.zfill(5) for label in row.labels)) for row in rows]
+        notes += ("classes of traffic signs are written as their folders are: 00007 for 7",)
     return Table(rows, notes)
+
+
+_OF_SIGNS = frozenset({"roi.x1", "roi.y1", "roi.x2", "roi.y2", "classid"})
+"""Columns by which a table of the German traffic signs is known: it numbers the classes that folders of five digits hold."""
 
 
 _PERHAPS_SPLIT = frozenset({"usage", "phase", "dataset", "data_set", "fold", "mode", "stage"})

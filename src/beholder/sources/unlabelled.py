@@ -14,7 +14,7 @@ from beholder.base.errors import UsageError
 from beholder.base.limits import LIMITS, Limits
 from beholder.base.names import Names
 from beholder.base.records import Pictures, Store
-from beholder.sources import archive, arrays, folder
+from beholder.sources import archive, arrays, datasets, folder
 from beholder.sources.listing import Listing, is_picture, no_pictures
 
 
@@ -27,6 +27,8 @@ def pictures(source: Any, *, limits: Limits = LIMITS) -> Pictures:
     """
     if isinstance(source, (list, tuple)) and source and all(isinstance(one, (str, os.PathLike)) for one in source):
         return _files([Path(one) for one in source], "a list of files", limits)
+    if datasets.is_dataset(source):
+        return table(*datasets.bare(source))
     if not isinstance(source, (str, os.PathLike)):
         store, count, notes = arrays.bare(source)
         return table(store, Names.of(f"{i:0{len(str(count))}d}" for i in range(count)), notes)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from beholder.base.errors import DataError, UsageError
 from beholder.base.recipe import Recipe
 from beholder.base.records import Pictures
+
+if TYPE_CHECKING:
+    from beholder.study.detect import Found
 
 
 def wanted(pictures: Pictures, task: str) -> bool:
@@ -20,6 +23,18 @@ def wanted(pictures: Pictures, task: str) -> bool:
         hint = "COCO, Pascal VOC, YOLO and tables with xmin,ymin,xmax,ymax have some: docs/DETECTION.md"
         raise DataError(f"there are no boxes in {pictures.store.name}", code="no-boxes", hint=hint)
     return task in ("auto", "detect") and pictures.boxes is not None
+
+
+def on_boxes(pictures: Pictures, recipe: Recipe, *, launch: str, **how: Any) -> Found:
+    """Return what the six steps make of pictures with boxes; how: as `study.detect.detected` takes it.
+
+    Raises `UsageError` (one-rank) where several processes are asked for.
+    """
+    from beholder.learn.followed import one_process
+    from beholder.study.detect import detected  # with torchvision, which labels do without
+
+    one_process(launch)
+    return detected(pictures, recipe, **how)
 
 
 def crops(source: Any, recipe: Recipe) -> tuple[Any, Recipe]:

@@ -29,7 +29,7 @@ class Calibrated:
     def json(self) -> dict[str, Any]:
         """Return {"bundle", "n", "calibration", "operating_points", "prediction_sets"} as plain JSON values.
 
-        "operating" and "conformal" say the same under the names of before, for one release.
+        "operating" and "conformal" say the same under the names of before, until 0.3.0.
         """
         config = self.bundle.config
         said = {"calibration": None, "prediction_sets": None} | config.json()

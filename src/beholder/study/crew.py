@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from beholder.base import events
-from beholder.base.errors import MachineError
+from beholder.base.errors import MachineError, UsageError
 from beholder.base.recipe import from_toml
 from beholder.machine.cpu import threads
 from beholder.machine.device import device, free_memory
@@ -72,6 +72,10 @@ class Processes:
     batch: int
     _workers: list[_Worker] = field(default_factory=list)
     _again: list[tuple[Job, int]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if os.name == "nt":  # whose pipes cannot be waited for
+            raise UsageError("several trials at a time need Linux or macOS", code="no-workers", hint="leave --workers at 1")
 
     def run(self, jobs: Iterator[Job], took: Callable[[Job, Slice], None]) -> None:
         """Carry out the jobs, each asked for when a process is free, and tell what came of each.
@@ -142,7 +146,7 @@ class Processes:
         job = worker.job
         if job is None:
             return
-        killed = -status == signal.SIGKILL
+        killed = -status == getattr(signal, "SIGKILL", 9)
         why = f"its process was ended by signal {-status}" if status < 0 else f"its process ended with status {status}"
         why += ": too little memory, perhaps" if killed else ""
         if worker.begun >= TRIES:

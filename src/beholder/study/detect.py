@@ -11,6 +11,7 @@ from typing import Any
 from beholder.base import events
 from beholder.base.brief import within
 from beholder.base.deadline import Deadline
+from beholder.base.display import html
 from beholder.base.errors import UsageError
 from beholder.base.recipe import Recipe
 from beholder.base.records import Parts, Pictures
@@ -44,6 +45,8 @@ class Outcome:
 
     def __repr__(self) -> str:
         return within("Outcome", [repr(self.bundle), repr(self.evaluation), f"{self.seconds:.0f} s"])
+
+    _repr_html_ = html
 
     @property
     def card(self) -> dict[str, str]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from beholder.evaluation.detected_compare import DetectedComparison
     from beholder.evaluation.evaluate import Evaluation
     from beholder.quality.audit import Findings
+    from beholder.study.dryrun import DryRun
 
 
 def detects(model: object) -> bool:
@@ -41,27 +43,60 @@ def train(
     began: float | None = None,
     teacher: Bundle | str | Path | None = None,
     launch: str = "",
+    dry_run: bool = False,
     **fields: Any,
-) -> Bundle | Detector:
+) -> Bundle | Detector | DryRun:
     """Train a model on `parts.train`, choose its weights on `parts.valid`, and return it; `parts.test` is not read.
 
     Of parts with boxes it is a `Detector`, unless task="multi" (or another) asks for labels alone; else a `Bundle`.
     recipe: a Recipe, the name of one, or the path of a TOML file; `fields` change its fields by name: net="cnn", lr=0.01,
-            minutes=10 (of wall-clock time), seed=1, augment="strong", …
+            minutes=10 (of wall-clock time), seed=1, augment="strong", …; net= may also be an nn.Module, of which a copy is
+            trained, or a function that makes one (docs/PYTORCH.md)
     out:    where to save the bundle; until it is whole its run folder lies beside it, from which `resume` continues
     began:  when the budget of `minutes` started, by `time.monotonic()`; default now
     teacher: a bundle of labels, or its path, to learn from beside the labels
     launch: local:N trains with N processes of this machine, each with its share of every batch (docs/SCALING.md)
+    dry_run: return what would be done and how long it would take (`beholder.study.dryrun.DryRun`), and do none of it
     Raises `UsageError` for a field that is wrong or not used, `DataError` for pictures that cannot be learnt from,
     `Interrupted` after Ctrl-C, when the best so far has been saved to `out`.
     """
+    net, how = fields.get("net"), {"recipe": recipe, "out": out, "resume": resume, "began": began}
+    work = partial(_foreseen, parts, recipe, out) if dry_run else partial(_trained, parts, how, teacher, launch)
+    if net is None or isinstance(net, str):
+        return work(fields)
+    from beholder.nets.custom import lent, lent_name
+
+    name = lent_name(net)
+    with lent(net, name):
+        return work({**fields, "net": name})
+
+
+def _task(recipe: Recipe | str, fields: Mapping[str, Any]) -> str:
+    """Return the name of the task that is asked for."""
+    return str(fields.get("task") or (recipe if isinstance(recipe, Recipe) else load_recipe(recipe)).task)
+
+
+def _foreseen(parts: Parts, recipe: Recipe | str, out: str | Path | None, fields: Mapping[str, Any]) -> DryRun:
+    """Return what training on parts would do."""
+    from beholder.data.groups import asked_of_parts
+    from beholder.study.asked import wanted
+    from beholder.study.foresee import dry
+    from beholder.study.steps import check_net
+
+    boxes = isinstance(parts, Parts) and wanted(parts.train, _task(recipe, fields))
+    asked = check_net(asked_of_parts(recipe, fields, parts, verb="detect --parts" if boxes else "train"))
+    return dry("train", parts, asked, out, given=fields)
+
+
+def _trained(
+    parts: Parts, how: dict[str, Any], teacher: Bundle | str | Path | None, launch: str, fields: dict[str, Any]
+) -> Bundle | Detector:
+    """Return what training on parts made, of labels or of boxes; how: the arguments that both take."""
     from beholder.learn.followed import launched, one_process
     from beholder.learn.train import train as on_labels
     from beholder.study.asked import wanted
 
-    how: dict[str, Any] = {"recipe": recipe, "out": out, "resume": resume, "began": began}
-    task = str(fields.get("task") or (recipe if isinstance(recipe, Recipe) else load_recipe(recipe)).task)
-    if isinstance(parts, Parts) and wanted(parts.train, task):
+    if isinstance(parts, Parts) and wanted(parts.train, _task(how["recipe"], fields)):
         from beholder.learn.detect import train as on_boxes
 
         refuse("detect --parts", fields)
@@ -143,10 +178,12 @@ def predict(
 
     Labels: {"path", "label", "p", "probabilities", …}; boxes: {"path", "width", "height", "boxes": [{"label", "p", "box"}]};
     of a picture that cannot be read {"path", "error": {"code", "message"}}.
+    model: a model, or the path of a bundle or of an exported .onnx or .xml file
     paths: pictures, folders and archives, or one of these, read lazily; or what `scan` returns
     threshold: least score of a box, 0 to 1; None: that of its class; most: boxes of a picture. Both are for detectors alone.
     Raises `UsageError` for what is no path, `DataError` for an archive that cannot be read.
     """
+    model = _exported(model)
     if detects(model):
         from beholder.evaluation.predict_boxes import predict as on_boxes
 
@@ -158,6 +195,16 @@ def predict(
 
     assert not isinstance(model, Finder)
     return on_labels(model, paths, batch=batch, workers=workers)
+
+
+def _exported(model: Recogniser | Finder | str | Path) -> Recogniser | Finder | str | Path:
+    """Return what runs an exported file, where a model is given as the path of one; else the model as it is."""
+    if not isinstance(model, (str, os.PathLike)) or not Path(model).is_file():
+        return model
+    from beholder.runtime import engines, finders
+
+    path = Path(model)
+    return finders.fastest_finder(path) if finders.finds_boxes(path) else engines.fastest(path)
 
 
 def report(

@@ -24,6 +24,8 @@ from beholder.learn.generate import check_free_of_models
 from beholder.learn.generate import generate as learnt
 from beholder.machine.stop import stopping
 from beholder.reporting.generated import Shown, generated
+from beholder.study.dryrun import DryRun
+from beholder.study.foresee import dry
 from beholder.study.introduce import introduced
 from beholder.study.worth import Features, bits_of, compared
 
@@ -67,19 +69,22 @@ def generate(
     resume: bool = False,
     began: float | None = None,
     allow_download: bool = False,
+    dry_run: bool = False,
     **fields: Any,
-) -> Outcome:
+) -> Outcome | DryRun:
     """Learn to make pictures like those of `source`.
 
     source: what `scan` takes, with labels or without, or Pictures; it is split as for `train`, and the test part is not read
     recipe, fields: kind="vae" | "gan", minutes=15, size=32, seed=1, …: see the section `generate` in docs/RECIPES.md
-    out: where to save the bundle and its page; resume: go on with the run that `out` left unfinished
+    out: where to save the bundle and its page; resume: go on with the run that `out` left unfinished; dry_run: as of `steps`
     Raises what `scan` and `split` raise, `UsageError` for fields that are not used, `DataError` (too-few-pictures).
     """
     began = time.monotonic() if began is None else began
     asked = changed(recipe, fields, verb="generate")
     if out is not None:
         check_free_of_models(out := followed(Path(out)))
+    if dry_run:
+        return dry("generate", source, asked, out, allow_download=allow_download)
     minutes = asked.train.minutes
     after = min(MOST, CLOSING * 60 * minutes) + 2.0 if minutes else 0.0
     with stopping():

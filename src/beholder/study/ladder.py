@@ -121,7 +121,7 @@ def climbed(curated: Curated, recipe: Recipe, *, began: float, until: Deadline) 
     task = aim(recipe, task, parts.train.classes)
     floors = [_majority(parts, task, began)]
     looked = survey(parts.train)
-    candidates = list(_candidates(recipe, looked))
+    candidates = list(candidates_of(recipe, looked))
     if not candidates:
         return Ladder(recipe, tuple(_told(floors)))
     pictures, fold = _material(curated, parts, recipe)
@@ -168,7 +168,7 @@ def begun_before(recipe: Recipe, out: Path) -> Ladder | None:
     return Ladder(recipe.set(**named, **sized, class_weights=weights), tried)
 
 
-def _candidates(recipe: Recipe, looked: Survey) -> Iterator[Recipe]:
+def candidates_of(recipe: Recipe, looked: Survey) -> Iterator[Recipe]:
     """Yield the backbones at hand with the sides of their pictures, the cheapest first; none for a net from scratch."""
     backbone = at_hand(recipe.net, looked, small=True)
     if backbone is None or not recipe.net.name.startswith(("auto", "timm:")):

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
-import shutil
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -16,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from beholder.base import events
 from beholder.base.brief import within
-from beholder.base.deadline import Deadline
+from beholder.base.deadline import NEVER, Deadline
+from beholder.base.display import html
 from beholder.base.errors import DataError, Interrupted, UsageError
 from beholder.base.files import followed
 from beholder.base.limits import allow_as
@@ -38,11 +37,12 @@ from beholder.learn.budget import CLOSING
 from beholder.learn.checkpoint import check_out
 from beholder.learn.distil import taught_by
 from beholder.learn.first import keep_first
-from beholder.learn.followed import launched, one_process
+from beholder.learn.followed import launched
 from beholder.learn.material import Beside
 from beholder.learn.profile import renewed
 from beholder.learn.profile import text as profile_text
 from beholder.learn.train import train
+from beholder.machine.folders import command
 from beholder.machine.pace import calm, slowness
 from beholder.machine.stop import check_stop, stopping
 from beholder.nets.build import check, known
@@ -50,7 +50,9 @@ from beholder.nets.pretrained import weights_file
 from beholder.reporting import report as write_report
 from beholder.reporting.audited import seconds as showing
 from beholder.study.again import gone_on
-from beholder.study.asked import crops, wanted
+from beholder.study.asked import crops, on_boxes, wanted
+from beholder.study.dryrun import DryRun
+from beholder.study.foresee import dry
 from beholder.study.introduce import introduced
 from beholder.study.ladder import Ladder, begun_before, climbed
 from beholder.study.policy import Curated, check_readable, curated
@@ -63,8 +65,6 @@ from beholder.tasks.targets import classes_of
 
 if TYPE_CHECKING:
     from beholder.study.detect import Outcome as Found
-
-NEVER = Deadline()
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +83,8 @@ class Outcome:
 
     def __repr__(self) -> str:
         return within("Outcome", [repr(self.bundle), repr(self.evaluation), f"{self.seconds:.0f} s"])
+
+    _repr_html_ = html
 
     @property
     def clock(self) -> str:
@@ -111,7 +113,7 @@ class Outcome:
             rows["expected"] = sentence("expected", asdict(expected))
         if self.path is not None:
             rows["report"] = str(self.path / "report.html")
-            rows["next"] = f"{_command()} predict {shlex.quote(str(self.path))} {self.example}"
+            rows["next"] = f"{command()} predict {shlex.quote(str(self.path))} {self.example}"
         return {heading: words for heading, words in rows.items() if words}
 
     def tried(self) -> list[dict[str, object]]:
@@ -147,12 +149,6 @@ class Outcome:
         return "\n".join(["test part:", str(self.evaluation), "", *words, "", net, *bundle, *last])
 
 
-def _command() -> str:
-    """Return how this person can call `beholder`: by its name, or by its path where it is in no folder of PATH."""
-    called = Path(sys.argv[0])
-    return str(called) if called.name == "beholder" and shutil.which("beholder") is None else "beholder"
-
-
 def steps(
     source: str | Path | tuple[Any, Any] | Pictures,
     *,
@@ -166,21 +162,23 @@ def steps(
     teacher: Bundle | str | Path | None = None,
     images: str | Path | None = None,
     launch: str = "",
+    dry_run: bool = False,
     **fields: Any,
-) -> Outcome | Found:
+) -> Outcome | Found | DryRun:
     """Take `source` through the six steps: preprocess, build, initialise, train, validate, test.
 
     source: what `scan` takes, or Pictures; recipe, fields: as `train` takes them, those that shape the parts too
     out: where bundle, scores and report.html are saved; profile: say and show where the time goes; lang: of the report, en | zh
     began: `time.monotonic()` from which the time counts, default now; allow_download: fetch a source that is not here
-    teacher, launch: as of `train`; images: as of `scan`
+    teacher, launch: as of `train`; images: as of `scan`; dry_run: return what would be done, and do none of it
     Where the source has boxes and no other task is named, it is a detector that is trained (docs/DETECTION.md).
     The test part is read once, at the end. Raises what `scan`, `split`, `train` and `evaluate` raise.
     """
     began = time.monotonic() if began is None else began
     source, recipe = crops(source, check_net(changed(recipe, fields, verb="steps")))
-    allow_as(recipe.data)
     recipe, beside = taught_by(recipe, teacher)
+    if dry_run:
+        return dry("train", source, recipe, out, images=images, allow_download=allow_download, given=fields)
     if out is not None:
         check_out(out := followed(Path(out)))
     with stopping(), _first_told(out), alone(out), calm(), recorded(began=began) if profile else nullcontext():
@@ -188,10 +186,7 @@ def steps(
         early = partial(keep_first, recipe=recipe, path=None if resume else out, until=until)
         pictures = given(source, recipe, images=images, allow_download=allow_download)
         if wanted(pictures, recipe.task):
-            from beholder.study.detect import detected
-
-            one_process(launch)
-            return detected(pictures, recipe, out=out, resume=resume, lang=lang, began=began, profile=profile)
+            return on_boxes(pictures, recipe, launch=launch, out=out, resume=resume, lang=lang, began=began, profile=profile)
         refuse("labels", fields, recipe=recipe)
         parts = divided(pictures, recipe, until=until, early=early)
         check_stop()
@@ -216,9 +211,7 @@ def train_and_test(
     beside: with the teacher, where there is one
     """
     began = time.monotonic() if began is None else began
-    bundle = None
-    if resume and out is not None:
-        curated, bundle = gone_on(curated, recipe, out)
+    curated, bundle = gone_on(curated, recipe, out) if resume and out is not None else (curated, None)
     parts = curated.parts
     if bundle is None:
         after = showing(curated.findings) if out is not None and recipe.train.minutes else 0.0
@@ -369,6 +362,7 @@ def given(
     allow_download: bool = False,
 ) -> Pictures:
     """Return the pictures of a source, which is told."""
+    allow_as(recipe.data)
     events.step(1, "data preprocessing", str(source) if isinstance(source, (str, Path)) else "pictures in memory")
     with span("decode"):
         return named_groups(introduced(source, images=images, allow_download=allow_download), recipe.data.group_from)

@@ -34,6 +34,8 @@ from beholder.nets.choose import dial
 from beholder.sources.digest import digested
 from beholder.study import space as spaces
 from beholder.study.crew import Processes
+from beholder.study.dryrun import DryRun
+from beholder.study.foresee import dry
 from beholder.study.policy import Curated
 from beholder.study.search import Book, Candidate, Crew, Plan, Single, searched
 from beholder.study.steps import Outcome, check_net, preprocess, train_and_test
@@ -95,15 +97,16 @@ def tune(
     resume: bool = True,
     lang: str = "en",
     allow_download: bool = False,
+    dry_run: bool = False,
     **fields: Any,
-) -> Tuning:
+) -> Tuning | DryRun:
     """Search for a better recipe for `minutes`, in which the winner is trained to its end and tested, too.
 
     source: what `scan` takes, or Pictures; recipe, fields: as `train` takes them: what they set is not searched
     trials: screen so many candidates (0: as many as the minutes allow); workers: at a time, each a process of its own
     space: ranges in place of the declared ones (`beholder.study.space`), a table or a TOML file
     max_latency, max_size: what a model may take on this machine: seconds a picture ("20ms") and bytes of weights ("5MB")
-    lang: of the report, en | zh; allow_download: fetch a source that is not on this machine
+    lang: of the report, en | zh; allow_download: fetch a source that is not on this machine; dry_run: as of `steps`
     With `out` = M.beholder the study is kept in M.tune.jsonl and M.tune/, from which a later call goes on unless `resume` is
     False. With train.epochs set, slices are counted in epochs, and the same study comes to the same winner.
     Raises `UsageError` for minutes that are not above 0, and what `train` raises.
@@ -113,6 +116,8 @@ def tune(
     began = time.monotonic()
     limits = Limits(amount(max_latency, "latency"), int(amount(max_size, "size")))
     asked = check_net(changed(recipe, fields, verb="tune"))
+    if dry_run:
+        return dry("tune", source, asked, out, minutes=minutes, workers=workers, allow_download=allow_download)
     with _held(out) as place:
         found = preprocess(source, asked, allow_download=allow_download, until=Deadline.of(began, minutes))
         study = _opened(source, found, asked, place, began, minutes, limits, space, resume=resume)
@@ -374,10 +379,7 @@ def _short(value: Any) -> Any:
 
 _UNITS = {
     "latency": ({"": 1.0, "s": 1.0, "ms": 1e-3, "us": 1e-6}, "20ms, or seconds: 0.02"),
-    "size": (
-        {"": 1.0, "b": 1.0, "kb": 1e3, "mb": 1e6, "gb": 1e9, "kib": 2.0**10, "mib": 2.0**20, "gib": 2.0**30},
-        "5MB, or bytes",
-    ),
+    "size": ({"": 1, "b": 1, "kb": 1e3, "mb": 1e6, "gb": 1e9, "kib": 2.0**10, "mib": 2.0**20, "gib": 2.0**30}, "5MB, or bytes"),
 }
 
 

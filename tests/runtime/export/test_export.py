@@ -11,10 +11,12 @@ import pytest
 import torch
 
 import beholder
-from beholder.base.errors import BundleError, DataError, UsageError
+from beholder.base import events
+from beholder.base.errors import BeholderError, BundleError, DataError, UsageError
 from beholder.bundle.bundle import Bundle, load
 from beholder.cli.run import run
 from beholder.runtime import exported, exports
+from beholder.runtime.engines import fastest
 from beholder.runtime.export import export, parity
 from beholder.runtime.export.samples import PIECES, sample
 
@@ -163,3 +165,29 @@ def test_the_command_prints_what_it_measured(bundle: Bundle, capsys: pytest.Capt
     assert run(["export", str(bundle.path), "--int8", "--fp16"]) == 2
     assert "exclude" in capsys.readouterr().err
     assert beholder.load(bundle.path).classes == bundle.classes
+
+
+def test_int8_alone_says_what_it_lacks_and_a_file_runs_in_python_as_on_the_command_line(
+    small: tuple[Path, Path, Bundle], bundle: Bundle, tmp_path: Path
+) -> None:
+    said: list[str] = []
+    with events.listen(lambda event: said.append(event.message), alone=True):
+        export(bundle, precision="int8", like=small[0], force=True)
+    assert any("predict and serve take model.int8.onnx only beside model.onnx" in text for text in said)
+    assert bundle.path is not None
+    with pytest.raises(UsageError) as refused:
+        fastest(bundle.path, engine="onnxruntime int8")
+    assert refused.value.hint.startswith("an export is used beside model.onnx")
+    said.clear()
+    with events.listen(lambda event: said.append(event.message), alone=True):
+        export(bundle)
+        export(bundle, precision="int8", like=small[0], force=True)
+    assert not any("only beside" in text for text in said)
+    alone = export(bundle, tmp_path / "alone.onnx").path
+    picture = next(small[0].rglob("*.png"))
+    (by_file,), (by_bundle,) = beholder.predict(str(alone), picture), beholder.predict(bundle, picture)
+    assert by_file["label"] == by_bundle["label"]
+    assert by_file["p"] == pytest.approx(by_bundle["p"], abs=1e-4)
+    (tmp_path / "other.onnx").write_bytes(b"nothing")
+    with pytest.raises(BeholderError):
+        next(beholder.predict(tmp_path / "other.onnx", picture))

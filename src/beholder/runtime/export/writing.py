@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from beholder.base import events
 from beholder.base.brief import shown
 from beholder.base.errors import UsageError, did_you_mean
 from beholder.base.files import sha256, write_atomic
@@ -76,4 +77,7 @@ def written(bundle: Bundle | Detector, out: str | Path | None, name: str, data: 
         add_file(bundle.path, file, part)
         kept[file] = {**facts, "bytes": len(part), "sha256": sha256(part), "of": exports.weights(bundle.config)}
     add_file(bundle.path, exports.LIST, json.dumps(kept, indent=1).encode())
+    if name.endswith(".onnx") and name != exports.GRAPH and exports.GRAPH not in kept:
+        hint = f"beholder export {bundle.path} writes {exports.GRAPH} beside it; the file itself runs alone"
+        events.note(f"predict and serve take {name} only beside {exports.GRAPH}, which they compare it with: {hint}")
     return bundle.path / name

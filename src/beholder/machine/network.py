@@ -1,0 +1,31 @@
+"""By which addresses other machines reach this one."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from contextlib import suppress
+
+ELSEWHERE = {socket.AF_INET: "192.0.2.1", socket.AF_INET6: "2001:db8::1"}
+"""Addresses kept for documentation (RFC 5737, RFC 3849), to which the system would choose the way that leads outside."""
+
+
+def addresses(*, v6: bool = False) -> list[str]:
+    """Return the addresses of this machine on its networks, the usual way out first; [] where it is on none.
+
+    Nothing is sent: a datagram socket that is connected only chooses its own address.
+    """
+    family = socket.AF_INET6 if v6 else socket.AF_INET
+    found: list[str] = []
+    with suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as sock:
+        sock.connect((ELSEWHERE[family], 9))
+        found.append(str(sock.getsockname()[0]))
+    with suppress(OSError):
+        found += [str(each[4][0]) for each in socket.getaddrinfo(socket.gethostname(), None, family)]
+    return list(dict.fromkeys(address for address in found if _reaches(address)))
+
+
+def _reaches(address: str) -> bool:
+    """Return whether others on a network can call an address, which they cannot where it is of one machine or one link."""
+    found = ipaddress.ip_address(address.partition("%")[0])
+    return not (found.is_loopback or found.is_link_local or found.is_unspecified)

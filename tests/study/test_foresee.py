@@ -1,0 +1,157 @@
+"""A dry run says what a run would do, and leaves no trace: neither beside the source, nor at --out, nor in the cache."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import beholder
+from beholder.cli.run import run
+from beholder.study.dryrun import FACTOR, DryRun, Step, size, told
+from beholder.study.ladder import MOST
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder with its bytes, and every folder."""
+    return {str(path.relative_to(folder)): path.read_bytes() if path.is_file() else b"" for path in folder.rglob("*")}
+
+
+@pytest.fixture
+def dry(
+    leaves: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., dict[str, Any]]:
+    """Run a command with --dry-run --json and return what it printed; the tree of files must be the same afterwards."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("BEHOLDER_CACHE", str(tmp_path / "cache"))
+
+    def work(verb: str, *arguments: str) -> dict[str, Any]:
+        before = tree(tmp_path)
+        assert run([verb, "leaves", "--dry-run", "--json", *arguments]) == 0
+        assert tree(tmp_path) == before, "a dry run wrote something"
+        found: dict[str, Any] = json.loads(capsys.readouterr().out)
+        return found
+
+    return work
+
+
+def test_train_without_a_budget(dry: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
+    found = dry("train", "--net", "cnn", "--epochs", "3", "--out", "m.beholder")
+    assert found["dry_run"] is True
+    assert found["parts"] == {"train": 26, "valid": 5, "test": 5}
+    assert found["net"].startswith("cnn, ")
+    assert "24 × 20" in found["pixels"] or "20" in found["pixels"]
+    steps = {step["step"]: step for step in found["steps"]}
+    assert list(steps) == ["scan", "audit", "decode", "train", "test", "report"]
+    assert steps["train"]["what"].startswith("3 epochs")
+    assert all(step["seconds"] > 0 and step["low"] < step["seconds"] < step["high"] for step in steps.values())
+    assert math.isclose(found["seconds"]["value"], sum(step["seconds"] for step in steps.values()))
+    assert found["seconds"]["high"] == FACTOR * found["seconds"]["value"]
+    assert found["disk"]["pixels in the cache"] % 36 == 0
+    assert any(path.startswith("m.beholder (") for path in found["writes"])
+    assert any(str(tmp_path / "cache") in path for path in found["writes"])
+    assert found["memory"] is None or 50_000_000 < found["memory"] < 50_000_000_000
+
+
+def test_twice_the_epochs_take_twice_the_time(dry: Callable[..., dict[str, Any]]) -> None:
+    few, many = (dry("train", "--net", "cnn", "--epochs", str(n)) for n in (100, 4000))
+    assert 4 < _training(many) / _training(few) < 400
+
+
+def _training(found: dict[str, Any]) -> float:
+    return next(step["seconds"] for step in found["steps"] if step["step"] == "train")
+
+
+def test_a_budget_is_kept_and_its_rungs_are_named(dry: Callable[..., dict[str, Any]]) -> None:
+    found = dry("train", "--minutes", "0.5")
+    assert found["minutes"] == 0.5
+    assert found["seconds"]["value"] <= found["seconds"]["high"] <= 30
+    rungs = [step for step in found["steps"] if step["step"] == "candidate"]
+    assert 1 <= len(rungs) <= MOST
+    assert "a linear head on timm:" in rungs[0]["what"]
+
+
+def test_tune_and_its_study(dry: Callable[..., dict[str, Any]]) -> None:
+    found = dry("tune", "--minutes", "1", "--net", "cnn", "--workers", "2", "--out", "t.beholder")
+    assert found["verb"] == "tune"
+    assert [step["step"] for step in found["steps"]].count("search") == 1
+    assert any("t.tune.jsonl" in path for path in found["writes"])
+    assert any("2 trials at a time" in note for note in found["notes"])
+
+
+@pytest.mark.slow
+def test_generate(dry: Callable[..., dict[str, Any]]) -> None:
+    found = dry("generate", "--epochs", "2")
+    assert found["net"].startswith("vae, ")
+    assert _training(found) > 0
+
+
+def test_detect(tmp_path: Path, draw: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    draw(tmp_path / "things", each=4, size=(64, 64))
+    rows = [f"{path.relative_to(tmp_path / 'things')},{path.parent.name},4,4,40,40" for path in tmp_path.rglob("*.png")]
+    (tmp_path / "things" / "boxes.csv").write_text("file,label,xmin,ymin,xmax,ymax\n" + "\n".join(rows))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("BEHOLDER_CACHE", str(tmp_path / "cache"))
+    before = tree(tmp_path)
+    assert run(["train", "things/boxes.csv", "--dry-run", "--epochs", "2", "--size", "64", "--out", "d.beholder"]) == 0
+    assert tree(tmp_path) == before
+    said = capsys.readouterr().out
+    assert said.startswith("detect things/boxes.csv: train 8, valid 2, test 2\nnet: a detector on timm:")
+    assert "nothing was written; a run would write:\n  d.beholder (config.json" in said
+
+
+def test_python_gives_the_same_as_a_value(leaves: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BEHOLDER_CACHE", str(tmp_path / "cache"))
+    parts = beholder.split(beholder.scan(leaves), near=False)
+    before = tree(tmp_path)
+    found = beholder.train(parts, net="cnn", epochs=2, dry_run=True)
+    whole = beholder.steps(leaves, net="cnn", epochs=2, dry_run=True)
+    assert tree(tmp_path) == before
+    assert isinstance(found, DryRun)
+    assert isinstance(whole, DryRun)
+    assert found.parts == {name: len(part) for name, part in parts.items()}
+    assert found.net == whole.net
+    assert found.disk == whole.disk
+    assert "about" in str(found)
+    assert json.loads(json.dumps(found.json()))["net"] == found.net
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["train", "nowhere"], 2),
+        (["train", "leaves", "--net", "nonet"], 2),
+        (["train", "leaves", "--set", "generate.kind=gan"], 2),
+        (["tune", "leaves", "--minutes", "0"], 2),
+        (["train", "two"], 1),
+        (["train", "leaves", "--out", "leaves/x.beholder"], 2),
+        (["train", "leaves", "--task", "detect"], 1),
+    ],
+)
+def test_what_cannot_be_done_is_said_with_the_usual_exit_code(
+    arguments: list[str], code: int, leaves: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("a", "b"):
+        (tmp_path / "two" / name).mkdir(parents=True)
+        (leaves / "rust" / "00.png").rename(tmp_path / "two" / name / "0.png") if name == "a" else (
+            leaves / "rust" / "01.png"
+        ).rename(tmp_path / "two" / name / "0.png")
+    before = tree(tmp_path)
+    assert run([*arguments, "--dry-run"]) == code
+    assert tree(tmp_path) == before
+
+
+def test_times_and_sizes_as_people_read_them() -> None:
+    assert [told(x) for x in (0.0123, 3.14, 61.6, 12345.0, math.nan)] == ["0.012", "3.1", "62", "12,345", "?"]
+    assert [size(n) for n in (1, 2_500_000, 3 * 10**9)] == ["1 kB", "2 MB", "3.0 GB"]
+    step = Step("train", "x", 3, 8.0)
+    assert (step.low, step.high) == (8.0 / FACTOR, 8.0 * FACTOR)
+    found = DryRun("train", "s", {}, "n", "p", 0.1, (step, Step("report", "y", 1, np.nan)), 0, {}, ())
+    assert found.seconds == found.high == 6.0
+    assert found.json()["memory"] is None
