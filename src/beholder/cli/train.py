@@ -87,17 +87,16 @@ def train(
     """Train on SOURCE, test once, and write a bundle with a report."""
     how = {"task": task, "net": net, "minutes": minutes, "epochs": epochs, "batch": batch, "lr": lr, "size": size, "seed": seed}
     how |= {"group_from": group_from, "teacher": teacher, "unlabelled": unlabelled, "synthetic": synthetic}
-    how |= {"target_risk": target_risk, "sensitivity": sensitivity, **_aim(for_, sensitivity, positive)}
     more: dict[str, Any] = {"resume": resume, "profile": profile, "lang": lang.value, "began": context.obj, "images": images}
-    more |= {"recipe": recipe_of(recipe, set_, **how, **audit_fields(audit)), "out": target_of(source, out)}
-    _tell(_walked(source, allow_download=allow_download, launch=launch, dry_run=dry_run, **more), json=json)
+    asked = recipe_of(recipe, set_, **how, **audit_fields(audit), **_aim(for_, positive, sensitivity, target_risk))
+    _tell(_walked(source, out, asked, allow_download=allow_download, launch=launch, dry_run=dry_run, **more), json=json)
 
 
-def _walked(source: str, **how: Any) -> Any:
+def _walked(source: str, out: Path | None, recipe: recipes.Recipe, **how: Any) -> Any:
     """Return what the six steps made of a source."""
     from beholder.study.steps import steps
 
-    return steps(source, **how)
+    return steps(source, recipe=recipe, out=target_of(source, out), **how)
 
 
 def tune(
@@ -127,7 +126,7 @@ def tune(
     json: Json = False,
 ) -> None:
     """Search for a better recipe; finish and test the winner."""
-    asked = recipe_of(recipe, set_, task=task, net=net, seed=seed, group_from=group_from, **_aim(for_, None, positive))
+    asked = recipe_of(recipe, set_, task=task, net=net, seed=seed, group_from=group_from, **_aim(for_, positive))
     from beholder.study.tune import Tuning, tune
 
     limits: dict[str, Any] = {"max_latency": max_latency or 0.0, "max_size": max_size or 0.0, "space": space}
@@ -155,15 +154,18 @@ def recipe_of(name: str, assignments: list[str] | None, **changes: object) -> re
     return recipes.load(name).set(**given).override(assignments or [])
 
 
-def _aim(measure: str | None, sensitivity: float | None, positive: str | None) -> dict[str, str | None]:
-    """Return the recipe fields of `--for` and `--positive`; until 0.3.0 `--for` also takes the class of `--sensitivity`."""
+def _aim(
+    measure: str | None, positive: str | None, sensitivity: float | None = None, risk: float | None = None
+) -> dict[str, object]:
+    """Return the recipe fields of what is aimed at; until 0.3.0 `--for` also takes the class of `--sensitivity`."""
+    points = {"sensitivity": sensitivity, "target_risk": risk}
     if measure is not None and sensitivity is not None and positive is None:
         from beholder.tasks.objectives import is_objective
 
         if not is_objective(measure):
             current("option of a class", "--for")
-            return {"positive": measure}
-    return {"objective": measure, "positive": positive}
+            return {"positive": measure, **points}
+    return {"objective": measure, "positive": positive, **points}
 
 
 def audit_fields(audit: str | None) -> dict[str, str]:

@@ -20,7 +20,17 @@ from torch import Tensor, nn
 
 from beholder.base import events
 from beholder.base.errors import UsageError
-from beholder.base.files import adopt, check_writable, file_sha256, folder_atomic, remove_folder, sha256, sweep, write_atomic
+from beholder.base.files import (
+    adopt,
+    check_writable,
+    file_sha256,
+    folder_atomic,
+    followed,
+    remove_folder,
+    sha256,
+    sweep,
+    write_atomic,
+)
 from beholder.base.locks import check_free
 from beholder.base.recipe import from_toml
 from beholder.bundle.format import check_place
@@ -192,6 +202,14 @@ class Saves:
         if self.folder is not None and self.good is not None and self.unkept:
             self.folder.save(*self.good)
             self.unkept = False
+
+
+def placed(out: str | Path | None) -> Path | None:
+    """Return where a bundle will be written, None for nowhere; raises what `check_out` does."""
+    path = None if out is None else followed(Path(out))
+    if path is not None:
+        check_out(path)
+    return path
 
 
 def check_out(bundle: Path) -> None:

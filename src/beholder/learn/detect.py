@@ -14,7 +14,6 @@ import torch
 from beholder.base import events
 from beholder.base.deadline import Deadline
 from beholder.base.errors import DataError
-from beholder.base.files import followed
 from beholder.base.limits import allow_as
 from beholder.base.locks import alone
 from beholder.base.recipe import Recipe
@@ -23,7 +22,7 @@ from beholder.base.used import changed
 from beholder.bundle.detector import Detector
 from beholder.bundle.finder import Config
 from beholder.data.augment import Augment
-from beholder.learn.checkpoint import RunFolder, check_out
+from beholder.learn.checkpoint import RunFolder, placed
 from beholder.learn.located import UNKNOWN
 from beholder.learn.material import Said
 from beholder.learn.phases import Phases
@@ -80,9 +79,7 @@ def train(
     """
     began = time.monotonic() if began is None else began
     asked = changed(recipe, fields, verb="detect")
-    path = None if out is None else followed(Path(out))
-    if path is not None:
-        check_out(path)
+    path = placed(out)
     folders = None if path is None else Folders.beside(path)
     until = Deadline.of(began, asked.train.minutes)
     with stopping() as stop, alone(path), calm(), restored():

@@ -11,7 +11,7 @@ from beholder.base.recipe import Recipe
 from beholder.base.records import Pictures
 
 if TYPE_CHECKING:
-    from beholder.study.detect import Found
+    from beholder.study.detect import Outcome as Found
 
 
 def wanted(pictures: Pictures, task: str) -> bool:

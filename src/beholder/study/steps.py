@@ -17,7 +17,6 @@ from beholder.base.brief import within
 from beholder.base.deadline import NEVER, Deadline
 from beholder.base.display import html
 from beholder.base.errors import DataError, Interrupted, UsageError
-from beholder.base.files import followed
 from beholder.base.limits import allow_as
 from beholder.base.locks import alone
 from beholder.base.recipe import Recipe
@@ -34,7 +33,7 @@ from beholder.evaluation.sections import chosen, examined, looked
 from beholder.evaluation.summary import summary
 from beholder.evaluation.verdict import sampled, unbeaten
 from beholder.learn.budget import CLOSING
-from beholder.learn.checkpoint import check_out
+from beholder.learn.checkpoint import placed
 from beholder.learn.distil import taught_by
 from beholder.learn.first import keep_first
 from beholder.learn.followed import launched
@@ -179,8 +178,7 @@ def steps(
     recipe, beside = taught_by(recipe, teacher)
     if dry_run:
         return dry("train", source, recipe, out, images=images, allow_download=allow_download, given=fields)
-    if out is not None:
-        check_out(out := followed(Path(out)))
+    out = placed(out)
     with stopping(), _first_told(out), alone(out), calm(), recorded(began=began) if profile else nullcontext():
         until = Deadline.of(began, recipe.train.minutes)
         early = partial(keep_first, recipe=recipe, path=None if resume else out, until=until)
@@ -190,8 +188,7 @@ def steps(
         refuse("labels", fields, recipe=recipe)
         parts = divided(pictures, recipe, until=until, early=early)
         check_stop()
-        with launched(launch):
-            return train_and_test(parts, recipe, out=out, resume=resume, lang=lang, began=began, beside=beside)
+        return train_and_test(parts, recipe, out=out, resume=resume, lang=lang, began=began, beside=beside, launch=launch)
 
 
 def train_and_test(
@@ -204,11 +201,12 @@ def train_and_test(
     began: float | None = None,
     search: Mapping[str, Any] | None = None,
     beside: Beside | None = None,
+    launch: str = "",
 ) -> Outcome:
     """Train on the parts, then read the test part once; steps 2 to 6.
 
     began: when the budget of minutes started; search: of a recipe that a search chose, what `reporting.search` shows of it
-    beside: with the teacher, where there is one
+    beside: with the teacher, where there is one; launch: as of `train`
     """
     began = time.monotonic() if began is None else began
     curated, bundle = gone_on(curated, recipe, out) if resume and out is not None else (curated, None)
@@ -218,7 +216,8 @@ def train_and_test(
         ladder = Ladder(recipe) if search else _ladder(curated, recipe, out, resume=resume, began=began)
         joins = _joining(curated, ladder, beside, out, resume=resume, began=began)
         how: dict[str, Any] = {"out": out, "resume": resume, "began": began, "after": after, "again": looked(len(parts.test))}
-        bundle = train(joins.parts, recipe=ladder.recipe, before=joins.tried, whole_run=True, beside=joins.beside, **how)
+        with launched(launch):
+            bundle = train(joins.parts, recipe=ladder.recipe, before=joins.tried, whole_run=True, beside=joins.beside, **how)
     if search:
         bundle.config = replace(bundle.config, search=search)
     with _kept(bundle, out):
