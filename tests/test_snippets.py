@@ -17,7 +17,7 @@ sys.path.insert(0, str(ROOT))
 from docs import snippets  # noqa: E402
 
 TUTORIAL = sorted((ROOT / "docs" / "tutorial").glob("*.md"))
-LONG = {"5-validation.md", "6-testing.md"}
+LONG = {"5-validation.md", "6-testing.md", "SKLEARN.md"}
 """Pages that train several times: slow."""
 
 PAGES = [*sorted((ROOT / "docs").rglob("*.md")), ROOT / "CONTRIBUTING.md"]

@@ -10,7 +10,8 @@ from torch import nn
 
 from beholder.base.errors import BundleError, UsageError
 from beholder.base.fields import NetRecipe
-from beholder.nets.build import build, create, wants
+from beholder.nets.build import build, check, create, wants
+from beholder.nets.custom import lent, lent_name
 from beholder.nets.features import classify, features, head
 from beholder.nets.spec import NetSpec
 
@@ -94,10 +95,38 @@ def test_a_bad_net_gets_a_clear_error(monkeypatch: pytest.MonkeyPatch, function:
     assert "channels" in caught.value.hint
 
 
-def test_a_module_that_is_not_there() -> None:
+@pytest.mark.parametrize("asked", [made, check])
+def test_a_module_that_is_not_there(asked: Callable[[NetRecipe], object]) -> None:
     with pytest.raises(UsageError) as caught:
-        made(NetRecipe(name="no_such_module:net"))
+        asked(NetRecipe(name="no_such_module:net"))
     assert caught.value.code == "import-failed"
+
+
+def test_probabilities_are_pointed_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    def ending(tail: nn.Module) -> str:
+        net = nn.Sequential(nn.Flatten(), nn.Linear(30, 3), tail)
+        return " ".join(create(install(monkeypatch, lambda: net), channels=1, size=(6, 5), classes=3).notes)
+
+    assert "leave the softmax" in ending(nn.Softmax(1))
+    assert "softmax" not in ending(nn.ReLU())
+
+
+def test_a_net_is_called_by_where_it_can_be_imported_from() -> None:
+    assert lent_name(raising) == f"{__name__}:raising"
+    assert lent_name(nn.Linear) == "torch.nn.modules.linear:Linear"
+    assert lent_name(nn.Linear(1, 1)) == "given:Linear"
+    assert lent_name(lambda: None).startswith("given:test_a_net")
+    with pytest.raises(UsageError, match="not given as int"):
+        lent_name(3)
+
+
+def test_only_the_net_of_that_name_is_lent() -> None:
+    mine = nn.Sequential(nn.Flatten(), nn.Linear(30, 3))
+    with lent(mine, "given:Mine"):
+        assert build(NetSpec("given:Mine", 1, 6, 5, 3)).head is not mine[1]
+        with pytest.raises(BundleError) as caught:
+            build(NetSpec("given:Other", 1, 6, 5, 3))
+    assert caught.value.code == "net-not-given"
 
 
 def test_a_bundle_may_not_name_code_to_run_unless_trusted(monkeypatch: pytest.MonkeyPatch) -> None:

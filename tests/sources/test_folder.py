@@ -329,7 +329,9 @@ def test_folders_that_cannot_be_learnt_from(tmp_path: Path, names: list[str], co
     assert caught.value.hint
 
 
-@pytest.mark.parametrize(("names", "said"), [(["x.txt"], "only 1 file of another kind"), (["x.txt", "y.txt"], "only 2 files of")])
+@pytest.mark.parametrize(
+    ("names", "said"), [(["x.txt"], "only 1 file of another kind"), (["x.txt", "y.txt"], "only 2 files of")]
+)
 def test_files_that_are_no_pictures_are_counted(tmp_path: Path, names: list[str], said: str) -> None:
     with pytest.raises(DataError, match=said):
         scan(put(tmp_path, *names))

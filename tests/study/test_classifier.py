@@ -14,12 +14,13 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
+from sklearn import config_context
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.datasets import load_digits
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
-from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.model_selection import GridSearchCV, GroupKFold, cross_val_score, cross_validate
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils import estimator_html_repr
@@ -107,6 +108,20 @@ def test_grid_search_over_fields_of_the_recipe(digits: tuple[Any, Any]) -> None:
     assert found.best_estimator_.bundle_.recipe.train.smoothing == 0.0
     assert found.cv_results_["mean_test_score"].argmax() == 1
     assert (found.predict(digits[0]) == found.best_estimator_.predict(digits[0])).all()
+
+
+def test_groups_are_routed_to_fit_and_to_the_folds(digits: tuple[Any, Any]) -> None:
+    x, y = digits
+    groups = np.arange(120) // 6
+    with config_context(enable_metadata_routing=True):
+        model = clone(QUICK).set_params(epochs=1).set_fit_request(groups=True)
+        found = cross_validate(model, x, y, cv=GroupKFold(2), params={"groups": groups}, return_estimator=True)
+    pictures = beholder.scan((x, y))
+    of = dict(zip(beholder.split(pictures, val=0.0, test=0.0).train.hexdigests, groups, strict=True))
+    for fitted in found["estimator"]:
+        parts = [{of[digest] for digest, part in fitted.bundle_.splits if part == name} for name in ("train", "valid")]
+        assert parts[1]
+        assert not parts[0] & parts[1]
 
 
 def test_in_a_pipeline_behind_what_changes_pictures(digits: tuple[Any, Any]) -> None:

@@ -33,7 +33,7 @@ def look(
     cache: Cache = None,
     json: Json = False,
 ) -> None:
-    """Show how one picture goes through a net, number by number, on one page."""
+    """Show on one page how a picture goes through a net."""
     from beholder.bundle.door import load
     from beholder.explanation.look import checked, look
 

@@ -127,13 +127,13 @@ def tune(
 ) -> None:
     """Search for a better recipe; finish and test the winner."""
     asked = recipe_of(recipe, set_, task=task, net=net, seed=seed, group_from=group_from, **_aim(for_, positive))
-    from beholder.study.tune import Tuning, tune
+    from beholder.study.tune import tune
 
     limits: dict[str, Any] = {"max_latency": max_latency or 0.0, "max_size": max_size or 0.0, "space": space}
     how: dict[str, Any] = {"trials": trials, "workers": workers, "resume": resume, "dry_run": dry_run}
     how["allow_download"] = allow_download
-    tuning = tune(source, minutes=minutes, recipe=asked, out=target_of(source, out), lang=lang.value, **limits, **how)
-    if not json and isinstance(tuning, Tuning):
+    tuning: Any = tune(source, minutes=minutes, recipe=asked, out=target_of(source, out), lang=lang.value, **limits, **how)
+    if not json and not dry_run:
         table(tuning.rows())
     _tell(tuning, json=json)
 

@@ -112,6 +112,8 @@ def _check_keras(recipe: NetRecipe) -> None:
 def check(recipe: NetRecipe) -> None:
     """Raise what `create` would for a name, or for weights that cannot be had; those of the hub are fetched now."""
     wants(recipe)
+    if ":" in recipe.name and not recipe.name.startswith(("timm:", custom.GIVEN)):
+        custom.found(recipe.name)
     if recipe.name.startswith("timm:") and recipe.weights != "none":
         name = recipe.name.removeprefix("timm:")
         pretrained.obtained(name, pretrained.source(name, recipe.weights))

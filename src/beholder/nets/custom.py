@@ -101,7 +101,7 @@ def custom_net(
     Raises `UsageError`: import-failed, needs-extra, keras-backend, bad-net (no nn.Module, logits of a wrong shape), net-failed
     (it raised).
     """
-    function = _function(target)
+    function = found(target)
     shape: dict[str, Any] = {"channels": channels, "size": size, "classes": classes}
     if isinstance(function, nn.Module):
         net = _copied(function, target)
@@ -134,7 +134,8 @@ def is_keras(net: object) -> bool:
     return library is not None and isinstance(net, library.Model)
 
 
-def _function(target: str) -> object:
+def found(target: str) -> object:
+    """Return what makes the net at `target`, imported or lent. Raises `UsageError`, as `custom_net`."""
     if is_lent(target):
         return _LENT.get()[1]
     if not target.startswith(KERAS):

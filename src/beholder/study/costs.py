@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from beholder.base.errors import DataError, PictureError
 from beholder.base.recipe import Recipe
@@ -18,7 +18,9 @@ from beholder.base.records import PARTS, Parts, Pictures, PixelPolicy
 from beholder.duplicates.facts import FACTS, fingerprinted
 from beholder.image import load
 from beholder.learn.checkpoint import RunFolder
+from beholder.machine.chip import settled
 from beholder.machine.memory import peak_memory
+from beholder.machine.pace import slowness
 from beholder.study.dryrun import DryRun, Step
 
 SAMPLE = 48
@@ -111,15 +113,32 @@ def decoding(pictures: Pictures, policy: PixelPolicy, workers: int) -> float:
     return (time.perf_counter() - began) / len(few)
 
 
-def looking(net: nn.Module, images: Tensor) -> float:
-    """Return the seconds that a net takes for a picture of images (B, C, H, W)."""
+def computing(on: torch.device) -> tuple[Callable[[], float], float]:
+    """Return a clock for work on a device, and by what its seconds are to be multiplied.
+
+    On a CPU it is the time that this thread computes: of a few steps the least wall time is one without other work on the
+    machine, however busy that is; the factor says how much longer work takes at this moment.
+    """
+    if on.type == "cpu" and time.get_clock_info("thread_time").resolution < FINE:
+        return time.thread_time, slowness(SPIN)
+    return time.perf_counter, 1.0
+
+
+FINE, SPIN = 1e-4, 0.1
+"""Seconds: the resolution that a clock needs, and how long the pace of the machine is measured."""
+
+
+def looking(work: Callable[[], object], on: torch.device) -> float:
+    """Return the seconds that a net takes for a batch, as `work` gives it one: the least of three."""
     took = []
+    clock, factor = computing(on)
     with torch.inference_mode():
         for _ in range(3):
-            began = time.perf_counter()
-            net.eval()(images)
-            took.append(time.perf_counter() - began)
-    return min(took) / len(images)
+            began = clock()
+            work()
+            settled(on)
+            took.append(clock() - began)
+    return factor * min(took)
 
 
 def noise(policy: PixelPolicy, count: int, on: torch.device) -> Tensor:

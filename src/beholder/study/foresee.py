@@ -38,7 +38,21 @@ from beholder.nets.depth import freeze
 from beholder.study import foresee_others as others
 from beholder.study import ladder, scratch
 from beholder.study.asked import wanted
-from beholder.study.costs import LOOKS, Costs, Run, assembled, counted, decoding, looking, noise, peak, reading, some, whole
+from beholder.study.costs import (
+    LOOKS,
+    Costs,
+    Run,
+    assembled,
+    computing,
+    counted,
+    decoding,
+    looking,
+    noise,
+    peak,
+    reading,
+    some,
+    whole,
+)
 from beholder.study.dryrun import DryRun, Step
 from beholder.study.evidence import at_hand, seconds_of, seen_by
 from beholder.study.introduce import introduced
@@ -158,12 +172,16 @@ def _costs(pictures: Pictures, recipe: Recipe, policy: PixelPolicy, n: int, on: 
         size=size,
         device=on.type,
     )
-    look = looking(net, noise(policy, LOOKS, on))
+    images = noise(policy, LOOKS, on)
+    look = looking(lambda: net.eval()(images), on) / LOOKS
     copied = copy.deepcopy(net)
     freeze(copied, made.freeze)
-    learn = seconds_each(copied, noise(policy, LOOKS if created.pretrained else min(made.batch, 64), on), exact)
+    clock, factor = computing(on)
+    learn = factor * seconds_each(
+        copied, noise(policy, LOOKS if created.pretrained else min(made.batch, 64), on), exact, now=clock
+    )
     weights = sum(p.numel() for p in net.parameters())
-    memory = peak(step_of(copied, noise(policy, LOOKS, on), exact), weights, made.batch, on)
+    memory = peak(step_of(copied, images, exact), weights, made.batch, on)
     read, decode = reading(pictures), decoding(pictures, policy, recipe.data.workers)
     return Costs(read, decode, look, OVERHEAD * learn, memory, weights), made, created.pretrained
 

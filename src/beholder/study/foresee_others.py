@@ -18,7 +18,7 @@ from beholder.learn.sighted import backbone_of, policy_of
 from beholder.machine.device import device
 from beholder.nets.choose import photos
 from beholder.nets.detector import begun
-from beholder.study.costs import LOOKS, Run, assembled, decoding, noise, peak, reading, some
+from beholder.study.costs import LOOKS, Run, assembled, decoding, looking, noise, peak, reading, some
 from beholder.study.dryrun import DryRun, Step
 
 LEARNT = 3.0
@@ -37,7 +37,7 @@ def detected(run: Run, pictures: Pictures, counts: dict[str, int], first: Step, 
     policy = policy_of(Parts(*[pictures] * 3), recipe, lambda _: None)
     net, _, initial = begun(recipe, channels=policy.channels, classes=len(pictures.classes))
     net, images = net.to(on).to(memory_format=torch.channels_last).eval(), noise(policy, LOOKS, on)
-    look = _quickest(lambda: net.maps(images)) / LOOKS
+    look = looking(lambda: net.maps(images), on) / LOOKS
     n, weights, train = sum(counts.values()), sum(p.numel() for p in net.parameters()), counts["train"]
     kept = train + counts["valid"]
     opening = [
@@ -104,16 +104,6 @@ def _read(run: Run, pictures: Pictures, policy: object) -> float:
 def _back(net: Any, images: torch.Tensor) -> None:
     """Let a gradient flow back through the pyramid of a detector."""
     net.maps(images)[0].sum().backward()
-
-
-def _quickest(work: Callable[[], object]) -> float:
-    took = []
-    with torch.inference_mode():
-        for _ in range(3):
-            began = time.perf_counter()
-            work()
-            took.append(time.perf_counter() - began)
-    return min(took)
 
 
 FORESEEN: dict[str, Callable[..., DryRun]] = {"detect": detected, "generate": generated}

@@ -65,7 +65,7 @@ function convolutionSection() {
   const source = el("canvas", {}), sourceFrame = el("div", { class: "frame" }, source, el("i", {}));
   const work = el("div", { id: "sum", "aria-live": "polite" });
   const select = el("select", { id: "channel" }, conv.channels.map((o, n) => el("option", { value: n }, `channel ${o}`)));
-  let [n, y, x] = conv.start;
+  let [n, y, x] = conv.start, opened = false;
   const [rowLabel, row] = field("row y", "row", y0, y1 - 1, value => move(value, x));
   const [columnLabel, column] = field("column x", "column", x0, x1 - 1, value => move(y, value));
   select.value = n;
@@ -106,7 +106,8 @@ function convolutionSection() {
     const value = valueAt(n, y, x), bias = conv.biases[n];
     const added = sums.length <= 4 ? sums.flatMap((sum, c) => [c ? " + " : "", num(sum)]) : [num(value - bias), ` (the sums of ${sums.length} channels)`];
     const every = el("details", {}, el("summary", {}, `All ${terms.length} products in a table`));
-    every.addEventListener("toggle", () => { if (every.open && every.children.length === 1) every.append(table(["where", "patch x", "kernel w", "w · x"], terms, { label: "All products", tall: true })); });
+    every.addEventListener("toggle", () => { opened = every.open; if (opened && every.children.length === 1) every.append(table(["where", "patch x", "kernel w", "w · x"], terms, { label: "All products", tall: true })); });
+    every.open = opened;
     return [el("div", { class: "sums" }, shown.map(part => part.row)), parts.length > shown.length ? el("p", { class: "soft" }, `The first 4 of ${parts.length} input channels are drawn; the table has all.`) : null,
       el("p", { class: "total" }, ...added, " + bias ", num(bias, { id: "bias" }), " = ", num(value, { id: "value", kind: "result" }),
         el("span", { class: "soft" }, ` at channel ${conv.channels[n]}, row ${y}, column ${x}`)), every].filter(Boolean);

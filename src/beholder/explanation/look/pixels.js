@@ -49,7 +49,7 @@ function mark(frame, canvas, top, left, tall, wide) {
 /** A number field with its label. */
 function field(words, id, low, high, changed) {
   const input = el("input", { type: "number", id, min: low, max: high, step: 1 });
-  input.addEventListener("change", () => { if (input.value !== "") changed(Number(input.value)); });
+  input.addEventListener("input", () => { if (input.value !== "") changed(Number(input.value)); });
   return [el("label", {}, words, input), input];
 }
 

@@ -192,12 +192,13 @@ def facts(net: nn.Module, x: F64, truth: F64, family: Family) -> dict[str, Any] 
         made, _ = forward(layers, x, changes=changes, alpha=alpha)
         return float(family.cost(made[None], truth[None])[0][0])
 
+    rates = {alpha: after(alpha) for alpha in RATES}
     learnt = [(layer, change) for layer, change in zip(layers, changes, strict=True) if change is not None]
     return {
         "alpha": ALPHA,
         "loss": float(loss),
-        "after": after(ALPHA),
-        "rates": [{"alpha": alpha, "after": after(alpha)} for alpha in RATES],
+        "after": rates[ALPHA],
+        "rates": [{"alpha": alpha, "after": value} for alpha, value in rates.items()],
         "logits": logits.tolist(),
         "delta": delta.tolist(),
         "layers": [_dense(*each) if each[0].kind == "dense" else _kernel(*each) for each in reversed(learnt)],
