@@ -396,6 +396,17 @@ def test_the_unexpected_has_no_traceback_unless_asked(stand_in: Any, capsys: Any
         assert err.endswith(expected)
 
 
+@pytest.mark.parametrize(("given", "said"), [("no weights", ": no weights"), (None, ""), (0, ": 0"), (3, ": 3")])
+def test_code_of_others_that_ends_the_program_is_an_error(
+    given: str | int | None, said: str, stand_in: Any, capsys: Any, tmp_path: Path
+) -> None:
+    stand_in(STEPS, SystemExit(given))
+    assert run(["train", "x", "--out", str(tmp_path / "m")]) == 1
+    out, err = capsys.readouterr()
+    assert not out
+    assert err.startswith(f"error: code outside of Beholder called sys.exit{said}\n\nhint: ")
+
+
 def test_what_the_system_refuses_is_no_internal_error(stand_in: Any, capsys: Any, tmp_path: Path) -> None:
     stand_in(STEPS, PermissionError(13, "Permission denied", "leaves/a.jpg"))
     assert run(["train", "x", "--out", str(tmp_path / "m")]) == 1

@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 import sys
 from importlib.metadata import EntryPoint
+from pathlib import Path
 
 import pytest
 
@@ -64,6 +65,18 @@ def test_what_cannot_be_imported_is_wrong_usage(target: str) -> None:
         attribute(target)
     assert caught.value.code == "import-failed"
     assert "module:function" in caught.value.hint
+
+
+def test_a_module_that_ends_the_program_cannot_be_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "leaves_at_import.py").write_text("import sys\nsys.exit('no weights')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(UsageError, match="cannot import 'leaves_at_import:x': SystemExit: no weights") as caught:
+        attribute("leaves_at_import:x")
+    assert caught.value.code == "import-failed"
+    plug(monkeypatch, EntryPoint("leaving", "leaves_at_import:x", "beholder.words"))
+    with pytest.raises(UsageError, match="the word 'leaving' failed: .*no weights") as failed:
+        WORDS.load("leaving")
+    assert failed.value.code == "plug-in-failed"
 
 
 def test_what_is_wrong_with_a_plug_in_is_an_error_that_names_it(monkeypatch: pytest.MonkeyPatch) -> None:

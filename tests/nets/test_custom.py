@@ -76,6 +76,10 @@ def raising() -> nn.Module:
     raise ValueError("no such layer")
 
 
+def leaving() -> nn.Module:
+    sys.exit("no weights")
+
+
 @pytest.mark.parametrize(
     ("function", "code"),
     [
@@ -83,9 +87,10 @@ def raising() -> nn.Module:
         (lambda: nn.Sequential(nn.Flatten(), nn.Linear(30, 4)), "bad-net"),
         (lambda: nn.Linear(99, 3), "net-failed"),
         (raising, "net-failed"),
+        (leaving, "net-failed"),
         (42, "bad-net"),
     ],
-    ids=["no-module", "wrong-logits", "wrong-input", "raises", "no-function"],
+    ids=["no-module", "wrong-logits", "wrong-input", "raises", "leaves", "no-function"],
 )
 def test_a_bad_net_gets_a_clear_error(monkeypatch: pytest.MonkeyPatch, function: Callable[[], object], code: str) -> None:
     with pytest.raises(UsageError) as caught:

@@ -82,7 +82,7 @@ class Registry:
         """Let errors in the code of a plug-in become `UsageError` (plug-in-failed) that names it; Beholder's own pass."""
         try:
             yield
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             point = None if name in self.builtin else self._plugins().get(name)
             if point is None or (isinstance(error, BeholderError) and error.code != "import-failed"):
                 raise
@@ -112,7 +112,7 @@ def attribute(target: str) -> Any:
         found: Any = importlib.import_module(module)
         for part in name.split("."):
             found = getattr(found, part)
-    except Exception as error:  # a module may raise anything while it is imported
+    except (Exception, SystemExit) as error:  # a module may raise anything while it is imported
         kind = "" if isinstance(error, (ImportError, AttributeError, ValueError)) else f"{type(error).__name__}: "
         hint = "write it as module:function, with the module on the Python path (PYTHONPATH=.)"
         raise UsageError(f"cannot import '{target}': {kind}{error}", code="import-failed", hint=hint) from error

@@ -38,8 +38,8 @@ def run(arguments: Sequence[str], *, began: float | None = None) -> int:
         sys.stdout.flush()
     except typer.Exit as leave:
         return leave.exit_code
-    except SystemExit as leave:  # of completion, which leaves so
-        return leave.code if isinstance(leave.code, int) else 0
+    except SystemExit as leave:
+        return _complain(_left(leave), debug=debug)
     except BrokenPipeError:
         _discard_stdout()
         return 0
@@ -88,7 +88,10 @@ def _command(arguments: list[str], *, began: float | None) -> None:
 def _invoke(app: typer.Typer, arguments: list[str], began: float | None) -> None:
     command = typer.main.get_command(app)
     if os.environ.get(VARIABLE):
-        command.main([], prog_name="beholder")  # answers the shell, and leaves
+        try:
+            command.main([], prog_name="beholder")
+        except SystemExit as answered:
+            raise typer.Exit(answered.code if isinstance(answered.code, int) else 0) from None
     if (said := install(arguments)) is not None:
         print(said)
         return
@@ -122,6 +125,15 @@ def _complain(error: BeholderError | Interrupted, *, debug: bool) -> int:
         traceback.print_exception(error.__cause__ or error, file=sys.stderr)
     print(f"error: {error}", file=sys.stderr)
     return error.exit_code
+
+
+def _left(leave: SystemExit) -> BeholderError:
+    """Return what is said where the code of a net, a plug-in or a library ended the program: nothing here does."""
+    said = "" if leave.code is None else f": {leave.code}"
+    hint = "--debug shows where: let that code raise an error instead"
+    left = BeholderError(f"code outside of Beholder called sys.exit{said}", code="left", hint=hint)
+    left.__cause__ = leave
+    return left
 
 
 def _refused(error: OSError) -> MachineError:

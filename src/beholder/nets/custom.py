@@ -167,7 +167,7 @@ def _called(function: Callable[..., object], given: dict[str, object], target: s
         return function(**_accepted(function, given))
     except BeholderError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UsageError(f"{target} raised {type(error).__name__}: {error}", code="net-failed", hint=_hint(target)) from error
 
 
@@ -191,7 +191,7 @@ def _own(net: nn.Module, target: str, *, channels: int, size: tuple[int, int], c
     try:
         with evaluating(net):
             logits = net(images)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UsageError(
             f"the net of {target} cannot take pictures of {channels}x{size[0]}x{size[1]}: {error}",
             code="net-failed",
