@@ -77,6 +77,15 @@ def _command(arguments: list[str], *, began: float | None) -> None:
 
     _allow_pixels(os.environ.get("BEHOLDER_PIXELS", ""))
 
+    if os.environ.get("WORLD_SIZE", "1") != "1":
+        from beholder.learn.followed import joining
+
+        joining(lambda: _invoke(app, arguments, began))
+    else:
+        _invoke(app, arguments, began)
+
+
+def _invoke(app: typer.Typer, arguments: list[str], began: float | None) -> None:
     command = typer.main.get_command(app)
     if os.environ.get(VARIABLE):
         try:
