@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch.utils.data import ConcatDataset, DataLoader, Dataset, IterableDataset, Subset, TensorDataset, random_split
+from torch.utils.data import (
+    ConcatDataset,
+    DataLoader,
+    Dataset,
+    IterableDataset,
+    StackDataset,
+    Subset,
+    TensorDataset,
+    random_split,
+)
 from torchvision.datasets import FakeData
 from torchvision.transforms import Compose, Normalize, ToTensor
 
@@ -75,15 +87,104 @@ def test_subsets_and_sums_keep_names_and_order() -> None:
     assert len(beholder.scan(first)) == 8
 
 
-def test_labels_that_a_set_lists_are_not_read_from_its_items() -> None:
+def test_labels_that_a_set_lists_are_taken_where_its_items_bear_them_out() -> None:
     read: list[int] = []
-    listed = Cells(label=lambda k: read.append(k) or k, targets=[2 - i % 3 for i in range(12)])
-    assert beholder.scan(listed).targets.tolist() == [(2 - i % 3) for i in range(12)]
-    assert len(read) == 16, "eight items are looked at, twice"
-    below = beholder.scan(Subset(listed, [0, 1, 5]))
+    targets = [i % 3 for i in range(12)] * 100
+    listed = Long(label=lambda k: read.append(k) or k, targets=targets)
+    assert beholder.scan(listed).targets.tolist() == targets
+    assert len(read) == 65, "32 items are looked at, twice, and one of the class that is not among them"
+    below = beholder.scan(Subset(listed, [5, 1, 0]))
     assert [below.classes[k] for k in below.targets] == ["2", "1", "0"]
-    changed = Cells(targets=[0] * 12, target_transform=int)
-    assert beholder.scan(changed).targets.tolist() == [i % 3 for i in range(12)], "what changes labels is asked"
+    named = Cells(label=lambda k: "abc"[k], targets=torch.arange(12) % 3, classes=["a", "b", "c"])
+    assert beholder.scan(named).classes == ("a", "b", "c")
+
+
+class Long(Cells):
+    """The same twelve pictures a hundred times."""
+
+    def __getitem__(self, i: int) -> Any:
+        return super().__getitem__(i % 12)
+
+    def __len__(self) -> int:
+        return 1200
+
+
+class Remapped(Dataset[Any]):
+    """Some items of a set, as `Subset` keeps them, with the label 2 told as 0."""
+
+    def __init__(self, dataset: Any, indices: Sequence[int]) -> None:
+        self.dataset, self.indices = dataset, indices
+
+    def __getitem__(self, i: int) -> Any:
+        x, y = self.dataset[self.indices[i]]
+        return x, y % 2
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+
+class Rare(Long):
+    """One class has a single item, which bears another label than the set lists."""
+
+    targets = [i % 2 for i in range(1199)] + [7]
+
+    def __getitem__(self, i: int) -> Any:
+        return super().__getitem__(i)[0], (self.targets[i] if i < 1199 else 0)
+
+
+@pytest.mark.parametrize(
+    ("source", "wanted"),
+    [
+        (Cells(label=lambda k: k % 2, targets=[i % 3 for i in range(12)]), [i % 3 % 2 for i in range(12)]),
+        (Remapped(Cells(targets=[i % 3 for i in range(12)]), range(3, 9)), [0, 1, 0, 0, 1, 0]),
+        (Cells(targets=[0] * 12, target_transform=int), [i % 3 for i in range(12)]),
+        (Cells(targets=[float("inf")] * 12), [i % 3 for i in range(12)]),
+        (Cells(datasets=7), [i % 3 for i in range(12)]),
+        (Cells(dataset=Cells(targets=[0, 1, 2]), indices=range(12)), [i % 3 for i in range(12)]),
+        (Rare(), [i % 2 for i in range(1199)] + [0]),
+    ],
+    ids=["parity", "subset", "transform", "no labels", "no data sets", "out of range", "one item of a class"],
+)
+def test_labels_of_items_overrule_those_that_a_set_lists(source: Any, wanted: list[int]) -> None:
+    found = beholder.scan(source)
+    assert [int(found.classes[k]) for k in found.targets] == wanted
+
+
+def test_pictures_and_labels_that_are_stacked() -> None:
+    """The labels of the parts are not those of the whole, whose items are (picture of one, label of the other)."""
+    greys, marks = Greys(range(12)), Marks([0, 1] * 6)
+    greys.targets, marks.targets = [0, 1, 2] * 4, [0, 1] * 6  # type: ignore[attr-defined]
+    found = beholder.scan(StackDataset(greys, marks))
+    assert (len(found), found.targets.tolist()) == (12, [0, 1] * 6)
+    with pytest.raises(DataError, match="a dict without a label") as caught:
+        beholder.scan(StackDataset(image=greys, label=marks))
+    assert "hf:OWNER/NAME" in caught.value.hint
+
+
+class Marks(Dataset[Any]):
+    """Labels alone."""
+
+    def __init__(self, values: Sequence[Any]) -> None:
+        self.values = values
+
+    def __getitem__(self, i: int) -> Any:
+        return self.values[i]
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+
+class Greys(Marks):
+    """Pictures alone."""
+
+    def __getitem__(self, i: int) -> Any:
+        return np.full((5, 6), 20 * self.values[i], np.uint8)
+
+
+@pytest.mark.parametrize("nan", [float("nan"), np.float32("nan"), torch.tensor(float("nan")), np.array([np.nan])], ids=repr)
+def test_nan_is_no_label(nan: Any) -> None:
+    found = beholder.scan(StackDataset(Greys(range(6)), Marks([0, nan, 1, -1, 1, nan])))
+    assert (list(found.keys), found.targets.tolist()) == (["0", "2", "4"], [0, 1, 1])
 
 
 def test_fake_data_of_torchvision_is_a_source_to_the_end() -> None:
@@ -137,6 +238,30 @@ class Broken(Cells):
         return super().__getitem__(i)
 
 
+class Seldom(Long):
+    """One reading in ten gives another picture, as random transforms do that seldom strike."""
+
+    rng = np.random.default_rng(0)
+
+    def __getitem__(self, i: int) -> Any:
+        x, y = super().__getitem__(i)
+        return (x if self.rng.random() < 0.9 else x.point(lambda v: 255 - v)), y
+
+
+@pytest.mark.parametrize("kind", [AttributeError, EOFError, AssertionError, struct.error, zlib.error, RuntimeError, KeyError])
+def test_one_item_that_cannot_be_read_is_a_picture_that_cannot_be_read(kind: type[Exception]) -> None:
+    def picture(x: Image.Image) -> Image.Image:
+        if broken and x.getpixel((0, 0)) == (60, 0, 0):
+            raise kind("lost")
+        return x
+
+    broken = False
+    found = beholder.scan(Cells(picture))
+    broken = True
+    with pytest.raises(PictureError, match=f"picture 03 of Cells: {kind.__name__}: .*lost"):
+        found.store.read("03")
+
+
 @pytest.mark.parametrize(
     ("source", "code", "words"),
     [
@@ -148,9 +273,12 @@ class Broken(Cells):
         (Cells(lambda x: torch.rand(1, 3, 4, 4)), "bad-dataset", r"shape \(1, 3, 4, 4\)"),
         (Cells(label=lambda k: {"boxes": []}), "bad-dataset", "a label is"),
         (Cells(label=lambda k: k + 0.5), "bad-dataset", "a label is"),
+        (Cells(label=lambda k: float("inf")), "bad-dataset", "a label is 'inf'"),
+        (Cells(label=lambda k: torch.tensor(-np.inf)), "bad-dataset", "a label is"),
         (Cells(label=lambda k: torch.rand(4)), "bad-dataset", "a label is"),
         (TensorDataset(torch.rand(5, 3, 4, 4)), "no-labels", "without a label"),
         (Cells(lambda x: torch.rand(3, 5, 6)), "random-pictures", "another picture"),
+        (Seldom(), "random-pictures", "another picture"),
         (TensorDataset(torch.rand(0, 3, 4, 4), torch.zeros(0)), "no-pictures", "no pictures"),
         (Cells(label=lambda k: 1), "one-class", "class"),
         (torch.rand(3, 4, 4), "bad-source", "data set"),
