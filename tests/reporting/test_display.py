@@ -156,4 +156,26 @@ def test_a_detector_and_its_test(tmp_path: Path) -> None:
 def test_what_has_no_such_form() -> None:
     assert html(3) is None
     assert html([]) is None
-    assert html([1, 2]) is None
+    assert html([1] * 40) is None
+
+
+@pytest.mark.parametrize(("n", "more"), [(8, ""), (20, "and 12 more"), (30, "and 22 more")])
+def test_a_list_of_scores_says_how_many_it_does_not_show(n: int, more: str) -> None:
+    made = shown([Score(0.9, 0.8, 0.95, 100)] * n)
+    assert made.count("0.900 [0.800, 0.950] (n=100)") == 8
+    assert more in made
+    assert ("more" in made) == bool(more)
+
+
+def test_a_list_of_predictions_says_how_many_it_does_not_show() -> None:
+    answer = Prediction("a", 1.0, {"a": 1.0})
+    assert "and 6 more" in shown([answer] * 30)
+    assert "more" not in shown([answer] * 24)
+
+
+def test_what_cannot_be_rendered_has_no_such_form(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_: object) -> str:
+        raise RuntimeError("a bug in what is only a decoration")
+
+    monkeypatch.setattr("beholder.reporting.blocks.rendered", broken)
+    assert html(Score(0.9, 0.8, 0.95, 100)) is None

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from beholder.quality.audit import Findings
 
 PICTURES, CLASSES, PROBABILITIES, FEW, ROWS = 12, 12, 5, 8, 24
-"""At most so many pictures of a set, bars of classes, bars of a prediction, mistakes or suspects, and values of a list."""
+"""At most so many pictures of a set, bars of classes, bars of a prediction, mistakes, suspects or other values of a list, and
+predictions of one."""
 
 
 def html(value: Any) -> str | None:
@@ -28,9 +29,9 @@ def html(value: Any) -> str | None:
     try:
         with b.bounded():
             made = list(blocks(value))
+        return b.rendered(made) if made else None
     except Exception:  # noqa: BLE001  (a notebook would show a traceback of what is only a decoration)
         return None
-    return b.rendered(made) if made else None
 
 
 def blocks(value: Any) -> Iterator[b.Block]:
@@ -54,13 +55,14 @@ def _several(values: Sequence[Any]) -> Iterator[b.Block]:
     """Yield predictions beside each other, and other values one after another."""
     kinds = {type(value) for value in values}
     if kinds and kinds <= {Prediction, Detections}:
-        yield b.title(_many(len(values)))
-        yield b.grid(_answered(value) for value in values[:ROWS])
+        most = ROWS
+        made = [b.title(_many(len(values))), b.grid(_answered(value) for value in values[:most])]
     else:
-        for value in values[:FEW]:
-            yield from blocks(value)
-    if len(values) > ROWS:
-        yield b.lines([f"and {len(values) - ROWS:,} more"])
+        most = FEW
+        made = [block for value in values[:most] for block in blocks(value)]
+    yield from made
+    if made and len(values) > most:
+        yield b.lines([f"and {len(values) - most:,} more"])
 
 
 # --- pictures --------------------------------------------------------------------------------------------------------
