@@ -179,7 +179,8 @@ def test_the_review_opens_a_browser_only_where_there_is_a_screen(stand_in: Any, 
     assert audits[0][1] == {"go_on": True, "checks": ["dark"], **fixed}
     assert calls[0] == (("the findings", Path("audit.csv")), {"source": "leaves", "port": 8080, "ready": None})
     assert json.loads(capsys.readouterr().out) == {"decided": 3}
-    monkeypatch.setattr("beholder.cli.browser._has_screen", lambda: True)
+    monkeypatch.setattr("beholder.machine.browser.has_screen", lambda: True)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     assert run(["audit", "leaves", "--web"]) == 0
     assert calls[1][1]["ready"] is not None
     assert run(["audit", "leaves", "--web", "--no-open"]) == 0

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from beholder.base.errors import MachineError
+from beholder.base.errors import MachineError, UsageError
 
 
 def sha256(data: bytes) -> str:
@@ -48,6 +48,14 @@ def fsync_folder(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def page(out: str | Path) -> Path:
+    """Return a path that ends as a page of HTML does. Raises `UsageError` (bad-out)."""
+    path = Path(out)
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise UsageError(f"{path} is no name of a page", code="bad-out", hint="end it in .html")
+    return path
 
 
 def followed(path: Path) -> Path:

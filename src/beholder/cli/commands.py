@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from beholder.base.used import refuse
-from beholder.cli.browser import opener
 from beholder.cli.cache import cache
 from beholder.cli.calibrate import calibrate
 from beholder.cli.compare import compare
@@ -45,6 +44,7 @@ from beholder.cli.show import (
 )
 from beholder.cli.shrink import shrink
 from beholder.cli.train import recipe_of, train, tune
+from beholder.machine.browser import opener
 
 app = typer.Typer(
     help="From labelled pictures to an image classifier you can trust.",

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from beholder.cli.browser import opener
 from beholder.cli.options import Cache, Json, Log
 from beholder.cli.show import json_line, say
+from beholder.machine.browser import opener
 
 
 def label(

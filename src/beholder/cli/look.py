@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
-from beholder.cli.browser import opener
+from beholder.base.files import page
 from beholder.cli.options import Cache, Json, Model, Trust
 from beholder.cli.show import json_line, say
+from beholder.machine.browser import opener
 
 
 def look(
@@ -35,9 +36,9 @@ def look(
 ) -> None:
     """Show on one page how a picture goes through a net."""
     from beholder.bundle.door import load
-    from beholder.explanation.look import checked, look
+    from beholder.explanation.look import look
 
-    checked(out)
+    page(out)
     found = look(load(model, trust=trust), image, label=label, out=out)
     say(json_line({"path": str(out), **found.json()}) if json else out)
     if (show := opener(browser and not json)) is not None:

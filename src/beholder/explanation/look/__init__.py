@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from beholder.base import files
 from beholder.base.arrays import F64, I64, U8
 from beholder.base.brief import shown
 from beholder.base.errors import UsageError
-from beholder.base.files import write_atomic
 from beholder.base.records import Prediction
 from beholder.bundle.bundle import Bundle, opened
 from beholder.bundle.finder import Finder
@@ -54,8 +54,8 @@ class Look:
 
     def save(self, path: str | Path) -> Path:
         """Write the page as NAME.html; return its path. Raises `UsageError` (bad-out), `MachineError` where it cannot."""
-        path = checked(path)
-        write_atomic(path, self.html.encode("utf-8", "replace"))
+        path = files.page(path)
+        files.write_atomic(path, self.html.encode("utf-8", "replace"))
         return path
 
     def json(self) -> dict[str, Any]:
@@ -88,7 +88,7 @@ def look(
         hint = "beholder explain shows where it finds a box; look is for models of labels"
         raise UsageError("this model finds boxes, and its head answers at thousands of places", code="finds-boxes", hint=hint)
     if out is not None:
-        checked(out)
+        files.page(out)
     bundle = opened(model)
     truth = None if label is None else asked(bundle, label)
     name = Path(os.fsdecode(os.fspath(picture))).name if isinstance(picture, (str, os.PathLike)) else ""
@@ -101,14 +101,6 @@ def look(
     if out is not None:
         found.save(out)
     return found
-
-
-def checked(out: str | Path) -> Path:
-    """Return a path that ends as a page does. Raises `UsageError` (bad-out)."""
-    path = Path(out)
-    if path.suffix.lower() not in (".html", ".htm"):
-        raise UsageError(f"{path} is no name of a page", code="bad-out", hint="end it in .html")
-    return path
 
 
 def asked(bundle: Bundle, label: str) -> I64:
