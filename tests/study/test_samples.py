@@ -59,7 +59,7 @@ def test_arrays_are_pictures_whose_channels_are_last() -> None:
         (np.array([-1.0, 0.0, 1.0]), (-1.0, 1.0), [0, 128, 255]),
         (np.array([5.5, 5.5, 5.5]), (5.5, 5.5), [0, 0, 0]),
         (np.array([0, 7, 255], np.uint8), None, [0, 7, 255]),
-        (np.array([0, 7, 60_000], np.uint16), None, [0, 7, 60_000]),
+        (np.array([0, 7, 60_000], np.uint16), (0.0, 65535.0), [0, 7, 60_000]),
         (np.array([False, True, True]), None, [False, True, True]),
     ],
 )
@@ -73,6 +73,54 @@ def test_later_pictures_are_read_by_the_levels_of_fit() -> None:
     _, reading, estimator = read(np.array([0.0, 10.0, 20.0]).reshape(1, 1, 3))
     later = given(estimator, np.array([-5.0, 10.0, 99.0]).reshape(1, 1, 3), reading)
     assert later.read("0").tolist() == [[0, 128, 255]]
+
+
+BYTES, FLOATS, WIDE = np.array([0, 51, 255], np.uint8), np.array([0, 0.2, 1]), np.array([0, 300, 600])
+
+
+@pytest.mark.parametrize(
+    ("fit", "later", "wanted"),
+    [
+        (BYTES, FLOATS, [0, 51, 255]),
+        (BYTES, FLOATS.astype(np.float32), [0, 51, 255]),
+        (BYTES, BYTES.astype(float), [0, 51, 255]),
+        (BYTES, BYTES.astype(np.int64), [0, 51, 255]),
+        (BYTES.astype(np.int64), FLOATS, [0, 51, 255]),
+        (BYTES.astype(np.int64), np.array([-3, 51, 300]), [0, 51, 255]),
+        (FLOATS, BYTES, [0, 51, 255]),
+        (FLOATS, BYTES.astype(np.int64), [0, 51, 255]),
+        (FLOATS, np.array([0, 1, 1]), [0, 255, 255]),
+        (FLOATS, np.array([-0.1, 0.2, 1.3]), [0, 51, 255]),
+        (BYTES > 0, FLOATS, [0, 51, 255]),
+        (np.array([0, 7, 60_000], np.uint16), np.array([0, 7, 60_000]), [0, 7, 60_000]),
+        (np.array([0, 7, 60_000], np.uint16), FLOATS, [0, 51, 255]),
+        (WIDE, np.array([0, 30, 150], np.uint8), [0, 13, 64]),
+        (WIDE, np.array([0, 30, 600], np.uint16), [0, 13, 255]),
+    ],
+)
+def test_levels_of_another_type_than_that_of_fit_are_read_by_what_they_are(fit: Any, later: Any, wanted: list[int]) -> None:
+    _, reading, estimator = read(fit.reshape(1, 1, 3))
+    found = given(estimator, later.reshape(1, 1, 3), reading)
+    assert found.read("0").tolist() == [wanted]
+
+
+@pytest.mark.parametrize(
+    ("fit", "later"),
+    [
+        (BYTES, np.array([-1.5, 0.0, 1.5])),
+        (BYTES, WIDE),
+        (BYTES, np.array([0.0, 300.0, 600.0])),
+        (FLOATS, BYTES.astype(float)),
+        (FLOATS, WIDE),
+        (BYTES.astype(np.int64), np.array([0.0, -2.0, 2.0])),
+    ],
+)
+def test_numbers_that_are_no_levels_of_the_pictures_of_fit_are_refused(fit: Any, later: Any) -> None:
+    _, reading, estimator = read(fit.reshape(1, 1, 3))
+    with pytest.raises(UsageError, match="it was fitted on levels from 0 to") as caught:
+        given(estimator, later.reshape(1, 1, 3), reading)
+    assert caught.value.code == "other-kind"
+    assert isinstance(caught.value, ValueError)
 
 
 def test_rows_are_pictures_of_their_shape() -> None:

@@ -24,9 +24,11 @@ from beholder.bundle.given import Taken, naming, one
 from beholder.image import load
 from beholder.sources.arrays import bare
 
-F64 = npt.NDArray[np.float64]
 ROWS, ARRAYS, SEVERAL = "rows", "arrays", "several"
 """Kinds of X: numbers (N, F); arrays (N, H, W[, C]) of one size; single pictures in any form, paths among them."""
+
+UNIT, BYTE, WORD = (0.0, 1.0), (0.0, 255.0), (0.0, 65535.0)
+"""Black and white of floats, of uint8 and of uint16."""
 
 
 class UsageValueError(UsageError, ValueError):
@@ -59,7 +61,7 @@ class Reading:
     """How X is read, decided when an estimator is fitted.
 
     kind: `ROWS`, `ARRAYS` or `SEVERAL`; shape: of the picture that a row is, () for other kinds
-    levels: which numbers are black and white; None for uint8, uint16 and bool, which are levels already
+    levels: which numbers are black and white; None for uint8 and bool, which are levels already
     """
 
     kind: str
@@ -204,19 +206,43 @@ def _shape(shape: object, count: int) -> tuple[int, ...]:
 def _levels(values: Values) -> tuple[float, float] | None:
     """Return which numbers are black and white: 0 and 1, or 0 and 255, where all lie within, else the least and the largest."""
     if values.dtype in (np.uint8, np.uint16, bool):
-        return None
+        return WORD if values.dtype == np.uint16 else None
     low, high = float(values.min()), float(values.max())
-    if low >= 0 and high <= (1 if values.dtype.kind == "f" else 255):
-        return 0.0, 1.0 if values.dtype.kind == "f" else 255.0
-    return low, high
+    usual = UNIT if values.dtype.kind == "f" else BYTE
+    return usual if low >= 0 and high <= usual[1] else (low, high)
+
+
+def _between(values: Values, levels: tuple[float, float] | None) -> tuple[float, float] | None:
+    """Return which numbers are black and white in X, by the levels of `fit`; None where X holds levels as they are.
+
+    Pictures of `fit` and of `predict` may be levels of two types: bytes, and floats in 0..1. What is of the type of `fit` and
+    lies a little outside is clipped. Raises `UsageError` (other-kind) for numbers that are no levels of any such type.
+    """
+    if levels not in (None, UNIT, BYTE, WORD):
+        return levels
+    if values.dtype in (np.uint8, np.uint16, bool):
+        return None
+    low, high, real = float(values.min()), float(values.max()), values.dtype.kind == "f"
+    white = (levels or BYTE)[1]
+    if low >= 0 and ((real and high <= 1) or (not real and levels == UNIT and 1 < high <= 255)):
+        return UNIT if real else BYTE
+    beyond = white / 2 if levels is not None and real == (levels == UNIT) else 0.0
+    if low < -beyond or high > white + beyond:
+        what = f"X holds numbers from {low:g} to {high:g}, and it was fitted on levels from 0 to {white:g}"
+        hint = "give X in the form that it was fitted on, or as uint8, or as floats in 0..1"
+        raise UsageValueError(what, code="other-kind", hint=hint)
+    return 0.0, white
 
 
 def _samples(values: Values, reading: Reading) -> Samples:
     """Return arrays as pictures (N, H, W) or (N, H, W, C) of uint8, or of uint16 as they are."""
     if reading.kind == ROWS:
         values = values.reshape(-1, *reading.shape)
-    if values.dtype not in (np.uint8, np.uint16, bool):
-        low, high = reading.levels or (0.0, 255.0)
+    levels = _between(values, reading.levels)
+    if levels == WORD:
+        values = np.rint(np.clip(values, *WORD)).astype(np.uint16)
+    elif levels is not None:
+        low, high = levels
         share = (values.astype(np.float64) - low) / ((high - low) or 1.0)
         values = np.rint(255 * np.clip(share, 0, 1)).astype(np.uint8)
     return Samples.of(bare(values)[0].pictures)
