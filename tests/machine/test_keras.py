@@ -9,11 +9,13 @@ import pytest
 
 from beholder.base.errors import UsageError
 from beholder.machine import keras as door
+from beholder.nets.custom import is_keras
 
 
 def stand_in(monkeypatch: pytest.MonkeyPatch, backend: str, version: str = "3.15.1") -> types.ModuleType:
     module = types.ModuleType("keras")
     module.__version__ = version  # type: ignore[attr-defined]
+    module.Model = type("Model", (), {})  # type: ignore[attr-defined]
     module.config = types.SimpleNamespace(backend=lambda: backend)  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "keras", module)
     return module
@@ -49,9 +51,22 @@ def test_where_there_is_none_the_extra_is_named(monkeypatch: pytest.MonkeyPatch)
     assert (caught.value.code, "beholder[keras]" in caught.value.hint) == ("needs-extra", True)
 
 
-def test_the_backend_is_named_before_the_first_import(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_module_of_that_name_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = types.ModuleType("keras")
+    module.__path__ = ["here/keras"]
+    monkeypatch.setitem(sys.modules, "keras", module)
+    with pytest.raises(UsageError, match="the module keras of here/keras is not Keras") as caught:
+        door.keras()
+    assert caught.value.code == "needs-extra"
+    assert not is_keras(object())
+
+
+@pytest.mark.parametrize("before", ["tensorflow", None])
+def test_the_backend_is_named_before_the_first_import(before: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "keras", raising=False)
-    monkeypatch.setenv(door.VARIABLE, "tensorflow")
+    monkeypatch.delenv(door.VARIABLE, raising=False)
+    if before:
+        monkeypatch.setenv(door.VARIABLE, before)
     seen: list[str] = []
 
     def imported(name: str) -> object:
@@ -64,4 +79,5 @@ def test_the_backend_is_named_before_the_first_import(monkeypatch: pytest.Monkey
     with pytest.raises(UsageError, match="no tensorflow") as caught:
         door.keras()
     assert seen == ["torch"]
+    assert door.os.environ.get(door.VARIABLE) == before, "of an import that failed nothing is left"
     assert "first imported" in caught.value.hint, "a part of it was there already, of another import"

@@ -130,8 +130,8 @@ def _hint(target: str) -> str:
 
 def is_keras(net: object) -> bool:
     """Return whether something is a model of Keras; keras is not imported for that."""
-    library = sys.modules.get("keras")
-    return library is not None and isinstance(net, library.Model)
+    model = getattr(sys.modules.get("keras"), "Model", None)  # another module may be called so
+    return isinstance(model, type) and isinstance(net, model)
 
 
 def found(target: str) -> object:
