@@ -29,6 +29,16 @@ def test_probabilities_are_believed_only_where_they_are_right() -> None:
     assert "underconfident" in said("calibration", shy).weaknesses[0]
 
 
+def test_of_too_few_pictures_nothing_is_said_of_calibration() -> None:
+    for ece, low, high in ((0.0005, 0.0, 0.354), (0.02, 0.0, 0.101), (0.08, 0.0, 0.3), (0.01, None, None), (0.2, None, None)):
+        section = sections(ece=ece)["calibration"]
+        section["after"]["ece"] |= {"low": low, "high": high}
+        assert remarks({"calibration": section}, ENGLISH)[2] == Remarks(), (ece, low, high)
+    section = sections(ece=0.02)["calibration"]
+    section["after"]["ece"] |= {"low": 0.0, "high": 0.099}
+    assert remarks({"calibration": section}, ENGLISH)[2].findings
+
+
 def test_a_promise_that_could_not_be_made_is_a_weakness_and_one_that_was_kept_a_finding() -> None:
     section = sections()["selective"]
     both = said("selective", section)

@@ -122,3 +122,66 @@ def test_few_pictures_make_few_bins() -> None:
         rows = diagram(certainty, rng.random((n, 1)) < certainty)
         assert len(rows) == bins
         assert sum(row["n"] for row in rows) == n
+
+
+def few(n: int, p: float, *, wrong: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Probabilities of n pictures, all as certain; targets, all but `wrong` of them as told; losses."""
+    rows = np.tile([p, (1 - p) * 0.9, (1 - p) * 0.1], (n, 1))
+    targets = np.where(np.arange(n) < wrong, 1, 0)
+    return rows, targets, -np.log(rows[np.arange(n), targets])
+
+
+def test_seven_right_answers_of_seven_do_not_make_probabilities_exact() -> None:
+    rows, targets, losses = few(7, 0.9999)
+    found = measures([(rows, losses)], targets, family=CATEGORICAL).scores(0)
+    for name in ("ece", "ece_plain"):
+        assert found[name].value == pytest.approx(1e-4)
+        assert found[name].low == 0
+        assert found[name].high == pytest.approx(0.354, abs=0.001), "a model that errs in 35 % is right seven times in a row"
+    assert found["brier"].high > 0.7
+    assert found["nll"].high > 3
+    wrong = measures([(rows, few(7, 0.9999, wrong=7)[2])], np.ones(7, np.int64), family=CATEGORICAL).scores(0)
+    assert wrong["ece"].low == pytest.approx(0.646, abs=0.001)
+    assert wrong["brier"].low < 1.4 < wrong["brier"].value
+    many = measures([few(1000, 0.9999)[::2]], np.zeros(1000, np.int64), family=CATEGORICAL).scores(0)
+    assert many["ece"].high == pytest.approx(0.004, abs=0.0005)
+
+
+def test_several_labels_that_are_all_right_keep_an_interval() -> None:
+    truth = np.eye(4, dtype=np.uint8)[np.arange(12) % 4]
+    logits = np.where(truth, 12.0, -12.0)
+    found = measures([(BERNOULLI.probabilities(logits), BERNOULLI.losses(logits, truth))], truth, family=BERNOULLI).scores(0)
+    assert found["ece"].high == pytest.approx(0.2425, abs=0.001)
+    assert found["brier"].high > 0.2
+    assert found["nll"].high > 1
+
+
+def test_of_fewer_than_five_groups_there_is_no_interval() -> None:
+    rows, targets, losses = few(12, 0.8, wrong=3)
+    groups = np.arange(12) % 4
+    found = measures([(rows, losses), (rows, losses)], targets, family=CATEGORICAL, groups=groups)
+    assert all(np.isnan(score.low) and np.isnan(score.high) for score in found.scores(0).values())
+    assert all(np.isnan(score.low) for score in found.difference(0, 1).values())
+    five = measures([(rows, losses)], targets, family=CATEGORICAL, groups=np.arange(12) % 5).scores(0)
+    assert five["ece"].low < five["ece"].high
+
+
+def test_a_difference_keeps_a_width_where_all_is_right() -> None:
+    rows, targets, losses = few(7, 0.9999)
+    found = measures([(rows, losses), few(7, 0.6)[::2]], targets, family=CATEGORICAL).difference(0, 1)
+    assert found["ece"].value == pytest.approx(-0.4, abs=0.001)
+    assert found["ece"].high > 0.3, "of a model that errs in 35 % the other would be the better calibrated"
+    assert found["brier"].low < found["brier"].value < 0.1 < found["brier"].high
+
+
+@pytest.mark.parametrize("n", [7, 20, 60])
+def test_intervals_of_few_pictures_hold_the_truth(n: int) -> None:
+    rng, held = np.random.default_rng(n), []
+    p = np.array([0.95, 0.04, 0.01])
+    for _ in range(200):
+        targets = (rng.random((n, 1)) > p.cumsum()[:-1]).sum(axis=1)
+        rows = np.tile(p, (n, 1))
+        found = measures([(rows, -np.log(p[targets]))], targets, family=CATEGORICAL, repeats=200).scores(0)
+        truths = {"ece": 0.0, "brier": float(1 - p @ p), "nll": float(-p @ np.log(p))}
+        held.append([found[name].low <= truth <= found[name].high for name, truth in truths.items()])
+    assert np.mean(held, axis=0).min() >= 0.9

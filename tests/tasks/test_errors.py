@@ -42,6 +42,13 @@ def test_groups_widen_it_and_few_leave_none() -> None:
     assert math.isnan(none.value)
 
 
+def test_answers_that_are_all_exact_leave_an_interval() -> None:
+    truth = np.arange(8) % 4
+    score = AGE.score(np.eye(4)[truth], truth, list("abcd"), thresholds=0.5, groups=None).headline["years"]
+    assert score.value == score.low == 0
+    assert score.high == pytest.approx(40 * 0.324, abs=0.1), "Wilson's limit of 0 of 8"
+
+
 def test_the_smaller_the_error_the_better() -> None:
     truth = np.eye(4)[[0, 1, 2, 3]]
     assert AGE.objective(40 * truth, truth) == pytest.approx(0, abs=1e-9)

@@ -17,7 +17,10 @@ from beholder.evaluation.words import Words
 Section = Mapping[str, Any]
 
 BELIEVED = 0.03
-"""Probabilities are called believable where the calibration error is surely at most this, or at least its estimate is."""
+"""Probabilities are called well calibrated where the calibration error is estimated at most at this."""
+
+SURELY = 0.1
+"""The interval of that error must end at most here: else there are too few pictures to say so, and nothing is said."""
 
 NOTICED = 0.5
 """An out-of-distribution set of which fewer are detected is named among the weaknesses."""
@@ -70,9 +73,11 @@ def _calibration(section: Section, words: Words) -> Remarks:
     error = section["after"]["ece"]
     if error["value"] is None:
         return Remarks()
-    facts = _of(error, words)
-    if float(error["value"]) <= BELIEVED:
-        return Remarks(findings=[words("calibration.believed", **facts)])
+    facts, found = _of(error, words), score(error)
+    if found.value <= BELIEVED:
+        return Remarks(findings=[words("calibration.believed", **facts)] if found.high <= SURELY else [])
+    if not found.low > 0:
+        return Remarks()
     kind = "sure" if bias(section["reliability"]["after"]) > 0 else "shy"
     return Remarks(weaknesses=[words(f"calibration.too_{kind}", **facts)], advice=[words("calibration.advice")])
 

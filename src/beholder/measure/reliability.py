@@ -12,13 +12,22 @@ import numpy.typing as npt
 from beholder.base.arrays import F64, I64, Bools, Floating, Values
 from beholder.base.records import Score
 from beholder.measure.families import Family
-from beholder.measure.intervals import cluster_numbers, wilson
+from beholder.measure.intervals import FEWEST_GROUPS, by_variance, cluster_numbers, mean_variance, wilson
 
 BINS = 15
 EACH = 10
 """Certainties in each bin of a reliability diagram, at least."""
 
 NAMES = ("ece", "ece_plain", "brier", "nll")
+
+TELLING = 5
+"""With fewer pictures (or groups) that hold a mistake, or a right answer, draws do not show what one more costs."""
+
+ROUNDED = 1e-12
+"""A lower end that is no larger is 0."""
+
+LEAST = 1e-15
+"""A probability is taken as at least this where a logarithm is."""
 
 
 def certainties(probabilities: Floating, targets: Values, *, family: Family) -> tuple[F64, Bools]:
@@ -47,27 +56,98 @@ def calibration_error(certainty: F64, right: Bools, *, bins: int = BINS, debiase
     return float(_error(sums[None], debiased=debiased)[0])
 
 
+@dataclass(frozen=True)
+class Unseen:
+    """What the share of right answers allows where draws of the pictures show no spread: no mistake was seen, or little else.
+
+    share: of right answers, certainties below 0.5 taken as ones of the opposite; certainty: the mean of these
+    costs: (brier, nll) that a right answer gains over a mistake, on average; few: (mistakes, right answers) are few
+    """
+
+    share: Score
+    certainty: float
+    costs: tuple[float, float]
+    few: tuple[bool, bool]
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """Return the interval of the share."""
+        return self.share.low, self.share.high
+
+    @property
+    def gap(self) -> tuple[float, float, float]:
+        """Return |certainty - share|, and the least and largest that the interval of the share allows.
+
+        However certainties are grouped, the calibration error is at least this gap.
+        """
+        seen, low, high = (abs(self.certainty - at) for at in (self.share.value, self.share.low, self.share.high))
+        inside = self.share.low <= self.certainty <= self.share.high
+        return seen, 0.0 if inside else min(low, high), max(low, high)
+
+    def more(self, name: str) -> tuple[float, float]:
+        """Return by how much brier or nll may be smaller and larger, for mistakes that were met, or not, by chance."""
+        cost = self.costs[name == "nll"]
+        return (
+            cost * (self.share.high - self.share.value) if self.few[1] else 0.0,
+            cost * (self.share.value - self.share.low) if self.few[0] else 0.0,
+        )
+
+
 @dataclass(frozen=True, eq=False)
 class Measures:
     """How well calibrated some models are on the same N pictures.
 
     values: float64 (S, 4), by model and in the order of `NAMES`; draws: float64 (R, S, 4), redrawn for all at once
+    unseen: of each model; units: pictures or groups behind it: of fewer than `FEWEST_GROUPS` groups there is no interval
     """
 
     values: F64
     draws: F64
     n: int
+    unseen: tuple[Unseen, ...]
+    units: int
 
     def scores(self, which: int) -> dict[str, Score]:
         """Return the score of each name of `NAMES` for model `which`."""
-        return self._scored(self.values[which], self.draws[:, which], least=0.0)
+        return {name: self._score(which, i, name) for i, name in enumerate(NAMES)}
 
     def difference(self, which: int, other: int) -> dict[str, Score]:
         """Return model `which` less `other`: below 0 is better."""
-        return self._scored(self.values[which] - self.values[other], self.draws[:, which] - self.draws[:, other])
+        one, two = self.unseen[which], self.unseen[other]
+        found = {}
+        for i, name in enumerate(NAMES):
+            gaps = [abs(one.certainty - x) - abs(two.certainty - y) for x, y in zip(one.ends, two.ends, strict=True)]
+            apart = [abs(x - y) for x, y in zip(one.more(name), two.more(name), strict=True)]
+            value, draws = self.values[which, i] - self.values[other, i], self.draws[:, which, i] - self.draws[:, other, i]
+            score = self._centred(float(value), draws)
+            ends = (score.low, score.high)
+            if not name.startswith("ece"):
+                ends = (min(ends[0], score.value - max(apart)), max(ends[1], score.value + max(apart)))
+            elif one.few[0] or one.few[1]:
+                ends = (min(ends[0], *gaps), max(ends[1], *gaps))
+            found[name] = Score(score.value, *ends, score.n)
+        return found
 
-    def _scored(self, values: F64, draws: F64, *, least: float = -np.inf) -> dict[str, Score]:
-        return {name: _centred(float(values[i]), draws[:, i], self.n, least=least) for i, name in enumerate(NAMES)}
+    def _score(self, which: int, i: int, name: str) -> Score:
+        unseen, score = self.unseen[which], self._centred(float(self.values[which, i]), self.draws[:, which, i])
+        if name.startswith("ece"):
+            gap, least, most = unseen.gap
+            low, high = score.value - (gap - least), most
+        else:
+            less, more = unseen.more(name)
+            low, high = score.value - less, score.value + more
+        if np.isnan(score.low):
+            return score
+        least = min(score.low, low)
+        return Score(score.value, least if least > ROUNDED else 0.0, max(score.high, high), score.n)
+
+    def _centred(self, value: float, draws: F64, *, level: float = 0.95) -> Score:
+        """Return `value` with the interval of `draws` about their own mean: each draw adds the error of chance once more."""
+        if self.units < min(FEWEST_GROUPS, self.n):
+            return Score(float(value), float("nan"), float("nan"), self.n)
+        tail = (1 - level) / 2
+        low, high = np.quantile(draws - draws.mean(), [tail, 1 - tail]).tolist()
+        return Score(float(value), value + min(low, 0.0), value + max(high, 0.0), self.n)
 
 
 def measures(
@@ -84,17 +164,43 @@ def measures(
     ece, ece_plain: the calibration error, debiased and not; brier: the squared distance of the probabilities from the truth,
     summed over the classes (0..2), for multi-label their mean; nll: the mean loss, which is the negative log likelihood.
     groups: int (N,), pictures that share a number vary together.
-    Draws are of the sums in each bin: normal, with the covariance that a bootstrap of pictures (or groups) gives them.
+    Draws are of the sums in each bin: normal, with the covariance that a bootstrap of pictures (or groups) gives them. Where
+    all is right that has no spread, though the next picture may be wrong: see `Unseen`.
     """
     n, width = len(targets), 3 * BINS
-    columns = []
+    units = cluster_numbers(n, groups)
+    columns, unseen = [], []
     for p, losses in recognisers:
-        table = _table(*certainties(p, targets, family=family), BINS).reshape(n, width)
+        certainty, right = certainties(p, targets, family=family)
+        table = _table(certainty, right, BINS).reshape(n, width)
+        unseen.append(_unseen(np.asarray(p, np.float64), certainty, right, units, several=family.several))
         columns.append(np.concatenate([table, _brier(p, targets)[:, None], losses[:, None]], axis=1))
     rows = np.concatenate(columns, axis=1)
     drawn = _redrawn(rows, groups, seed=seed, repeats=repeats).reshape(repeats, len(columns), width + 2)
     seen = rows.sum(axis=0).reshape(1, len(columns), width + 2)
-    return Measures(_four(seen, n)[0], _four(drawn, n), n)
+    return Measures(_four(seen, n)[0], _four(drawn, n), n, tuple(unseen), int(units.max(initial=-1)) + 1)
+
+
+def _unseen(p: F64, certainty: F64, right: Bools, units: I64, *, several: bool) -> Unseen:
+    """Return what one model's probabilities (N, K), certainties and truth (N, C) allow; units: int64 (N,), numbered from 0."""
+    sure = certainty >= 0.5
+    told, so = np.where(sure, certainty, 1 - certainty), right == sure
+    count, share = int(units.max(initial=-1)) + 1, float(so.mean()) if so.size else float("nan")
+    variance = mean_variance((so - told).mean(axis=1), units)
+    if several:
+        brier, nll = 2 * told - 1, np.log(told / np.maximum(1 - told, LEAST)) * told.shape[1]
+    else:
+        second, first = (np.sort(p, axis=1)[:, -i] for i in (2, 1))
+        brier, nll = 2 * (first - second), np.log(np.maximum(first, LEAST) / np.maximum(second, LEAST))
+    met = (right if not several else so).astype(bool)
+    wrong = np.bincount(units, ~met.all(axis=1), count) > 0
+    good = np.bincount(units, met.any(axis=1), count) > 0
+    return Unseen(
+        by_variance(share, variance, len(p), units=float(count)),
+        float(told.mean()) if told.size else float("nan"),
+        (float(np.mean(brier)), float(np.mean(nll))),
+        (int(wrong.sum()) < TELLING, int(good.sum()) < TELLING),
+    )
 
 
 def _redrawn(rows: F64, groups: npt.ArrayLike | None, *, seed: int, repeats: int) -> F64:
@@ -119,13 +225,6 @@ def _four(sums: F64, n: int) -> F64:
     tables = sums[..., :-2].reshape(*sums.shape[:-1], BINS, 3)
     errors = [_error(tables, debiased=debiased) for debiased in (True, False)]
     return np.concatenate([np.stack(errors, axis=-1), sums[..., -2:] / n], axis=-1)
-
-
-def _centred(value: float, draws: F64, n: int, *, least: float, level: float = 0.95) -> Score:
-    """Return `value` with the interval of `draws` about their own mean: each draw adds the error of chance once more."""
-    tail = (1 - level) / 2
-    low, high = np.quantile(draws - draws.mean(), [tail, 1 - tail]).tolist()
-    return Score(value, max(least, value + min(low, 0.0)), value + max(high, 0.0), n)
 
 
 def diagram(certainty: F64, right: Bools, *, bins: int = BINS) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from beholder.base.records import Score
-from beholder.measure.intervals import FEWEST_GROUPS, bootstrap, cluster_numbers
+from beholder.measure.intervals import FEWEST_GROUPS, by_variance, cluster_numbers, mean_variance
 from beholder.measure.scores import Scores
 from beholder.tasks.task import Floats, Ints, Statistic, Task
 
@@ -20,14 +20,18 @@ def by_error(task: Task, name: str, error: Callable[[Floats, Ints], Floats], *, 
     """Return the task with the mean of an error as its first score, and its objective: the smaller the better.
 
     name: what it is called, with its unit; error: (probabilities (N, K), truth int (N,)) → float (N,) in 0..most
-    Its interval is of a bootstrap over pictures, or groups; of fewer than `FEWEST_GROUPS` groups there is none.
+    Its interval is Wilson's of the error as a share of `most`, with the variance of pictures, or groups (`by_variance`): it
+    has a width where no answer is off; of fewer than `FEWEST_GROUPS` groups there is none.
     """
 
     def mean(p: npt.ArrayLike, truth: npt.ArrayLike, groups: Any = None) -> Score:
         each = _each(error, p, truth)
-        units = int(cluster_numbers(len(each), groups).max(initial=-1)) + 1
-        found = bootstrap(lambda drawn: float(drawn @ each / drawn.sum()), len(each), clusters=groups)
-        return found if units >= min(FEWEST_GROUPS, len(each)) else replace(found, low=math.nan, high=math.nan)
+        n, units = len(each), cluster_numbers(len(each), groups)
+        count = int(units.max(initial=-1)) + 1
+        if not n or count < min(FEWEST_GROUPS, n):
+            return Score(float(each.mean()) if n else math.nan, math.nan, math.nan, n)
+        found = by_variance(float(each.mean()) / most, mean_variance(each / most, units), n, units=float(count))
+        return Score(most * found.value, most * found.low, most * found.high, n)
 
     def score(p: npt.ArrayLike, truth: npt.ArrayLike, classes: Sequence[str], *, thresholds: object, groups: Any) -> Scores:
         found = task.score(p, truth, classes, thresholds=thresholds, groups=groups)

@@ -43,6 +43,21 @@ def test_the_worst_has_a_wider_interval_than_it_has_alone() -> None:
     assert clustered["error"]["value"] == found["error"]["value"]
 
 
+def test_what_is_lost_has_an_interval_where_no_picture_changes() -> None:
+    names = list(IMAGENET_C)
+    found = summary(names, np.ones(7), np.ones((15, 5, 7)), None)["lost"]
+    assert found["value"] == 0
+    assert found["high"] == pytest.approx(0.354, abs=0.001), "as of seven right of seven"
+    assert found["low"] == pytest.approx(-found["high"])
+    rng = np.random.default_rng(0)
+    clean = (rng.random(400) < 0.9).astype(float)
+    table = clean * (rng.random((15, 5, 400)) < 0.8)
+    many = summary(names, clean, table, None)["lost"]
+    each = clean - table.mean(axis=(0, 1))
+    half = 1.96 * each.std() / 20
+    assert (many["low"], many["high"]) == pytest.approx((each.mean() - half, each.mean() + half), abs=0.1 * half)
+
+
 def test_without_pixels_there_is_no_section(tested) -> None:
     from dataclasses import replace
 

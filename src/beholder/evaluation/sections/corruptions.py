@@ -9,13 +9,15 @@ import torch
 
 from beholder.base import events
 from beholder.base.arrays import F32, F64, I64
+from beholder.base.records import Score
 from beholder.bundle.bundle import Bundle
 from beholder.bundle.infer import outputs
 from beholder.evaluation.evaluate import Evaluation
 from beholder.image.corruptions import CORRUPTIONS, GROUPS, IMAGENET_C, SEVERITIES, corrupt
 from beholder.machine.device import device
 from beholder.machine.placement import evaluating
-from beholder.measure.intervals import bootstrap
+from beholder.measure.comparison import apart
+from beholder.measure.intervals import bootstrap, cluster_numbers
 from beholder.measure.means import mean_score
 
 PIXELS = 2**22
@@ -26,6 +28,9 @@ FEWEST, MOST = 100, 1000
 
 BATCH = 2**20
 """Pixels that are corrupted together: 256 pictures of 64 pixels a side, 20 of 224."""
+
+FEWEST_CHANGED = 5
+"""Pictures, or groups, that some corruption changes for the better or worse: with fewer, resamples show too little spread."""
 
 SEED = 0
 
@@ -80,7 +85,6 @@ def summary(names: list[str], clean: F64, table: F64, clusters: I64 | None) -> d
     }
     chosen = [k for k, name in enumerate(names) if name in IMAGENET_C]
     error = 1 - table[chosen].mean(axis=(0, 1))
-    lost = error - (1 - clean)
     cell, kind = table.mean(axis=2), table.mean(axis=(1, 2))
     k, s = (int(i) for i in np.unravel_index(cell.argmin(), cell.shape))
     worst = int(kind.argmin())
@@ -90,7 +94,7 @@ def summary(names: list[str], clean: F64, table: F64, clusters: I64 | None) -> d
         "kinds": kinds,
         "error": mean_score(error, clusters=clusters).json(),
         "error_all": mean_score(1 - table.mean(axis=(0, 1)), clusters=clusters).json(),
-        "lost": bootstrap(lambda weights: float(np.average(lost, weights=weights)), len(lost), clusters=clusters).json(),
+        "lost": _lost(clean, error, clusters).json(),
         "worst": {
             "kind": names[k],
             "severity": SEVERITIES[s],
@@ -101,6 +105,17 @@ def summary(names: list[str], clean: F64, table: F64, clusters: I64 | None) -> d
             "score": mean_score(table[worst].mean(axis=0), clusters=clusters, **corrected[1]).json(),
         },
     }
+
+
+def _lost(clean: F64, error: F64, clusters: I64 | None) -> Score:
+    """Return how much is lost, with the interval of a bootstrap; where next to no picture (or group) changes that has no width.
+
+    Then it is made of the intervals of both scores, as if they were independent.
+    """
+    lost = error - (1 - clean)
+    if (np.bincount(cluster_numbers(len(lost), clusters), np.abs(lost)) > 0).sum() < FEWEST_CHANGED:
+        return apart(mean_score(1 - error, clusters=clusters), mean_score(clean, clusters=clusters), 0.0)
+    return bootstrap(lambda weights: float(np.average(lost, weights=weights)), len(lost), clusters=clusters)
 
 
 def _logits(bundle: Bundle, evaluation: Evaluation, rows: I64, name: str, severity: int) -> F32:
