@@ -147,12 +147,12 @@ def facts(first: First | None, pixels: Tensor, blob: Blob) -> dict[str, Any] | N
     if first is None:
         return None
     named = {"name": first.name, "layer": type(first.module).__name__}
-    if isinstance(first.module, nn.Conv2d):
-        conv = convolution(first)
-        if conv is None:
-            return {**named, "kind": "none", "why": "This layer computes something else than a plain convolution."}
-        return {**named, **_conv(conv, pixels, blob)}
-    return {**named, **dense(first, pixels, blob)}
+    if isinstance(first.module, nn.Linear):
+        return {**named, **dense(first, pixels, blob)}
+    conv = convolution(first) if isinstance(first.module, nn.Conv2d) else None
+    if conv is None:
+        return {**named, "kind": "none", "why": "This layer computes something else than a plain convolution."}
+    return {**named, **_conv(replace(conv, note=f"{conv.note} {first.note}".strip()), pixels, blob)}
 
 
 def _conv(conv: Convolution, pixels: Tensor, blob: Blob) -> dict[str, Any]:
@@ -248,6 +248,7 @@ def dense(first: First, pixels: Tensor, blob: Blob) -> dict[str, Any]:
         "channels": units,
         "of": len(weight),
         "error": float(error),
+        "note": first.note,
         "start": [int(np.abs(gave[:, units]).max(axis=0).argmax()), int(np.abs(gave[:, units]).max(axis=1).argmax())],
     }
 

@@ -19,6 +19,7 @@ SIDES = (64, 56, 48, 40, 32, 28, 24, 20, 16, 12, 8)
 WORDS: Mapping[str, str] = {
     "Conv": "Each map is made of all maps before it: patch × kernel + bias, at every place with the same kernel.",
     "Linear": "Each value is a weighted sum of all values before it, plus a bias.",
+    "Dense": "Each value is a weighted sum of all values before it, plus a bias.",
     "BatchNorm": "Each map is shifted and scaled by numbers that were fixed in training.",
     "LayerNorm": "The values are brought to mean 0 and deviation 1, then scaled and shifted by learnt numbers.",
     "GroupNorm": "Groups of maps are brought to mean 0 and deviation 1, then scaled and shifted by learnt numbers.",
@@ -28,7 +29,10 @@ WORDS: Mapping[str, str] = {
     "Sigmoid": "Every value is pressed between 0 and 1.",
     "MaxPool": "Of each small window only the largest value stays: the maps become smaller.",
     "AvgPool": "Of each small window the mean stays: the maps become smaller.",
+    "AveragePool": "Of each small window the mean stays: the maps become smaller.",
     "AdaptiveAvgPool": "The mean of each map.",
+    "GlobalAveragePool": "The mean of each map.",
+    "GlobalMaxPool": "The largest value of each map.",
     "Flatten": "All values in one row; none changes.",
     "Dropout": "In training it sets values to 0 at random; here it changes nothing.",
     "flatten": "All values in one row; none changes.",

@@ -15,7 +15,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from beholder.base.arrays import F32
+from beholder.explanation.look import keras
 from beholder.nets.custom import Own
+from beholder.nets.keras import FromKeras
 
 CHANNELS = 8
 """Maps that are shown of a layer: those that vary most over the picture."""
@@ -58,12 +60,16 @@ class Layer:
 
 @dataclass(frozen=True)
 class First:
-    """The first convolution or dense layer that ran: what it was given and gave, both with the batch of one."""
+    """The first convolution or dense layer that ran: what it was given and gave, both with the batch of one.
+
+    A layer of Keras stands here as one of torch, channels first; note: what is not shown of it, in a sentence
+    """
 
     name: str
     module: nn.Module
     given: Tensor
     gave: Tensor
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -94,6 +100,8 @@ def traced(net: nn.Module, x: Tensor) -> Trace:
 
 def whole(module: nn.Module) -> bool:
     """Return whether a module is shown as one layer: it has none inside, or is a norm with an activation inside."""
+    if keras.is_layer(module):
+        return not keras.inside(module)
     return isinstance(module, NORMS) or not any(True for _ in module.children())
 
 
@@ -102,10 +110,28 @@ NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm)
 
 def parts(module: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
     """Yield all modules inside one by name, but those inside of what is shown as one layer."""
+    if isinstance(module, FromKeras):
+        yield from keras.layers(module)
+        return
     for name, child in module.named_children():
         yield f"{prefix}{name}", child
         if not whole(child):
             yield from parts(child, f"{prefix}{name}.")
+
+
+MIXING = ("Conv", "Linear", "Subsampled", "Dense", "Separable")
+"""How the names of layers begin that make each map of all maps before."""
+
+
+def first(name: str, module: nn.Module, args: tuple[Any, ...], out: Tensor) -> First | None:
+    """Return what a layer that ran computed, where it is a convolution or a dense layer."""
+    if keras.is_layer(module):
+        if not keras.is_first(module) or not args:
+            return None
+        said = keras.activation(module)
+        note = "" if said == "linear" else f"The layer of Keras applies its activation, {said}, to these values."
+        return First(name, *keras.plain(module, args[0], out), note)
+    return First(name, module, args[0].clone(), out.clone()) if isinstance(module, (nn.Conv2d, nn.Linear)) else None
 
 
 class _Recorder:
@@ -117,11 +143,14 @@ class _Recorder:
         self._groups = groups(root)
         self._held: dict[int, Tensor] = {id(x): x}
         self._last = x
+        self._channels_last = isinstance(root, FromKeras) and root.held.last
         self._grid = (int(x.shape[2]), int(x.shape[3]))
 
     def before(self, name: str, _: nn.Module, args: tuple[Any, ...]) -> None:
         """Record what code of the net made between two layers."""
         given = args[0] if args else None
+        if isinstance(given, Tensor) and given.ndim == 4 and self._channels_last and given.data_ptr() == self._last.data_ptr():
+            self._held[id(given)] = given  # the pixels, with their channels last
         if isinstance(given, Tensor) and given.ndim in (2, 4) and id(given) not in self._held:
             what = recognised(self._last, given)
             self._row(f"before {name}", what or "function", "" if what else BETWEEN, given, 0, group=name)
@@ -130,16 +159,17 @@ class _Recorder:
         """Record what a layer gave."""
         if not isinstance(out, Tensor) or isinstance(module, nn.Identity):
             return
-        if self.first is None and isinstance(module, (nn.Conv2d, nn.Linear)):
-            self.first = First(name, module, args[0].clone(), out.clone())
+        if self.first is None:
+            self.first = first(name, module, args, out)
         if whole(module):
-            count = sum(parameter.numel() for parameter in module.parameters())
+            own = keras.is_layer(module)
+            count = keras.learnt(module) if own else sum(parameter.numel() for parameter in module.parameters())
             self._row(name, type(module).__name__, about(module), out, count)
         elif id(out) not in self._held:
             self._row(name, type(module).__name__, "the block's output, after what its code does with its layers", out, 0)
 
     def _row(self, name: str, kind: str, words: str, out: Tensor, count: int, *, group: str = "") -> None:
-        still = kind in ("Dropout", "DropPath", "Dropout2d")
+        still = kind in ("Dropout", "DropPath", "Dropout2d", "SpatialDropout2D")
         if len(self.layers) < LAYERS and len(out) == 1 and out.is_floating_point():
             form, values = self._values(out, kind)
             keep = self.layers[-1].channels if self.layers and self._follows(kind, len(values)) else ()
@@ -156,13 +186,13 @@ class _Recorder:
     def _follows(self, kind: str, total: int) -> bool:
         """Return whether map k of a layer is made of map k of the layer before, so that the same ones are shown."""
         before = self.layers[-1]
-        return before.form == "maps" and before.total == total and not kind.startswith(("Conv", "Linear", "Subsampled"))
+        return before.form == "maps" and before.total == total and not kind.startswith(MIXING)
 
     def _values(self, out: Tensor, kind: str) -> tuple[str, Tensor]:
         """Return the form of a layer's values, and them as float32 (n, h, w)."""
         values = out[0].float()
         if values.ndim == 3:
-            last = kind == "Linear" or (values.shape[0] == values.shape[1] != values.shape[2])
+            last = self._channels_last or kind == "Linear" or (values.shape[0] == values.shape[1] != values.shape[2])
             maps = values.permute(2, 0, 1) if last else values
             if maps.shape[1] * maps.shape[2] == 1:
                 return "row", maps.reshape(1, 1, -1)
@@ -247,6 +277,8 @@ def _prefixes(name: str) -> list[str]:
 
 def about(module: nn.Module) -> str:
     """Return the sizes of a layer in words, "" where there is nothing to say."""
+    if keras.is_layer(module):
+        return keras.about(module)
     if isinstance(module, NORMS):
         inside = [type(child).__name__ for child in module.modules() if child is not module and whole(child)]
         return " ".join(f"then {name}" for name in inside if name not in ("Identity", "Dropout", "DropPath"))
