@@ -12,7 +12,7 @@ import pytest
 import torch
 from tests.configs import config
 
-from beholder.base.brief import MOST, cut, listed, short, shown, within
+from beholder.base.brief import MOST, cut, listed, short, shown, within, without_secrets
 from beholder.base.fields import DataRecipe, NetRecipe, TestRecipe, TrainRecipe
 from beholder.base.recipe import Recipe
 from beholder.base.records import Bad, Finding, Parts, Pictures, Prediction, Score
@@ -152,3 +152,22 @@ def test_cut_and_listed_and_within() -> None:
     assert listed("abcdef") == "a, b, c, d, … (6)"
     assert within("X", ["a", "", "b"]) == "X(a, b)"
     assert len(within("X", ["a" * 90] * 90)) == MOST
+
+
+@pytest.mark.parametrize(
+    ("text", "bare"),
+    [
+        ("https://h.org/x.zip?X-Amz-Signature=SECRET", "https://h.org/x.zip"),
+        ("https://me:SECRET@h.org:8080/a/x.zip#SECRET", "https://h.org:8080/a/x.zip"),
+        ("mysql+pymysql://me:SE@CRET@db:3306/runs: refused", "mysql+pymysql://db:3306/runs: refused"),
+        (
+            "two: https://a/?k=SECRET, 'http://b?SECRET' and http://[::1]:8000/",
+            "two: https://a/ 'http://b' and http://[::1]:8000/",
+        ),
+        ("/data/what? is #this@home", "/data/what? is #this@home"),
+        ("hf:someone/pets@v1", "hf:someone/pets@v1"),
+        ("C:\\data\\x?.zip", "C:\\data\\x?.zip"),
+    ],
+)
+def test_what_may_be_secret_in_a_url_is_left_out(text: str, bare: str) -> None:
+    assert without_secrets(text) == bare

@@ -48,6 +48,7 @@ PETS = {"type": "someone/pets", "name": "someone/pets", "split": "test", "config
         ("hf:", {"type": "imagefolder", "name": "hf:"}),
         ("C:\\data\\leaves\\", {"type": "imagefolder", "name": "leaves", "split": "test"}),
         ("", {"type": "imagefolder", "name": "pictures", "split": "test"}),
+        ("https://me:SECRET@h.org/x.zip?X-Amz-Signature=SEC/RET", {"type": "imagefolder", "name": "x.zip", "split": "test"}),
         ("a: b\n- 'c' # \udc80 חתול", {"type": "imagefolder", "name": "a: b\n- 'c' # ? חתול", "split": "test"}),
     ],
 )

@@ -12,9 +12,11 @@ from PIL import Image
 
 import beholder
 from beholder.base.errors import DataError, UsageError
+from beholder.base.names import Names
 from beholder.bundle.bundle import Bundle
 from beholder.data.known import hashes, maybe_known
 from beholder.evaluation.evaluate import beside_leaks
+from beholder.sources.joined import JoinedStore
 
 
 @pytest.fixture(scope="module")
@@ -185,3 +187,12 @@ def test_each_reading_of_the_test_part_is_counted_on_disk_and_said(trained, part
             assert readings[-1]["n"] == len(parts.test)
     beholder.evaluate(tmp_path / "m.beholder", parts.test)
     assert len(beholder.load(tmp_path / "m.beholder").readings) == before + 2 * counted + 1
+
+
+def test_where_pictures_came_from_is_kept_without_what_may_be_secret(trained) -> None:
+    source, bundle, _ = trained
+    pictures = beholder.scan(source)
+    away = JoinedStore("https://me:SECRET@example.org/x.zip?key=SECRET", {"own": pictures.store})
+    keys = Names.of(f"own/{key}" for key in pictures.keys)
+    found = beholder.evaluate(bundle, dataclasses.replace(pictures, store=away, keys=keys))
+    assert found.json()["source"] == "https://example.org/x.zip"

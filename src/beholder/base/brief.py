@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import MISSING, Field, fields, is_dataclass
 from pathlib import PurePath
@@ -48,6 +49,18 @@ def cut(text: str, most: int = TEXT) -> str:
     """Return a text in at most `most` characters and one line."""
     text = "".join(letter if letter.isprintable() else " " for letter in text[: most + 1])
     return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def without_secrets(text: str) -> str:
+    """Return a text with the URLs in it bare: without name, password, query and fragment, any of which may be secret.
+
+    >>> without_secrets("from https://me:pass@example.org:8080/x.zip?X-Signature=abc#y")
+    'from https://example.org:8080/x.zip'
+    """
+    return _URL.sub(r"\1\2", text)
+
+
+_URL = re.compile(r"(\b[A-Za-z][\w+.-]*://)(?:[^\s/?#\"'<>]*@)?([^\s?#\"'<>]*)(?:[?#][^\s\"'<>]*)?")
 
 
 def short(value: object) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from beholder.base.brief import without_secrets
 from beholder.base.errors import UsageError
 from beholder.nets.licences import UNKNOWN, permissive
 from beholder.nets.spec import Initial
@@ -62,6 +63,7 @@ def _data_set(source: str) -> dict[str, str]:
             return {"type": "imagefolder", "name": source}
         more = {"config": configuration, "revision": revision or ""}
         return {"type": repository, "name": repository, "split": "test", **{k: v for k, v in more.items() if v}}
+    source = without_secrets(source)
     last = next((part for part in reversed(source.replace("\\", "/").split("/")) if part), "pictures")
     return {"type": "imagefolder", "name": last, "split": "test"}
 

@@ -15,7 +15,7 @@ import numpy as np
 from beholder.base import events
 from beholder.base.arrays import I64
 from beholder.base.boxes import Boxes
-from beholder.base.brief import cut, listed, within
+from beholder.base.brief import cut, listed, within, without_secrets
 from beholder.base.deadline import NEVER, Deadline
 from beholder.base.display import html
 from beholder.base.errors import DataError, PictureError
@@ -170,7 +170,7 @@ def _judged(detector: Finder, pictures: Pictures, truth: Boxes, found: Found, se
     units, thresholds = _units(pictures), detector.config.thresholds
     scores = scored(truth, found, detector.classes, thresholds, groups=units, seed=seed)
     _tell(scores)
-    notes, source = tuple(_grouped(units)), pictures.store.name
+    notes, source = tuple(_grouped(units)), without_secrets(pictures.store.name)
     return DetectionEvaluation(scores, truth, found, pictures, thresholds, source, 0.0, 0.0, notes=notes, groups=units)
 
 

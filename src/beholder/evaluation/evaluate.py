@@ -12,7 +12,7 @@ import numpy as np
 
 from beholder.base import events
 from beholder.base.arrays import F32, I8, I64, U8, Bools
-from beholder.base.brief import cut, within
+from beholder.base.brief import cut, within, without_secrets
 from beholder.base.deadline import NEVER, Deadline
 from beholder.base.display import html
 from beholder.base.errors import UsageError
@@ -170,7 +170,7 @@ def _judged(bundle: Bundle, pictures: Pictures, pixels: Pixels, logits: F32, fea
         list(pictures.keys),
         (),
         0.0,
-        pictures.store.name,
+        without_secrets(pictures.store.name),
         (*_apart(bundle, probabilities, pictures, used, alike), *unsure),
         pixels,
         pictures,

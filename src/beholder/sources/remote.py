@@ -17,6 +17,7 @@ from typing import IO
 from urllib.parse import unquote, urlsplit
 
 from beholder.base import events
+from beholder.base.brief import without_secrets
 from beholder.base.errors import DataError, MachineError, UsageError
 from beholder.base.files import fsync_folder, sha256, telling_disk_errors
 from beholder.base.limits import LIMITS, Limits
@@ -70,8 +71,8 @@ def fetched(url: str, *, limits: Limits = LIMITS, allow_download: bool = False, 
         os.utime(folder)
         return place
     if not allow_download:
-        raise not_allowed(_shown(url))
-    events.note(f"downloading {_shown(url)} to {folder}", path=str(place))
+        raise not_allowed(without_secrets(url))
+    events.note(f"downloading {without_secrets(url)} to {folder}", path=str(place))
     with telling_disk_errors(place, option="--cache"):
         folder.mkdir(parents=True, exist_ok=True)
     part = folder / f"part-{name}"
@@ -82,7 +83,7 @@ def fetched(url: str, *, limits: Limits = LIMITS, allow_download: bool = False, 
         archive.listing(part, limits=limits)
     except DataError as error:
         _forget(part)
-        what = error.message.replace(str(part), _shown(url))
+        what = error.message.replace(str(part), without_secrets(url))
         raise DataError(f"what was downloaded is refused: {what}", code="bad-download", hint=error.hint) from error
     with telling_disk_errors(place, option="--cache"):
         part.replace(place)
@@ -98,7 +99,7 @@ def picture(url: str, *, limits: Limits = LIMITS, allow_download: bool = False) 
     """
     _check_encrypted(url)
     if not allow_download:
-        raise not_allowed(_shown(url))
+        raise not_allowed(without_secrets(url))
     request = urllib.request.Request(url, headers={"Accept-Encoding": "identity", "User-Agent": "beholder"})
     try:
         with _opener(url).open(request, timeout=TIMEOUT) as answer:
@@ -108,10 +109,10 @@ def picture(url: str, *, limits: Limits = LIMITS, allow_download: bool = False) 
             error.close()
         why = f"{getattr(error, 'code', '')} {getattr(error, 'reason', '') or error or type(error).__name__}"
         raise MachineError(
-            f"{_shown(url)} cannot be had: {why.strip()}", code="download-failed", hint="check the address"
+            f"{without_secrets(url)} cannot be had: {why.strip()}", code="download-failed", hint="check the address"
         ) from error
     if len(data) > limits.bytes:
-        raise too_many_bytes(_shown(url), len(data), limits.bytes)
+        raise too_many_bytes(without_secrets(url), len(data), limits.bytes)
     return data
 
 
@@ -128,7 +129,9 @@ def _checked(url: str) -> str:
     name = re.sub(r"[^\w.-]", "_", unquote(split.path).rpartition("/")[2])
     if not archive.is_archive(Path(name)):
         raise UsageError(
-            f"{_shown(url)} names no zip or tar", code="unknown-source", hint="of remote files, only zips and tars are sources"
+            f"{without_secrets(url)} names no zip or tar",
+            code="unknown-source",
+            hint="of remote files, only zips and tars are sources",
         )
     return name
 
@@ -136,14 +139,7 @@ def _checked(url: str) -> str:
 def _check_encrypted(url: str) -> None:
     split = urlsplit(url)
     if split.scheme.lower() != "https" and split.hostname not in _LOOPBACK:
-        raise UsageError(f"{_shown(url)} is not encrypted", code="not-https", hint="give an https:// address")
-
-
-def _shown(url: str) -> str:
-    """Return a URL for messages: without a name, a password or a query, which may be secret."""
-    split = urlsplit(url)
-    port = f":{split.port}" if split.port else ""
-    return f"{split.scheme}://{split.hostname}{port}{split.path}"
+        raise UsageError(f"{without_secrets(url)} is not encrypted", code="not-https", hint="give an https:// address")
 
 
 def _download(url: str, part: Path, limits: Limits) -> None:
@@ -160,7 +156,7 @@ def _download(url: str, part: Path, limits: Limits) -> None:
             grown = part.exists() and part.stat().st_size > before
             idle = 1 if grown else idle + 1
             if idle >= TRIES:
-                text = f"the download of {_shown(url)} broke off: {error}"
+                text = f"the download of {without_secrets(url)} broke off: {error}"
                 hint = "run again: it goes on where it stopped"
                 raise MachineError(text, code="download-failed", hint=hint) from error
             events.note(f"the connection broke ({error}); trying again")
@@ -188,7 +184,9 @@ def _attempt(url: str, part: Path, limits: Limits) -> None:
     except (OSError, http.client.HTTPException) as error:
         if isinstance(getattr(error, "reason", None), ssl.SSLCertVerificationError):
             raise MachineError(
-                f"{_shown(url)} shows a certificate that cannot be verified", code="download-failed", hint="check the address"
+                f"{without_secrets(url)} shows a certificate that cannot be verified",
+                code="download-failed",
+                hint="check the address",
             ) from error
         raise _BrokenError(str(getattr(error, "reason", None) or error or type(error).__name__)) from error
 
@@ -240,7 +238,7 @@ def _chunks(answer: IO[bytes]) -> Iterator[bytes]:
 
 
 def _too_large(url: str, size: int, limits: Limits) -> DataError:
-    text = f"{_shown(url)} has {size:,} bytes or more, beyond the limit of {limits.download:,} for a download"
+    text = f"{without_secrets(url)} has {size:,} bytes or more, beyond the limit of {limits.download:,} for a download"
     hint = "fetch it yourself if you trust it, or raise Limits.download"
     return DataError(text, code="too-many-bytes", hint=hint)
 
@@ -256,7 +254,7 @@ def _refused(error: urllib.error.HTTPError, url: str, part: Path) -> None:
         if 300 <= error.code < 400
         else f"was refused by the server: {error.code} {error.reason}"
     )
-    raise MachineError(f"{_shown(url)} {what}", code="download-failed", hint="check the address") from error
+    raise MachineError(f"{without_secrets(url)} {what}", code="download-failed", hint="check the address") from error
 
 
 class _Careful(urllib.request.HTTPRedirectHandler):
@@ -275,7 +273,7 @@ class _Careful(urllib.request.HTTPRedirectHandler):
         split = urlsplit(newurl)
         if split.scheme != "https" and not (self._loopback and split.scheme == "http" and split.hostname in _LOOPBACK):
             fp.close()
-            text = f"{_shown(req.full_url)} leads to a place that is not encrypted: {_shown(newurl)}"
+            text = f"{without_secrets(req.full_url)} leads to a place that is not encrypted: {without_secrets(newurl)}"
             hint = "fetch it yourself if you trust it"
             raise MachineError(text, code="download-failed", hint=hint)
         return super().redirect_request(req, fp, code, msg, headers, newurl)
