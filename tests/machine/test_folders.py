@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
 from beholder.base.errors import MachineError
 from beholder.cli.run import run
-from beholder.machine.folders import cache, cache_folder
+from beholder.machine.folders import cache, cache_folder, forgotten
 
 
 def test_the_default_is_the_users_own(home: Path, tmp_path: Path) -> None:
@@ -86,3 +87,28 @@ def test_a_command_keeps_everything_in_the_folder_it_is_given(home: Path, leaves
     assert run(["train", str(leaves), *fields]) == 0
     assert {"pixels", "digests", "facts"} <= {folder.name for folder in kept.iterdir()}
     assert sorted(home.rglob("*")) == before
+
+
+def test_a_cache_is_forgotten_by_the_thread_that_asks_for_it_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BEHOLDER_CACHE", str(tmp_path / "kept"))
+    inside, asked = threading.Event(), threading.Event()
+    seen: list[Path] = []
+
+    def dry() -> None:
+        with forgotten() as folder:
+            seen.extend((folder, cache_folder()))
+            inside.set()
+            assert asked.wait(10)
+        seen.append(cache_folder())
+
+    other = threading.Thread(target=dry)
+    other.start()
+    assert inside.wait(10)
+    assert cache_folder() == tmp_path / "kept"
+    assert os.environ["BEHOLDER_CACHE"] == str(tmp_path / "kept")
+    assert seen[0] == seen[1] != tmp_path / "kept"
+    assert seen[0].is_dir()
+    asked.set()
+    other.join(10)
+    assert seen[2] == tmp_path / "kept"
+    assert not seen[0].exists()

@@ -8,6 +8,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
 from beholder.base.errors import MachineError
@@ -15,13 +16,16 @@ from beholder.base.files import check_writable
 
 VARIABLE = "BEHOLDER_CACHE"
 
+_INSTEAD: ContextVar[str] = ContextVar("beholder_cache", default="")
+"""The folder of a block in which the cache is forgotten: of its thread alone, as others may train meanwhile."""
+
 
 def cache_folder(root: str | Path | None = None) -> Path:
     """Return the cache folder, which need not exist: `root` if given, that of `cache` or BEHOLDER_CACHE, or the user's own.
 
     The user's own is the system's folder for caches (XDG_CACHE_HOME where set) and "beholder". Raises `MachineError` (no-home).
     """
-    if given := root or os.environ.get(VARIABLE):
+    if given := root or _INSTEAD.get() or os.environ.get(VARIABLE):
         return Path(given).expanduser().absolute()
     import platformdirs
 
@@ -40,17 +44,16 @@ def command() -> str:
 
 @contextmanager
 def forgotten() -> Iterator[Path]:
-    """Inside the block the cache is a new folder, which is yielded and deleted afterwards: nothing else is read or written."""
-    before = os.environ.get(VARIABLE)
-    with tempfile.TemporaryDirectory(prefix="beholder-") as folder:
-        os.environ[VARIABLE] = folder
+    """Inside the block the cache is a new folder, which is yielded and deleted afterwards: nothing else is read or written.
+
+    It holds for this thread, not for threads and processes that are started from it.
+    """
+    with tempfile.TemporaryDirectory(prefix="beholder-", ignore_cleanup_errors=True) as folder:  # Windows: a file may be open
+        token = _INSTEAD.set(folder)
         try:
             yield Path(folder)
         finally:
-            if before is None:
-                del os.environ[VARIABLE]
-            else:
-                os.environ[VARIABLE] = before
+            _INSTEAD.reset(token)
 
 
 def cache(path: str | Path) -> Path:
