@@ -26,6 +26,7 @@ from beholder.nets.backbones import (
 from beholder.nets.build import build
 from beholder.nets.features import head
 from beholder.nets.licences import permissive
+from beholder.nets.names import listed
 from beholder.nets.spec import NetSpec
 
 ONBOARD = [f"timm:{name}" for name in onboard.BACKBONES]
@@ -121,3 +122,7 @@ def test_weights_at_a_path_come_first(tmp_path: Path, monkeypatch: pytest.Monkey
     first, second = at_hand(NetRecipe(weights=given))
     assert first == NetRecipe(name="timm:test_resnet", weights=given)
     assert second == NetRecipe(name=ONBOARD[0])
+
+
+def test_names_are_listed_without_the_table() -> None:
+    assert listed() == [row.name for row in backbones()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from importlib.resources import files
 
 from beholder.base.registry import Registry
@@ -21,5 +22,5 @@ NETS = Registry(
 
 def listed() -> list[str]:
     """Return the names of the pretrained backbones in backbones.csv, as timm calls them."""
-    lines = (files("beholder.nets") / "backbones.csv").read_text("utf-8").splitlines()
-    return [line.partition(",")[0] for line in lines[1:] if line]
+    text = (files("beholder.nets") / "backbones.csv").read_text("utf-8")
+    return [row["name"] for row in csv.DictReader(text.splitlines())]
