@@ -50,6 +50,7 @@ def seconds_each(
     """
     step = step_of(net, images, precision)
     step()
+    settled(images.device)
     spent, least = 0.0, float("inf")
     while spent < ENOUGH:
         began = now()

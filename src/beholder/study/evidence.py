@@ -31,6 +31,7 @@ from beholder.data.vectors import recalled, remember
 from beholder.learn.material import targets_of
 from beholder.learn.prepare import pixels_of
 from beholder.learn.probe import features_name, seen
+from beholder.machine.chip import settled
 from beholder.machine.device import device, precision
 from beholder.machine.pace import restored
 from beholder.machine.placement import moved
@@ -236,6 +237,7 @@ def seconds_of(pictures: Pictures, backbone: Backbone, recipe: Recipe, looked: S
             for _ in range(3):
                 began = time.perf_counter()
                 net(images)
+                settled(normal.device)
                 took.append(time.perf_counter() - began)
     return min(took) / TIMED * len(pictures) + missing(pictures, policy) * pace(policy)
 
