@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import beholder
 from beholder.cli.run import run
+from beholder.nets import hub
+from beholder.study import costs
+from beholder.study.costs import Run, looking, uncounted
 from beholder.study.dryrun import FACTOR, DryRun, Step, size, told
 from beholder.study.ladder import MOST
 
@@ -121,11 +126,74 @@ def test_python_gives_the_same_as_a_value(leaves: Path, tmp_path: Path, monkeypa
     assert json.loads(json.dumps(found.json()))["net"] == found.net
 
 
+@pytest.fixture
+def unreachable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hub that may be asked, by a person who did not say to stay offline, and must not be."""
+
+    def asked(*_: object, **__: object) -> Path:
+        raise AssertionError("a dry run asked the hub")
+
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(hub, "fetch", asked)
+    monkeypatch.setattr(hub, "reachable", asked)
+
+
+@pytest.mark.parametrize("verb", [("train",), ("tune", "--minutes", "1")])
+@pytest.mark.usefixtures("unreachable")
+def test_weights_that_are_not_here_are_not_fetched(dry: Callable[..., dict[str, Any]], verb: tuple[str, ...]) -> None:
+    found = dry(*verb, "--net", "timm:resnet10t", "--set", "data.size=64", "--log", "run.jsonl", "--log", "tensorboard:events")
+    assert found["net"].endswith("parameters, pretrained")
+    assert "features" in {step["step"] for step in found["steps"]}
+    notes = [note for note in found["notes"] if "timm:resnet10t are not on this machine" in note]
+    assert [note.rpartition("about ")[2] for note in notes] == ["20 MB"]
+
+
+@pytest.mark.usefixtures("unreachable")
+def test_python_fetches_no_weights_either(leaves: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BEHOLDER_CACHE", str(tmp_path / "cache"))
+    parts = beholder.split(beholder.scan(leaves), near=False)
+    found = beholder.train(parts, net="timm:resnet10t", size=64, dry_run=True, launch="local:3")
+    assert isinstance(found, DryRun)
+    said = "\n".join(found.notes)
+    assert "timm:resnet10t are not on this machine" in said
+    assert "these times are of one process; 3 would train" in said
+
+
+def test_offline_weights_that_are_not_here_are_the_error_that_they_are_in_a_run(
+    leaves: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    assert run(["train", str(leaves), "--net", "timm:resnet10t", "--dry-run"]) == 1
+    assert "HF_HUB_OFFLINE is set" in capsys.readouterr().err
+
+
+def test_what_the_times_leave_out_is_said() -> None:
+    asked = beholder.Recipe().set(synthetic="auto", teacher="t.beholder")
+    first, second = uncounted(Run("train", asked, minutes=5.0))
+    assert first == (
+        "not in these times, though it is within the minutes given: to make pictures, and to find out whether they help"
+    )
+    assert second.endswith("to ask the teacher t.beholder about the training pictures")
+    assert (
+        "to read the pictures without labels in more/" in uncounted(Run("train", beholder.Recipe().set(unlabelled="more/")))[0]
+    )
+    assert "to read the made pictures in fakes/" in uncounted(Run("train", asked.set(synthetic="fakes/")))[0]
+    assert uncounted(Run("train", beholder.Recipe())) == []
+
+
+def test_work_on_a_gpu_is_timed_until_it_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Launching takes no time, what was launched does: `settled` waits for it."""
+    monkeypatch.setattr(costs, "settled", lambda _: time.sleep(0.02))
+    assert looking(lambda: None, torch.device("cuda")) >= 0.02
+
+
 @pytest.mark.parametrize(
     ("arguments", "code"),
     [
         (["train", "nowhere"], 2),
         (["train", "leaves", "--net", "nonet"], 2),
+        (["train", "leaves", "--log", "nosink:here"], 2),
+        (["train", "leaves", "--launch", "cluster"], 2),
         (["train", "leaves", "--set", "generate.kind=gan"], 2),
         (["tune", "leaves", "--minutes", "0"], 2),
         (["train", "two"], 1),

@@ -248,15 +248,23 @@ class _Named:
         return error.message if isinstance(error, BeholderError) else f"--log {self._name}: {said}"
 
 
-def named(text: str | Path) -> _Named:
-    """Return the sink of a text: NAME:REST of a sink in `SINKS`, or the path of a .jsonl file. Raises `UsageError`."""
+def told(text: str | Path) -> tuple[str, str]:
+    """Return (name of a sink, what it is given) of a text: NAME:REST of a sink in `SINKS`, or the path of a .jsonl file.
+
+    It opens nothing. Raises `UsageError` (unknown-sink).
+    """
     name, colon, rest = str(text).partition(":")
     if colon and name in SINKS:
-        return _Named(name, rest)
+        return name, rest
     if Path(text).suffix == ".jsonl":
-        return _Named("jsonl", str(text))
+        return "jsonl", str(text)
     hint = f"name a file that ends in .jsonl, or NAME:… of a sink: {', '.join(SINKS)}"
     raise UsageError(f"there is no sink '{text}'", code="unknown-sink", hint=hint)
+
+
+def named(text: str | Path) -> _Named:
+    """Return the sink of a text as `told` takes it. Raises what that raises, and `MachineError` where it cannot be opened."""
+    return _Named(*told(text))
 
 
 @contextmanager

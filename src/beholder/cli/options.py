@@ -76,7 +76,7 @@ Launch = Annotated[
 ]
 DryRun = Annotated[
     bool,
-    typer.Option("--dry-run", help="Say what would be done, with time and memory, and write nothing."),
+    typer.Option("--dry-run", is_eager=True, help="Say what would be done, with time and memory, and write nothing."),
 ]
 Profile = Annotated[bool, typer.Option("--profile", help="Say where the time went, and show it in the report.")]
 Seed = Annotated[int | None, typer.Option(help="Seed of the split, the weights and the augmentation.", show_default=False)]
@@ -156,11 +156,16 @@ Cache = Annotated[
 
 
 def _listen(context: typer.Context, logs: list[str] | None) -> None:
-    """Open the sinks that were named, until the command is over."""
-    from beholder.base.sinks import listen
+    """Open the sinks that were named, until the command is over; a dry run, which writes nothing, only checks their names."""
+    from beholder.base.sinks import listen, told
 
-    if logs and not context.resilient_parsing:
-        context.with_resource(listen(*logs))
+    if not logs or context.resilient_parsing:
+        return
+    if context.params.get("dry_run"):  # eager: it is read before --log, wherever it stands
+        for each in logs:
+            told(each)
+        return
+    context.with_resource(listen(*logs))
 
 
 Log = Annotated[

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from beholder.base.errors import BundleError, UsageError, did_you_mean
 from beholder.base.fields import NetRecipe
 from beholder.machine import keras
-from beholder.nets import custom, init, norms, pretrained
+from beholder.nets import custom, hub, init, norms, pretrained
 from beholder.nets.enlarge import enlarged
 from beholder.nets.features import head
 from beholder.nets.names import NETS
@@ -109,12 +109,12 @@ def _check_keras(recipe: NetRecipe) -> None:
         raise UsageError(f"net.init={recipe.init} is not for nets of Keras", code="bad-init", hint=hint)
 
 
-def check(recipe: NetRecipe) -> None:
-    """Raise what `create` would for a name, or for weights that cannot be had; those of the hub are fetched now."""
+def check(recipe: NetRecipe, *, fetch: bool = True) -> None:
+    """Raise what `create` would for a name, or for weights that cannot be had; those of the hub are fetched now, if `fetch`."""
     wants(recipe)
     if ":" in recipe.name and not recipe.name.startswith(("timm:", custom.GIVEN)):
         custom.found(recipe.name)
-    if recipe.name.startswith("timm:") and recipe.weights != "none":
+    if recipe.name.startswith("timm:") and recipe.weights != "none" and (fetch or hub.offline()):
         name = recipe.name.removeprefix("timm:")
         pretrained.obtained(name, pretrained.source(name, recipe.weights))
 

@@ -43,6 +43,13 @@ def empty() -> bool:
     return next(Path(constants.HF_HUB_CACHE).glob("models--*"), None) is None
 
 
+def offline() -> bool:
+    """Return whether the person asked to stay offline: nothing can be fetched then."""
+    from huggingface_hub import constants
+
+    return bool(constants.HF_HUB_OFFLINE)
+
+
 def reachable(*, timeout: float = 3.0) -> bool:
     """Return whether the hub answers within `timeout` seconds; False when the person asked to stay offline.
 
@@ -50,7 +57,7 @@ def reachable(*, timeout: float = 3.0) -> bool:
     """
     from huggingface_hub import constants
 
-    if constants.HF_HUB_OFFLINE:
+    if offline():
         return False
     answers: list[bool] = []
 
@@ -82,7 +89,7 @@ def fetch(config: Mapping[str, object]) -> Path:
     if found is not None:
         return found
     if not reachable():
-        why = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else f"{constants.ENDPOINT} does not answer"
+        why = "HF_HUB_OFFLINE is set" if offline() else f"{constants.ENDPOINT} does not answer"
         raise MachineError(f"they are not in the cache and {why}", code="no-weights")
     events.note(f"downloading {where[2]} of {where[0]}")
     try:

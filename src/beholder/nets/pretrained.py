@@ -304,12 +304,24 @@ def begins_with(origin: Source, file: Path | None) -> Initial:
     return Initial(origin.place, origin.licence, file_sha256(file))
 
 
+def absent(name: str, weights: str) -> bool:
+    """Return whether a net begins with published weights that are not on this machine, and would be fetched. Asks no network.
+
+    name: as in the recipe, such as timm:resnet18; weights: auto | none | PATH. Raises what `source` raises.
+    """
+    return weights == "auto" and name.startswith("timm:") and _elsewhere(source(name.removeprefix("timm:"), weights))
+
+
+def _elsewhere(origin: Source) -> bool:
+    return origin.file is None and not origin.onboard and hub.place(origin.config) is not None
+
+
 def obtained(name: str, origin: Source) -> Path | None:
     """Return the file of the weights, fetched if need be; None for those on board, and where none are published.
 
     Raises `MachineError` (no-weights) for those that are published and cannot be had: no net starts from scratch for that.
     """
-    if origin.file is not None or origin.onboard or hub.place(origin.config) is None:
+    if not _elsewhere(origin):
         return origin.file
     try:
         return hub.fetch(origin.config)

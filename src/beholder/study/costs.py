@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,10 @@ from beholder.learn.checkpoint import RunFolder
 from beholder.machine.chip import settled
 from beholder.machine.memory import peak_memory
 from beholder.machine.pace import slowness
-from beholder.study.dryrun import DryRun, Step
+from beholder.nets import backbones
+from beholder.nets.choose import photos
+from beholder.nets.pretrained import absent
+from beholder.study.dryrun import DryRun, Step, size
 
 SAMPLE = 48
 """Pictures that are read, and decoded, to know how long all of them take."""
@@ -35,13 +38,17 @@ STATES = 5
 
 @dataclass(frozen=True)
 class Run:
-    """What was asked for. out: the bundle; minutes: the budget; workers: trials at a time, of tune."""
+    """What was asked for.
+
+    out: the bundle; minutes: the budget; workers: trials at a time, of tune; processes: how many train one net
+    """
 
     verb: str
     recipe: Recipe
     out: Path | None = None
     minutes: float = 0.0
     workers: int = 1
+    processes: int = 1
 
 
 @dataclass(frozen=True)
@@ -132,6 +139,7 @@ def looking(work: Callable[[], object], on: torch.device) -> float:
     """Return the seconds that a net takes for a batch, as `work` gives it one: the least of three."""
     took = []
     clock, factor = computing(on)
+    settled(on)
     with torch.inference_mode():
         for _ in range(3):
             began = clock()
@@ -161,6 +169,47 @@ def disk_of(policy: PixelPolicy, n: int) -> dict[str, int]:
     return {"pixels in the cache": policy.channels * policy.height * policy.width * n, "facts in the cache": FACTS.itemsize * n}
 
 
+def chosen(recipe: Recipe, on: torch.device) -> tuple[Recipe, list[str]]:
+    """Return the recipe, where it leaves the choice with a net whose weights are on this machine, and what is to be said."""
+    if (recipe.net.name, recipe.net.weights) != ("auto", "auto"):
+        return recipe, []
+    name, best = photos(on.type, fetch=False)[0], f"timm:{backbones.default('gpu').name}"
+    asks = on.type != "cpu" and name != best
+    return recipe.set(net=name), [f"on a GPU a run asks the hub for {best}, and takes it where it can be had"] if asks else []
+
+
+def stand_in(recipe: Recipe) -> tuple[Recipe, bool]:
+    """Return the recipe with random weights for published ones that would have to be fetched, and whether they would.
+
+    A net takes as long with the ones as with the others.
+    """
+    if not absent(recipe.net.name, recipe.net.weights):
+        return recipe, False
+    return replace(recipe, net=replace(recipe.net, weights="none", init="auto")), True
+
+
+def unfetched(name: str, weights: int) -> list[str]:
+    """Return what is to be said of a net of so many weights that are not on this machine."""
+    return [f"the weights of {name} are not on this machine: a run fetches them, about {size(4 * weights)}"]
+
+
+def uncounted(run: Run) -> list[str]:
+    """Return what a run does that is not in the times of its steps, in sentences."""
+    data, said = run.recipe.data, []
+    judged = "and to find out whether they help"
+    if data.unlabelled:
+        said.append(f"to read the pictures without labels in {data.unlabelled}, {judged}")
+    if data.synthetic:
+        made = "to make pictures" if data.synthetic == "auto" else f"to read the made pictures in {data.synthetic}"
+        said.append(f"{made}, {judged}")
+    if run.recipe.train.teacher:
+        said.append(f"to ask the teacher {run.recipe.train.teacher} about the training pictures")
+    within = ", though it is within the minutes given" if run.minutes else ""
+    notes = [f"not in these times{within}: {what}" for what in said]
+    shared = "each with its share of every batch"
+    return [*notes, f"these times are of one process; {run.processes} would train, {shared}"] if run.processes > 1 else notes
+
+
 def assembled(
     run: Run,
     source: str,
@@ -185,7 +234,5 @@ def assembled(
         writes = [*own, *([f"{study}.jsonl and {study}/ (the study)"] if run.verb == "tune" else []), *writes]
     colour = {1: "grey", 3: "colour"}.get(policy.channels, f"{policy.channels} channels")
     pixels = f"{policy.width} × {policy.height}, {colour}, {policy.fit}"
-    taken = "nothing is taken as remembered: a second run takes less"
-    return DryRun(
-        run.verb, source, dict(counts), net, pixels, run.minutes, tuple(steps), memory, disk, tuple(writes), (*notes, taken)
-    )
+    told = (*notes, *uncounted(run), "nothing is taken as remembered: a second run takes less")
+    return DryRun(run.verb, source, dict(counts), net, pixels, run.minutes, tuple(steps), memory, disk, tuple(writes), told)

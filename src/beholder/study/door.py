@@ -61,7 +61,7 @@ def train(
     `Interrupted` after Ctrl-C, when the best so far has been saved to `out`.
     """
     net, how = fields.get("net"), {"recipe": recipe, "out": out, "resume": resume, "began": began}
-    work = partial(_foreseen, parts, recipe, out) if dry_run else partial(_trained, parts, how, teacher, launch)
+    work = partial(_foreseen, parts, how, teacher, launch) if dry_run else partial(_trained, parts, how, teacher, launch)
     if net is None or isinstance(net, str):
         return work(fields)
     from beholder.nets.custom import lent, lent_name
@@ -76,16 +76,20 @@ def _task(recipe: Recipe | str, fields: Mapping[str, Any]) -> str:
     return str(fields.get("task") or (recipe if isinstance(recipe, Recipe) else load_recipe(recipe)).task)
 
 
-def _foreseen(parts: Parts, recipe: Recipe | str, out: str | Path | None, fields: Mapping[str, Any]) -> DryRun:
-    """Return what training on parts would do."""
+def _foreseen(
+    parts: Parts, how: dict[str, Any], teacher: Bundle | str | Path | None, launch: str, fields: dict[str, Any]
+) -> DryRun:
+    """Return what training on parts would do; how: as of `_trained`."""
     from beholder.data.groups import asked_of_parts
+    from beholder.learn.distil import taught_by
     from beholder.study.asked import wanted
     from beholder.study.foresee import dry
     from beholder.study.steps import check_net
 
-    boxes = isinstance(parts, Parts) and wanted(parts.train, _task(recipe, fields))
-    asked = check_net(asked_of_parts(recipe, fields, parts, verb="detect --parts" if boxes else "train"))
-    return dry("train", parts, asked, out, given=fields)
+    boxes = isinstance(parts, Parts) and wanted(parts.train, _task(how["recipe"], fields))
+    asked = asked_of_parts(how["recipe"], fields, parts, verb="detect --parts" if boxes else "train")
+    asked = taught_by(check_net(asked, fetch=False), teacher)[0]
+    return dry("train", parts, asked, how["out"], given=fields, launch=launch)
 
 
 def _trained(

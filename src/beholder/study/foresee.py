@@ -26,14 +26,16 @@ from beholder.learn.budget import CLOSING, FEW, OPENING
 from beholder.learn.budget import SHARE as VALIDATED
 from beholder.learn.checkpoint import check_out
 from beholder.learn.decide import STRETCH, Plan, plan
+from beholder.learn.followed import one_process
 from beholder.learn.prepare import pixels_of
 from beholder.learn.tempo import seconds_each, step_of
 from beholder.machine.device import device, free_memory, precision
 from beholder.machine.folders import cache_folder, forgotten
+from beholder.machine.launch import count
 from beholder.machine.pace import BUSY, slowness
 from beholder.machine.placement import moved
 from beholder.nets.build import create
-from beholder.nets.choose import SMALL, photos
+from beholder.nets.choose import SMALL
 from beholder.nets.depth import freeze
 from beholder.study import foresee_others as others
 from beholder.study import ladder, scratch
@@ -43,6 +45,7 @@ from beholder.study.costs import (
     Costs,
     Run,
     assembled,
+    chosen,
     computing,
     counted,
     decoding,
@@ -51,6 +54,8 @@ from beholder.study.costs import (
     peak,
     reading,
     some,
+    stand_in,
+    unfetched,
     whole,
 )
 from beholder.study.dryrun import DryRun, Step
@@ -78,16 +83,17 @@ def dry(
     images: str | Path | None = None,
     allow_download: bool = False,
     given: Iterable[str] = (),
+    launch: str = "",
 ) -> DryRun:
     """Return what a run would do with a source, which is listed for it, or with parts.
 
     verb: train | tune | generate; minutes: default the recipe's; workers: trials at a time; given: names of the fields set
-    images, allow_download: as of `scan`, which may fetch and unpack into the cache folder
+    images, allow_download: as of `scan`, which may fetch and unpack into the cache folder; launch: as of `train`
     Raises what `scan` raises, and what `steps` raises before it reads a picture.
     """
     began, name = time.monotonic(), str(source) if isinstance(source, (str, Path)) else "in memory"
     place = None if out is None else followed(Path(out))
-    run = Run(verb, recipe, place, recipe.train.minutes if minutes is None else minutes, workers)
+    run = Run(verb, recipe, place, recipe.train.minutes if minutes is None else minutes, workers, count(launch))
     if place is not None:
         check_out(place)
     if not isinstance(source, Parts):
@@ -98,6 +104,7 @@ def dry(
     if verb == "train" and wanted(pictures, recipe.task):
         run = replace(run, verb="detect")
         refuse("detect", given, recipe=recipe)
+        one_process(launch)
     elif verb != "generate":
         refuse("labels", given, recipe=recipe)
         classes_of(pictures, named(asked(recipe.task, pictures)), order=recipe.data.order)
@@ -121,7 +128,8 @@ def foreseen(run: Run, pictures: Pictures | Parts, *, source: str, scanned: floa
 
 def _labelled(run: Run, pictures: Pictures, counts: dict[str, int], first: Step, source: str, home: Path) -> DryRun:
     looked, on = survey(pictures), device()
-    recipe, policy, _ = pixels_of(_at_hand(run.recipe, looked), looked, pictures, on, lambda _: None)
+    recipe, notes = (run.recipe, []) if max(looked.height, looked.width) <= SMALL else chosen(run.recipe, on)
+    recipe, policy, _ = pixels_of(recipe, looked, pictures, on, lambda _: None)
     costs, made, pretrained = _costs(pictures, recipe, policy, counts["train"], on)
     n, kept = sum(counts.values()), counts["train"] + counts["valid"]
     audit = (costs.read + PAIRS) * n + COSTS * slowness() if recipe.data.audit != "off" else costs.read * n
@@ -143,24 +151,20 @@ def _labelled(run: Run, pictures: Pictures, counts: dict[str, int], first: Step,
     memory = costs.memory + min(room, policy.channels * policy.height * policy.width * counts["train"])
     net = f"{recipe.net.name}, {costs.weights:,} parameters, {'pretrained' if pretrained else 'from random weights'}"
     busy = slowness()
-    notes = [f"this machine is busy: work takes {busy:.1f} times as long as on an idle one"] if busy >= BUSY else []
+    notes += unfetched(recipe.net.name, costs.weights) if stand_in(recipe)[1] else []
+    notes += [f"this machine is busy: work takes {busy:.1f} times as long as on an idle one"] if busy >= BUSY else []
     notes += [f"{run.workers} trials at a time take {run.workers} times the memory of one"] if run.workers > 1 else []
     how: dict[str, Any] = {"memory": memory * run.workers if costs.memory else 0, "weights": costs.weights, "home": home}
     return assembled(run, source, counts, net, policy, steps, notes=notes, **how)
-
-
-def _at_hand(recipe: Recipe, looked: Survey) -> Recipe:
-    """Return the recipe with a net that is on this machine: a dry run fetches none."""
-    if (recipe.net.name, recipe.net.weights) != ("auto", "auto") or max(looked.height, looked.width) <= SMALL:
-        return recipe
-    return recipe.set(net=photos(device().type, fetch=False)[0])
 
 
 def _costs(pictures: Pictures, recipe: Recipe, policy: PixelPolicy, n: int, on: torch.device) -> tuple[Costs, Plan, bool]:
     """Return what a picture costs, the plan of training on `n` of them, and whether the net is pretrained."""
     exact, task = precision(on, recipe.train.precision), named(asked(recipe.task, pictures))
     size, classes = (policy.height, policy.width), max(2, len(pictures.classes))
-    created = create(recipe.net, channels=policy.channels, size=size, classes=task.width(classes), seed=recipe.seed)
+    net_recipe, fetched = stand_in(recipe)
+    created = create(net_recipe.net, channels=policy.channels, size=size, classes=task.width(classes), seed=recipe.seed)
+    pretrained = created.pretrained or fetched
     net = moved(created.net, on).to(memory_format=torch.channels_last)
     made = plan(
         recipe,
@@ -168,7 +172,7 @@ def _costs(pictures: Pictures, recipe: Recipe, policy: PixelPolicy, n: int, on: 
         classes=pictures.classes,
         net=recipe.net.name,
         built=net,
-        pretrained=created.pretrained,
+        pretrained=pretrained,
         size=size,
         device=on.type,
     )
@@ -177,13 +181,11 @@ def _costs(pictures: Pictures, recipe: Recipe, policy: PixelPolicy, n: int, on: 
     copied = copy.deepcopy(net)
     freeze(copied, made.freeze)
     clock, factor = computing(on)
-    learn = factor * seconds_each(
-        copied, noise(policy, LOOKS if created.pretrained else min(made.batch, 64), on), exact, now=clock
-    )
+    learn = factor * seconds_each(copied, noise(policy, LOOKS if pretrained else min(made.batch, 64), on), exact, now=clock)
     weights = sum(p.numel() for p in net.parameters())
     memory = peak(step_of(copied, images, exact), weights, made.batch, on)
     read, decode = reading(pictures), decoding(pictures, policy, recipe.data.workers)
-    return Costs(read, decode, look, OVERHEAD * learn, memory, weights), made, created.pretrained
+    return Costs(read, decode, look, OVERHEAD * learn, memory, weights), made, pretrained
 
 
 def _testing(costs: Costs, counts: dict[str, int]) -> float:

@@ -15,10 +15,23 @@ from beholder.base.records import Parts, Pictures
 from beholder.learn import generate as making
 from beholder.learn.phases import EPOCHS
 from beholder.learn.sighted import backbone_of, policy_of
+from beholder.machine.chip import settled
 from beholder.machine.device import device
-from beholder.nets.choose import photos
 from beholder.nets.detector import begun
-from beholder.study.costs import LOOKS, Run, assembled, decoding, looking, noise, peak, reading, some
+from beholder.study.costs import (
+    LOOKS,
+    Run,
+    assembled,
+    chosen,
+    decoding,
+    looking,
+    noise,
+    peak,
+    reading,
+    some,
+    stand_in,
+    unfetched,
+)
 from beholder.study.dryrun import DryRun, Step
 
 LEARNT = 3.0
@@ -30,14 +43,15 @@ FEW, SHORT, LONG = 512, 1, 3
 
 def detected(run: Run, pictures: Pictures, counts: dict[str, int], first: Step, source: str, home: Path) -> DryRun:
     """Return the dry run of a detector; arguments as of `foresee.foreseen`."""
-    on, recipe = device(), run.recipe
-    if (recipe.net.name, recipe.net.weights) == ("auto", "auto"):
-        recipe = recipe.set(net=photos(on.type, fetch=False)[0])
+    on = device()
+    recipe, notes = chosen(run.recipe, on)
     recipe, _ = backbone_of(recipe, on)
     policy = policy_of(Parts(*[pictures] * 3), recipe, lambda _: None)
-    net, _, initial = begun(recipe, channels=policy.channels, classes=len(pictures.classes))
+    shape, fetched = stand_in(recipe)
+    net, _, initial = begun(shape, channels=policy.channels, classes=len(pictures.classes))
     net, images = net.to(on).to(memory_format=torch.channels_last).eval(), noise(policy, LOOKS, on)
     look = looking(lambda: net.maps(images), on) / LOOKS
+    begins = initial is not None or fetched
     n, weights, train = sum(counts.values()), sum(p.numel() for p in net.parameters()), counts["train"]
     kept = train + counts["valid"]
     opening = [
@@ -48,7 +62,7 @@ def detected(run: Run, pictures: Pictures, counts: dict[str, int], first: Step, 
             n,
             _read(run, pictures, policy) * n,
         ),
-        Step("maps", "look at each with the frozen backbone, and train the head", kept, 2 * look * kept if initial else 0.0),
+        Step("maps", "look at each with the frozen backbone, and train the head", kept, 2 * look * kept if begins else 0.0),
     ]
     closing = [Step("test", "find boxes, score them, and write the report", counts["test"], 2 * look * counts["test"] + 2.0)]
     epoch = LEARNT * look * train + look * counts["valid"]
@@ -59,7 +73,8 @@ def detected(run: Run, pictures: Pictures, counts: dict[str, int], first: Step, 
     batch = recipe.train.batch or 16
     memory = peak(partial(_back, net, images), weights, batch, on)
     said = f"a detector on {recipe.net.name}, {weights:,} parameters"
-    return assembled(run, source, counts, said, policy, steps, memory=memory, weights=weights, home=home)
+    notes += unfetched(recipe.net.name, weights) if fetched else []
+    return assembled(run, source, counts, said, policy, steps, memory=memory, weights=weights, home=home, notes=notes)
 
 
 def generated(run: Run, pictures: Pictures, counts: dict[str, int], first: Step, source: str, home: Path) -> DryRun:
@@ -72,6 +87,7 @@ def generated(run: Run, pictures: Pictures, counts: dict[str, int], first: Step,
     for epochs in (SHORT, LONG):
         began = time.monotonic()
         made = making.generate(Parts(few, some(few, LOOKS), few), recipe=brief.set(epochs=epochs))
+        settled(device())
         paces.append(time.monotonic() - began)
     assert made is not None
     each = max(1e-6, paces[1] - paces[0]) / ((LONG - SHORT) * len(few))

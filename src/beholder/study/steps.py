@@ -174,10 +174,10 @@ def steps(
     The test part is read once, at the end. Raises what `scan`, `split`, `train` and `evaluate` raise.
     """
     began = time.monotonic() if began is None else began
-    source, recipe = crops(source, check_net(changed(recipe, fields, verb="steps")))
+    source, recipe = crops(source, check_net(changed(recipe, fields, verb="steps"), fetch=not dry_run))
     recipe, beside = taught_by(recipe, teacher)
     if dry_run:
-        return dry("train", source, recipe, out, images=images, allow_download=allow_download, given=fields)
+        return dry("train", source, recipe, out, images=images, allow_download=allow_download, given=fields, launch=launch)
     out = placed(out)
     with stopping(), _first_told(out), alone(out), calm(), recorded(began=began) if profile else nullcontext():
         until = Deadline.of(began, recipe.train.minutes)
@@ -318,10 +318,10 @@ def _renew_profile(bundle: Bundle) -> dict[str, Any] | None:
     return found
 
 
-def check_net(recipe: Recipe) -> Recipe:
+def check_net(recipe: Recipe, *, fetch: bool = True) -> Recipe:
     """Return the recipe with its net's full name; raise `UsageError` for a net, weights or a task that cannot be had.
 
-    This comes before any picture is looked at.
+    This comes before any picture is looked at; fetch: bring weights of the hub here now.
     """
     recipe = dataclasses.replace(recipe, net=known(recipe.net))
     if recipe.data.synthetic and recipe.data.unlabelled:
@@ -331,7 +331,7 @@ def check_net(recipe: Recipe) -> Recipe:
     if recipe.task not in BOXES:
         check_objective(recipe)
     if recipe.net.name != "auto":
-        check(recipe.net)
+        check(recipe.net, fetch=fetch)
     elif recipe.net.weights not in ("auto", "none"):
         weights_file(recipe.net.weights)
     return recipe

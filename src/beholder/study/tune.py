@@ -115,7 +115,7 @@ def tune(
         raise UsageError(f"tune cannot search for {minutes:g} minutes", code="bad-minutes", hint="give --minutes above 0")
     began = time.monotonic()
     limits = Limits(amount(max_latency, "latency"), int(amount(max_size, "size")))
-    asked = check_net(changed(recipe, fields, verb="tune"))
+    asked = check_net(changed(recipe, fields, verb="tune"), fetch=not dry_run)
     if dry_run:
         return dry("tune", source, asked, out, minutes=minutes, workers=workers, allow_download=allow_download)
     with _held(out) as place:
