@@ -53,7 +53,8 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     random_state: split, initial weights, order and augmentation follow from it; None: drawn from NumPy's global generator
     verbose: whether what is done is said; warnings always are
 
-    After `fit`: classes_ (K,); bundle_: the trained `Bundle`; n_features_in_: numbers in a picture, where X is one array.
+    After `fit`: classes_ (K,); bundle_: the trained `Bundle`; n_features_in_: numbers in a picture, where X is one array;
+    net_: your net as it was given, None for one that is named.
     """
 
     def __init__(
@@ -105,10 +106,10 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             pictures = samples.pictures(found.targets, found.names, numbered(groups, samples))
             near = reading.kind != ROWS or self.shape is not None
             parts = _divided(pictures, self.validation_fraction, recipe.seed, near=near)
-            own = {} if self._named() else {"net": self.net}
-            model = train(parts, recipe=recipe, began=began, **own)
+            own = None if self._named() else self.net
+            model = train(parts, recipe=recipe, began=began, **({} if own is None else {"net": own}))
         assert isinstance(model, Bundle)
-        self.classes_, self.reading_, self.bundle_ = found.classes, reading, model
+        self.classes_, self.reading_, self.bundle_, self.net_ = found.classes, reading, model, own
         return self
 
     def predict(self, X: Any) -> npt.NDArray[Any]:
@@ -186,9 +187,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         A net of one's own is imported by name, which reading a pickle does anyway.
         """
         if isinstance(state.get("bundle_"), bytes):
-            net = state.get("net")
-            own = None if isinstance(net, str) else net
-            state = {**state, "bundle_": unpacked(state["bundle_"], trust=True, net=own)}
+            state = {**state, "bundle_": unpacked(state["bundle_"], trust=True, net=state.get("net_"))}
         super().__setstate__(state)
 
 
