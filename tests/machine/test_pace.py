@@ -97,6 +97,20 @@ def test_what_is_worth_a_trial() -> None:
     assert [counts(most) for most in (1, 2, 3, 4, 16)] == [(1,), (2, 1), (3, 1), (4, 2, 1), (16, 8, 1)]
 
 
+def test_that_the_machine_is_idle_is_remembered_for_a_second_and_that_it_is_busy_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now, spun = [10.0], iter([1.1, 3.0, 2.0, 1.0])
+    monkeypatch.setattr(pace, "_IDLE_AT", [])
+    monkeypatch.setattr(pace, "_spun", lambda seconds: next(spun))
+    monkeypatch.setattr(pace.time, "monotonic", lambda: now[0])
+    assert [slowness(), slowness()] == [1.1, 1.0]
+    now[0] = 10.9
+    assert slowness() == 1.0
+    now[0] = 11.1
+    assert [slowness(), slowness(), slowness(), slowness()] == [3.0, 2.0, 1.0, 1.0]
+
+
 def test_an_idle_machine_is_not_slow(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([0.0, 0.2])
     spins = iter([0.0, 0.0, 0.06, 0.06])

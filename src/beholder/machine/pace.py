@@ -24,8 +24,25 @@ STEADY = 3
 """So many batches in a row must be slower or quicker by `DRIFT`: a single one may be a stall."""
 
 
-def slowness(seconds: float = 0.03) -> float:
+SPIN, IDLE, LASTING = 0.03, 1.2, 1.0
+"""Seconds of computing that tell how busy the machine is; up to which slowness it is idle; for how many seconds that holds."""
+
+_IDLE_AT: list[float] = []
+"""When a spin of `SPIN` seconds found the machine idle last: a small run asks five times within a second."""
+
+
+def slowness(seconds: float = SPIN) -> float:
     """Return how many times as long work takes now as on an idle machine, 1 at least: by a spin of `seconds` of computing."""
+    usual = seconds == SPIN
+    if usual and _IDLE_AT and time.monotonic() - _IDLE_AT[0] < LASTING:
+        return 1.0
+    found = _spun(seconds)
+    if usual:
+        _IDLE_AT[:] = [time.monotonic()] if found < IDLE else []
+    return found
+
+
+def _spun(seconds: float) -> float:
     began, busy = time.perf_counter(), time.thread_time()
     while time.thread_time() - busy < seconds:
         pass
