@@ -1,4 +1,4 @@
-"""Write docs/REFERENCE.md: every name of `beholder.__all__` with its signature and docstring.
+"""Write docs/REFERENCE.md: every name of `beholder.__all__`, and of `OWN`, with its signature and docstring.
 
 Run by `make docs`; tests/test_reference.py compares.
 """
@@ -9,6 +9,7 @@ import inspect
 import re
 import sys
 from collections.abc import Iterator
+from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -26,11 +27,34 @@ ARGUMENT = re.compile(r"((?:[a-z]\w*, +)*[a-z]\w*): +")
 HEAD = """\
 # Reference
 
-Every public name of `import beholder`, as its docstring describes it. What is not here is internal and may change.
+Every public name of `import beholder`, as its docstring describes it, and below them what
+[a loop and a task of your own](#for-a-loop-and-a-task-of-your-own) are built of. What is not here is internal and may change.
 The command line is in [CLI.md](CLI.md); the fields of a recipe, which `beholder.train` takes by name, are in
 [RECIPES.md](RECIPES.md).
 
 This page is made by `make docs`.
+"""
+
+
+OWN = (
+    *("data.survey:survey", "data.survey:choose_policy", "data.cache:cached", "data.loader:Batches", "data.loader:statistics"),
+    *("data.augment:preset", "data.augment:augment", "data.augment:mix", "machine.draws:Draws", "learn.alone:fit"),
+    *(
+        "tasks.task:alone",
+        "tasks.errors:by_error",
+        "tasks.single:balance",
+        "measure.families:through",
+        "measure.intervals:wilson",
+    ),
+)
+"""What stands in no `__all__` and is used by the pages and examples for those who write a loop or a task of their own."""
+
+OWN_HEAD = """\
+## For a loop and a task of your own
+
+What [PYTORCH.md](PYTORCH.md), the how-to guides and [angle.py](../examples/angle.py) are built of. These names stay as the
+others above do. The task of one label a picture is `beholder.tasks.single.SINGLE`, and its family of outputs
+`beholder.measure.families.CATEGORICAL`; `dataclasses.replace` makes others of them.
 """
 
 
@@ -39,12 +63,16 @@ def page() -> str:
     names = [name for name in beholder.__all__ if not name.startswith("_")]
     found = {name: getattr(beholder, name) for name in names}
     errors = [name for name in names if isinstance(found[name], type) and issubclass(found[name], BaseException)]
-    nouns = [name for name in names if isinstance(found[name], type) and name not in errors]
-    verbs = [name for name in names if name not in (*errors, *nouns)]
+    classes = [name for name in names if isinstance(found[name], type) and name not in errors]
+    functions = [name for name in names if name not in (*errors, *classes)]
     parts = [HEAD]
-    for title, some in (("Verbs", verbs), ("Nouns", nouns), ("Errors", errors)):
+    for title, some in (("Functions", functions), ("Classes", classes), ("Errors", errors)):
         parts += [f"## {title}\n", " · ".join(f"[{name}](#beholder{name.lower()})" for name in some) + "\n"]
         parts += [entry(name, found[name]) for name in some]
+    parts.append(OWN_HEAD)
+    for target in OWN:
+        module, _, name = target.partition(":")
+        parts.append(entry(f"{module}.{name}", getattr(import_module(f"beholder.{module}"), name)))
     return "\n".join(parts)
 
 
@@ -59,7 +87,8 @@ def entry(name: str, value: Any) -> str:
         parts += [code(f"beholder.{name}", value)]
     parts += [words(value), f"In {_file(value)}.\n"]
     if isinstance(value, type):
-        parts += [f"**`{name}.{member}`**{_kind(item)}\n\n" + _member(name, member, item) for member, item in members(value)]
+        kind = name.rpartition(".")[2]
+        parts += [f"**`{kind}.{member}`**{_kind(item)}\n\n" + _member(kind, member, item) for member, item in members(value)]
     return "\n".join(parts)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -21,6 +22,20 @@ def test_every_public_name_has_its_place() -> None:
     text = reference.PAGE.read_text("utf-8")
     for name in beholder.__all__:
         assert name == "__version__" or f"\n### beholder.{name}\n" in text, name
+
+
+def test_what_pages_and_examples_import_for_code_of_ones_own_has_its_place() -> None:
+    text = reference.PAGE.read_text("utf-8")
+    pages = [ROOT / "docs" / "PYTORCH.md", *(ROOT / "docs" / "howto").glob("*.md"), *(ROOT / "examples").glob("*.py")]
+    found = {
+        (module, name.strip())
+        for page in pages
+        for module, names in re.findall(r"^from (beholder\.[\w.]+) import (.+)$", page.read_text("utf-8"), re.MULTILINE)
+        for name in names.split(",")
+    }
+    assert {("beholder.learn.alone", "fit"), ("beholder.tasks.errors", "by_error")} <= found
+    for module, name in sorted(found):
+        assert f"\n### {module}.{name}\n" in text or f"`{module}.{name}`" in text, f"{module}.{name}"
 
 
 class Base:
