@@ -6,14 +6,16 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from io import BytesIO
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -25,6 +27,9 @@ from beholder.base.errors import UsageError
 from beholder.bundle.bundle import Bundle, load
 from beholder.cli import serve as serve_command
 from beholder.runtime.export import export
+from beholder.server import serving
+from beholder.server.bounds import Bounds
+from beholder.server.guard import Access
 from beholder.server.loading import named, opened
 
 ROOT = Path(__file__).parents[2]
@@ -175,6 +180,22 @@ def test_the_page_is_opened_once_and_where_that_fails_it_is_said(monkeypatch: py
         serve_command._show("::1", "https://[::]:8443/").join(10)
     assert opened_at == ["http://127.0.0.1:8000/", "https://[::1]:8443/"]
     assert [event.message for event in said] == [f"no browser could be opened: open {at} yourself" for at in opened_at]
+
+
+def test_who_listens_is_told_each_address_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Server:
+        def run(self, _: object) -> None: ...
+
+    monkeypatch.setattr(serving, "opened", lambda *_, **__: SimpleNamespace(engine="torch fp32"))
+    monkeypatch.setattr(serving, "indexes", lambda *_: {})
+    monkeypatch.setattr(serving, "prepared", lambda *_, **__: nullcontext(Server()))
+    said: list[events.Event] = []
+    two = ("http://10.0.0.1:8000/", "http://10.0.0.2:8000/")
+    with socket.socket() as sock, events.listen(said.append, alone=True):
+        serving.Serving({"pets": Path("pets.beholder")}, sock, two, Bounds(), Access()).run()
+    (told,) = [event for event in said if "engines" in event.fields]
+    assert told.message == "serving pets (torch fp32) at http://10.0.0.1:8000/ and http://10.0.0.2:8000/"
+    assert (told.fields["address"], told.fields["addresses"]) == (two[0], list(two))
 
 
 def test_what_torch_says_about_its_insides_is_not_logged_unless_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:

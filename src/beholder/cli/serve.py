@@ -95,7 +95,7 @@ def serve(
         _tell_open(access, host)
         each = [_address("https" if pair else "http", name, sock.getsockname()[1]) for name in _names(host)]
         ready = partial(_show, HERE.get(host, host), each[0]) if browser else lambda: None
-        Serving(paths, sock, " and ".join(each), bounds, access, pair, explain, trust, workers, like, engine, ready).run()
+        Serving(paths, sock, tuple(each), bounds, access, pair, explain, trust, workers, like, engine, ready).run()
 
 
 def _tell_open(access: Access, host: str) -> None:

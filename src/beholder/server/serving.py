@@ -27,14 +27,14 @@ SPARE = 256
 class Serving:
     """What is served, where and how.
 
-    paths: of bundles by name; sock: that listens; address: as people type it; certificate: TLS files; explain: load exported
-    bundles in torch too; trust: as `beholder.load` has it; workers: processes; like: a source that bundles were trained on;
+    paths: of bundles by name; sock: that listens; addresses: as people type them; certificate: TLS files; explain: load
+    exported bundles in torch too; trust: as `beholder.load` has it; workers: processes; like: a source that bundles were trained on;
     engine: as `fastest` has it; ready: called once it answers
     """
 
     paths: dict[str, Path]
     sock: socket
-    address: str
+    addresses: tuple[str, ...]
     bounds: Bounds
     access: Access
     certificate: tuple[str, str] | None = None
@@ -82,7 +82,8 @@ class Serving:
             if slot == 0:
                 engines = {name: recogniser.engine for name, recogniser in found.items()}
                 said = ", ".join(f"{name} ({engine})" for name, engine in engines.items())
-                note(f"serving {said} at {self.address}", address=self.address, engines=engines)
+                where = {"address": self.addresses[0], "addresses": list(self.addresses)}
+                note(f"serving {said} at {' and '.join(self.addresses)}", **where, engines=engines)
             serves()
             server.run([self.sock])
 
