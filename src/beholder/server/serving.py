@@ -28,8 +28,8 @@ class Serving:
     """What is served, where and how.
 
     paths: of bundles by name; sock: that listens; addresses: as people type them; certificate: TLS files; explain: load
-    exported bundles in torch too; trust: as `beholder.load` has it; workers: processes; like: a source that bundles were trained on;
-    engine: as `fastest` has it; ready: called once it answers
+    exported bundles in torch too; trust: as `beholder.load` has it; workers: processes; like: a source that bundles were
+    trained on; engine: as `fastest` has it; ready: called once it answers
     """
 
     paths: dict[str, Path]
