@@ -77,7 +77,7 @@ def test_an_angle_is_a_task_that_is_tested_exported_compared_and_reported(
     assert off.mean() < 20
     with events.only("warn"):
         evaluation = beholder.evaluate(model, (images, truth), part="all")
-        assert evaluation.scores.headline["degrees"].value == pytest.approx(off.mean(), abs=8)
+        assert evaluation.scores.headline["degrees"].value == pytest.approx(off.mean(), abs=1)
         beholder.report(model, evaluation, tmp_path / "report.html")
         export(beholder.load(path, trust=True))
         (pair,) = beholder.compare([model, path], (images, truth), part="all", trust=True).pairs
