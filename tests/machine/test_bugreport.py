@@ -1,4 +1,4 @@
-"""A bug report says what is needed, and nobody's name: neither user nor host nor home."""
+"""A bug report says what is needed, and neither user, host, home nor the folders that pictures lie in."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_the_last_unexpected_error_is_in_it_without_names(
     assert run(["info", "--bug-report"]) == 0
     said = capsys.readouterr().out
     assert "Last unexpected error, of `beholder info` on " in said
-    assert "ZeroDivisionError: USER on HOST read ~/pictures/1.png" in said
+    assert "ZeroDivisionError: USER on HOST read ~/…/1.png" in said
     assert "in fails" in said
     assert str(somebody) not in said
 
@@ -74,6 +74,46 @@ def test_a_user_without_a_name_is_no_reason_to_fail(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr("getpass.getuser", nobody)
     assert bugreport.scrubbed("plain") == "plain"
+
+
+@pytest.mark.parametrize(
+    ("text", "bare"),
+    [
+        ("/data/Ada Lovelace/scans/1.png: cannot be read", "…/1.png: cannot be read"),
+        ("cannot copy /a/b/c.png to '/d/e f/g.png'", "cannot copy …/c.png to '…/g.png'"),
+        ("D:\\scans\\Ada\\1.png", "D:/…/1.png"),
+        ("/home/bob/a/b/x.py", "~/…/x.py"),
+        ('File "/mnt/secret/train.py", line 3', 'File "…/train.py", line 3'),
+        ("https://me:SECRET@example.org/a/x.zip?key=SECRET", "https://example.org/a/x.zip"),
+        ("torch/nn/modules/conv.py and/or 3 / 4 of image/png", "torch/nn/modules/conv.py and/or 3 / 4 of image/png"),
+    ],
+)
+def test_of_paths_the_last_part_stays_and_of_urls_no_secret(text: str, bare: str) -> None:
+    assert bugreport.scrubbed(text) == bare
+
+
+def test_a_user_without_a_home_is_no_reason_to_fail(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    def fails(_: object) -> None:
+        raise ZeroDivisionError("division by zero")
+
+    monkeypatch.setattr(Path, "home", homeless)
+    monkeypatch.setenv("BEHOLDER_CACHE", str(tmp_path))
+    assert bugreport.scrubbed("plain") == "plain"
+    monkeypatch.setattr(commands, "pairs", fails)
+    assert run(["info"]) == 1
+    assert "error: internal: ZeroDivisionError: division by zero" in capsys.readouterr().err
+    monkeypatch.setattr(bugreport, "scrubbed", fails)
+    bugreport.note_error(ValueError("x"))
+
+
+def test_mlflow_is_known_by_the_part_of_it_that_logs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bugreport, "_version", lambda package: "3.7" if package == "mlflow-skinny" else "")
+    assert "- extras: mlflow (3.7)\n" in bugreport.report()
 
 
 def test_what_cannot_be_kept_is_no_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

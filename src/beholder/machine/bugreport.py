@@ -1,4 +1,4 @@
-"""What helps to find a fault: versions, machine and the last unexpected error, as Markdown, without a person's names."""
+"""What helps to find a fault: versions, machine and the last unexpected error, as Markdown, scrubbed of what names a person."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from beholder.base import memo
+from beholder.base.brief import without_secrets
 from beholder.machine.folders import cache_folder
 
 EXTRAS = {
@@ -25,7 +26,7 @@ EXTRAS = {
     "openvino": "openvino",
     "keras": "keras",
     "tensorboard": "tensorboard",
-    "mlflow": "mlflow",
+    "mlflow": "mlflow-skinny",
 }
 """Optional packages, by what they are for."""
 
@@ -36,7 +37,7 @@ LINES = 60
 
 
 def report() -> str:
-    """Return one block of Markdown to be pasted into an issue; homes, users and hosts are taken out of it."""
+    """Return one block of Markdown to be pasted into an issue; `scrubbed` says what is taken out of it."""
     from beholder.machine.info import info
 
     facts = info()
@@ -83,10 +84,10 @@ def _path() -> Path:
 
 
 def note_error(error: BaseException, *, command: str = "") -> None:
-    """Keep an unexpected error, without a person's names, for a later `report`; what cannot be kept is no matter."""
-    text = "".join(traceback.format_exception(error)).splitlines()[-LINES:]
-    said = {"command": scrubbed(command), "time": time.strftime("%Y-%m-%d"), "traceback": scrubbed("\n".join(text))}
+    """Keep an unexpected error, scrubbed, for a later `report`; what cannot be kept is no matter."""
     with suppress(Exception):
+        text = "".join(traceback.format_exception(error)).splitlines()[-LINES:]
+        said = {"command": scrubbed(command), "time": time.strftime("%Y-%m-%d"), "traceback": scrubbed("\n".join(text))}
         memo.keep_record(_path(), said, what="an error")
 
 
@@ -102,13 +103,15 @@ def _last() -> list[str]:
 def scrubbed(text: str) -> str:
     """Return a text in which homes are `~`, and the names of this user and of this machine `USER` and `HOST`.
 
-    The folder that Python's packages lie in is left out of paths, and so is every other home.
+    The folder that Python's packages lie in is left out of paths; of other absolute paths the last part stays, of URLs neither
+    name, password nor query. What a message says in other words, such as the name of a picture, stays.
     """
     for folder in sorted({str(Path(path)) for path in (*sys.path, sys.prefix) if len(path) > 1}, key=len, reverse=True):
         text = text.replace(folder + os.sep, "")
-    for home in filter(lambda home: len(home) > 1, {str(Path.home()), os.environ.get("USERPROFILE", "")}):
+    for home in filter(lambda home: len(home) > 1, {_home(), os.environ.get("USERPROFILE", "")}):
         text = text.replace(json.dumps(home)[1:-1], "~").replace(home, "~")
     text = re.sub(r"(?:[A-Za-z]:)?[\\/]+(?:home|Users)[\\/]+[^\\/\s'\"]+", "~", text)
+    text = _PLACE.sub(_last_part, text)
     for name, word in ((_user(), "USER"), *((host, "HOST") for host in _hosts())):
         if len(name) > 1 and name not in COMMON:
             text = re.sub(rf"(?<![\w-]){re.escape(name)}(?![\w-])", word, text)
@@ -117,6 +120,25 @@ def scrubbed(text: str) -> str:
 
 COMMON = ("root", "user", "localhost")
 """Names that tell nothing of a person or a machine."""
+
+
+_WORD = r"(?:[^\\/\s'\"|,;:]|[,;:](?=[^\\/\s]))+"
+_PART = rf"{_WORD}(?: {_WORD})*[\\/]+"
+_PLACE = re.compile(rf"[A-Za-z][\w+.-]+://[^\s'\"|]*|(?<![\w.…])(~|(?:[A-Za-z]:)?)[\\/]+(?:{_PART})+([^\\/\s'\"|]*)")
+"""A URL, or an absolute path: the home or drive that it begins with, and its last part. Other parts may hold spaces."""
+
+
+def _last_part(found: re.Match[str]) -> str:
+    """Return a URL without its secrets, and a path without the folders that it goes through."""
+    return without_secrets(found[0]) if found[2] is None else f"{found[1]}{'/' if found[1] else ''}…/{found[2]}"
+
+
+def _home() -> str:
+    """Return the user's home, "" for one who has none, as in a container that runs as a number."""
+    try:
+        return str(Path.home())
+    except RuntimeError:
+        return ""
 
 
 def _user() -> str:
