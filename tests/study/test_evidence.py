@@ -51,6 +51,19 @@ def test_of_few_small_pictures_no_net_is_asked(leaves: Path, weights: str) -> No
     assert gathered(leaves, weights=weights).probabilities is None
 
 
+def test_a_look_is_timed_until_the_device_has_done_its_work(leaves: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A GPU has only been told when the net returns: what it was told takes two seconds here, and nothing is really done."""
+    now = [0.0]
+    monkeypatch.setattr(evidence, "settled", lambda _: now.__setitem__(0, now[0] + 2.0))
+    monkeypatch.setattr(evidence.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(evidence, "ENLARGED", 32)
+    pictures, recipe = digested(scan(leaves)), load("quick")
+    looked = evidence.survey(pictures)
+    backbone = evidence.at_hand(recipe.net, looked, small=True)
+    assert backbone is not None
+    assert evidence.seconds_of(pictures, backbone, recipe, looked) >= 2.0 / evidence.TIMED * len(pictures)
+
+
 def test_small_pictures_are_enlarged_for_the_backbone_on_board(leaves: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evidence, "MANY", 30)
     monkeypatch.setattr(evidence, "ENLARGED", 32)  # for speed
