@@ -151,8 +151,9 @@ def test_set_has_the_last_word(stand_in: Any, tmp_path: Path) -> None:
 def test_demo_writes_where_it_is_told(stand_in: Any, capsys: Any, tmp_path: Path) -> None:
     calls = stand_in("beholder.study.demo:demo", Stub({"net": "cnn"}))
     assert run(["demo", "--out", str(tmp_path), "--json"]) == 0
-    assert calls == [((tmp_path,), {})]
-    assert json.loads(capsys.readouterr().out) == {"net": "cnn"}
+    assert run(["demo", "--out", str(tmp_path), "--json", "--minutes", "0.5"]) == 0
+    assert calls == [((tmp_path,), {"minutes": 2.0}), ((tmp_path,), {"minutes": 0.5})]
+    assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == [{"net": "cnn"}] * 2
 
 
 def test_audit_keeps_a_persons_decisions(leaves: Path, tmp_path: Path, capsys: Any) -> None:

@@ -74,13 +74,16 @@ def beholder(
 def demo(
     *,
     out: Annotated[Path, typer.Option(help="The folder to write the bundle and the report into.")] = Path("demo"),
+    minutes: Annotated[
+        float, typer.Option(help="On a slow or busy machine training is cut to end within these; 0: it never is.", min=0)
+    ] = 2.0,
     cache: Cache = None,
     json: Json = False,
 ) -> None:
     """Walk the six steps on real handwritten digits, offline."""
     from beholder.study.demo import demo
 
-    outcome = demo(out)
+    outcome = demo(out, minutes=minutes)
     if json:
         say(json_line(outcome.json()))
     else:
