@@ -267,7 +267,7 @@ def test_a_loss_that_is_not_finite_leads_back_to_the_last_good_state_at_half_the
     parts: beholder.Parts, monkeypatch: pytest.MonkeyPatch, eager: bool
 ) -> None:
     if not eager:
-        monkeypatch.setattr(run, "Guard", lambda keys, *, ranks, **_: Guard(keys, eager=False, ranks=ranks))
+        monkeypatch.setattr(run, "Guard", lambda keys, **_: Guard(keys, eager=False))
     fields = {"schedule": "constant", "lr": 0.01, "optimiser": "adamw", "seed": 1}
     bundle, warned = _train_poisoned(parts, monkeypatch, 10, **fields)
     assert [warning for warning in warned if "at step 10 (pictures " in warning and ".png" in warning]
