@@ -52,7 +52,7 @@ site: $(DEV) ## the documents as a site in site/, offline; every link is looked 
 	$(BIN)/python docs/build_site.py
 
 release: $(DEV) ## wheel and sdist, looked into, installed into a clean environment, and the demo run from there (N=--borrow: no network)
-	$(PIP) -e ".[dev,release]"
+	case "$(N)" in *--borrow*) ;; *) $(PIP) -e ".[dev,release]" ;; esac
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.release.program $(N)
 
 clean: ## remove .venv, caches and what the demo wrote

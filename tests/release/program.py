@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -26,6 +27,9 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src" / "beholder"
 LARGEST = {"whl": 4_000_000, "gz": 8_000_000}
 """Bytes of wheel and sdist: more means that something is in it that should not be."""
+
+MADE = re.compile(r"beholder-[^/]+(\.whl|\.tar\.gz)|\.gitignore")
+"""What a build leaves in its folder."""
 
 ENOUGH = 0.9
 """Accuracy that the demo reaches on any machine."""
@@ -72,9 +76,21 @@ def faults_of_sdist(sdist: Path) -> list[str]:
     return wrong
 
 
+def emptied(out: Path) -> None:
+    """Remove the wheels and sdists of Beholder from a folder. Raises `SystemExit` where anything else is in it."""
+    others = [path.name for path in out.iterdir() if not MADE.fullmatch(path.name)] if out.exists() else []
+    if others:
+        raise SystemExit(f"{out} has {others[0]} in it, which is not of a release: name another folder, or remove it yourself")
+    for path in out.iterdir() if out.exists() else ():
+        path.unlink()
+
+
 def built(out: Path, *, isolated: bool = True) -> tuple[Path, Path]:
-    """Build sdist and wheel into an empty folder, from a copy of what belongs to them; return (wheel, sdist)."""
-    shutil.rmtree(out, ignore_errors=True)
+    """Build sdist and wheel into an empty folder, from a copy of what belongs to them; return (wheel, sdist).
+
+    What an earlier call left in `out` goes; a folder with anything else in it is refused, and nothing of it is removed.
+    """
+    emptied(out)
     with tempfile.TemporaryDirectory() as place:
         copy = Path(place) / "beholder"
         copy.mkdir()

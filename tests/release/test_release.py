@@ -52,6 +52,18 @@ def test_a_wheel_that_lacks_a_file_or_has_one_too_many_is_noticed(tmp_path: Path
     assert program.faults(wheel(tmp_path / "d.whl", whole, version="9.9")) == [f"its version is not {program.version()}"]
 
 
+def test_a_folder_that_no_build_made_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "beholder-0.1.0-py3-none-any.whl").write_bytes(b"")
+    (tmp_path / "thesis.tex").write_text("mine")
+    with pytest.raises(SystemExit, match=r"thesis\.tex"):
+        program.built(tmp_path)
+    assert len(list(tmp_path.iterdir())) == 2
+    (tmp_path / "thesis.tex").unlink()
+    program.emptied(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    program.emptied(tmp_path / "new")
+
+
 @pytest.mark.slow
 def test_the_wheel_that_is_built_is_whole(tmp_path: Path) -> None:
     pytest.importorskip("build")
