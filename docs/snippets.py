@@ -98,7 +98,9 @@ def _near(a: str, b: str) -> bool:
     if "." not in a + b:
         return a == b
     x, y = (float(text.replace(",", "")) for text in (a, b))
-    return abs(x - y) <= max(0.05, 0.1 * abs(x)) if "e" not in a + b else 0.1 <= y / x <= 10
+    if "e" not in a + b:
+        return abs(x - y) <= max(0.05, 0.1 * abs(x))
+    return x == y or (x * y > 0 and 0.1 <= y / x <= 10)
 
 
 def filled(page: str, name: str) -> str:

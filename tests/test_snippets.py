@@ -147,6 +147,9 @@ def test_blocks_say_what_is_run_what_it_prints_and_what_is_quoted() -> None:
         ("3.0e-07", "5.1e-07", True),
         ("3.0e-07", "3.0e-03", False),
         ("a 0.1", "a 0.1 0.2", False),
+        ("off by 0e-9", "off by 0e-9", True),
+        ("off by 0e-9", "off by 1e-9", False),
+        ("off by 2e-9", "off by 0e-9", False),
     ],
 )
 def test_outputs_are_alike_in_words_and_about_so_in_numbers(said: str, printed: str, same: bool) -> None:

@@ -65,6 +65,32 @@ def lowest(root: Path) -> str:
     return found[1] + ".0" * (2 - found[1].count("."))
 
 
+AWAY = re.compile(
+    r"connection|network|timed? ?out|name resolution|proxy|ssl|certificate|HTTP error|from versions: none",
+    re.IGNORECASE,
+)
+"""What pip says where the network or the index is what fails, and not the package."""
+
+
+def unreachable(said: str) -> str:
+    """The line in which pip says that the network or the index fails; "" where it is anything else."""
+    return next((line for line in said.splitlines() if AWAY.search(line)), "")
+
+
+def test_only_a_failing_network_or_index_is_a_reason_to_skip() -> None:
+    for line in (
+        "WARNING: Retrying … after connection broken by 'NewConnectionError'",
+        "ERROR: Could not find a version that satisfies the requirement huggingface_hub==0.23.0 (from versions: none)",
+        "ERROR: HTTP error 503 while getting https://index/huggingface_hub.whl",
+        "pip._vendor.urllib3.exceptions.ReadTimeoutError: Read timed out.",
+        "Temporary failure in name resolution",
+    ):
+        assert unreachable(f"first\n{line}\n") == line
+    assert not unreachable("ERROR: Could not install packages due to an OSError: No space left on device")
+    assert not unreachable("ERROR: Could not find a version that satisfies huggingface_hub==0.1 (from versions: 0.2, 0.3)")
+    assert not unreachable("ERROR: THESE PACKAGES DO NOT MATCH THE HASHES")
+
+
 @pytest.fixture
 def oldest(root: Path, pytestconfig: pytest.Config) -> Path:
     """A folder with the oldest supported release, fetched once."""
@@ -73,8 +99,8 @@ def oldest(root: Path, pytestconfig: pytest.Config) -> Path:
     if not (folder / f"huggingface_hub-{version}.dist-info").is_dir():
         what = ["--quiet", "--disable-pip-version-check", "--no-deps", "--target", str(folder), f"huggingface_hub=={version}"]
         done = subprocess.run([sys.executable, "-m", "pip", "install", *what], capture_output=True, text=True)
-        if done.returncode and "onnection" in done.stderr:
-            pytest.skip(f"huggingface_hub {version} cannot be fetched here")
+        if done.returncode and (why := unreachable(done.stderr)):
+            pytest.skip(f"huggingface_hub {version} cannot be fetched here: {why}")
         assert done.returncode == 0, done.stderr
     return folder
 

@@ -35,9 +35,6 @@ def test_values_are_those_of_the_scores_to_the_last_digit() -> None:
     assert "datasets" not in found
 
 
-PETS = {"type": "someone/pets", "name": "someone/pets", "split": "test", "config": "large", "revision": "v1"}
-
-
 @pytest.mark.parametrize(
     ("source", "where"),
     [
