@@ -113,8 +113,8 @@ def test_pixels_are_not_written_twice_and_other_inputs_are() -> None:
 
 def test_of_an_input_too_large_the_middle_is_kept_and_only_places_that_it_gives(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "INPUT", 3 * 10 * 10)
-    assert middle((3, 20, 20), 1) == (5, 5, 10, 10)
-    assert middle((3, 10, 10), 1) == (0, 0, 10, 10)
+    assert middle((3, 20, 20), 1, 300) == (5, 5, 10, 10)
+    assert middle((3, 10, 10), 1, 300) == (0, 0, 10, 10)
     x = torch.randn(1, 3, 20, 20)
     told = facts(ran(layer(padding=1, stride=2), x), x, Blob())
     assert told is not None
@@ -131,7 +131,8 @@ def test_of_too_many_weights_those_of_channels_that_vary_most_are_kept(monkeypat
     wide.weight.data[2] *= 100
     wide.weight.data[4] *= 50
     first, blob = ran(wide, x), Blob()
-    monkeypatch.setattr(module, "WHOLE", 243 + 2 * 27 * 4)
+    blob.add(np.zeros(244, np.uint8))  # the pixels
+    monkeypatch.setattr(module, "WHOLE", 244 + 2 * 27 * 4)
     told = facts(first, x, blob)
     assert told is not None
     assert told["channels"] == [2, 4]

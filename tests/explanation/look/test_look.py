@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
+import time
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +12,20 @@ import pytest
 from PIL import Image
 from tests.detectors import detector
 from tests.explanation.look.pages import CLOSE, Page, bundle, close, convolved, forward, picture, temperature, weights
+from typer.testing import CliRunner
 
 import beholder
-from beholder.base.errors import BundleError, PictureError, UsageError
-from beholder.explanation.look import LARGEST, exact, look
-from beholder.nets.build import NETS
+from beholder.base.errors import BeholderError, BundleError, PictureError, UsageError
+from beholder.base.recipe import Recipe
+from beholder.base.records import PixelPolicy
+from beholder.bundle.generator import Config, Generator, Shape, built
+from beholder.cli.commands import app
+from beholder.explanation.look import exact, look, step
+from beholder.explanation.look.fit import LARGEST
+from beholder.machine.pace import slowness
+from beholder.nets.build import NETS, build
 from beholder.nets.features import head as last_layer
+from beholder.nets.spec import NetSpec
 
 TIMM = ("timm:test_resnet", "timm:test_vit", "timm:test_convnext", "timm:test_efficientnet", "timm:test_nfnet")
 
@@ -177,3 +188,91 @@ def test_a_net_that_answers_no_numbers_is_said_to() -> None:
     made.net.head.weight.data.fill_(float("inf"))  # type: ignore[union-attr]
     with pytest.raises(BundleError, match="NaN or infinity"):
         look(made, picture())
+
+
+def generator() -> Generator:
+    made = Config(classes=("a", "b"), shares=(0.5, 0.5), pixels=PixelPolicy(8, 8, 1), shape=Shape("vae", 8))
+    return Generator(made, built(made), Recipe())
+
+
+def test_a_generator_is_refused_as_a_value_and_as_a_path(tmp_path: Path) -> None:
+    path = tmp_path / "g.beholder"
+    generator().save(path)
+    for model in (generator(), path):
+        with pytest.raises(BeholderError, match="makes pictures and recognises none") as error:
+            look(model, picture())  # type: ignore[arg-type]
+        assert error.value.code == "a-generator"
+        assert "sample" in error.value.hint
+
+
+OWN = """
+from torch import nn
+
+def net(*, channels, size, classes):
+    return nn.Sequential(nn.Conv2d(channels, 5, 3), nn.ReLU(), nn.Flatten(), nn.LazyLinear(classes))
+"""
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The path of a bundle with a net of one's own, which lies in a module."""
+    (tmp_path / "beholder_test_look_own.py").write_text(OWN)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    made = bundle(build(NetSpec("beholder_test_look_own:net", 3, 16, 16, 4), trust=True))
+    told = dataclasses.replace(made.config, net=dataclasses.replace(made.config.net, name="beholder_test_look_own:net"))
+    return dataclasses.replace(made, config=told).save(tmp_path / "own.beholder")
+
+
+def test_a_net_of_one_s_own_by_its_path_needs_trust_or_the_net(own: Path) -> None:
+    with pytest.raises(BundleError, match="code of its maker's"):
+        look(own, picture())
+    found = look(own, picture(), trust=True)
+    assert [layer["kind"] for layer in found.facts["layers"]] == ["Conv2d", "ReLU", "Flatten", "Linear"]
+    assert found.facts["first"]["kind"] == "conv"
+    scope: dict[str, object] = {}
+    exec(OWN, scope)
+    assert look(own, picture(), net=scope["net"]).json() == found.json()
+
+
+def test_the_command_takes_trust(own: Path, tmp_path: Path) -> None:
+    Image.fromarray(picture()).save(tmp_path / "a.png")
+    words = ["look", str(own), str(tmp_path / "a.png"), "--out", str(tmp_path / "a.html"), "--json"]
+    refused = CliRunner().invoke(app, words).exception
+    assert isinstance(refused, BundleError)
+    assert "trust" in refused.hint
+    assert not (tmp_path / "a.html").exists()
+    assert json.loads(CliRunner().invoke(app, [*words, "--trust"]).stdout)["net"] == "beholder_test_look_own:net"
+
+
+def test_a_task_from_elsewhere_has_no_step_for_its_loss_is_its_own(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(root / "examples"))
+    made = bundle("cnn", task="angle:ANGLE", classes=24)
+    found = look(made, picture())
+    assert found.facts["step"] is None
+    assert found.json()["step"] is None
+    assert found.facts["no_step"] == "No step is shown: the task of this model, angle:ANGLE, brings a loss of its own."
+    assert found.facts["no_step"] in found.html
+    assert answers(Page(found.html), made.probabilities(made.pixels(picture())[None])[0])
+    assert look(bundle("resnet"), picture()).facts["no_step"] == ""
+
+
+def test_a_step_that_would_take_long_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = bundle("cnn", size=10, width=1.0)
+    count = 32 * 3 * 9 * 8 * 8 + 4 * 32 * 4 * 4
+    monkeypatch.setattr(step, "MOST", count)
+    assert look(made, picture()).facts["step"] is not None
+    monkeypatch.setattr(step, "MOST", count - 1)
+    found = look(made, picture())
+    assert found.facts["step"] is None
+    assert f"takes {count:,} products" in found.facts["no_step"]
+
+
+@pytest.mark.slow
+def test_a_large_picture_takes_less_than_three_seconds_of_cpu() -> None:
+    made, given = bundle("cnn", size=640, width=1.0, classes=40), picture(0, 640, 640)
+    begun = time.process_time()
+    found = look(made, given)
+    assert time.process_time() - begun < 3 * max(1.0, slowness())
+    assert len(found.html.encode()) <= LARGEST
+    assert len(found.facts["head"]["rows"]) == 4
+    assert found.facts["head"]["of"] == 40

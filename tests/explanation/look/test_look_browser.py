@@ -15,7 +15,7 @@ from tests.explanation.look.pages import CLOSE, Page, bundle, close, convolved, 
 from torch import Tensor, nn
 
 from beholder.bundle.bundle import Bundle
-from beholder.explanation.look import look
+from beholder.explanation.look import fit, look
 from beholder.nets.features import Net
 
 pytestmark = pytest.mark.browser
@@ -224,3 +224,31 @@ def test_a_browser_without_streams_is_told_so(browser: Any, made: dict[str, Any]
     page.wait_for_timeout(300)
     assert "too old" in page.locator("#trouble").inner_text()
     page.close()
+
+
+def test_inputs_of_a_first_dense_layer_too_large_to_show_are_called_pixels(browser: Any, tmp_path: Path) -> None:
+    path = look(bundle("mlp", size=270, width=0.1), picture()).save(tmp_path / "a.html")
+    told = Page(path.read_text("utf-8")).facts
+    assert (told["first"]["kind"], told["step"]["layers"][-1]["name"]) == ("none", "layers.1")
+    with opened(browser, path) as page:
+        rows = page.locator('[aria-label="Changes of layers.1"] tbody th').all_inner_texts()
+        assert all(" ← red, row" in row or " ← green, row" in row or " ← blue, row" in row for row in rows if "bias" not in row)
+        assert "unit" in page.locator('[aria-label="Changes of layers.4"] tbody th').first.inner_text().partition("←")[2]
+        assert "too many for a page" in page.locator("#first-work").inner_text()
+
+
+def test_what_is_left_out_is_said(browser: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fit, "LARGEST", 1)
+    monkeypatch.setattr(fit, "FEWER", ((2, 3),))
+    monkeypatch.setattr("beholder.explanation.look.step.MOST", 1)
+    monkeypatch.setattr("beholder.explanation.look.head.ROWS", 2)
+    path = look(bundle("cnn", classes=8), picture()).save(tmp_path / "a.html")
+    with opened(browser, path) as page:
+        said = page.locator("main").inner_text()
+        assert "No maps fit" in said
+        assert "The 4 layers after these do not fit" in said
+        assert "5 classes are not listed" in said
+        assert "Of 8 logits 2 can be chosen" in said
+        assert "One step of learning" in said
+        assert "No step is shown: one pass through this net takes" in said
+        assert page.locator("#pixel-work img").get_attribute("src").startswith("data:image/png")

@@ -83,6 +83,10 @@ def test_plain_values_are_embedded_so_that_nothing_ends_the_script() -> None:
 def test_its_files_are_in_the_package_and_short(name: str) -> None:
     text = read(name)
     assert 5 < len(text.splitlines()) <= 400
+    if name.endswith(".js"):
+        assert max(map(len, text.splitlines())) <= 150
+        bodies = re.findall(r"^(?:async )?function \w+.*?^}", text, re.DOTALL | re.MULTILINE)
+        assert all(body.count("\n") <= 40 for body in bodies), [body.splitlines()[0] for body in bodies]
 
 
 def test_many_classes_with_long_names_stay_within_the_limit() -> None:

@@ -15,24 +15,21 @@ from beholder.base.arrays import F64, I64, U8
 from beholder.base.brief import shown
 from beholder.base.errors import UsageError
 from beholder.base.records import Prediction
-from beholder.bundle.bundle import Bundle, opened
+from beholder.bundle.bundle import Bundle, load
 from beholder.bundle.finder import Finder
 from beholder.bundle.format import finds_boxes
+from beholder.bundle.generator import Generator
 from beholder.bundle.given import one
 from beholder.bundle.recogniser import Picture
 from beholder.data.loader import normalised
 from beholder.explanation import class_index
-from beholder.explanation.look import first, head, layers, page, pixels, step, trace
+from beholder.explanation.look import first, head, pixels, step, trace
 from beholder.explanation.look.blob import Blob
+from beholder.explanation.look.fit import fitted
 from beholder.image import decode
 from beholder.machine.pace import BUSY, restored, slowness
 from beholder.machine.placement import evaluating
-
-LARGEST = 2_000_000
-"""Bytes of a page."""
-
-ARRAYS, MAPS = 1_150_000, 400_000
-"""Bytes of all arrays of a page, and of the maps among them, before they are packed."""
+from beholder.tasks import TASKS
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +37,8 @@ class Look:
     """One picture's way through one net.
 
     label, p: the class that the page begins with, and its probability; prediction: the bundle's answer
-    facts:    all that the page says, as plain JSON values; arrays lie in html. `step` is None but for logistic, mlp and cnn
+    facts:    all that the page says, as plain JSON values; arrays lie in html. `step` is None but for logistic, mlp and cnn of
+              moderate size with a task of Beholder's own
     html:     the page
     """
 
@@ -68,28 +66,38 @@ class Look:
             "prediction": self.prediction.label,
             "probabilities": self.prediction.probabilities,
             "net": self.facts["net"]["name"],
-            "layers": len(self.facts["layers"]),
+            "layers": len(self.facts["layers"]) + self.facts["left_out"]["layers"],
             "bytes": len(self.html.encode("utf-8", "replace")),
             "step": None if said is None else {name: said[name] for name in names},
         }
 
 
 def look(
-    model: Bundle | Finder | str | Path, picture: Picture, *, label: str | None = None, out: str | Path | None = None
+    model: Bundle | Finder | str | Path,
+    picture: Picture,
+    *,
+    label: str | None = None,
+    out: str | Path | None = None,
+    trust: bool = False,
+    net: object = None,
 ) -> Look:
     """Show how a picture, in any form that a bundle takes, goes through its net, on one page of at most 2 MB, offline.
 
     label: the true class, from which a plain net learns in the step that is shown, and whose logit is taken apart first; of
     several labels with ";" between. None: the prediction. out: where to write the page, NAME.html
-    Raises `PictureError` for a picture that cannot be read; `UsageError` for an unknown class, another ending of `out`, or a
-    model of boxes (finds-boxes).
+    trust, net: as `load` takes them, where the model is a path
+    Raises `PictureError` for a picture that cannot be read; `UsageError` for an unknown class, another ending of `out`, a
+    model of boxes (finds-boxes) or a generator (a-generator), the last as a path `BundleError`.
     """
+    if isinstance(model, Generator):
+        hint = "beholder.sample makes pictures with it; look is for models of labels"
+        raise UsageError("this model makes pictures and recognises none", code="a-generator", hint=hint)
     if isinstance(model, Finder) or (isinstance(model, (str, os.PathLike)) and finds_boxes(Path(model))):
         hint = "beholder explain shows where it finds a box; look is for models of labels"
         raise UsageError("this model finds boxes, and its head answers at thousands of places", code="finds-boxes", hint=hint)
     if out is not None:
         files.page(out)
-    bundle = opened(model)
+    bundle = model if isinstance(model, Bundle) else load(model, trust=trust, net=net)
     truth = None if label is None else asked(bundle, label)
     name = Path(os.fsdecode(os.fspath(picture))).name if isinstance(picture, (str, os.PathLike)) else ""
     data = one(picture, bits=bundle.policy.bits)
@@ -128,15 +136,28 @@ def _look(bundle: Bundle, whole: U8, image: U8, truth: I64 | None, name: str) ->
         "pixels": pixels.facts(bundle, whole, image, blob),
         "first": head.named_units(bundle, seen.first, first.facts(seen.first, x, blob), at),
         "head": head.facts(bundle, features, head.logits_of(bundle, features, logits), first=at, blob=blob),
-        "step": _step(bundle, image, held, given=truth is not None),
+        "no_step": (why := no_step(bundle)),
+        "step": None if why else _step(bundle, image, held, given=truth is not None),
     }
-    room = max(0, min(MAPS, ARRAYS - blob.size))
-    facts["layers"] = layers.facts(seen.layers, blob, room=room)
-    return Look(bundle.classes[at], float(row[at]), prediction, facts, page.html(facts, blob.text()))
+    facts, html = fitted(facts, seen.layers, blob)
+    return Look(bundle.classes[at], float(row[at]), prediction, facts, html)
+
+
+def no_step(bundle: Bundle) -> str:
+    """Return why no step of a plain net is shown, "" where one is, and for nets that are not plain."""
+    layers, pixels = step.layers_of(bundle.net), bundle.policy
+    if layers is None:
+        return ""
+    if bundle.config.task not in TASKS.builtin:
+        return f"No step is shown: the task of this model, {bundle.config.task}, brings a loss of its own."
+    count = step.products(layers, (pixels.channels, pixels.height, pixels.width))
+    if count > step.MOST:
+        return f"No step is shown: one pass through this net takes {count:,} products, too many to learn from while you wait."
+    return ""
 
 
 def _step(bundle: Bundle, image: U8, held: I64, *, given: bool) -> dict[str, Any] | None:
-    """Return a step of a plain net towards the classes `held`, with who said that they are true."""
+    """Return a step of a plain net towards the classes `held`, with who said that they are true; None for another net."""
     truth = np.zeros(len(bundle.classes))
     truth[held] = 1.0
     found = step.facts(bundle.net, exact(bundle, image), truth, bundle.task.family)

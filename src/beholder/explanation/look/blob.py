@@ -33,6 +33,12 @@ class Blob:
         self.size += len(self._parts[-1])
         return found
 
+    def copy(self) -> Blob:
+        """Return one with the same arrays, to which others can be added."""
+        twin = Blob()
+        twin._parts, twin.size = list(self._parts), self.size
+        return twin
+
     def text(self) -> str:
         """Return all of it as base64 of a zlib stream."""
         return base64.b64encode(zlib.compress(b"".join(self._parts), 6)).decode()

@@ -1,69 +1,110 @@
 // Section 2, for a dense layer: input × weight + bias.
-function denseSection() {
-  const dense = look.first, weights = array(dense.weight), biases = array(dense.bias), count = dense.weight.shape[1], place = $("first-work");
-  const inputs = dense.pixels ? null : array(dense.input), [channels, height, width] = dense.size, tokens = dense.pixels ? 1 : dense.size[0];
-  let [n, token] = dense.start, spot = [height >> 1, width >> 1];
-  const inputAt = j => dense.pixels ? pixel(Math.floor(j / (height * width)), Math.floor(j / width) % height, j % width) : inputs[token * count + j];
-  const weightAt = j => weights[n * count + j];
-  const values = () => Float64Array.from({ length: count }, (_, j) => inputAt(j));
-  const unitName = k => dense.names ? dense.names[k] : `unit ${dense.channels[k]}`;
+const dense = look.first;
+
+const denseInput = (token, j) => {
+  const [, height, width] = dense.size;
+  return dense.pixels ? pixel(Math.floor(j / (height * width)), Math.floor(j / width) % height, j % width)
+    : dense.inputs[token * dense.weight.shape[1] + j];
+};
+const denseWeight = (n, j) => dense.weights[n * dense.weight.shape[1] + j];
+const unitName = n => dense.names ? dense.names[n] : `unit ${dense.channels[n]}`;
+
+/** The layer in words: what it takes and gives, and what of it fits on the page. */
+function denseWords() {
+  const count = dense.weight.shape[1], tokens = dense.pixels ? 1 : dense.size[0];
+  const units = dense.names ? "units, here one for each logit," : "units";
+  const inputs = dense.pixels ? `, the normalised pixels in one row (${dense.size.join(" × ")})`
+    : tokens > 1 ? `, and is worked out for each of ${tokens} pieces of the picture` : "";
+  const some = dense.channels.length < dense.of
+    ? ` Of its ${dense.of} units the ${dense.channels.length} with the largest values fit on this page.` : "";
+  return [
+    el("p", {}, bdi(dense.name), ` (${dense.layer}) is a dense layer: each of its ${dense.of} ${units} has one weight for each of its`
+      + ` ${whole(count)} inputs${inputs}.${some} ${dense.note}`),
+    el("p", {}, "Each input is multiplied by its weight; all products are added, and then the bias. Inputs whose weight has their sign"
+      + " push the value up, the others push it down."),
+    formula("*out*_{k} = *b*_{k} + Σ_{j} *w*_{k, j} · *x*_{j}")];
+}
+
+/** A canvas in a frame with its caption; where `pick` is given, it can be clicked and walked over. */
+function framed(words, draw, pick = null) {
+  const canvas = el("canvas", pick ? {} : { role: "img", "aria-label": words });
+  const frame = el("div", { class: "frame" }, canvas, el("i", {}));
+  draw(canvas);
+  if (pick) pad(canvas, `${words}.`, pick.at, pick.moved);
+  return { frame, canvas, figure: el("figure", {}, frame, el("figcaption", {}, words)) };
+}
+
+/** The input, the weights of unit n and their products as pictures. */
+function densePictures(n, products, pick) {
+  const count = dense.weight.shape[1], [channels, height, width] = dense.size, area = height * width;
+  const unit = dense.weights.subarray(n * count, (n + 1) * count), peak = peakOf(unit);
+  const together = new Float64Array(area);
+  products.forEach((product, j) => { together[j % area] += product; });
+  const of = c => channels > 1 ? `, ${CHANNEL[c]}` : "", added = channels > 1 ? ", added over the channels" : "";
+  return [
+    framed("The input: the normalised pixels", drawPixels),
+    ...upTo(channels).map(c => framed(`Weights of the unit${of(c)}`, canvas => heat(canvas, unit, height, width, peak, c * area))),
+    framed(`Products${added}: what each pixel adds to the value`, canvas => heat(canvas, together, height, width, peakOf(together)), pick)];
+}
+
+/** The largest products of unit n, the others as one sum, the bias and the value. */
+function denseSum(n, token, products) {
+  const count = products.length, bias = dense.biases[n];
+  const order = [...products.keys()].sort((a, b) => Math.abs(products[b]) - Math.abs(products[a])).slice(0, 12);
+  const all = products.reduce((sum, product) => sum + product, 0), most = Math.abs(products[order[0]]) || 1;
+  const rest = all - order.reduce((sum, j) => sum + products[j], 0);
   const inputName = j => dense.pixels ? featureName(j, dense.size) : `input ${j}`;
-  const some = dense.channels.length < dense.of ? ` Of its ${dense.of} units the ${dense.channels.length} with the largest values fit on this page.` : "";
-  place.append(
-    el("p", {}, bdi(dense.name), ` (${dense.layer}) is a dense layer: each of its ${dense.of} units${dense.names ? ", here one for each logit," : ""} has one weight for each of its ${count.toLocaleString("en")} inputs${dense.pixels ? `, the normalised pixels in one row (${channels} × ${height} × ${width})` : tokens > 1 ? `, and is worked out for each of ${tokens} pieces of the picture` : ""}.${some}`),
-    el("p", {}, "Each input is multiplied by its weight; all products are added, and then the bias. Inputs whose weight has their sign push the value up, the others push it down."),
-    formula("*out*_{k} = *b*_{k} + Σ_{j} *w*_{k, j} · *x*_{j}"));
-  const select = el("select", { id: "channel" }, dense.channels.map((unit, k) => el("option", { value: k }, unitName(k))));
-  const controls = el("div", { class: "controls" }, el("label", {}, "unit k", select));
-  const drawn = el("div", { class: "pair" }), work = el("div", { id: "sum", "aria-live": "polite" }), one = el("div", { "aria-live": "polite" });
+  const rows = order.map(j => [inputName(j), num(denseInput(token, j)), num(denseWeight(n, j)), num(products[j]),
+    barred(signed(products[j] / most))]);
+  if (count > order.length) rows.push([`the other ${whole(count - order.length)} together`, "", "", num(rest), ""]);
+  rows.push(["bias", "", "", num(bias, { id: "bias" }), ""]);
+  rows.push({ kind: "sum-row", cells: [el("span", {}, "value of ", bdi(unitName(n))), "", "", num(all + bias, { id: "value" }), ""] });
+  return table(["largest products", "x", "w", "w · x", ""], rows, { label: "The sum of one unit" });
+}
+
+/** What one pixel adds to unit n, channel by channel. */
+function densePixel(n, [y, x]) {
+  const [channels, height, width] = dense.size;
+  const rows = upTo(channels).map(c => {
+    const j = (c * height + y) * width + x, input = denseInput(0, j), weight = denseWeight(n, j);
+    return [channelName(c, channels, true), num(input), num(weight), num(input * weight)];
+  });
+  return table(["at this pixel", "x", "w", "w · x"], rows, { label: "The chosen pixel" });
+}
+
+function denseSection() {
+  dense.weights = array(dense.weight); dense.biases = array(dense.bias); dense.inputs = dense.pixels ? null : array(dense.input);
+  const count = dense.weight.shape[1], [tokens, height, width] = dense.size;
+  let [n, token] = dense.start, spot = [height >> 1, width >> 1], frames = [], fields = [];
+  const select = el("select", { id: "channel" }, dense.channels.map((_, k) => el("option", { value: k }, unitName(k))));
+  const controls = el("div", { class: "controls" }, el("label", {}, "unit k", select)), drawn = el("div", { class: "pair" });
+  const work = el("div", { id: "sum", "aria-live": "polite" }), one = el("div", { "aria-live": "polite" });
   select.value = n;
   select.addEventListener("change", () => { n = Number(select.value); show(); });
-  let fields = [];
   if (dense.pixels) {
     const [rowLabel, row] = field("pixel row", "row", 0, height - 1, y => move(y, spot[1]));
     const [columnLabel, column] = field("pixel column", "column", 0, width - 1, x => move(spot[0], x));
     fields = [row, column];
     controls.append(rowLabel, columnLabel);
   } else if (tokens > 1) {
-    const [label] = field("piece", "row", 0, tokens - 1, t => { token = clamp(t, 0, tokens - 1); show(); });
-    controls.append(label);
+    controls.append(field("piece", "row", 0, tokens - 1, t => { token = clamp(t, 0, tokens - 1); show(); })[0]);
   }
-  const frames = [];
-  const framed = (words, draw, focus) => {
-    const canvas = el("canvas", focus ? {} : { role: "img", "aria-label": words }), frame = el("div", { class: "frame" }, canvas, el("i", {}));
-    draw(canvas);
-    if (focus) pad(canvas, `${words}.`, () => spot, move);
-    frames.push([frame, canvas]);
-    return el("figure", {}, frame, el("figcaption", {}, words));
-  };
   function move(y, x) {
     spot = [clamp(y, 0, height - 1), clamp(x, 0, width - 1)];
-    fields[0].value = spot[0]; fields[1].value = spot[1];
-    for (const [frame, canvas] of frames) mark(frame, canvas, spot[0], spot[1], 1, 1);
-    const rows = [...Array(channels).keys()].map(c => { const j = (c * height + spot[0]) * width + spot[1]; return [channelName(c, channels, true), num(inputAt(j)), num(weightAt(j)), num(inputAt(j) * weightAt(j))]; });
-    one.replaceChildren(table(["at this pixel", "x", "w", "w · x"], rows, { label: "The chosen pixel" }));
+    fields.forEach((input, k) => { input.value = spot[k]; });
+    for (const { frame, canvas } of frames) mark(frame, canvas, ...spot, 1, 1);
+    one.replaceChildren(densePixel(n, spot));
   }
   function show() {
-    const x = values(), products = x.map((v, j) => v * weightAt(j)), area = height * width;
+    const products = Float64Array.from({ length: count }, (_, j) => denseInput(token, j) * denseWeight(n, j));
     if (dense.pixels) {
-      const unit = weights.subarray(n * count, (n + 1) * count), peak = peakOf(unit);
-      const together = Float64Array.from({ length: area }, (_, k) => { let sum = 0; for (let c = 0; c < channels; c++) sum += products[c * area + k]; return sum; });
-      frames.length = 0;
-      drawn.replaceChildren(
-        framed("The input: the normalised pixels", drawPixels, false),
-        ...[...Array(channels).keys()].map(c => framed(`Weights of the unit${channels > 1 ? `, ${CHANNEL[c]}` : ""}`, canvas => heat(canvas, unit, height, width, peak, c * area), false)),
-        framed(`Products${channels > 1 ? ", added over the channels" : ""}: what each pixel adds to the value`, canvas => heat(canvas, together, height, width, peakOf(together)), true));
+      frames = densePictures(n, products, { at: () => spot, moved: move });
+      drawn.replaceChildren(...frames.map(each => each.figure));
       move(...spot);
     }
-    const order = [...products.keys()].sort((a, b) => Math.abs(products[b]) - Math.abs(products[a])).slice(0, 12);
-    let whole = 0; for (const product of products) whole += product;
-    const rest = whole - order.reduce((sum, j) => sum + products[j], 0), bias = biases[n], most = Math.abs(products[order[0]]) || 1;
-    const rows = order.map(j => [inputName(j), num(x[j]), num(weightAt(j)), num(products[j]), barred(signed(products[j] / most))]);
-    if (count > order.length) rows.push([`the other ${(count - order.length).toLocaleString("en")} together`, "", "", num(rest), ""]);
-    rows.push(["bias", "", "", num(bias, { id: "bias" }), ""], { kind: "sum-row", cells: [el("span", {}, "value of ", bdi(unitName(n))), "", "", num(whole + bias, { id: "value" }), ""] });
-    work.replaceChildren(table(["largest products", "x", "w", "w · x", ""], rows, { label: "The sum of one unit" }));
+    work.replaceChildren(denseSum(n, token, products));
   }
-  place.append(controls, drawn, one, work, el("p", { class: "soft" }, "Checked when this page was made: these sums differ from what the net computed by at most ", num(dense.error, { count: 2 }), " of the largest value."));
+  $("first-work").append(...denseWords(), controls, drawn, one, work, checkedWords(dense.error));
   show();
 }
 

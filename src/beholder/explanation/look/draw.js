@@ -46,6 +46,9 @@ const fill = (place, ...children) => place.append(...children.filter(child => ch
 const num = (value, { count = 4, id = null, kind = "" } = {}) =>
   el("span", { class: `n ${kind}`.trim(), id, "data-v": value, title: String(value) }, digits(value, count));
 
+/** A count with commas between thousands. */
+const whole = count => count.toLocaleString("en");
+
 /** A name given by people, which turns nothing around it. */
 const bdi = name => el("bdi", {}, name);
 
@@ -124,6 +127,7 @@ function shade(value, peak) {
   return { back: `rgb(${rgb.join(" ")})`, ink: luminance > 0.18 ? "#000" : "#fff" };
 }
 
+const upTo = count => [...Array(count).keys()];
 const peakOf = values => { let most = 0; for (const value of values) most = Math.max(most, Math.abs(value)); return most; };
 const CHANNEL = ["red", "green", "blue"];
 /** What a channel of the input is called. */

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ INPUT = 520_000
 """Bytes that the input of the first layer may take; of a larger one the middle is shown."""
 
 WHOLE = 850_000
-"""Bytes that input and weights may take together; of more weights, those of the channels that vary most are shown."""
+"""Bytes that pixels, input and weights may take together; of more weights, those of channels that vary most are shown."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Convolution:
     groups: int
     note: str = ""
 
-    @property
+    @cached_property
     def error(self) -> float:
         """Return by how much the sums differ at most from what the layer gave, of its largest value."""
         made = computed(self)
@@ -152,17 +153,18 @@ def facts(first: First | None, pixels: Tensor, blob: Blob) -> dict[str, Any] | N
     conv = convolution(first) if isinstance(first.module, nn.Conv2d) else None
     if conv is None:
         return {**named, "kind": "none", "why": "This layer computes something else than a plain convolution."}
-    return {**named, **_conv(replace(conv, note=f"{conv.note} {first.note}".strip()), pixels, blob)}
+    return {**named, **_conv(conv, pixels, blob), "note": f"{conv.note} {first.note}".strip()}
 
 
 def _conv(conv: Convolution, pixels: Tensor, blob: Blob) -> dict[str, Any]:
     same = bool(conv.given.shape == pixels.shape[1:] and np.array_equal(conv.given, _array(pixels[0])))
-    window = middle(conv.given.shape, 1 if same else 4)
+    room = WHOLE - blob.size
+    window = middle(conv.given.shape, 1, INPUT) if same else middle(conv.given.shape, 4, min(INPUT, room // 2))
     top, left, tall, wide = window
     held = conv.given[:, top : top + tall, left : left + wide]
-    used = held.size * (1 if same else 4)
+    used = 0 if same else held.nbytes
     span = [*_reached(conv, 0, top, tall), *_reached(conv, 1, left, wide)]
-    chosen = _varied(conv, span, max(1, (WHOLE - used) // conv.weight[0].nbytes))
+    chosen = _varied(conv, span, max(1, (room - used) // conv.weight[0].nbytes))
     inside = conv.gave[:, span[0] : span[1], span[2] : span[3]]
     start = int(np.argmax([np.ptp(inside[o]) for o in chosen])) if inside.size else 0
     y, x = _striking(inside[chosen[start]]) if inside.size else (0, 0)
@@ -183,7 +185,6 @@ def _conv(conv: Convolution, pixels: Tensor, blob: Blob) -> dict[str, Any]:
         "dilation": list(conv.dilation),
         "groups": conv.groups,
         "error": conv.error,
-        "note": conv.note,
         "start": [start, y + span[0], x + span[2]],
     }
 
@@ -194,10 +195,10 @@ def _striking(values: F32) -> tuple[int, int]:
     return int(y), int(x)
 
 
-def middle(shape: tuple[int, ...], each: int) -> tuple[int, int, int, int]:
-    """Return the middle (top, left, height, width) of an input (C, H, W) that fits `INPUT`, with `each` bytes a value."""
+def middle(shape: tuple[int, ...], each: int, most: int) -> tuple[int, int, int, int]:
+    """Return the middle (top, left, height, width) of an input (C, H, W) that takes `most` bytes, with `each` bytes a value."""
     channels, tall, wide = shape
-    scale = min(1.0, (INPUT / (channels * tall * wide * each)) ** 0.5)
+    scale = min(1.0, (most / (channels * tall * wide * each)) ** 0.5)
     height, width = max(1, int(tall * scale)), max(1, int(wide * scale))
     return (tall - height) // 2, (wide - width) // 2, height, width
 
@@ -229,14 +230,14 @@ def dense(first: First, pixels: Tensor, blob: Blob) -> dict[str, Any]:
     weight = _array(module.weight)
     bias = _array(module.bias) if module.bias is not None else np.zeros(len(weight), np.float32)
     flat = len(given) == 1 and np.array_equal(given[0], _array(pixels.reshape(-1)))
-    used = given.size * (1 if flat else 4)
-    if used > INPUT or used + weight[0].nbytes > WHOLE:
+    used, room = (0 if flat else given.nbytes), WHOLE - blob.size
+    if max(used, given.size) > INPUT or used + weight[0].nbytes > room:
         why = f"Its {given.size:,} inputs and {weight[0].size:,} weights a unit are too many for a page."
         return {"kind": "none", "why": why}
     error = np.abs(given.astype(np.float64) @ weight.T.astype(np.float64) + bias - gave).max() / max(np.abs(gave).max(), 1e-12)
     if error > CLOSE:
         return {"kind": "none", "why": "This layer computes something else than a plain dense layer."}
-    most = (WHOLE - used) // weight[0].nbytes
+    most = (room - used) // weight[0].nbytes
     units = sorted(np.argsort(-np.abs(gave).max(axis=0), kind="stable")[:most].tolist())
     return {
         "kind": "dense",

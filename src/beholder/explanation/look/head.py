@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from beholder.base.arrays import F32, F64
+from beholder.base.arrays import F32, F64, Values
 from beholder.bundle.bundle import Bundle
 from beholder.explanation.look.blob import Blob
 from beholder.explanation.look.trace import First
@@ -24,6 +24,11 @@ FEATURES = 4096
 ROWS = 40
 """Logits whose products are shown: the most probable classes, and the one that was asked for."""
 
+PRODUCTS = 16_000_000
+"""Products that are worked out for that: of many features those of fewer logits are shown, but of `FEWEST`."""
+
+FEWEST = 4
+
 CLASSES = 1000
 """Classes that are listed, the most probable ones."""
 
@@ -34,7 +39,26 @@ def logits_of(bundle: Bundle, features: F32, logits: F32) -> F64:
     if head is None:
         return logits.astype(np.float64)
     weight, bias = weights(head)
-    return np.asarray(scale_of(bundle.net) * (weight.astype(np.float64) @ features.astype(np.float64) + bias))
+    return np.asarray(scale_of(bundle.net) * (times(weight, features.astype(np.float64)) + bias))
+
+
+def times(weight: F32, x: F64) -> F64:
+    """Return weight (O, F) @ x (F,) in float64, some rows at a time: float64 copies of all weights may not fit memory."""
+    rows = rows_of(weight)
+    return np.concatenate([weight[k : k + rows].astype(np.float64) @ x for k in range(0, len(weight), rows)])
+
+
+def rows_of(weight: F32) -> int:
+    """Return how many rows of weights (O, F) are brought to float64 at a time: 32 MB of them, or one."""
+    return max(1, 4_000_000 // max(1, int(weight.shape[1])))
+
+
+def largest(values: Values, most: int) -> list[int]:
+    """Return where the values (n,) of the largest magnitude are, at most so many, the largest first."""
+    size = np.abs(values)
+    at = np.flatnonzero(size >= np.partition(size, -most)[-most]) if most < len(size) else np.arange(len(size))
+    found: list[int] = at[np.argsort(-size[at], kind="stable")][:most].tolist()
+    return found
 
 
 def weights(head: nn.Linear) -> tuple[F32, F32]:
@@ -52,7 +76,7 @@ def scale_of(net: nn.Module) -> float:
 def facts(bundle: Bundle, features: F32, logits: F64, *, first: int, blob: Blob) -> dict[str, Any]:
     """Return features (F,), logits (W,) and what follows from them; `first`: the class that the page begins with.
 
-    {"head", "scale", "count", "shape", "features", "rows", "family", "calibration", "steps", "classes", "others"}
+    {"head", "scale", "count", "shape", "features", "rows", "of", "family", "calibration", "steps", "classes", "others"}
     """
     config, family = bundle.config, bundle.task.family
     calibrated = logits if config.calibration is None else config.calibration(logits[None])[0]
@@ -61,7 +85,7 @@ def facts(bundle: Bundle, features: F32, logits: F64, *, first: int, blob: Blob)
     names = _named(bundle)
     asked = [k for k in order if k < len(logits)] if len(logits) == len(p) else list(range(len(logits)))
     head, scale = last_layer(bundle.net), scale_of(bundle.net)
-    rows = [] if head is None else [_row(k, names[k], features, head, scale) for k in asked[:ROWS]]
+    rows = [] if head is None else [_row(k, names[k], features, head, scale) for k in asked[: shown(len(features))]]
     shift = float(calibrated.max()) if family.name == "categorical" else 0.0
     listed = sorted(order[:CLASSES], key=lambda k: -p[k])
     return {
@@ -71,6 +95,7 @@ def facts(bundle: Bundle, features: F32, logits: F64, *, first: int, blob: Blob)
         "shape": _shape(bundle, len(features)),
         "features": blob.add(features) if len(features) <= FEATURES else None,
         "rows": rows,
+        "of": len(logits),
         "family": family.name,
         "mirror": config.mirror,
         "calibration": _calibration(bundle),
@@ -80,6 +105,11 @@ def facts(bundle: Bundle, features: F32, logits: F64, *, first: int, blob: Blob)
         "sum": float(np.exp(calibrated - shift).sum()) if family.name == "categorical" else None,
         "first": first,
     }
+
+
+def shown(count: int) -> int:
+    """Return of how many logits the products are shown, with so many features."""
+    return min(ROWS, max(FEWEST, PRODUCTS // max(1, count)))
 
 
 def _named(bundle: Bundle) -> list[str]:
@@ -105,7 +135,7 @@ def _row(k: int, name: str, features: F32, head: nn.Linear, scale: float) -> dic
     weight = head.weight[k].detach().double().cpu().numpy()
     bias = float(head.bias[k].detach()) if head.bias is not None else 0.0
     products = features.astype(np.float64) * weight
-    best = np.argsort(-np.abs(products), kind="stable")[:TERMS].tolist()
+    best = largest(products, TERMS)
     rest = float(products.sum() - products[best].sum())
     terms = [[j, float(features[j]), float(weight[j]), float(products[j])] for j in best]
     whole = scale * (float(products.sum()) + bias)

@@ -32,7 +32,7 @@ def html(facts: Mapping[str, Any], blob: str) -> str:
         facts=facts,
         style=Markup(read("page.css")),
         script=Markup("".join(read(name) for name in SCRIPTS)),
-        data=Markup(embedded(facts)),
+        data=Markup(embedded({**facts, "pixels": {**facts["pixels"], "preview": None}})),  # it is the picture's own element
         blob=Markup(blob),
     )
 
@@ -48,7 +48,7 @@ def named(value: Any) -> Any:
 
 def embedded(facts: Mapping[str, Any]) -> str:
     """Return values as JSON inside a script: no name in them can end it, and what is no number is null."""
-    text = json.dumps(_finite(facts), allow_nan=False, separators=(",", ":"))
+    text = json.dumps(_finite(facts), allow_nan=False, ensure_ascii=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 

@@ -28,7 +28,8 @@ function pad(canvas, label, at, moved) {
   canvas.setAttribute("aria-label", `${label} Arrow keys move.`);
   canvas.addEventListener("click", event => {
     const box = canvas.getBoundingClientRect();
-    moved(Math.floor((event.clientY - box.top) / box.height * canvas.height), Math.floor((event.clientX - box.left) / box.width * canvas.width));
+    const [down, across] = [(event.clientY - box.top) / box.height, (event.clientX - box.left) / box.width];
+    moved(Math.floor(down * canvas.height), Math.floor(across * canvas.width));
   });
   canvas.addEventListener("keydown", event => {
     const step = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[event.key];
@@ -55,16 +56,31 @@ function field(words, id, low, high, changed) {
 
 const clamp = (value, low, high) => Math.max(low, Math.min(high, Math.round(value)));
 
+/** The picture as it was given, with a frame around what is kept of it. */
+function givenPicture() {
+  const tiny = Math.max(seen.width, seen.height) <= 64;
+  const frame = el("div", { class: "frame" }, el("img", { src: $("given").src, alt: "Your picture", class: tiny ? "tiny" : null }));
+  if (seen.box) {
+    const [x, y, w, h] = seen.box, i = el("i", {}), part = (value, side) => `${100 * value / side}%`;
+    Object.assign(i.style, { left: part(x, seen.width), top: part(y, seen.height), width: part(w, seen.width), height: part(h, seen.height) });
+    frame.append(i);
+  }
+  const kept = seen.box ? " The frame shows what is kept." : "";
+  return el("figure", {}, frame, el("figcaption", {}, `As given: ${seen.width} × ${seen.height}.${kept}`));
+}
+
+/** One pixel, channel by channel. */
+function normalisedPixel([y, x]) {
+  const rows = seen.channels.map((channel, c) =>
+    [channel.name, num(level(c, y, x)), num(channel.mean), num(channel.std), num(pixel(c, y, x), { kind: "x" })]);
+  return table(["channel", "v", "mean", "std", "(v / 255 − mean) / std = x"], rows, { label: "One pixel, normalised" });
+}
+
 function pixelSection() {
   seen.levels = array(seen.image);
-  const [channels, height, width] = seen.size, [top, left, tall, wide] = seen.window, part = tall < height || wide < width;
-  const source = el("div", { class: "frame" }, el("img", { src: seen.preview, alt: "Your picture", class: Math.max(seen.width, seen.height) <= 64 ? "tiny" : null }));
-  if (seen.box) {
-    const [x, y, w, h] = seen.box, i = el("i", {});
-    Object.assign(i.style, { left: `${100 * x / seen.width}%`, top: `${100 * y / seen.height}%`, width: `${100 * w / seen.width}%`, height: `${100 * h / seen.height}%` });
-    source.append(i);
-  }
-  const canvas = el("canvas", {}), frame = el("div", { class: "frame" }, canvas, el("i", {})), work = el("div", { id: "pixel-sum", "aria-live": "polite" });
+  const [channels, height, width] = seen.size, [top, left, tall, wide] = seen.window;
+  const canvas = el("canvas", {}), frame = el("div", { class: "frame" }, canvas, el("i", {}));
+  const work = el("div", { id: "pixel-sum", "aria-live": "polite" });
   drawPixels(canvas);
   let at = [top + (tall >> 1), left + (wide >> 1)];
   const [rowLabel, row] = field("row", "pixel-row", top, top + tall - 1, y => move(y, at[1]));
@@ -73,14 +89,14 @@ function pixelSection() {
     at = [clamp(y, top, top + tall - 1), clamp(x, left, left + wide - 1)];
     row.value = at[0]; column.value = at[1];
     mark(frame, canvas, at[0] - top, at[1] - left, 1, 1);
-    work.replaceChildren(table(["channel", "v", "mean", "std", "(v / 255 − mean) / std = x"], seen.channels.map((channel, c) => [
-      channel.name, num(level(c, ...at)), num(channel.mean), num(channel.std), num(pixel(c, ...at), { kind: "x" })]), { label: "One pixel, normalised" }));
+    work.replaceChildren(normalisedPixel(at));
   }
   pad(canvas, "The net's pixels.", () => [at[0] - top, at[1] - left], (y, x) => move(y + top, x + left));
+  const part = tall < height || wide < width ? ` The middle ${wide} × ${tall} are shown.` : "";
+  const words = `As the net is given it: ${width} × ${height}, ${channels === 1 ? "one channel" : "three channels"}.${part}`
+    + " Choose a pixel: click, or type its row and column.";
   $("pixel-work").append(
-    el("div", { class: "pair" },
-      el("figure", {}, source, el("figcaption", {}, `As given: ${seen.width} × ${seen.height}.${seen.box ? " The frame shows what is kept." : ""}`)),
-      el("figure", {}, frame, el("figcaption", {}, `As the net is given it: ${width} × ${height}, ${channels === 1 ? "one channel" : "three channels"}.${part ? ` The middle ${wide} × ${tall} are shown.` : ""} Choose a pixel: click, or type its row and column.`))),
+    el("div", { class: "pair" }, givenPicture(), el("figure", {}, frame, el("figcaption", {}, words))),
     el("div", { class: "controls" }, rowLabel, columnLabel), work);
   move(...at);
 }

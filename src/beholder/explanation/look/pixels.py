@@ -13,7 +13,7 @@ from beholder.base.arrays import U8
 from beholder.base.records import PixelPolicy
 from beholder.bundle.bundle import Bundle
 from beholder.explanation.look.blob import Blob
-from beholder.explanation.look.first import middle
+from beholder.explanation.look.first import INPUT, middle
 from beholder.image.fit import placed
 
 SHOWN = 480
@@ -27,7 +27,7 @@ def facts(bundle: Bundle, whole: U8, image: U8, blob: Blob) -> dict[str, Any]:
     """
     policy, config = bundle.policy, bundle.config
     height, width = whole.shape[:2]
-    window = middle(image.shape, 1)
+    window = middle(image.shape, 1, INPUT)
     top, left, tall, wide = window
     names = ("grey",) if policy.channels == 1 else ("red", "green", "blue")
     return {

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from torch import nn
 
-from beholder.base.arrays import F32, F64, I64, Values
-from beholder.explanation.look.head import weights
+from beholder.base.arrays import F32, F64, I64
+from beholder.explanation.look.head import largest, rows_of, times, weights
 from beholder.measure.families import Family
 from beholder.nets.plain import Stack
 
@@ -23,6 +23,9 @@ ALPHA = 0.01
 
 RATES = (0.001, 0.01, 0.1, 1.0)
 """Learning rates whose loss after the step is shown beside."""
+
+MOST = 100_000_000
+"""Products of one pass, and weights, above which no step is worked out: it would take seconds."""
 
 LOGITS = 300
 """Logits whose δ is shown, at most."""
@@ -86,6 +89,19 @@ KINDS: dict[type[nn.Module], str] = {nn.Flatten: "flatten", nn.ReLU: "relu", nn.
 """Layers without weights that a plain net may have; dropout does nothing here."""
 
 
+def products(layers: Sequence[Plain], shape: tuple[int, ...]) -> int:
+    """Return how many products of weights and inputs a pass takes on pixels (C, H, W)."""
+    _, height, width = shape
+    found = 0
+    for layer in layers:
+        if layer.kind == "conv":
+            side = layer.weight.shape[2] - 1
+            found += layer.weight.size * (height - side) * (width - side)
+        elif layer.kind == "dense":
+            found += layer.weight.size
+    return found
+
+
 def forward(
     layers: Sequence[Plain], x: F64, *, changes: Sequence[Change | None] = (), alpha: float = 0.0
 ) -> tuple[F64, list[Pass]]:
@@ -105,7 +121,7 @@ def forward(
         elif layer.kind == "pool":
             x, places = _pooled(given)
         elif layer.kind == "dense":
-            x = _times(layer.weight, given) + layer.bias
+            x = times(layer.weight, given) + layer.bias
             if change is not None:
                 x = x - alpha * change.delta * (change.given @ given + 1.0)
         else:
@@ -163,13 +179,9 @@ def _unpooled(delta: F64, part: Pass) -> F64:
     return out
 
 
-def _times(weight: F32, x: F64, rows: int = 64) -> F64:
-    """Return weight @ x in float64, some rows at a time: float64 copies of all weights may not fit memory."""
-    return np.concatenate([weight[k : k + rows].astype(np.float64) @ x for k in range(0, len(weight), rows)])
-
-
-def _back(weight: F32, delta: F64, rows: int = 64) -> F64:
-    """Return weightᵀ @ delta, likewise."""
+def _back(weight: F32, delta: F64) -> F64:
+    """Return weightᵀ @ delta in float64, some rows at a time, as `times`."""
+    rows = rows_of(weight)
     found = np.zeros(weight.shape[1])
     for k in range(0, len(weight), rows):
         found += delta[k : k + rows] @ weight[k : k + rows].astype(np.float64)
@@ -212,14 +224,14 @@ def shortened(found: dict[str, Any], truth: F64) -> dict[str, Any]:
     """
     logits, delta = np.asarray(found["logits"]), np.asarray(found["delta"])
     y = truth.tolist() if len(truth) == len(delta) else [None] * len(delta)
-    rows = [{"at": k, "logit": float(logits[k]), "delta": float(delta[k]), "y": y[k]} for k in _largest(delta, LOGITS)]
+    rows = [{"at": k, "logit": float(logits[k]), "delta": float(delta[k]), "y": y[k]} for k in largest(delta, LOGITS)]
     others = {name: value for name, value in found.items() if name not in ("logits", "delta")}
     return {**others, "rows": rows, "count": len(delta)}
 
 
 def _dense(layer: Plain, change: Change) -> dict[str, Any]:
     """Return the largest changes of a dense layer: units by |δ|, inputs by |x|."""
-    units, inputs = _largest(change.delta, UNITS), _largest(change.given, INPUTS)
+    units, inputs = largest(change.delta, UNITS), largest(change.given, INPUTS)
     cells = []
     for unit in units:
         for j in inputs:
@@ -245,8 +257,3 @@ def _kernel(layer: Plain, change: Change) -> dict[str, Any]:
     size = {"weights": layer.weight.size + layer.bias.size, "places": places, "of": int(change.delta[unit].size)}
     bias = {"b": float(layer.bias[unit]), "db": -ALPHA * float(change.delta[unit].sum())}
     return {"name": layer.name, "kind": "conv", "unit": unit, **shown, **size, **bias}
-
-
-def _largest(values: Values, most: int) -> list[int]:
-    found: list[int] = np.argsort(-np.abs(values), kind="stable")[:most].tolist()
-    return found
