@@ -93,7 +93,7 @@ def test_train_prints_the_summary_on_stdout(stand_in: Any, capsys: Any, tmp_path
     assert (out, err) == ("in words\n", "")
     assert calls[0][0] == ("pictures/my set.tar.gz",)
     fixed = {"resume": False, "profile": False, "lang": "en", "began": None, "allow_download": False, "images": None}
-    fixed["dry_run"] = False
+    fixed |= {"dry_run": False, "launch": ""}
     assert calls[0][1] == {"recipe": Recipe(), "out": Path("my set.beholder"), **fixed}
 
 
