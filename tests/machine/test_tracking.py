@@ -16,6 +16,7 @@ from beholder.base import events
 from beholder.base.errors import Interrupted, MachineError, UsageError
 from beholder.base.events import Event
 from beholder.cli.run import run
+from beholder.machine import tracking
 
 Draw = Callable[[Path], Path]
 
@@ -171,3 +172,23 @@ def test_a_server_that_is_not_there_and_one_that_goes(client: Any, monkeypatch: 
     said = [event.message for event in heard]
     assert said[-1] == "the run goes on"
     assert "the server does not answer; what follows is not in it" in said[1]
+
+
+@pytest.mark.parametrize(
+    ("where", "uri"),
+    [("databricks", True), ("databricks://profile", True), ("databricks-uc", True), ("databricks-runs", False), ("", True)],
+)
+def test_a_folder_whose_name_begins_as_a_uri_does_is_a_folder(
+    where: str, uri: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    store, artifacts = tracking._store(where)
+    assert (artifacts is None) is uri
+    assert (store == (where or None)) is uri
+    assert (tmp_path / "databricks-runs").is_dir() is (not uri)
+
+
+def test_what_cannot_be_opened_is_named_without_its_password() -> None:
+    with pytest.raises(MachineError) as caught, tracking._opening("mysql://me:SECRET@db/runs"):
+        raise OSError("mysql://me:SECRET@db/runs refuses")
+    assert caught.value.message == "nothing can be logged to mysql://db/runs: mysql://db/runs refuses"

@@ -7,6 +7,7 @@ belongs to; the values of the recipe are MLflow's parameters, and a text in Tens
 from __future__ import annotations
 
 import os
+import re
 import sys
 import threading
 import time
@@ -17,6 +18,7 @@ from numbers import Real
 from pathlib import Path
 from typing import Any
 
+from beholder.base.brief import without_secrets
 from beholder.base.errors import BeholderError, MachineError, UsageError
 from beholder.base.events import Event, Sink
 
@@ -169,7 +171,7 @@ def mlflow(store: str) -> Sink:
 
 def _store(where: str) -> tuple[str | None, str | None]:
     """Return MLflow's tracking URI and where artifacts go, None for its own choice: a folder holds a database of SQLite."""
-    if not where or "://" in where or where.startswith("databricks"):
+    if not where or "://" in where or re.fullmatch(r"databricks(-uc)?(:.*)?", where):
         return where or None, None
     folder = Path(where).expanduser().absolute()
     folder.mkdir(parents=True, exist_ok=True)
@@ -200,4 +202,5 @@ def _opening(store: str) -> Iterator[None]:
     except Exception as error:  # databases, HTTP and file systems raise what they like
         said = next(iter(str(error).splitlines()), "") or type(error).__name__
         hint = "name a folder that may be written to, or a server that answers; docs/TRACKING.md"
-        raise MachineError(f"nothing can be logged to {store}: {said}", code="cannot-write", hint=hint) from error
+        text = without_secrets(f"nothing can be logged to {store}: {said}")
+        raise MachineError(text, code="cannot-write", hint=hint) from error
