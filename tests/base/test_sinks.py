@@ -4,6 +4,7 @@ import io
 import json
 import sys
 import types
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -171,3 +172,9 @@ def test_every_row_of_the_table_of_sentences_can_be_made() -> None:
 def test_every_name_is_documented(root: Path) -> None:
     text = (root / "docs" / "EVENTS.md").read_text("utf-8")
     assert [name for name in SENTENCES if f"`{name}`" not in text] == []
+
+
+def test_a_notebook_leaves_the_filters_of_warnings_as_they_are() -> None:
+    before = list(warnings.filters)
+    Notebook()
+    assert list(warnings.filters) == before

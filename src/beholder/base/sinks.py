@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import html
+import importlib
 import io
 import json
 import math
 import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -124,7 +125,9 @@ class Notebook(Console):
     def __init__(self, *, every: float = 0.2) -> None:
         super().__init__(every=every)
         self._shown: Any = None
-        warnings.filterwarnings("ignore", "IProgress not found")  # of tqdm, whose bars nobody needs beside these
+        with suppress(ImportError), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # once, when it is imported, it misses widgets for bars that nobody needs here
+            importlib.import_module("tqdm.auto")
 
     @property
     def stream(self) -> TextIO:
