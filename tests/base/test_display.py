@@ -23,6 +23,11 @@ def test_what_is_small_or_a_name_stays_and_what_is_large_is_not_held() -> None:
     kept = Given(small[:1])
     small[:] = 0
     assert kept().tolist() == [[[0, 1, 2], [3, 4, 5]]], "a copy, not the batch that it is a part of"
+    assert Given(small.tobytes(), keep=False)() is None
+    loose = Given(small[:1], keep=False)
+    assert loose() is None, "nobody holds that slice"
+    held = small[:1]
+    assert Given(held, keep=False)() is held
     large, picture = np.zeros((100, 100, 3), np.uint8), Image.new("RGB", (300, 300))
     each = [Given(large), Given(picture)]
     assert each[0]() is large

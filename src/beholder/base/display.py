@@ -11,6 +11,10 @@ SMALL = 12_288
 """Bytes of an array that is kept: 64 × 64 pixels in colour. A larger one is shown while somebody else holds it."""
 
 
+KEPT = 24
+"""Answers of one call whose small arrays are kept: as many as a notebook shows. A call may have a million."""
+
+
 def html(self: Any) -> str | None:
     """Return a value as HTML for a notebook; None, which lets its repr be shown, where it cannot be made."""
     made: str | None = importlib.import_module("beholder.reporting.display").html(self)
@@ -20,19 +24,21 @@ def html(self: Any) -> str | None:
 class Given:
     """The picture that an answer is about, as it was given: it costs hardly any memory, and may be gone when it is called for.
 
+    keep: whether a small array is copied, and small bytes are held; what is large is only referred to, weakly.
+
     >>> Given("new.jpg")()
     'new.jpg'
     """
 
-    def __init__(self, picture: Any) -> None:
+    def __init__(self, picture: Any, *, keep: bool = True) -> None:
         self._kept: Any = None
         self._weak: weakref.ref[Any] | None = None
         if isinstance(picture, (str, PathLike)):
             self._kept = picture
-        elif getattr(picture, "nbytes", SMALL + 1) <= SMALL:
+        elif keep and getattr(picture, "nbytes", SMALL + 1) <= SMALL:
             self._kept = picture.copy() if hasattr(picture, "copy") else picture
         elif isinstance(picture, bytes):
-            self._kept = picture if len(picture) <= SMALL else None
+            self._kept = picture if keep and len(picture) <= SMALL else None
         else:
             try:
                 self._weak = weakref.ref(picture)

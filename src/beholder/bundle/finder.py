@@ -18,7 +18,7 @@ from beholder import image
 from beholder.base import events
 from beholder.base.arrays import U8
 from beholder.base.brief import cut, listed, within
-from beholder.base.display import Given, html
+from beholder.base.display import KEPT, Given, html
 from beholder.base.errors import BundleError, UsageError
 from beholder.base.records import Detection, Detections, PixelPolicy
 from beholder.bundle import format
@@ -177,16 +177,23 @@ class Finder:
         if each is None:
             name = str(pictures) if isinstance(pictures, (str, os.PathLike)) else ""
             return self._told([(name, pictures)], threshold, most, allow_download)[0]
-        return [told for some in _chunks(each) for told in self._told(some, threshold, most, allow_download)]
+        asked, chunks = (threshold, most, allow_download), enumerate(_chunks(each))
+        return [told for k, some in chunks for told in self._told(some, *asked, keep=KEPT if k == 0 else 0)]
 
     def _told(
-        self, named: Iterable[tuple[str, object]], threshold: float | None, most: int | None, download: bool
+        self,
+        named: Iterable[tuple[str, object]],
+        threshold: float | None,
+        most: int | None,
+        download: bool,
+        *,
+        keep: int = KEPT,
     ) -> list[Detections]:
-        looked, given = [], []
+        looked, given = [], list[Given]()
         for name, picture in named:
             with naming(name):
                 looked.append(self.looked(picture, allow_download=download))
-            given.append(Given(picture))
+            given.append(Given(picture, keep=len(given) < keep))
         found = self.detections(looked, threshold=threshold, most=most)
         return [replace(each, given=one) for each, one in zip(found, given, strict=True)]
 

@@ -14,7 +14,7 @@ from PIL.Image import Image
 from beholder.base import events
 from beholder.base.arrays import F16, F32, U8, Bools, Floating
 from beholder.base.brief import cut, listed, within
-from beholder.base.display import Given, html
+from beholder.base.display import KEPT, Given, html
 from beholder.base.errors import BundleError
 from beholder.base.records import PixelPolicy, Prediction
 from beholder.base.renamed import current
@@ -114,14 +114,15 @@ class Recogniser:
         if each is None:
             name = str(pictures) if isinstance(pictures, (str, os.PathLike)) else ""
             return self._guesses([(name, pictures)], allow_download)[0]
-        return [guess for some in _chunks(each) for guess in self._guesses(some, allow_download)]
+        chunks = enumerate(_chunks(each))
+        return [guess for k, some in chunks for guess in self._guesses(some, allow_download, keep=KEPT if k == 0 else 0)]
 
-    def _guesses(self, named: Iterable[tuple[str, object]], allow_download: bool) -> list[Prediction]:
-        images, given = [], []
+    def _guesses(self, named: Iterable[tuple[str, object]], allow_download: bool, *, keep: int = KEPT) -> list[Prediction]:
+        images, given = [], list[Given]()
         for name, picture in named:
             with naming(name):
                 images.append(self.pixels(picture, allow_download=allow_download))
-            given.append(Given(picture))
+            given.append(Given(picture, keep=len(given) < keep))
         rows = self.probabilities(np.stack(images))
         return [replace(self.guess(row), given=one) for row, one in zip(rows, given, strict=True)]
 
