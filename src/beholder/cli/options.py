@@ -112,7 +112,7 @@ Net = Annotated[
         "--net",
         "--model",
         metavar="NAME",
-        help="A name of `beholder nets`, a name of timm such as resnet50, or module:function.",
+        help="A name of `beholder nets`, a name of timm such as resnet50, module:function, or keras:module:function.",
         show_default=False,
         autocompletion=complete.nets,
     ),
