@@ -48,7 +48,7 @@ def exists(shown: str) -> None:
     elif words[0] != "beholder":
         assert len(words) == 1, shown
         assert (ROOT / shown).is_file(), shown
-    elif words[1:] != ["--help"]:
+    elif words[1:] not in (["--help"], ["--show-completion", "bash"]):
         command = tables.commands()[words[1]]
         if words[2:] != ["--help"]:
             with command.make_context(words[1], list(words[2:])):  # refuses unknown options, missing arguments, wrong types
