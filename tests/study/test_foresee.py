@@ -16,7 +16,7 @@ import torch
 import beholder
 from beholder.cli.run import run
 from beholder.nets import hub
-from beholder.study import costs
+from beholder.study import costs, foresee
 from beholder.study.costs import Run, looking, uncounted
 from beholder.study.dryrun import FACTOR, DryRun, Step, size, told
 from beholder.study.ladder import MOST
@@ -63,9 +63,13 @@ def test_train_without_a_budget(dry: Callable[..., dict[str, Any]], tmp_path: Pa
     assert found["memory"] is None or 50_000_000 < found["memory"] < 50_000_000_000
 
 
-def test_twice_the_epochs_take_twice_the_time(dry: Callable[..., dict[str, Any]]) -> None:
-    few, many = (dry("train", "--net", "cnn", "--epochs", str(n)) for n in (100, 4000))
-    assert 4 < _training(many) / _training(few) < 400
+def test_forty_times_the_epochs_take_forty_times_the_time(
+    dry: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(foresee, "seconds_each", lambda *_, **__: 0.01)
+    few, many = (_training(dry("train", "--net", "cnn", "--epochs", str(n))) for n in (1000, 40_000))
+    assert few > 100
+    assert 36 < many / few < 44
 
 
 def _training(found: dict[str, Any]) -> float:
