@@ -117,9 +117,8 @@ def _mode(path: str) -> str:
     return "lfs" if path.endswith((".safetensors", ".onnx")) else "regular"
 
 
-@contextmanager
-def serving(hub: Hub) -> Iterator[Hub]:
-    """Serve a hub at `hub.address` inside the block."""
+def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
+    """Return what answers the requests to a hub."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -153,7 +152,13 @@ def serving(hub: Hub) -> Iterator[Hub]:
         def log_message(self, *_: object) -> None:
             """Say nothing."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    return Handler
+
+
+@contextmanager
+def serving(hub: Hub) -> Iterator[Hub]:
+    """Serve a hub at `hub.address` inside the block."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(hub))
     hub.address = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
