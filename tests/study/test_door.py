@@ -96,7 +96,9 @@ def test_what_a_module_holds_is_stored_by_name(parts: beholder.Parts, tmp_path: 
     beholder.load(path, net=module.make)
 
 
-@pytest.mark.parametrize("net", [3, ["cnn"], nn.Linear(3, 3), lambda: 1 / 0, lambda: "cnn"], ids=str)
+@pytest.mark.parametrize(
+    "net", [3, ["cnn"], nn.Linear(3, 3), lambda: 1 / 0, lambda: "cnn"], ids=["number", "list", "layer", "raises", "text"]
+)
 def test_what_is_no_net_is_refused(parts: beholder.Parts, net: Any) -> None:
     with pytest.raises(UsageError) as caught:
         trained(parts, net=net)
