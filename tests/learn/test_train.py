@@ -21,7 +21,7 @@ import beholder
 from beholder.base import events
 from beholder.base.errors import DataError, Interrupted, UsageError
 from beholder.base.spans import recorded
-from beholder.learn import finish, loop, run
+from beholder.learn import finish, forward, loop, run
 from beholder.learn.checkpoint import RunFolder
 from beholder.learn.monitors import Guard, NotFiniteError
 from beholder.nets.depth import layers
@@ -379,13 +379,13 @@ def test_pictures_that_grow_have_their_full_size_for_the_last_fifth_of_training(
     draw: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sizes: list[int] = []
-    resized = loop.resized
+    resized = forward.resized
 
     def told(images: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
         sizes.append(size[0])
         return resized(images, size)
 
-    monkeypatch.setattr(loop, "resized", told)
+    monkeypatch.setattr(forward, "resized", told)
     parts = beholder.split(beholder.scan(draw(tmp_path / "squares", size=(32, 32))), seed=0)
     beholder.train(parts, net="fastnet", width=0.25, epochs=10, batch=8, grow=0.5)
     assert sizes == sorted(sizes)

@@ -20,6 +20,7 @@ OWN = {
     "bundle/bundle.py",  # a net that was loaded for use
     "bundle/detector.py",  # a net that was loaded for use
     "bundle/generator.py",  # a net that was loaded for use
+    "learn/alone.py",  # the net that is being trained
     "learn/finish.py",  # the net that training made
     "learn/first.py",  # a copy
     "learn/generate.py",  # copies
@@ -27,6 +28,7 @@ OWN = {
     "learn/loop.py",  # the net that is being trained
     "learn/monitors.py",  # its average: a copy
     "learn/detected_run.py",  # a copy
+    "learn/parallel.py",  # a net that was built here, to compute along
     "learn/phases.py",  # copies
     "learn/profile.py",  # a copy
     "learn/tempo.py",  # a copy
@@ -41,6 +43,9 @@ OWN = {
     "runtime/export/others.py",  # a copy
     "runtime/features.py",  # a net that `evaluating` lends
     "study/evidence.py",  # a net that was built here, for this
+    "study/foresee.py",  # a net that was built here, for this
+    "study/foresee_others.py",  # a net that was built here, for this
+    "study/transformer.py",  # a net that was built here, for this
 }
 """Who may change the mode of a net without borrowing it, for nobody else has it."""
 

@@ -52,10 +52,10 @@ def test_norms_of_shares_are_the_norm_of_the_whole(cut: list[int]) -> None:
 
     ends = [0, *cut] if cut[-1] == 16 else [0, *cut, 16]
     shares = [slice(a, b) for a, b in itertools.pairwise(ends)]
-    together, found = Together(len(shares)), [None] * len(shares)
+    together, found, nets = Together(len(shares)), [None] * len(shares), [net() for _ in shares]
 
     def work(rank: int, rows: slice) -> None:
-        own, x = net(), images[rows].clone().requires_grad_(True)
+        own, x = nets[rank], images[rows].clone().requires_grad_(True)
         with Synced(together.of(rank)):
             y = own(x)
         ((y - targets[rows]).square().mean() * (len(x) / 16)).backward()
