@@ -37,7 +37,6 @@ from beholder.machine.placement import moved
 from beholder.nets.build import create
 from beholder.nets.choose import SMALL
 from beholder.nets.depth import freeze
-from beholder.study import foresee_others as others
 from beholder.study import ladder, scratch
 from beholder.study.asked import wanted
 from beholder.study.costs import (
@@ -121,8 +120,10 @@ def foreseen(run: Run, pictures: Pictures | Parts, *, source: str, scanned: floa
     counts, every, home = counted(pictures, run.recipe), whole(pictures), cache_folder()
     with forgotten(), events.only("warn"):
         first = Step("scan", "list the pictures and their labels", sum(counts.values()), scanned)
-        if run.verb in others.FORESEEN:
-            return others.FORESEEN[run.verb](run, every, counts, first, source, home)
+        if run.verb in ("detect", "generate"):
+            from beholder.study.foresee_others import FORESEEN  # with torchvision, which labels do without
+
+            return FORESEEN[run.verb](run, every, counts, first, source, home)
         return _labelled(run, every, counts, first, source, home)
 
 
