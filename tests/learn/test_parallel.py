@@ -128,6 +128,23 @@ def test_a_process_that_is_killed_is_missed_and_the_run_goes_on(
     assert all(child.poll() is not None for child in children)
 
 
+def test_a_process_that_is_lost_before_the_first_step_costs_nothing_but_its_speed(
+    parts: beholder.Parts, losses: list[float], children: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = trained(parts, losses, **SMALL, epochs=2)
+    opened = followed._open
+
+    def killed(*given: Any) -> None:
+        children[0].kill()
+        children[0].wait()
+        opened(*given)
+
+    monkeypatch.setattr(followed, "_open", killed)
+    with at(10**9, lambda: None) as warned:
+        assert trained(parts, losses, **SMALL, epochs=2, launch="local:2") == pytest.approx(one, rel=1e-6)
+    assert any("going on without the other processes" in message for message in warned)
+
+
 @pytest.mark.slow
 def test_a_process_that_hangs_is_noticed(
     parts: beholder.Parts, losses: list[float], children: list[Any], monkeypatch: pytest.MonkeyPatch

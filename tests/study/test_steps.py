@@ -8,7 +8,7 @@ import pytest
 
 import beholder
 from beholder.base import events
-from beholder.base.errors import Interrupted
+from beholder.base.errors import BeholderError, Interrupted
 from beholder.base.recipe import load
 from beholder.base.spans import NAMES
 from beholder.study.steps import preprocess, steps
@@ -130,3 +130,11 @@ def test_a_net_that_cannot_be_had_is_said_before_any_picture_is_looked_at(fields
     with pytest.raises(beholder.UsageError) as error:
         steps("no/such/source", recipe=load("quick").set(**fields))
     assert error.value.code == code
+
+
+def test_what_is_secret_in_an_address_is_not_told() -> None:
+    told: list[str] = []
+    with events.listen(lambda event: told.append(str(event.fields) + event.message)), pytest.raises(BeholderError):
+        steps("https://me:word@example.org/leaves.zip?signature=abc")
+    assert any("https://example.org/leaves.zip" in line for line in told)
+    assert not any("word@" in line or "signature" in line for line in told)

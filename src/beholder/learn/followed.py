@@ -13,7 +13,7 @@ import json
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ from beholder.learn.parallel import CLOSE, OPEN, Alone, Follower, Team, message
 from beholder.learn.prepare import Prepared
 from beholder.machine.device import device, free_memory, precision
 from beholder.machine.launch import count, local
-from beholder.machine.ranks import LEAVE, Group, asked, group, joined
+from beholder.machine.ranks import ALONE, LEAVE, Group, LostRankError, asked, group, joined
 from beholder.nets.build import build
 from beholder.nets.spec import NetSpec
 from beholder.tasks import named
@@ -52,6 +52,7 @@ def team_of(prepared: Prepared, frozen: Sequence[nn.Module], batches: Batches) -
     """
     among = group()
     if among is None:
+        batches.ranks = ALONE
         return Alone()
     if batches.subset is not None and batches.subset.prunes:
         hint = "take train.subset=random:F, or one process"
@@ -158,10 +159,11 @@ def joining(work: Callable[[], None]) -> None:
     if ranks.rank:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the first one saves, and tells when to leave
     with joined(ranks) as among:
-        if ranks.rank:
-            follow(among)
-        else:
+        if not ranks.rank:
             work()
+            return
+        with suppress(LostRankError):  # the first one says so, and goes on; or it is gone itself
+            follow(among)
 
 
 def follow(among: Group) -> None:

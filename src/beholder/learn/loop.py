@@ -181,7 +181,7 @@ class Run:
 
     def _learn(self, batch: Batch) -> None:
         seed(batch.images.device, (self.settings.seed << 32) + self.clock.step)
-        self.team.begin(self.at.epoch, self.at.start, self.clock.step, self.clock.done, self.scaler.get_scale())
+        self.team.begin(self.at.epoch, self.at.start, self.clock.step, self.clock.done, self.scaler)
         for turn in self._turns(batch.images, batch.targets):
             player = self._player(turn.who)
             with span("backward"):  # the others' gradients stay as they are, though the loss goes through their nets

@@ -44,8 +44,8 @@ class Alone:
         """Return which share of the batch of all ranks these are the targets of, float32 (B, K)."""
         return 1.0
 
-    def begin(self, epoch: int, start: int, step: int, done: float, scale: float) -> None:
-        """Say which batch is next: step `start` of `epoch`, `step` of the run; scale: factor on the loss of fp16."""
+    def begin(self, epoch: int, start: int, step: int, done: float, scaler: torch.amp.GradScaler) -> None:
+        """Say which batch is next: step `start` of `epoch`, `step` of the run; scaler: has the factor on the loss of fp16."""
 
     def whole(self, turn: Turn) -> Turn:
         """Return the turn of the whole batch; the gradients of the parameters become those of it."""
@@ -84,7 +84,7 @@ class Team(Alone):
         """Return which share of the batch of all ranks these are the targets of."""
         return 1.0 if self._left else len(targets) / self._batch
 
-    def begin(self, epoch: int, start: int, step: int, done: float, scale: float) -> None:
+    def begin(self, epoch: int, start: int, step: int, done: float, scaler: torch.amp.GradScaler) -> None:
         """Say which batch is next, and give all of the net's state where it may differ."""
         if self._lost is not None:
             raise self._lost
@@ -94,7 +94,7 @@ class Team(Alone):
                 for value in self._net.state_dict().values():
                     value.copy_(self._group.spread(value.detach().clone().contiguous()))
             self._stale = False
-        self._group.tell(message(STEP, epoch, start, step, done, scale))
+        self._group.tell(message(STEP, epoch, start, step, done, scaler.get_scale()))
 
     def whole(self, turn: Turn) -> Turn:
         """Return the turn of the whole batch."""
@@ -125,13 +125,16 @@ class Team(Alone):
     @contextmanager
     def working(self) -> Iterator[None]:
         """Have the others ready, and batch norms take the moments of all ranks, for the block."""
-        self._opened()
         self._stale, self._left = True, False
+        try:
+            self._opened()
+        except LostRankError as error:  # the first step will miss it
+            self._lost = error
         try:
             with Synced(lambda values: values if self._left else self._group.total(values)):
                 yield
         finally:
-            if not self._left:
+            if not (self._left or self._lost):
                 with suppress(LostRankError):
                     self._group.tell(message(CLOSE))
 

@@ -27,6 +27,9 @@ PATIENCE = 7 * 24 * 3600.0
 """Seconds that ranks wait for the first one between steps, while it audits, validates or writes."""
 
 
+MEETING = 300.0
+"""Seconds within which all ranks have to come."""
+
 LEAVE = 0.0
 """The first number of the message after which the others end."""
 
@@ -146,8 +149,8 @@ _joined: list[Group] = []
 
 
 def group() -> Group | None:
-    """Return the group that this process is one of; None where it works alone."""
-    return _joined[-1] if _joined else None
+    """Return the group that this process is one of; None where it works alone, as it does once one of the others is lost."""
+    return _joined[-1] if _joined and not _joined[-1].lost else None
 
 
 def asked() -> Ranks:
@@ -166,7 +169,11 @@ def _group(seconds: float) -> Any:
     """Return a group of all ranks in which a call fails after so many seconds."""
     import torch.distributed as dist
 
-    return dist.new_group(timeout=datetime.timedelta(seconds=seconds))
+    return dist.new_group(**_within(seconds))
+
+
+def _within(seconds: float) -> dict[str, Any]:
+    return {"timeout": datetime.timedelta(seconds=seconds)}
 
 
 @contextlib.contextmanager
@@ -180,7 +187,7 @@ def joined(ranks: Ranks, *, store: Any = None) -> Iterator[Group]:
 
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     try:
-        dist.init_process_group(backend, rank=ranks.rank, world_size=ranks.world, **_meeting(ranks, store))
+        dist.init_process_group(backend, rank=ranks.rank, world_size=ranks.world, **_meeting(ranks, store), **_within(MEETING))
         group = Group(ranks)
     except (RuntimeError, ValueError) as error:
         raise LostRankError(f"they did not meet ({str(error).splitlines()[0][:200]})") from error

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from beholder.base.records import Parts, Pictures
+from beholder.base.records import Parts, Pictures, PixelPolicy
 from beholder.learn import generate as making
 from beholder.learn.phases import EPOCHS
 from beholder.learn.sighted import backbone_of, policy_of
@@ -56,12 +56,7 @@ def detected(run: Run, pictures: Pictures, counts: dict[str, int], first: Step, 
     kept = train + counts["valid"]
     opening = [
         first,
-        Step(
-            "decode",
-            f"read, compare, and make {policy.width} × {policy.height} pixels of each",
-            n,
-            _read(run, pictures, policy) * n,
-        ),
+        _decoding(run, pictures, policy, n),
         Step("maps", "look at each with the frozen backbone, and train the head", kept, 2 * look * kept if begins else 0.0),
     ]
     closing = [Step("test", "find boxes, score them, and write the report", counts["test"], 2 * look * counts["test"] + 2.0)]
@@ -91,15 +86,7 @@ def generated(run: Run, pictures: Pictures, counts: dict[str, int], first: Step,
         paces.append(time.monotonic() - began)
     assert made is not None
     each = max(1e-6, paces[1] - paces[0]) / ((LONG - SHORT) * len(few))
-    opening = [
-        first,
-        Step(
-            "decode",
-            f"read, compare, and make {policy.width} × {policy.height} pixels of each",
-            n,
-            _read(run, pictures, policy) * n,
-        ),
-    ]
+    opening = [first, _decoding(run, pictures, policy, n)]
     batch = recipe.train.batch or making.KINDS[recipe.generate.kind].batch
     epochs = recipe.train.epochs or making.epochs_for(max(1, train // batch), budget=bool(run.minutes))
     closing = [Step("worth", "features of made pictures and of real ones, and the page", counts["valid"], 2.0 + paces[0])]
@@ -112,9 +99,10 @@ def generated(run: Run, pictures: Pictures, counts: dict[str, int], first: Step,
     return assembled(run, source, counts, said, policy, steps, memory=0, weights=weights, home=home)
 
 
-def _read(run: Run, pictures: Pictures, policy: object) -> float:
-    """Return the seconds in which a picture is opened, hashed, looked at and decoded."""
-    return reading(pictures) + decoding(pictures, policy, run.recipe.data.workers)  # type: ignore[arg-type]
+def _decoding(run: Run, pictures: Pictures, policy: PixelPolicy, n: int) -> Step:
+    """Return the step in which n pictures are opened, hashed, looked at and decoded."""
+    each = reading(pictures) + decoding(pictures, policy, run.recipe.data.workers)
+    return Step("decode", f"read, compare, and make {policy.width} × {policy.height} pixels of each", n, each * n)
 
 
 def _back(net: Any, images: torch.Tensor) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from beholder.base import events
-from beholder.base.brief import within
+from beholder.base.brief import within, without_secrets
 from beholder.base.deadline import NEVER, Deadline
 from beholder.base.display import html
 from beholder.base.errors import DataError, Interrupted, UsageError
@@ -362,7 +362,9 @@ def given(
 ) -> Pictures:
     """Return the pictures of a source, which is told."""
     allow_as(recipe.data)
-    events.step(1, "data preprocessing", str(source) if isinstance(source, (str, Path)) else "pictures in memory")
+    events.step(
+        1, "data preprocessing", without_secrets(str(source)) if isinstance(source, (str, Path)) else "pictures in memory"
+    )
     with span("decode"):
         return named_groups(introduced(source, images=images, allow_download=allow_download), recipe.data.group_from)
 
