@@ -20,8 +20,8 @@ from beholder.learn.loop import Run
 from beholder.learn.monitors import NotFiniteError
 from beholder.study import trial as trials
 from beholder.study.search import Candidate, Job, Slice
-from beholder.study.trial import Field, Limits, advanced
-from beholder.study.tune import amount, plan, tune
+from beholder.study.trial import Field, Limits, advanced, amount
+from beholder.study.tune import plan, tune
 
 SHORT: dict[str, Any] = {"net": "cnn", "epochs": 4, "batch": 8, "precision": "fp32"}
 

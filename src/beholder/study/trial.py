@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -15,7 +16,7 @@ import torch
 
 from beholder.base import events
 from beholder.base.deadline import Deadline
-from beholder.base.errors import BeholderError
+from beholder.base.errors import BeholderError, UsageError
 from beholder.base.files import remove_folder
 from beholder.base.recipe import Recipe, from_toml
 from beholder.base.records import Parts
@@ -193,3 +194,25 @@ def _measured(prepared: Prepared) -> dict[str, Any]:
         took.append(time.perf_counter() - start)
     weights = sum(tensor.numel() * tensor.element_size() for tensor in net.state_dict().values())
     return {"parameters": sum(p.numel() for p in net.parameters()), "bytes": weights, "latency": median(took)}
+
+_UNITS = {
+    "latency": ({"": 1.0, "s": 1.0, "ms": 1e-3, "us": 1e-6}, "20ms, or seconds: 0.02"),
+    "size": ({"": 1, "b": 1, "kb": 1e3, "mb": 1e6, "gb": 1e9, "kib": 2.0**10, "mib": 2.0**20, "gib": 2.0**30}, "5MB, or bytes"),
+}
+
+
+def amount(said: float | str, kind: str) -> float:
+    """Return a limit in seconds ("latency") or bytes ("size"); 0: none. Raises `UsageError` (bad-limit).
+
+    >>> amount("20ms", "latency"), amount("5 MB", "size"), amount(0, "size")
+    (0.02, 5000000.0, 0.0)
+    """
+    units, hint = _UNITS[kind]
+    found = re.fullmatch(r"\s*([0-9.]+)\s*([a-zA-Z]*)\s*", str(said))
+    try:
+        value = float(found[1]) * units[found[2].lower()] if found else math.nan
+    except (ValueError, KeyError):
+        value = math.nan
+    if not value >= 0:
+        raise UsageError(f"'{said}' is no largest {kind}", code="bad-limit", hint=f"for example {hint}")
+    return value

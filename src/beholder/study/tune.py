@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
-import re
 import shutil
 import tempfile
 import time
@@ -39,7 +37,7 @@ from beholder.study.foresee import dry
 from beholder.study.policy import Curated
 from beholder.study.search import Book, Candidate, Crew, Plan, Single, searched
 from beholder.study.steps import Outcome, check_net, preprocess, train_and_test
-from beholder.study.trial import Field, Limits, advanced
+from beholder.study.trial import Field, Limits, advanced, amount
 from beholder.study.worker import written
 
 SCREEN, NARROW, FINISH = 0.35, 0.15, 0.4
@@ -375,26 +373,3 @@ def _row(study: Study, each: Candidate) -> dict[str, Any]:
 
 def _short(value: Any) -> Any:
     return float(f"{value:.4g}") if isinstance(value, float) else value
-
-
-_UNITS = {
-    "latency": ({"": 1.0, "s": 1.0, "ms": 1e-3, "us": 1e-6}, "20ms, or seconds: 0.02"),
-    "size": ({"": 1, "b": 1, "kb": 1e3, "mb": 1e6, "gb": 1e9, "kib": 2.0**10, "mib": 2.0**20, "gib": 2.0**30}, "5MB, or bytes"),
-}
-
-
-def amount(said: float | str, kind: str) -> float:
-    """Return a limit in seconds ("latency") or bytes ("size"); 0: none. Raises `UsageError` (bad-limit).
-
-    >>> amount("20ms", "latency"), amount("5 MB", "size"), amount(0, "size")
-    (0.02, 5000000.0, 0.0)
-    """
-    units, hint = _UNITS[kind]
-    found = re.fullmatch(r"\s*([0-9.]+)\s*([a-zA-Z]*)\s*", str(said))
-    try:
-        value = float(found[1]) * units[found[2].lower()] if found else math.nan
-    except (ValueError, KeyError):
-        value = math.nan
-    if not value >= 0:
-        raise UsageError(f"'{said}' is no largest {kind}", code="bad-limit", hint=f"for example {hint}")
-    return value
