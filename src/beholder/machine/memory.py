@@ -64,3 +64,12 @@ def _status(name: str) -> int:
     """Return one figure of /proc/self/status in bytes."""
     rows = dict(line.split(":", 1) for line in STATUS.read_text().splitlines() if ":" in line)
     return int(rows[name].split()[0]) * 1024
+
+
+def shortages() -> int | None:
+    """Return how many processes this system has ended for want of memory since it began; None where it does not say."""
+    try:
+        lines = Path("/proc/vmstat").read_text("ascii").splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("oom_kill "))
+    except (OSError, StopIteration, ValueError):
+        return None
