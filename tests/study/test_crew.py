@@ -10,7 +10,7 @@ import pytest
 from beholder.base.errors import MachineError
 from beholder.base.recipe import Recipe, from_toml
 from beholder.study import crew
-from beholder.study.crew import Processes
+from beholder.study.crew import Processes, halved
 from beholder.study.search import Job, Slice
 
 PRETEND = """
@@ -50,17 +50,34 @@ def test_jobs_are_divided_among_as_many_processes_as_asked_for(tmp_path: Path) -
     assert len({what.facts["pid"] for what in found.values()}) == 3
 
 
-def test_a_killed_one_is_begun_once_more_in_half_the_batch_and_then_recorded(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("counted", "said"), [(None, ": too little memory, perhaps"), (5, "")])
+def test_a_killed_one_is_begun_once_more_and_then_recorded(
+    counted: int | None, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(crew, "shortages", lambda: counted)
     found = carried_out([job(0, -1), job(1)], tmp_path)
     assert found[1].score == 0.1
     assert found[0].score is None
-    assert found[0].failed == "its process was ended by signal 9: too little memory, perhaps, 2 times"
+    assert found[0].failed == f"its process was ended by signal 9{said}, 2 times"
 
 
-def test_one_that_lives_in_half_the_batch_has_its_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(crew, "PROGRAM", PRETEND.replace("if seconds < 0:", "if 'batch = 0' in job['recipe']:"))
+@pytest.mark.parametrize(("counts", "batch"), [((3, 4), 32), ((3, 3), 0), ((None, None), 32)])
+def test_one_that_was_killed_for_want_of_memory_has_half_the_batch(
+    counts: tuple[int | None, int | None], batch: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = iter([*counts, counts[1]])
+    monkeypatch.setattr(crew, "shortages", lambda: next(said))
+    once = f"open({str(tmp_path / 'once')!r}, 'x') if not os.path.exists({str(tmp_path / 'once')!r}) else None"
+    monkeypatch.setattr(crew, "PROGRAM", PRETEND.replace("if seconds < 0:", f"if {once}:"))
     found = carried_out([job(3)], tmp_path)
-    assert (found[3].score, found[3].facts["batch"]) == (0.3, 32)
+    assert (found[3].score, found[3].facts["batch"]) == (0.3, batch)
+
+
+def test_one_that_has_a_checkpoint_keeps_its_batch(tmp_path: Path) -> None:
+    assert halved(tmp_path, job(3))
+    assert not halved(tmp_path, job(3, rung=1))
+    (tmp_path / "0003.run" / "checkpoint").mkdir(parents=True)
+    assert not halved(tmp_path, job(3))
 
 
 def test_one_that_crashes_is_begun_once_more_as_it_was(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from beholder.base.errors import MachineError, UsageError
 from beholder.base.recipe import from_toml
 from beholder.machine.cpu import threads
 from beholder.machine.device import device, free_memory
+from beholder.machine.memory import shortages
 from beholder.study.search import Job, Slice
 
 PROGRAM = "import json, sys; sys.path[:] = json.loads(sys.argv.pop(1)); from beholder.study.worker import main; main()"
@@ -25,30 +26,73 @@ PROGRAM = "import json, sys; sys.path[:] = json.loads(sys.argv.pop(1)); from beh
 ENDING = 5.0
 """Seconds that a process has to keep its checkpoint when the search is left."""
 
-TRIES = 2
-"""Times that a job is begun whose process dies of it."""
+TRIES, LOSSES = 2, 4
+"""Times that a job is begun whose process dies of it, and one whose machine is lost."""
+
+
+@dataclass(frozen=True)
+class Given:
+    """A job that was given to somebody, and how often so far."""
+
+    job: Job
+    begun: int = 1
+
+    def again(self, why: str, *, most: int = TRIES, half: int = 0) -> Given | Slice:
+        """Return what is given again once whoever had it is lost, or, after `most` times, that there is no result.
+
+        It goes on from its checkpoint. half: of this batch, where memory did not suffice for it; 0: as it was
+        """
+        if self.begun >= most:
+            return Slice(failed=f"{why}, {self.begun} times")
+        less = " in half the batch" if half else ""
+        events.warn(f"trial {self.job.index + 1}: {why}; it is begun once more{less}")
+        if not half:
+            return Given(self.job, self.begun + 1)
+        recipe = from_toml(self.job.recipe, done=True)
+        smaller = recipe.set(batch=max(1, (recipe.train.batch or half) // 2)).toml()
+        return Given(replace(self.job, recipe=smaller), self.begun + 1)
 
 
 @dataclass(eq=False)
-class _Worker:
+class Worker:
     """A process and what it does.
 
-    heard: the beginning of a line of its results; ready: whether it has read the source; begun: how often its job was begun
+    heard: the beginning of a line of its results; ready: whether it has read the source
+    short: how often the system had run out of memory when its job was given
     """
 
     process: subprocess.Popen[bytes]
-    job: Job | None = None
+    given: Given | None = None
     heard: bytes = b""
     ready: bool = False
-    begun: int = 0
+    short: int | None = None
 
-    def give(self, job: Job, begun: int) -> None:
+    def give(self, given: Given) -> None:
         """Let it carry out a job."""
         assert self.process.stdin is not None
-        self.job, self.begun = job, begun
+        self.given, self.short = given, shortages()
         with suppress(BrokenPipeError):  # that it has died is told where its results are read
-            self.process.stdin.write(json.dumps(asdict(job)).encode() + b"\n")
+            self.process.stdin.write(json.dumps(asdict(given.job)).encode() + b"\n")
             self.process.stdin.flush()
+
+    def hear(self) -> tuple[Slice | None, bool]:
+        """Wait for a word of it; return what came of its job, if that is known by now, and whether it is still there."""
+        assert self.process.stdout is not None
+        data = os.read(self.process.stdout.fileno(), 1 << 16)
+        *lines, self.heard = (self.heard + data).split(b"\n")
+        found = [Slice.of(json.loads(line)) for line in (lines if self.ready else lines[1:])]
+        self.ready = self.ready or bool(lines)
+        return (found[0] if found else None), bool(data)
+
+    def lost(self) -> tuple[str, bool]:
+        """Return why a process that ended did so, and whether it may be that memory did not suffice."""
+        status, more = self.end(), shortages()
+        if not self.ready:
+            what = f"a process of the search ended before it began, with status {status}"
+            raise MachineError(what, code="no-process", hint="leave --workers at 1 to see why")
+        short = -status == getattr(signal, "SIGKILL", 9) and (more is None or more != self.short)
+        why = f"its process was ended by signal {-status}" if status < 0 else f"its process ended with status {status}"
+        return why + (": too little memory, perhaps" if short else ""), short
 
     def end(self) -> int:
         """Close its pipes and return its exit status."""
@@ -60,28 +104,58 @@ class _Worker:
         return status
 
 
+def started(folder: Path, count: int) -> Worker:
+    """Return a process, one of `count`, that carries out slices of the study in a folder. Raises `MachineError` (no-process)."""
+    share, memory = max(1, threads() // count), free_memory(device()) // (3 * count * 2**20)
+    words = [json.dumps(sys.path), str(folder), str(share), str(max(1, memory)), str(os.getpid())]
+    command = [sys.executable or "python", "-c", PROGRAM, *words]
+    pipe, nowhere = subprocess.PIPE, subprocess.DEVNULL
+    try:
+        return Worker(subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=nowhere, start_new_session=True))
+    except OSError as error:
+        hint = "close other programs, or give fewer --workers"
+        raise MachineError(f"no process can be started: {error.strerror}", code="no-process", hint=hint) from error
+
+
+def leave(workers: list[Worker]) -> None:
+    """End every process: one that is at work keeps its checkpoint first."""
+    for worker in workers:
+        with suppress(OSError):
+            worker.process.send_signal(signal.SIGTERM)
+    for worker in workers:
+        with suppress(subprocess.TimeoutExpired):
+            worker.process.wait(ENDING)
+        worker.process.kill()
+        worker.end()
+    workers.clear()
+
+
+def check_pipes() -> None:
+    """Raise `UsageError` (no-workers) on Windows, whose pipes cannot be waited for."""
+    if os.name == "nt":
+        raise UsageError("several trials at a time need Linux or macOS", code="no-workers", hint="leave --workers at 1")
+
+
 @dataclass(eq=False)
 class Processes:
     """A crew of `count` processes that work in the folder of a study.
 
-    batch: of the recipe as it is, of which a candidate is given half whose process is killed
+    batch: of the recipe as it is, of which a candidate is given half whose process ran out of memory before its first checkpoint
     """
 
     folder: Path
     count: int
     batch: int
-    _workers: list[_Worker] = field(default_factory=list)
-    _again: list[tuple[Job, int]] = field(default_factory=list)
+    _workers: list[Worker] = field(default_factory=list)
+    _again: list[Given] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        if os.name == "nt":  # whose pipes cannot be waited for
-            raise UsageError("several trials at a time need Linux or macOS", code="no-workers", hint="leave --workers at 1")
+        check_pipes()
 
     def run(self, jobs: Iterator[Job], took: Callable[[Job, Slice], None]) -> None:
         """Carry out the jobs, each asked for when a process is free, and tell what came of each.
 
-        A job whose process dies is begun once more, in half the batch where it was killed. Raises `MachineError` (no-process)
-        where none starts.
+        A job whose process dies is begun once more. Raises `MachineError` (no-process) where none starts.
         """
         with selectors.DefaultSelector() as seen:
             try:
@@ -89,82 +163,50 @@ class Processes:
                     for key, _ in seen.select():
                         self._hear(seen, key.data, took)
             finally:
-                self._leave()
+                leave(self._workers)
 
     def _filled(self, seen: selectors.BaseSelector, jobs: Iterator[Job]) -> bool:
         """Give each free process a job, start those that are missing, and return whether any has one."""
-        for worker in [worker for worker in self._workers if worker.job is None]:
+        for worker in [worker for worker in self._workers if worker.given is None]:
             following = self._following(jobs)
             if following is None:
                 break
-            worker.give(*following)
+            worker.give(following)
         while len(self._workers) < self.count and (following := self._following(jobs)) is not None:
-            worker = _Worker(self._start())
+            worker = started(self.folder, self.count)
             self._workers.append(worker)
             assert worker.process.stdout is not None
             seen.register(worker.process.stdout, selectors.EVENT_READ, worker)
-            worker.give(*following)
-        return any(worker.job is not None for worker in self._workers)
+            worker.give(following)
+        return any(worker.given is not None for worker in self._workers)
 
-    def _following(self, jobs: Iterator[Job]) -> tuple[Job, int] | None:
+    def _following(self, jobs: Iterator[Job]) -> Given | None:
         if self._again:
             return self._again.pop()
         job = next(jobs, None)
-        return None if job is None else (job, 1)
+        return None if job is None else Given(job)
 
-    def _start(self) -> subprocess.Popen[bytes]:
-        share, memory = max(1, threads() // self.count), free_memory(device()) // (3 * self.count * 2**20)
-        words = [json.dumps(sys.path), str(self.folder), str(share), str(max(1, memory)), str(os.getpid())]
-        command = [sys.executable or "python", "-c", PROGRAM, *words]
-        pipe, nowhere = subprocess.PIPE, subprocess.DEVNULL
-        try:
-            return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=nowhere, start_new_session=True)
-        except OSError as error:
-            hint = "close other programs, or give fewer --workers"
-            raise MachineError(f"no process can be started: {error.strerror}", code="no-process", hint=hint) from error
-
-    def _hear(self, seen: selectors.BaseSelector, worker: _Worker, took: Callable[[Job, Slice], None]) -> None:
-        """Take the lines of a process: first that it is ready, then what its job gave; or that it has died."""
+    def _hear(self, seen: selectors.BaseSelector, worker: Worker, took: Callable[[Job, Slice], None]) -> None:
+        """Take what a process says of its job; begin the job of one that has died once more."""
+        found, alive = worker.hear()
+        if found is not None and worker.given is not None:
+            given, worker.given = worker.given, None
+            took(given.job, found)
+        if alive:
+            return
         assert worker.process.stdout is not None
-        data = os.read(worker.process.stdout.fileno(), 1 << 16)
-        *lines, worker.heard = (worker.heard + data).split(b"\n")
-        for line in lines:
-            if worker.ready and worker.job is not None:
-                job, worker.job = worker.job, None
-                took(job, Slice.of(json.loads(line)))
-            worker.ready = True
-        if not data:
-            seen.unregister(worker.process.stdout)
-            self._workers.remove(worker)
-            self._died(worker, worker.end(), took)
-
-    def _died(self, worker: _Worker, status: int, took: Callable[[Job, Slice], None]) -> None:
-        """Begin the job of a process that died once more, or tell why there is no result."""
-        if not worker.ready:
-            what = f"a process of the search ended before it began, with status {status}"
-            raise MachineError(what, code="no-process", hint="leave --workers at 1 to see why")
-        job = worker.job
-        if job is None:
+        seen.unregister(worker.process.stdout)
+        self._workers.remove(worker)
+        why, short = worker.lost()
+        if worker.given is None:
             return
-        killed = -status == getattr(signal, "SIGKILL", 9)
-        why = f"its process was ended by signal {-status}" if status < 0 else f"its process ended with status {status}"
-        why += ": too little memory, perhaps" if killed else ""
-        if worker.begun >= TRIES:
-            took(job, Slice(failed=f"{why}, {worker.begun} times"))
-            return
-        events.warn(f"trial {job.index + 1}: {why}; it is begun once more" + (" in half the batch" if killed else ""))
-        recipe = from_toml(job.recipe, done=True)
-        smaller = replace(job, recipe=recipe.set(batch=max(1, (recipe.train.batch or self.batch) // 2)).toml())
-        self._again.append((smaller if killed and not job.rung else job, worker.begun + 1))
+        again = worker.given.again(why, half=self.batch if short and halved(self.folder, worker.given.job) else 0)
+        if isinstance(again, Slice):
+            took(worker.given.job, again)
+        else:
+            self._again.append(again)
 
-    def _leave(self) -> None:
-        """End every process: one that is at work keeps its checkpoint first."""
-        for worker in self._workers:
-            with suppress(OSError):
-                worker.process.send_signal(signal.SIGTERM)
-        for worker in self._workers:
-            with suppress(subprocess.TimeoutExpired):
-                worker.process.wait(ENDING)
-            worker.process.kill()
-            worker.end()
-        self._workers.clear()
+
+def halved(folder: Path, job: Job) -> bool:
+    """Return whether the batch of a candidate may be halved: it has no checkpoint, which is of the batch that it had."""
+    return not job.rung and not (folder / f"{job.index:04}.run" / "checkpoint").exists()

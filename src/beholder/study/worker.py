@@ -24,7 +24,7 @@ from beholder.sources import scan
 from beholder.study.search import Job, Slice
 from beholder.study.trial import Field, Limits, advanced
 
-WATCH = 0.5
+WATCH = 0.1
 """Seconds between two looks at whether the process that asked is still there."""
 
 Source = str | Path | tuple[Any, Any] | Pictures
