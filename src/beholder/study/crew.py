@@ -105,7 +105,7 @@ class Worker:
 
 
 def started(folder: Path, count: int) -> Worker:
-    """Return a process, one of `count`, that carries out slices of the study in a folder. Raises `MachineError` (no-process)."""
+    """Return a process, one of `count`, that carries out slices of a study. Raises `MachineError` (no-process)."""
     share, memory = max(1, threads() // count), free_memory(device()) // (3 * count * 2**20)
     words = [json.dumps(sys.path), str(folder), str(share), str(max(1, memory)), str(os.getpid())]
     command = [sys.executable or "python", "-c", PROGRAM, *words]
@@ -140,7 +140,7 @@ def check_pipes() -> None:
 class Processes:
     """A crew of `count` processes that work in the folder of a study.
 
-    batch: of the recipe as it is, of which a candidate is given half whose process ran out of memory before its first checkpoint
+    batch: of the recipe as it is, half of which a candidate is given that ran out of memory before its first checkpoint
     """
 
     folder: Path

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import sys
 import threading
 import time
@@ -20,6 +21,7 @@ from beholder.base.errors import UsageError
 from beholder.base.files import write_atomic
 from beholder.base.recipe import from_toml
 from beholder.base.records import Parts, Pictures
+from beholder.learn.followed import identity
 from beholder.sources import scan
 from beholder.study.search import Job, Slice
 from beholder.study.trial import Field, Limits, advanced
@@ -30,9 +32,10 @@ WATCH = 0.1
 Source = str | Path | tuple[Any, Any] | Pictures
 
 
-def written(field: Field, source: Source) -> None:
+def written(field: Field, source: Source, *, net: str = "auto", task: str = "single") -> None:
     """Write what slices are tried on into its folder, for processes that read the source anew.
 
+    net, task: of the recipe; where they are a person's own, their files have to be the same everywhere
     Raises `UsageError` (in-memory) for a source that has no place.
     """
     field.folder.mkdir(parents=True, exist_ok=True)
@@ -51,18 +54,26 @@ def written(field: Field, source: Source) -> None:
         arrays |= {f"{part}_targets": pictures.targets, f"{part}_groups": pictures.groups, f"{part}_digests": pictures.digests}
     np.savez(field.folder / "parts.npz", **arrays)
     said = {
-        "source": name,
+        "source": str(Path(name).resolve()) if Path(name).exists() else name,
         "classes": list(field.parts.train.classes),
         "bits": field.parts.train.bits,
         "keys": [list(part.keys) for part in parts],
         **{"limits": asdict(field.limits), "seconds": field.seconds, "flips": field.flips},
+        **{"net": net, "task": task, "alike": identity(net, task)},
     }
     write_atomic(field.folder / "field.json", json.dumps(said).encode())
 
 
 def read(folder: Path) -> Field:
-    """Return what `written` was given; its test part is empty."""
+    """Return what `written` was given; its test part is empty.
+
+    Raises `UsageError` (other-version) where versions or sources are not those of whoever wrote it, and what `scan` raises.
+    """
     said = json.loads((folder / "field.json").read_text("utf-8"))
+    own, wanted = identity(said["net"], said["task"]), said["alike"]
+    if other := [f"{name} is {own.get(name)}, not {value}" for name, value in wanted.items() if own.get(name) != value]:
+        hint = "install the same versions of beholder and torch on every machine"
+        raise UsageError(f"{platform.node()} cannot take part: {'; '.join(other)}", code="other-version", hint=hint)
     whole = scan(said["source"])
     row_of = {key: row for row, key in enumerate(whole.keys)}
     with np.load(folder / "parts.npz", allow_pickle=False) as arrays:
@@ -89,10 +100,10 @@ def work(folder: Path, *, threads: int, memory: int, jobs: TextIO, results: Text
         field = read(folder)
         _say(results, {})
         for line in jobs:
-            _say(results, asdict(_shared(field, Job(**json.loads(line)), threads, memory)))
+            _say(results, asdict(shared(field, Job(**json.loads(line)), threads, memory)))
 
 
-def _shared(field: Field, job: Job, threads: int, memory: int) -> Slice:
+def shared(field: Field, job: Job, threads: int, memory: int) -> Slice:
     """Return what a job gave with this process's share of the machine, of which its recipe then says nothing."""
     asked = from_toml(job.recipe, done=True)
     here = asked.set(memory=asked.data.memory or memory, workers=asked.data.workers or threads)
