@@ -24,10 +24,11 @@ from newcomer import AROUND, FASTAI, FASTAI_ANSWERS, KERAS, KERAS_ANSWERS, ROOT,
 from beholder.measure.intervals import wilson
 
 FASTAI_OF_LOCAL = FASTAI.replace("NET", f'"local-dir:{WEIGHTS}"').replace("EPOCHS", "1") + FASTAI_ANSWERS
+Rows = list[tuple[str, float, float]]
 VENV = [sys.executable, "-m", "venv", ".venv"]
 
 
-def step(what: str, command: list[str], folder: Path, rows: list[tuple[str, float, float]], env: dict[str, str]) -> str:
+def step(what: str, command: list[str], folder: Path, rows: Rows, env: dict[str, str]) -> str:
     """Carry out a command, note how long it took and return what it printed; end the walk where it fails."""
     began, before = time.monotonic(), cpu()
     done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False)
@@ -38,7 +39,7 @@ def step(what: str, command: list[str], folder: Path, rows: list[tuple[str, floa
     return done.stdout
 
 
-def ours(minutes: float, folder: Path, rows: list[tuple[str, float, float]], env: dict[str, str]) -> dict[str, str]:
+def ours(minutes: float, folder: Path, rows: Rows, env: dict[str, str]) -> dict[str, str]:
     """Return the answer for each file name."""
     step("git clone", ["git", "clone", "--quiet", str(ROOT), "beholder"], folder, rows, env)
     step("make demo", ["make", "-C", "beholder", "demo"], folder, rows, env)
@@ -48,9 +49,7 @@ def ours(minutes: float, folder: Path, rows: list[tuple[str, float, float]], env
     return {Path(row["path"]).name: row.get("label", "") for row in map(json.loads, told.splitlines())}
 
 
-def peer(
-    packages: list[str], program: str, folder: Path, rows: list[tuple[str, float, float]], env: dict[str, str]
-) -> list[str]:
+def peer(packages: list[str], program: str, folder: Path, rows: Rows, env: dict[str, str]) -> list[str]:
     """Return the answers in the order of new.json."""
     step("venv", VENV, folder, rows, env)
     python = str(folder / ".venv" / "bin" / "python")
@@ -65,7 +64,7 @@ def peer(
 def walk(who: str, minutes: float) -> None:
     """Walk one way from an empty folder to the answers."""
     with tempfile.TemporaryDirectory() as name:
-        folder, rows = Path(name), list[tuple[str, float, float]]()
+        folder, rows = Path(name), Rows()
         new = unpack(folder)
         (folder / "new.json").write_text(json.dumps([str(path) for path in new]))
         home = {"HOME": name, "XDG_CACHE_HOME": f"{name}/cache", "PIP_NO_CACHE_DIR": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
