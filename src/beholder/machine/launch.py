@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from beholder.base.errors import UsageError
 from beholder.machine.ranks import Group, Ranks, joined, loopback
@@ -14,16 +15,35 @@ from beholder.machine.ranks import Group, Ranks, joined, loopback
 LEAVING = 10.0
 """Seconds that the others are given to end, once they are told."""
 
+MOST = {"local": 64, "ray": 4096}
+"""How many processes can be asked for, by where they are started."""
+
+
+@dataclass(frozen=True)
+class Launch:
+    """Where several processes are started. kind: "" (nowhere), local or ray; count: of processes, 0 where it is not said."""
+
+    kind: str = ""
+    count: int = 0
+
+
+def launched(text: str) -> Launch:
+    """Return what "", local:N, ray or ray:N ask for. Raises `UsageError` (bad-launch)."""
+    kind, colon, number = text.partition(":")
+    if not text:
+        return Launch()
+    if kind == "ray" and not colon:
+        return Launch(kind)
+    if kind in MOST and number.isdecimal() and 1 <= int(number) <= MOST[kind]:
+        return Launch(kind, int(number))
+    hint = "local:N starts N processes on this machine, from 1 to 64; ray or ray:N starts them on a cluster"
+    raise UsageError(f"--launch cannot be '{text}'", code="bad-launch", hint=hint)
+
 
 def count(launch: str) -> int:
     """Return how many processes `local:N` asks for; "" is one. Raises `UsageError` (bad-launch)."""
-    kind, _, number = launch.partition(":")
-    if not launch:
-        return 1
-    if kind == "local" and number.isdecimal() and 1 <= int(number) <= 64:
-        return int(number)
-    hint = "local:N starts N processes on this machine, from 1 to 64; torchrun starts them on several"
-    raise UsageError(f"--launch cannot be '{launch}'", code="bad-launch", hint=hint)
+    found = launched(launch)
+    return max(1, found.count)
 
 
 @contextlib.contextmanager

@@ -1,0 +1,99 @@
+"""Ray, which spreads work over the machines of a cluster: how this process is connected to it, and to which clusters it is not.
+
+Whoever reaches a Ray head can run any code on its cluster. So one that is reached by others than this machine has to ask for a
+token, and one that is started here listens on the loopback address alone. Nothing is sent to the makers of Ray.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import os
+from collections.abc import Iterator
+from types import ModuleType
+
+from beholder.base.errors import MachineError, UsageError
+
+LOOPBACK_ALONE = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
+"""Where this is 0, Ray takes 127.0.0.1 for what it is; else it puts the address that other machines see in its place."""
+
+
+@contextlib.contextmanager
+def connected() -> Iterator[ModuleType]:
+    """Yield `ray`, connected to the cluster of RAY_ADDRESS, or to one that is started on this machine, for the block.
+
+    Within another such block, or where the caller is connected already, the connection is that one.
+
+    Raises `UsageError` (no-ray, open-cluster, bad-cluster) and `MachineError` (no-cluster) where nobody answers.
+    """
+    address = _address()
+    check(address)
+    ray = _imported(address)
+    if ray.is_initialized():
+        yield ray
+        return
+    with _said(address):
+        ray.init(
+            address=address or "local",
+            log_to_driver=False,
+            logging_level="ERROR",
+            **({} if address else {"include_dashboard": False}),
+        )
+    try:
+        for node in ray.nodes():
+            check(node["NodeManagerAddress"])
+        yield ray
+    finally:
+        ray.shutdown()
+
+
+def check(address: str) -> None:
+    """Raise `UsageError` (open-cluster) for a head, host:port, that others than this machine reach without a token."""
+    if address.startswith("ray://"):
+        hint = "run the command on a node of the cluster, or by `ray job submit`; RAY_ADDRESS is then host:port, or auto"
+        raise UsageError(f"Ray Client cannot be used: RAY_ADDRESS is {address}", code="bad-cluster", hint=hint)
+    if address in ("", "auto") or on_loopback(address) or os.environ.get("RAY_AUTH_MODE", "").lower() == "token":
+        return
+    hint = "set RAY_AUTH_MODE=token for every node and for this command: docs/SCALING.md"
+    what = f"whoever reaches the Ray head at {address} can run code on the cluster: it asks for no token"
+    raise UsageError(what, code="open-cluster", hint=hint)
+
+
+def on_loopback(address: str) -> bool:
+    """Return whether an address, host:port or host, is reached from this machine alone."""
+    host = address if address.count(":") != 1 else address.partition(":")[0]
+    host = host[1:].partition("]")[0] if host.startswith("[") else host
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _address() -> str:
+    """Return the address of the cluster that is asked for; "" for one on this machine."""
+    found = os.environ.get("RAY_ADDRESS", "")
+    return "" if found == "local" else found
+
+
+def _imported(address: str) -> ModuleType:
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    if address != "auto" and on_loopback(address or "localhost"):
+        os.environ[LOOPBACK_ALONE] = "0"
+    try:
+        import ray
+    except ModuleNotFoundError as error:
+        hint = 'pip install "beholder[cluster]"'
+        raise UsageError("a cluster is worked on by Ray, which is not installed", code="no-ray", hint=hint) from error
+    return ray
+
+
+@contextlib.contextmanager
+def _said(address: str) -> Iterator[None]:
+    """Turn what Ray raises where it cannot connect into a `MachineError` (no-cluster)."""
+    try:
+        yield
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        where = f"at {address}" if address else "on this machine"
+        hint = "is it running, and of the same version of Ray and Python? RAY_ADDRESS says where it is"
+        what = f"no Ray cluster {where}: {str(error).splitlines()[0][:200]}"
+        raise MachineError(what, code="no-cluster", hint=hint) from error
