@@ -9,16 +9,20 @@ from beholder.bundle.ood import judged
 from beholder.bundle.recogniser import NOT_FINITE, Recogniser
 
 
-def answers(recogniser: Recogniser, images: U8) -> list[dict[str, Any]]:
+def answers(recogniser: Recogniser, images: U8, *, keep: bool = False) -> list[dict[str, Any]]:
     """Return {"label", "p", "probabilities", …} for each of `images`, uint8 (N, C, height, width), N ≥ 1.
 
     Where the model has an operating point, sets or references there are "abstain", "positive", "set" (see `Guess`),
     "ood" (bool) and "ood_score" (in [0, 1]) too, and until 0.3.0 these two as "stranger" and "strangeness".
+    keep: "features" too, float32 (F,)
     {"error": {"code", "message"}} alone for a picture to which the net answers NaN or infinity.
     """
     logits, features = recogniser.outputs(images)
     unfit = recogniser.unfit(logits, features)
-    said = iter(_said(recogniser, logits[~unfit], features[~unfit]))
+    told = _said(recogniser, logits[~unfit], features[~unfit])
+    if keep:
+        told = [{**answer, "features": row} for answer, row in zip(told, features[~unfit], strict=True)]
+    said = iter(told)
     return [{"error": {"code": "not-finite", "message": NOT_FINITE}} if bad else next(said) for bad in unfit.tolist()]
 
 

@@ -31,7 +31,7 @@ from beholder.image.refusal import PASSING
 from beholder.image.sandbox import decoders
 from beholder.machine.folders import cache_folder
 from beholder.sources import depths
-from beholder.sources.digest import CHUNK, Data, digested, renewed, same
+from beholder.sources.digest import CHUNK, Data, digested, hashed, renewed, same
 from beholder.sources.held import Held
 
 STACK = 1 << 20
@@ -225,6 +225,23 @@ def measure(pictures: Pictures, rows: Sequence[int], small: Thumbnails | None = 
             data = error
         look.add(data, digest.tobytes())
     return look.rows()
+
+
+def looked(pictures: Pictures, rows: Sequence[int]) -> Facts:
+    """Return (len(rows),) of dtype `FACTS` with the digests of what was read now: each file is opened once, nothing is kept.
+
+    What may hold values of more than 8 bits has its digest alone, and is `unseen`: the range of the set has to be known first.
+    """
+    found, shallow = np.zeros(len(rows), FACTS), list[int]()
+    look = _Look(len(rows), 0, None)
+    for at, row in enumerate(rows):
+        data, value = hashed(pictures.store, pictures.keys[row])
+        found["digest"][at] = np.frombuffer(value[:32], np.uint8)
+        if not value[32]:
+            look.add(data, value[:32])
+            shallow.append(at)
+    found[shallow] = look.rows()
+    return found
 
 
 class _Look:

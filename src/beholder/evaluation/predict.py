@@ -33,12 +33,14 @@ def predict(
     *,
     batch: int = 32,
     workers: int = 0,
+    features: bool = False,
 ) -> Iterator[dict[str, Any]]:
     """Yield {"path", "label", "p", "probabilities", …} or {"path", "error": {"code", "message"}} for every picture, in order.
 
     Where the bundle has an operating point or sets, a line also has "abstain", "positive" or "set" (see `Guess`).
     paths: pictures, folders and archives, which are walked, or one of these; read lazily, so a long list or a pipe is not held
-    in memory; or what `scan` returns. Raises `UsageError` for what is no path, `DataError` for an archive that cannot be read.
+    in memory; or what `scan` returns; features: a line has "features" too, float32 (F,)
+    Raises `UsageError` for what is no path, `DataError` for an archive that cannot be read.
     """
     workers = workers or min(8, os.cpu_count() or 1)
     bundle = _ready(bundle)
@@ -48,9 +50,9 @@ def predict(
             for name, read in each_picture(paths):
                 waiting.append((name, pool.submit(_pixels, bundle, read)))
                 if len(waiting) >= 3 * batch:
-                    yield from _lines(bundle, [waiting.popleft() for _ in range(batch)])
+                    yield from _lines(bundle, [waiting.popleft() for _ in range(batch)], features)
             while waiting:
-                yield from _lines(bundle, [waiting.popleft() for _ in range(min(batch, len(waiting)))])
+                yield from _lines(bundle, [waiting.popleft() for _ in range(min(batch, len(waiting)))], features)
         finally:
             for _, future in waiting:
                 future.cancel()
@@ -88,7 +90,7 @@ def _pixels(bundle: Recogniser, read: _Read) -> U8:
     return bundle.pixels(read())
 
 
-def _lines(bundle: Recogniser, work: list[_Work]) -> Iterator[dict[str, Any]]:
+def _lines(bundle: Recogniser, work: list[_Work], features: bool) -> Iterator[dict[str, Any]]:
     lines: list[dict[str, Any]] = []
     images, rows = [], []
     for path, future in work:
@@ -100,6 +102,6 @@ def _lines(bundle: Recogniser, work: list[_Work]) -> Iterator[dict[str, Any]]:
             line["error"] = {"code": error.code, "message": error.message}
         lines.append(line)
     if images:
-        for line, answer in zip(rows, answers(bundle, np.stack(images)), strict=True):
+        for line, answer in zip(rows, answers(bundle, np.stack(images), keep=features), strict=True):
             line.update(answer)
     yield from lines

@@ -129,7 +129,7 @@ def _computed(pictures: Pictures, rows: Sequence[int], visit: Visit = _ignored) 
 
         def reads() -> Iterator[tuple[int, Data | PictureError, bytes]]:
             for row in chunk:
-                data, value = _read(pictures.store, pictures.keys[row])
+                data, value = hashed(pictures.store, pictures.keys[row])
                 done.append((value, not isinstance(data, PictureError)))
                 yield row, data, value[:32]
 
@@ -144,8 +144,8 @@ def _computed(pictures: Pictures, rows: Sequence[int], visit: Visit = _ignored) 
             yield from values
 
 
-def _read(store: Store, key: str) -> tuple[Data | PictureError, bytes]:
-    """Return what was read of a picture, or why it cannot be, and its digest with whether it may be deep."""
+def hashed(store: Store, key: str) -> tuple[Data | PictureError, bytes]:
+    """Return what was read of a picture, or why it cannot be, and 33 bytes: its digest, and whether it may be deep."""
     try:
         data = store.read(key)
     except PictureError as error:
