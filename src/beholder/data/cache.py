@@ -35,6 +35,7 @@ from beholder.data.shards import Filling, Keys, Shard, Shelf, keys_of, tidy
 from beholder.image import load
 from beholder.image.sandbox import decoders
 from beholder.machine.folders import cache_folder
+from beholder.sources.ahead import expect
 from beholder.sources.digest import digested, renewed, same
 
 CONVERSION = 3
@@ -309,6 +310,7 @@ def _decoded(
 
     def decode(rows: Sequence[int]) -> list[tuple[int, Found]]:
         done: list[tuple[int, Found]] = []
+        expect(pictures.store, [pictures.keys[row] for row in rows])
         for row in rows:
             if stopping.is_set():
                 break

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import sys
@@ -11,10 +12,16 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 
-from beholder.base.errors import MachineError
+from beholder.base.errors import MachineError, UsageError
 from beholder.base.files import check_writable
 
 VARIABLE = "BEHOLDER_CACHE"
+
+ROOM = "BEHOLDER_ROOM"
+"""GiB that decoded pixels, and copies of objects from object storage, may each take."""
+
+RESERVE = 1 << 30
+"""Bytes of a disk that the cache leaves free."""
 
 _INSTEAD: ContextVar[str] = ContextVar("beholder_cache", default="")
 """The folder of a block in which the cache is forgotten: of its thread alone, as others may train meanwhile."""
@@ -34,6 +41,23 @@ def cache_folder(root: str | Path | None = None) -> Path:
     except RuntimeError as error:
         hint = f"name a cache folder with --cache or {VARIABLE}"
         raise MachineError(f"this user has no home: {error}", code="no-home", hint=hint) from error
+
+
+def room(path: Path, held: int, *, default: float = math.inf) -> float:
+    """Return the bytes that one kind of the cache may take in all: BEHOLDER_ROOM where it is set, else `default`.
+
+    It is never more than what lies in the folder `path` by now, `held` bytes, and what its disk has free beside `RESERVE`.
+    Raises `UsageError` (bad-value).
+    """
+    said = os.environ.get(ROOM, "")
+    try:
+        most = float(said) * 2**30 if said else default
+    except ValueError:
+        most = -1
+    if not most >= 0:
+        raise UsageError(f"{ROOM} cannot be '{said}'", code="bad-value", hint="give a number of GiB, such as 50")
+    above = next((folder for folder in (path, *path.parents) if folder.is_dir()), Path("/"))
+    return min(most, max(0, held + shutil.disk_usage(above).free - RESERVE))
 
 
 def command() -> str:

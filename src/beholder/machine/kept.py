@@ -29,6 +29,8 @@ KINDS = {
     "paces": "how long a picture takes to decode",
     "archives": "packed tars, decompressed",
     "downloads": "archives from the network",
+    "objects": "copies from object storage",
+    "members": "what tars on object storage hold",
     "torchvision": "data sets of torchvision, which are never pruned",
 }
 """The folders in the cache folder, and what is in them."""

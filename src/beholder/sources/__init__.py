@@ -15,11 +15,13 @@ from beholder.sources import (
     apart,
     archive,
     arrays,
+    buckets,
     datasets,
     folder,
     huggingface,
     layout,
     marked,
+    objects,
     parquet,
     remote,
     shards,
@@ -47,7 +49,8 @@ def scan(
     source: a folder of class folders; a folder with train, valid, test of them; a CSV, TSV or Parquet with
     path,label[,split,group], or one a part; a zip or tar of any of these; Parquet with pictures inside; WebDataset shards
     (set-{0000..0012}.tar); COCO, Pascal VOC, YOLO, tables of boxes; torchvision:NAME; hf:NAME; https://… of a zip or
-    tar; an .npz with x and y; or arrays (x, y); a map-style data set of PyTorch; KIND:NAME of a plug-in.
+    tar; s3://… and gs://… of a folder, a zip or tar, or WebDataset shards; an .npz with x and y; or arrays (x, y); a map-style
+    data set of PyTorch; KIND:NAME of a plug-in.
     boxes:SOURCE makes a picture of each box. docs/SOURCES.md describes each; none is ever written to.
     labels: whether the pictures have to have some; None: they may; False: none are looked for. Without labels a source may also
     be a flat folder or archive, a pattern such as new/*.jpg, a list of paths, or arrays without y
@@ -61,6 +64,11 @@ def scan(
         return _either(source, images, limits, allow_download)
     if labels:
         return _labelled(source, images, limits, allow_download)
+    if isinstance(source, str) and objects.is_object(source):
+        found = buckets.opened(source, labels=False, limits=limits, allow_download=allow_download)
+        if not isinstance(found, Path):
+            return unlabelled.listed(found) if isinstance(found, Listing) else found
+        source = found
     if isinstance(source, str) and remote.is_url(source):
         source = remote.fetched(source, limits=limits, allow_download=allow_download)
     return unlabelled.pictures(source, limits=limits)
@@ -73,6 +81,9 @@ def _labelled(source: Any, images: str | Path | None, limits: Limits, allow_down
     if text.startswith("boxes:") and not Path(text).exists():
         text, boxes = text.removeprefix("boxes:"), True
     path = Path(text).expanduser()
+    if objects.is_object(text):
+        held = None if images is None else apart.listing(images, limits=limits)
+        return _stored(text, limits, boxes, held, allow_download)
     if remote.is_url(text):
         path = remote.fetched(text, limits=limits, allow_download=allow_download)
     elif not path.exists() and (found := _named(text)):
@@ -90,6 +101,20 @@ def _labelled(source: Any, images: str | Path | None, limits: Limits, allow_down
         paths = shards.expanded(str(path))
         return shards.from_paths(paths, name=str(path.absolute()), root=path.absolute().parent, limits=limits)
     raise _missing(text, path)
+
+
+def _stored(url: str, limits: Limits, boxes: bool, images: Listing | None, allow_download: bool) -> Pictures:
+    """Return the pictures of a source on object storage."""
+    found = buckets.opened(url, labels=True, limits=limits, allow_download=allow_download)
+    if isinstance(found, Path):
+        return _in_file(found, limits, boxes, images=images)
+    if isinstance(found, Listing):
+        return _listed(found, limits, boxes, images)
+    if boxes:
+        raise marked.no_boxes(url)
+    if images is not None:
+        raise apart.unused(url)
+    return found
 
 
 def _of_kind(kind: str, name: str, images: str | Path | None, limits: Limits, allow_download: bool) -> Pictures:
@@ -162,7 +187,7 @@ def _in_file(path: Path, limits: Limits, boxes: bool, *, images: Listing | None 
     if packed:
         listing = archive.listing(path, limits=limits)
         if not boxes and images is None and shards.are_samples(listing.names):
-            return shards.pictures_of({path.name: listing}, name=str(path.absolute()), root=path.parent)
+            return shards.pictures_of([(path.name, listing)], name=str(path.absolute()), names=shards.class_names(path.parent))
         return _listed(listing, limits, boxes, images)
     if kind == ".parquet" and (lines := parquet.rows_of(path, limits=limits)) is not None:
         return table.from_rows(table.parsed(lines, where=str(path)), path, limits=limits, images=images)

@@ -23,6 +23,7 @@ from beholder.base.records import Pictures, Store
 from beholder.image.sandbox import decoders
 from beholder.machine.folders import cache_folder
 from beholder.sources import depths
+from beholder.sources.ahead import expect
 
 _ID = 16
 _VALUE = 33
@@ -126,6 +127,8 @@ def _computed(pictures: Pictures, rows: Sequence[int], visit: Visit = _ignored) 
 
     def work(chunk: Sequence[int]) -> list[tuple[bytes, bool]]:
         done: list[tuple[bytes, bool]] = []
+
+        expect(pictures.store, [pictures.keys[row] for row in chunk])
 
         def reads() -> Iterator[tuple[int, Data | PictureError, bytes]]:
             for row in chunk:

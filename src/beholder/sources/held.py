@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
 from beholder.base.records import Store
+from beholder.sources.ahead import expect
 
 ROOM = 256 << 20
 """Bytes that are kept at most: what is more is opened again."""
@@ -23,6 +26,10 @@ class Held:
         """Return what is kept of a picture, else what the store has. Raises `PictureError`."""
         kept = self._kept.get(key)
         return self._store.read(key) if kept is None else kept
+
+    def expect(self, keys: Sequence[str]) -> None:
+        """Tell the store what will be read next of what is not kept."""
+        expect(self._store, [key for key in keys if key not in self._kept])
 
     def keep(self, key: str, data: bytes | npt.NDArray[np.generic]) -> None:
         """Keep a picture as it was read, if there is room."""

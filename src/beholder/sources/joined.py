@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from beholder.base.errors import PictureError
 from beholder.base.records import Store
+from beholder.sources.ahead import expect
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,15 @@ class JoinedStore:
         """Return the stamp of the store that the key names."""
         found = self._found(key)
         return found[0].stamp(found[1]) if found else ""
+
+    def expect(self, keys: Sequence[str]) -> None:
+        """Tell each store which of its own keys will be read next."""
+        asked: dict[int, tuple[Store, list[str]]] = {}
+        for key in keys:
+            if (found := self._found(key)) is not None:
+                asked.setdefault(id(found[0]), (found[0], []))[1].append(found[1])
+        for store, own in asked.values():
+            expect(store, own)
 
     def _found(self, key: str) -> tuple[Store, str] | None:
         at = key.find("/")

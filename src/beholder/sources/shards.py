@@ -10,7 +10,7 @@ import json
 import os
 import re
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from glob import glob, has_magic
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from beholder.base import events
 from beholder.base.errors import DataError, UsageError
 from beholder.base.limits import LIMITS, Limits
 from beholder.base.names import Names
-from beholder.base.records import Pictures
+from beholder.base.records import Pictures, Store
 from beholder.sources import archive, labels
 from beholder.sources.division import spread
 from beholder.sources.joined import JoinedStore
@@ -47,7 +47,7 @@ def expanded(text: str) -> list[Path]:
     Raises `UsageError` (path-missing, where one that the braces name is not there; too-many-shards).
     """
     paths: list[Path] = []
-    for plain in _unbraced(text):
+    for plain in unbraced(text):
         found = [Path(name) for name in sorted(glob(plain))] if has_magic(plain) else [Path(plain)]  # noqa: PTH207
         missing = [str(path) for path in found if not path.is_file()] if found else [plain]
         if missing:
@@ -58,14 +58,15 @@ def expanded(text: str) -> list[Path]:
     return paths
 
 
-def _unbraced(text: str) -> Iterator[str]:
+def unbraced(text: str) -> Iterator[str]:
+    """Yield the texts that one with braces stands for, in order. Raises `UsageError` (too-many-shards)."""
     both = [found for found in (_RANGE.search(text), _CHOICE.search(text)) if found]
     if not both:
         yield text
         return
     first = min(both, key=lambda found: found.start())
     for word in _words(first):
-        yield from _unbraced(text[: first.start()] + word + text[first.end() :])
+        yield from unbraced(text[: first.start()] + word + text[first.end() :])
 
 
 def _words(brace: re.Match[str]) -> list[str]:
@@ -89,26 +90,35 @@ def from_paths(paths: Sequence[Path], *, name: str, root: Path, limits: Limits =
     """Return the pictures of several shards, tars below `root`, packed or not. Raises as `pictures_of` does."""
     if paths and all(is_picture(path.name) for path in paths):
         raise no_labels(name, len(paths))
-    shards = {}
-    for done, path in enumerate(paths, start=1):
-        shards[os.path.relpath(path, root).replace("\\", "/")] = archive.listing(path, limits=limits)
-        events.progress("reading shards", done, len(paths))
-    return pictures_of(shards, name=name, root=root)
+
+    def shards() -> Iterator[tuple[str, Listing]]:
+        for done, path in enumerate(paths, start=1):
+            yield os.path.relpath(path, root).replace("\\", "/"), archive.listing(path, limits=limits)
+            events.progress("reading shards", done, len(paths))
+
+    return pictures_of(shards(), name=name, names=class_names(root))
 
 
-def pictures_of(shards: Mapping[str, Listing], *, name: str, root: Path) -> Pictures:
-    """Return the pictures of shards by name; `name`: what the whole is called; `root`: where `NAMES` may lie.
+def pictures_of(shards: Iterable[tuple[str, Listing]], *, name: str, names: Sequence[str] = ()) -> Pictures:
+    """Return the pictures of shards by name, each of which is looked through before the next one is asked for.
 
+    name: what the whole is called; names: of the classes, where labels are numbers
     A label is the text of key.cls, or "label", "class" or "cls" in key.json; numbers become names where there is a list.
     Raises `DataError` (no-pictures, no-labels, bad-labels).
     """
-    names = _class_names(root)
     known: dict[str, int] = {}
     targets, parts = array("i"), array("b")
+    stores: dict[str, Store] = {}
+    notes: list[str] = []
+    files = 0
 
     def keys() -> Iterator[str]:
-        for shard, listing in shards.items():
+        nonlocal files
+        for shard, listing in shards:
             part = in_part(shard)
+            stores[shard] = listing.store
+            notes.extend(listing.notes)
+            files += len(listing.names)
             for key, label in _samples(listing):
                 named = _named(label, names, name)
                 targets.append(known.setdefault(named, len(known)) if named else -1)
@@ -117,11 +127,9 @@ def pictures_of(shards: Mapping[str, Listing], *, name: str, root: Path) -> Pict
 
     found = Names.of(keys())
     if not len(found):
-        raise no_pictures(name, sum(len(s.names) for s in shards.values()))
-    notes = [note for listing in shards.values() for note in listing.notes]
-    store = JoinedStore(name, {shard: listing.store for shard, listing in shards.items()})
+        raise no_pictures(name, files)
     divided, labelled, more = spread(np.array(targets), list(known), where=name)
-    return tabled(store, found, divided, labelled, parts=np.array(parts, np.int8), notes=[*notes, *more])
+    return tabled(JoinedStore(name, stores), found, divided, labelled, parts=np.array(parts, np.int8), notes=[*notes, *more])
 
 
 def _key(name: str) -> tuple[str, str]:
@@ -164,11 +172,14 @@ def _text(listing: Listing, name: str) -> str:
         raise DataError(f"{listing.store.name}: {name} is not UTF-8", code="bad-labels", hint="write it as UTF-8") from error
 
 
-def _class_names(root: Path) -> list[str]:
-    for name in NAMES:
-        if (root / name).is_file():
-            return [line.strip() for line in (root / name).read_text("utf-8-sig").splitlines() if line.strip()]
-    return []
+def class_names(root: Path) -> list[str]:
+    """Return the class names of the list beside shards in the folder `root`, [] where there is none."""
+    return next((lines((root / name).read_bytes()) for name in NAMES if (root / name).is_file()), [])
+
+
+def lines(text: bytes) -> list[str]:
+    """Return the lines of a list of class names."""
+    return [line.strip() for line in text.decode("utf-8-sig").splitlines() if line.strip()]
 
 
 def _named(label: str, names: Sequence[str], where: str) -> str:

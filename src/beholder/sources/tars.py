@@ -23,8 +23,8 @@ class TarStore:
     def __init__(self, path: Path, body: Path | bytes, names: Names, spans: I64, limits: Limits) -> None:
         self._path = path
         self._body = body
-        self._names = names
-        self._spans = spans
+        self.names = names
+        self.spans = spans
         self._limits = limits
         self._version = inflate.version(path)
         if isinstance(body, Path):
@@ -37,10 +37,10 @@ class TarStore:
 
     def read(self, key: str) -> bytes:
         """Return a member's bytes. Raises `PictureError` (unreadable, too-many-bytes)."""
-        row = self._names.place(key)
+        row = self.names.place(key)
         if row < 0:
             raise unreadable(key, self.name, "it is not in there")
-        offset, size = self._spans[row].tolist()
+        offset, size = self.spans[row].tolist()
         if size > self._limits.bytes:
             raise too_many_bytes(key, size, self._limits.bytes)
         if isinstance(self._body, bytes):
@@ -54,8 +54,8 @@ class TarStore:
 
     def stamp(self, key: str) -> str:
         """Return what `inflate.version` says of the archive, and where the member lies in it."""
-        row = self._names.place(key)
-        return f"{self._version}-{self._spans[row, 0]}-{self._spans[row, 1]}" if row >= 0 else ""
+        row = self.names.place(key)
+        return f"{self._version}-{self.spans[row, 0]}-{self.spans[row, 1]}" if row >= 0 else ""
 
 
 def listing(path: Path, limits: Limits) -> Listing:

@@ -34,9 +34,9 @@ def pictures(source: Any, *, limits: Limits = LIMITS) -> Pictures:
         return table(store, Names.of(f"{i:0{len(str(count))}d}" for i in range(count)), notes)
     path = Path(source).expanduser()
     if path.is_dir():
-        return _listed(folder.listing(path.absolute(), limits=limits))
+        return listed(folder.listing(path.absolute(), limits=limits))
     if path.is_file() and archive.is_archive(path):
-        return _listed(archive.listing(path, limits=limits))
+        return listed(archive.listing(path, limits=limits))
     found = sorted(glob(str(path), recursive=True)) if has_magic(str(path)) else []  # noqa: PTH207
     return _files([Path(name) for name in found] or [path], str(source), limits)
 
@@ -48,7 +48,8 @@ def table(store: Store, keys: Names, notes: Sequence[str] = ()) -> Pictures:
     return Pictures(store, keys, empty, (), none.astype(np.int8), none.astype(np.int64), notes=tuple(notes))
 
 
-def _listed(listing: Listing) -> Pictures:
+def listed(listing: Listing) -> Pictures:
+    """Return the pictures of a folder or an archive. Raises `DataError` (no-pictures)."""
     names = Names.of(name for name in listing.names if is_picture(name))
     if not len(names):
         raise no_pictures(listing.store.name, len(listing.names))
