@@ -135,7 +135,11 @@ class Copies:
         return path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
 
     def _most(self) -> float:
-        held = sum(file.stat().st_size for file in self.folder.rglob("*") if file.is_file()) if self.folder.is_dir() else 0
+        held = 0
+        for folder, _, files in os.walk(self.folder):
+            for name in files:
+                with suppress(OSError):  # another process may have deleted it
+                    held += (Path(folder) / name).stat().st_size
         return room(self.folder, held, default=KEPT)
 
     def _make_room(self, size: int) -> bool:

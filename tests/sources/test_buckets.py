@@ -1,0 +1,200 @@
+"""Sources on object storage give what their local copies give, and are refused in one message where they cannot be read."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import beholder
+from beholder.base import events
+from beholder.base.errors import BeholderError, PictureError
+from beholder.base.records import Pictures
+from beholder.sources import buckets, scan
+from beholder.sources.ahead import expect
+from beholder.sources.digest import digested
+from tests.sources.conftest import Front, Storage, packed
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    return beholder.cache(tmp_path / "cache")
+
+
+def read(url: str, **more: Any) -> Pictures:
+    with events.listen(alone=True):
+        return scan(url, allow_download=True, **more)
+
+
+def alike(one: Pictures, other: Pictures) -> None:
+    """Compare two sources to the last byte."""
+    assert list(one.keys) == list(other.keys)
+    assert one.classes == other.classes
+    np.testing.assert_array_equal(one.targets, other.targets)
+    np.testing.assert_array_equal(one.parts, other.parts)
+    one, other = digested(one), digested(other)
+    np.testing.assert_array_equal(one.digests, other.digests)
+    assert one.store.read(one.keys[0]) == other.store.read(other.keys[0])
+
+
+def samples(folder: Path, leaves: Path, *, tars: int) -> Path:
+    """Write WebDataset tars of the leaves: the label of each as text in KEY.cls."""
+    folder.mkdir()
+    files = sorted(leaves.rglob("*.png"))
+    for number in range(tars):
+        held: dict[str, bytes] = {}
+        for k, file in enumerate(files[number::tars]):
+            held |= {f"{k:04}.cls": file.parent.name.encode(), f"{k:04}.png": file.read_bytes()}
+        (folder / f"set-{number:04}.tar").write_bytes(packed(held))
+    return folder
+
+
+def test_class_folders(storage: Storage, leaves: Path, cache: Path) -> None:
+    (leaves / ".hidden.png").write_bytes(b"")
+    alike(read(storage.put(leaves, "leaves")), scan(leaves))
+
+
+def test_listing_reads_no_picture(storage: Storage, front: Front, leaves: Path, cache: Path) -> None:
+    read(storage.put(leaves, "leaves"))
+    assert not [path for path in front.asked if path.endswith(".png")]
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar", "gztar"])
+def test_an_archive(kind: str, storage: Storage, leaves: Path, tmp_path: Path, cache: Path) -> None:
+    path = Path(shutil.make_archive(str(tmp_path / "set"), kind, leaves))
+    found = read(storage.write(path.name, path.read_bytes()))
+    alike(found, scan(path))
+
+
+def test_shards_by_braces_by_pattern_and_by_folder(storage: Storage, leaves: Path, tmp_path: Path, cache: Path) -> None:
+    local = samples(tmp_path / "tars", leaves, tars=3)
+    (local / "classes.txt").write_text("unused\n")
+    url = storage.put(local, "tars")
+    for pattern in ("set-{0000..0002}.tar", "set-*.tar", ""):
+        alike(read(url + pattern), scan(f"{local}/{pattern}" if pattern else local))
+
+
+def test_numbers_get_their_names_from_the_list_beside_the_shards(storage: Storage, leaves: Path, cache: Path) -> None:
+    pictures = [file.read_bytes() for file in sorted(leaves.rglob("*.png"))[:4]]
+    data = packed(
+        {name: data for k, p in enumerate(pictures) for name, data in ((f"{k}.cls", b"%d" % (k % 2)), (f"{k}.png", p))}
+    )
+    storage.write("n/classes.txt", b"ant\nbee\n")
+    storage.write("n/a.tar", data)
+    assert read(f"s3://{storage.bucket}/n").classes == ("ant", "bee")
+
+
+def test_shards_without_labels(storage: Storage, leaves: Path, tmp_path: Path, cache: Path) -> None:
+    url = storage.put(samples(tmp_path / "tars", leaves, tars=2), "tars")
+    found = read(url + "set-*.tar", labels=False)
+    assert (len(found), found.labelled) == (36, False)
+    assert len(digested(found)) == 36
+
+
+def test_a_second_scan_of_shards_fetches_none(
+    storage: Storage, front: Front, leaves: Path, tmp_path: Path, cache: Path
+) -> None:
+    url = storage.put(samples(tmp_path / "tars", leaves, tars=3), "tars")
+    read(url)
+    shutil.rmtree(cache / "objects")
+    front.asked.clear()
+    found = read(url)
+    assert not [path for path in front.asked if path.endswith(".tar")]
+    expect(found.store, list(found.keys))
+    assert all(found.store.read(key).startswith(b"\x89PNG") for key in found.keys)
+    assert sum(n for path, n in front.asked.items() if path.endswith(".tar")) == 3  # what lies together is one request
+
+
+def test_nothing_is_asked_of_the_network_unless_it_is_allowed(storage: Storage, front: Front, leaves: Path) -> None:
+    url = storage.put(leaves, "leaves")
+    with pytest.raises(BeholderError) as caught:
+        scan(url)
+    assert caught.value.code == "download-not-allowed"
+    assert not front.asked
+
+
+Wrong = Callable[[Storage, pytest.MonkeyPatch], str]
+
+
+def no_credentials(storage: Storage, patch: pytest.MonkeyPatch) -> str:
+    patch.delenv("AWS_ACCESS_KEY_ID")
+    patch.delenv("AWS_SECRET_ACCESS_KEY")
+    return f"s3://{storage.bucket}/x"
+
+
+def refused(storage: Storage, patch: pytest.MonkeyPatch) -> str:
+    patch.setenv("AWS_ENDPOINT_URL", "http://me:pass@127.0.0.1:9")
+    return f"s3://{storage.bucket}/x"
+
+
+ERRORS: dict[str, tuple[Wrong, str, str]] = {
+    "no bucket": (lambda *_: "s3://no-such-bucket/x", "path-missing", "there is no bucket s3://no-such-bucket"),
+    "no key": (lambda s, _: f"s3://{s.bucket}/nothing/", "path-missing", "there is nothing at"),
+    "no archive": (lambda s, _: f"s3://{s.bucket}/set.zip", "path-missing", "there is nothing at"),
+    "no shard": (lambda s, _: f"s3://{s.bucket}/set-{{0..1}}.tar", "path-missing", "there is no s3://"),
+    "a table": (lambda s, _: f"s3://{s.bucket}/train.csv", "unknown-source", "no kind of file"),
+    "password": (lambda *_: "s3://me:pass@bucket/x", "bad-address", "names no bucket"),
+    "no credentials": (no_credentials, "no-credentials", "there are no credentials for"),
+    "refused": (refused, "download-failed", "after 5 attempts"),
+}
+
+
+@pytest.mark.parametrize("name", list(ERRORS))
+def test_errors_are_one_message_without_secrets(
+    name: str, storage: Storage, monkeypatch: pytest.MonkeyPatch, cache: Path
+) -> None:
+    wrong, code, text = ERRORS[name]
+    with pytest.raises(BeholderError, match=text) as caught:
+        read(wrong(storage, monkeypatch))
+    said = str(caught.value)
+    assert (caught.value.code, bool(caught.value.hint)) == (code, True)
+    assert not {"pass", "not-a-secret", "testing"} & set(said.replace("@", " ").replace(":", " ").split())
+
+
+def test_what_is_forbidden_ends_the_run(storage: Storage, front: Front, leaves: Path, cache: Path) -> None:
+    found = read(storage.put(leaves, "leaves"))
+    front.troubles = [403]
+    with pytest.raises(BeholderError, match="forbidden") as caught:
+        found.store.read(found.keys[0])
+    assert (caught.value.code, isinstance(caught.value, PictureError)) == ("forbidden", False)
+
+
+@pytest.mark.parametrize("trouble", [500, 503, "cut"])
+def test_troubles_are_tried_again(trouble: int | str, storage: Storage, front: Front, leaves: Path, cache: Path) -> None:
+    found = read(storage.put(leaves, "leaves"))
+    front.troubles = [trouble] * 3
+    with events.listen(alone=True):
+        assert found.store.read(found.keys[0]) == (leaves / found.keys[0]).read_bytes()
+        assert not front.troubles
+        front.troubles = [trouble] * 5
+        with pytest.raises(BeholderError, match="after 5 attempts") as caught:
+            found.store.read(found.keys[1])
+    assert caught.value.code == "download-failed"
+
+
+def test_an_object_that_changed_after_the_listing_is_refused(
+    storage: Storage, leaves: Path, tmp_path: Path, cache: Path
+) -> None:
+    found = read(storage.put(leaves, "leaves"))
+    old = (leaves / found.keys[0]).read_bytes()
+    storage.write(f"leaves/{found.keys[0]}", bytes(len(old)))
+    storage.client.rm(f"{storage.bucket}/leaves/{found.keys[1]}")
+    for key in found.keys[:2]:
+        with pytest.raises(PictureError) as caught:
+            found.store.read(key)
+        assert caught.value.code == "changed"
+    url = storage.put(samples(tmp_path / "tars", leaves, tars=1), "tars")
+    tars = read(url)
+    shutil.rmtree(cache / "objects")
+    storage.write("tars/set-0000.tar", bytes(len((tmp_path / "tars/set-0000.tar").read_bytes())))
+    with pytest.raises(PictureError):
+        tars.store.read(tars.keys[0])
+
+
+def test_runs_are_cut_at_gaps_and_at_their_length() -> None:
+    spans = [(0, 10, "a"), (20, 10, "b"), (buckets.GAP + 31, 10, "c"), (buckets.RUN * 3, 5, "d"), (buckets.RUN * 4, 5, "e")]
+    assert [[address for *_, address in run] for run in buckets._runs(spans)] == [["a", "b"], ["c"], ["d"], ["e"]]
