@@ -193,6 +193,13 @@ def test_only_machine_knows_of_clusters() -> None:
             assert not {c for c in chains(TREES[MODULES[name]]) if c.startswith("torch.distributed")}, name
 
 
+def test_only_the_table_of_devices_asks_cuda() -> None:
+    """`machine/ranks.py` names the collectives of CUDA, which torch.distributed takes beside those of the CPU."""
+    asked = ("torch.cuda", "torch.mps", "torch.backends")
+    found = {name for name, path in MODULES.items() if any(chain.startswith(asked) for chain in chains(TREES[path]))}
+    assert found <= {"beholder.machine.devices", "beholder.machine.ranks"}
+
+
 def test_nothing_pickles() -> None:
     for name, path in MODULES.items():
         assert not {i.name for i in IMPORTS[name] if i.name.partition(".")[0] in PICKLERS}, name

@@ -21,6 +21,8 @@ from beholder.cli.run import run
 from beholder.evaluation import sections
 from beholder.explanation import METHODS
 from beholder.image import corruptions
+from beholder.machine import info
+from beholder.machine.devices import DEVICES
 from beholder.nets.build import NETS
 from beholder.quality.checks import CHECKS
 from beholder.runtime.exports import EXPORTS
@@ -40,6 +42,7 @@ TABLES = [
     EXPORTS,
     SOURCES,
     TASKS,
+    DEVICES,
 ]
 
 CODE = '''
@@ -52,6 +55,7 @@ from torch import nn
 import beholder
 from beholder.data.augment import Augment
 from beholder.learn.optim import Optimiser
+from beholder.machine.devices import CPU
 from beholder.quality.checks import Check, Marks
 from beholder.runtime.exports import Form
 from beholder.tasks.single import SINGLE
@@ -68,6 +72,9 @@ def schedule(done):
 
 
 OPTIMISER = Optimiser(lambda w: [torch.optim.RMSprop(w.groups(), lr=w.lr)], rate=0.002, decay=0.01, schedule="constant")
+
+
+DEVICE = dataclasses.replace(CPU, name=lambda on: "Imaginary 9000")
 
 
 def sink(rest):
@@ -133,6 +140,7 @@ MINE = {
     "export": "EXPORT",
     "source": "source",
     "task": "TASK",
+    "device": "DEVICE",
 }
 
 
@@ -256,6 +264,11 @@ def test_what_is_broken_and_asked_for_is_one_clear_error(
     said = capsys.readouterr().err
     assert "'broken' of beholder_broken 1.2 failed" in said
     assert "Traceback" not in said
+
+
+def test_a_device_of_a_plug_in_is_found_before_the_built_in_ones(trained: Path, plugged: Any) -> None:
+    assert info.machine()["device_name"] == "Imaginary 9000"
+    assert beholder.load(trained).config.machine["device_name"] == "Imaginary 9000"
 
 
 def test_a_task_is_learnt_by_its_name(plugged: Any, leaves: Path) -> None:

@@ -6,13 +6,14 @@ import pytest
 import torch
 
 from beholder.base.errors import MachineError, UsageError
+from beholder.machine import cpu
 from beholder.machine import device as room
 
 CPU = torch.device("cpu")
 
 
 def _on_chip(patch: pytest.MonkeyPatch, flags: set[str], seconds: Mapping[str, float]) -> None:
-    patch.setattr(room, "flags", lambda: frozenset(flags))
+    patch.setattr(cpu, "flags", lambda: frozenset(flags))
     patch.setattr(room, "trial", lambda on, names: {name: seconds[name] for name in names if name in seconds})
 
 
@@ -41,7 +42,7 @@ def test_a_precision_that_gains_nothing_here_is_not_taken(monkeypatch: pytest.Mo
 
 
 def test_on_a_busy_machine_the_units_decide(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(room, "flags", lambda: frozenset({"avx512_bf16"}))
+    monkeypatch.setattr(cpu, "flags", lambda: frozenset({"avx512_bf16"}))
     monkeypatch.setattr(room, "trial", lambda on, names: None)
     found = room.precision(CPU)
     assert found.name == "bf16"

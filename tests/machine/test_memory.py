@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from beholder.machine.memory import keep_freed, peak_memory
+from beholder.machine.cpu import keep_freed
+from beholder.machine.memory import peak_memory
 
 
 def test_the_peak_of_memory_is_what_was_taken() -> None:

@@ -21,6 +21,7 @@ from beholder.data.loader import Batch, Batches, Readable
 from beholder.duplicates.facts import recalled
 from beholder.image.fit import placed
 from beholder.image.sandbox import decoders
+from beholder.machine.devices import sent
 from beholder.machine.draws import Draws
 from beholder.sources.crops import scale
 
@@ -137,7 +138,7 @@ def varied(images: Tensor, targets: Tensor, draws: Draws, plan: Augment, *, outs
 def cut_off(targets: Tensor, height: int, width: int) -> Tensor:
     """Return targets (B, G, 6) cut off at the edges of the picture; of a box of which too little is left, nothing is learnt."""
     corners, kinds = targets[..., :4], targets[..., 5]
-    edges = torch.tensor([width, height, width, height], device=targets.device)
+    edges = sent(torch.tensor([width, height, width, height]), targets.device)
     inside = torch.minimum(corners.clamp(min=0), edges)
     sides = inside[..., 2:] - inside[..., :2]
     left = sides.clamp(min=0).prod(-1) / (corners[..., 2:] - corners[..., :2]).clamp(min=1e-6).prod(-1)
@@ -160,11 +161,11 @@ class BoxedBatches(Batches):
 
     def at(self, epoch: int, indices: Tensor) -> Batch:
         """Return the pictures at `indices`, int64 (B,), as they are varied in an epoch."""
-        return self._batch(epoch, indices, torch.from_numpy(self.pixels.take(indices.numpy())).to(self.device), indices)
+        return self._batch(epoch, indices, sent(torch.from_numpy(self.pixels.take(indices.numpy())), self.device), indices)
 
     def _batch(self, epoch: int, indices: Tensor, images: Tensor, among: Tensor) -> Batch:
         draws = Draws(self.seed, epoch, indices, device=self.device)
-        targets = targets_of(self.boxes, indices.tolist()).to(self.device)
+        targets = sent(targets_of(self.boxes, indices.tolist()), self.device)
         images = images.float().mul_(1 / 255)
         images, targets = varied(images, targets, draws, self.plan, outside=self.outside)
         return Batch(self.normalise(images), targets, indices)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from beholder.machine.devices import sent
+
 LUMA = (0.299, 0.587, 0.114)
 """How bright red, green and blue look. Source: ITU-R BT.601."""
 
@@ -26,7 +28,7 @@ def saturation(images: Tensor, factor: Tensor) -> Tensor:
     if images.shape[1] != 3:
         return images
     factor = _each(factor)
-    weights = torch.tensor(LUMA, device=images.device).reshape(1, 3, 1, 1)
+    weights = sent(torch.tensor(LUMA), images.device).reshape(1, 3, 1, 1)
     grey = (images * weights).sum(dim=1, keepdim=True)
     return (images * factor).add_(grey * (1 - factor)).clamp_(0, 1)
 

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from beholder.machine.devices import sent
+
 
 def scaling(x: Tensor, y: Tensor) -> Tensor:
     """Return the matrix that enlarges by the factors `x` and `y`, float32 (B,) each; 2 shows the middle half twice as large."""
@@ -74,7 +76,7 @@ def sampled(images: Tensor, whole: Tensor, *, outside: float | None = None) -> T
 def _sampled(images: Tensor, whole: Tensor, padding: str) -> Tensor:
     height, width = images.shape[-2:]
     # grid_sample counts from -1 to 1 across the picture, whatever its shape.
-    unit = torch.tensor([width / 2, height / 2, 1.0], device=whole.device)
+    unit = sent(torch.tensor([width / 2, height / 2, 1.0]), whole.device)
     theta = (whole * unit / unit[:, None])[:, :2]
     grid = functional.affine_grid(theta, list(images.shape), align_corners=False)
     return functional.grid_sample(images, grid, mode="bilinear", padding_mode=padding, align_corners=False)
@@ -85,8 +87,8 @@ def moved(corners: Tensor, whole: Tensor, *, height: int, width: int) -> Tensor:
 
     corners: float32 (B, G, 4), left, top, right, bottom in pixels; whole: float32 (B, 3, 3), as `sampled` takes it
     """
-    middle = torch.tensor([width / 2, height / 2], device=corners.device)
-    ways = torch.tensor([[0, 1], [2, 1], [2, 3], [0, 3]], device=corners.device)
+    middle = sent(torch.tensor([width / 2, height / 2]), corners.device)
+    ways = sent(torch.tensor([[0, 1], [2, 1], [2, 3], [0, 3]]), corners.device)
     points = corners[..., ways] - middle
     inverse = torch.linalg.inv(whole)  # whole takes a point of the result to that of the source
     found = points @ inverse[:, None, :2, :2].transpose(-1, -2) + inverse[:, None, None, :2, 2] + middle

@@ -19,6 +19,7 @@ from beholder.base.arrays import I64, U8
 from beholder.base.spans import span
 from beholder.data.augment import Augment, augment, mix
 from beholder.data.subset import Subset
+from beholder.machine.devices import pinned, sent
 from beholder.machine.draws import Draws, permutation
 from beholder.machine.ranks import ALONE, Ranks
 
@@ -146,7 +147,7 @@ class Batches:
         if self._resident is not None:
             for positions in steps:
                 with span("augment"):
-                    images = self._resident.index_select(0, torch.from_numpy(positions).to(self.device))
+                    images = self._resident.index_select(0, sent(torch.from_numpy(positions), self.device))
                 yield positions, images
             return
         read = _ahead(steps, lambda positions: _tensor(self.pixels.take(positions), self.device), workers=self.workers)
@@ -160,7 +161,7 @@ class Batches:
 
     def _batch(self, epoch: int, indices: Tensor, images: Tensor, among: Tensor) -> Batch:
         """Return the batch of `indices`, this rank's share of those of all ranks, `among`."""
-        targets = self._targets.index_select(0, indices.to(self.device))
+        targets = self._targets.index_select(0, sent(indices, self.device))
         targets = targets if self.subset is None else self.subset.weighed(targets, indices)
         if self.plan == Augment():
             return Batch(self.normalise(images), targets, indices)
@@ -223,7 +224,8 @@ def _affine(mean: Sequence[float], std: Sequence[float], device: torch.device) -
     """Return what images in 0..1 are multiplied by, and what is added then: float32 (1, C, 1, 1) each."""
     scale = 1 / torch.tensor(std, dtype=torch.float64)
     offset = -torch.tensor(mean, dtype=torch.float64) * scale
-    return scale.float().reshape(1, -1, 1, 1).to(device), offset.float().reshape(1, -1, 1, 1).to(device)
+    scale, offset = (values.float().reshape(1, -1, 1, 1) for values in (scale, offset))
+    return sent(scale, device), sent(offset, device)
 
 
 def normalised(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
@@ -239,8 +241,7 @@ def _normalise(images: Tensor, scale: Tensor, offset: Tensor) -> Tensor:
 
 
 def _tensor(pixels: U8, device: torch.device) -> Tensor:
-    images = torch.from_numpy(pixels)
-    return images.pin_memory() if device.type == "cuda" else images
+    return pinned(torch.from_numpy(pixels), device)
 
 
 def _whole(pixels: Readable, device: torch.device) -> Tensor:

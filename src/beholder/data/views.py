@@ -17,6 +17,7 @@ from beholder.base.spans import span
 from beholder.data.boxed import BoxedBatches
 from beholder.data.loader import Batch
 from beholder.data.subset import Subset
+from beholder.machine.devices import sent
 from beholder.machine.draws import permutation
 
 Maps = Callable[[Tensor], Sequence[Tensor]]
@@ -95,7 +96,7 @@ class Views:
         images = torch.stack([self._kept[view][row] for view, row in both]).float()[:, :, None, None]
         targets = nn.utils.rnn.pad_sequence([self._targets[view][row] for view, row in both], batch_first=True)
         on = self._source.device
-        return Batch(images.to(on), targets.to(on), rows)
+        return Batch(sent(images, on), sent(targets, on), rows)
 
 
 class OnMaps(nn.Module):

@@ -35,6 +35,7 @@ from beholder.explanation.nearest import Near, nearest
 from beholder.image import decode
 from beholder.image.fit import unfitted
 from beholder.machine.device import device
+from beholder.machine.devices import kind
 from beholder.machine.placement import evaluating
 from beholder.tasks.task import Task
 
@@ -196,7 +197,7 @@ def log_odds(logits: Tensor, classes: Tensor, *, task: Task) -> Tensor:
     """
     if task.several:
         return logits.gather(1, classes[:, None])[:, 0]
-    p = task.activation(logits if logits.device.type == "mps" else logits.double())
+    p = task.activation(logits.double() if kind(logits.device).doubles else logits)
     own, tiny = p.gather(1, classes[:, None])[:, 0], torch.finfo(p.dtype).tiny
     others = p.scatter(1, classes[:, None], 0.0).sum(dim=1)
     return (own.clamp_min(tiny).log() - others.clamp_min(tiny).log()).to(logits.dtype)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from beholder.data.loader import plain
 from beholder.learn.loop import Validate
 from beholder.learn.material import Material
-from beholder.machine.device import Precision
+from beholder.machine.device import Precision, autocast
 from beholder.machine.placement import evaluating
 from beholder.nets.vae import Vae, bits
 
@@ -42,7 +42,7 @@ def bounded(net: nn.Module, valid: Material, precision: Precision, on: torch.dev
                 if enough():
                     return None
                 noise = scored.noise(len(images), random)  # type: ignore[operator]
-                with torch.autocast(on.type, dtype=precision.dtype, enabled=precision.mixed):
+                with autocast(on, precision):
                     terms = scored(images.contiguous(memory_format=torch.channels_last), targets[at : at + len(images)], noise)
                 found.append(bits(terms, dims))
                 at += len(images)

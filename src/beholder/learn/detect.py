@@ -27,7 +27,7 @@ from beholder.learn.located import UNKNOWN
 from beholder.learn.material import Said
 from beholder.learn.phases import Phases
 from beholder.learn.sighted import Sighted, backbone_of, normal_of, plan_of, policy_of, sighted
-from beholder.machine.device import Precision, device, precision
+from beholder.machine.device import Precision, autocast, device, precision
 from beholder.machine.pace import calm, restored
 from beholder.machine.stop import stopping
 from beholder.nets.detector import Detector as Net
@@ -58,7 +58,7 @@ class Made:
 
     def autocast(self) -> AbstractContextManager[Any]:
         """Return the context in which the net computes."""
-        return torch.autocast(self.on.type, dtype=self.precision.dtype, enabled=self.precision.mixed)
+        return autocast(self.on, self.precision)
 
 
 def train(

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from beholder.base.spans import span
 from beholder.learn.resizing import resized, size_at
-from beholder.machine.device import Precision
+from beholder.machine.device import Precision, autocast
 from beholder.tasks.task import Turn
 
 
@@ -26,7 +26,7 @@ def forward(turns: Iterator[Turn], device: torch.device, precision: Precision, *
     share: how much of the batch of all ranks is computed here; loss and share of right answers are multiplied by it
     """
     while True:
-        with span("forward"), torch.autocast(device.type, dtype=precision.dtype, enabled=precision.mixed):
+        with span("forward"), autocast(device, precision):
             turn = next(turns, None)
         if turn is None:
             return

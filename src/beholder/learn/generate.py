@@ -41,7 +41,8 @@ from beholder.learn.monitors import Average, Best, Guard, NotFiniteError, Player
 from beholder.learn.optim import constant, trapezoid
 from beholder.learn.resumed import comparable
 from beholder.learn.train import saved_cut
-from beholder.machine.device import Precision, device, free_memory, precision, scaler, telling_memory
+from beholder.machine import devices
+from beholder.machine.device import Precision, autocast, device, free_memory, precision, scaler, telling_memory
 from beholder.machine.info import machine
 from beholder.machine.pace import BUSY, calm, quickest, restored, slowness
 from beholder.machine.stop import Stop, stopping
@@ -232,7 +233,7 @@ def _run(made: Made, folder: RunFolder | None, stop: Stop, *, resume: bool, unti
         settings=_settings(made),
         saves=Saves(folder),
         stop=stop,
-        guard=Guard(made.train.pictures.keys, eager=made.on.type == "cpu"),
+        guard=Guard(made.train.pictures.keys, eager=not devices.kind(made.on).apart),
     )
     if going_on and folder is not None:
         run.resume(folder)
@@ -291,7 +292,7 @@ def _step_of(made: Made) -> Callable[[], None]:
     def step() -> None:
         turns = made.kind.turns(net, images, targets, smoothing=0.0, weights=None)
         while True:
-            with torch.autocast(made.on.type, dtype=made.precision.dtype, enabled=made.precision.mixed):
+            with autocast(made.on, made.precision):
                 turn = next(turns, None)
             if turn is None:
                 return
@@ -317,7 +318,7 @@ def _players(made: Made) -> dict[str, Player]:
     for who, name in kind.players:
         module = getattr(made.net, name) if name else made.net
         lr = asked.lr or kind.lr
-        adam = torch.optim.Adam(module.parameters(), lr=lr, betas=kind.betas, eps=1e-8, fused=True)
+        adam = torch.optim.Adam(module.parameters(), lr=lr, betas=kind.betas, eps=1e-8, fused=devices.kind(made.on).fused)
         average = Average(module, asked.averaging) if who == kind.averaged and asked.averaging > 0 else None
         found[who] = Player(module, [adam], average, Best() if isinstance(made.net, Vae) else None)
     return found

@@ -16,7 +16,7 @@ from beholder.bundle.detector import detected
 from beholder.bundle.finder import Config
 from beholder.data.loader import Readable, plain
 from beholder.learn.loop import Validate
-from beholder.machine.device import Precision
+from beholder.machine.device import Precision, autocast
 from beholder.machine.placement import evaluating
 from beholder.measure.detection_calibration import fit, outcomes
 from beholder.measure.detection_matching import IGNORED, RIGHT, Matches, matched
@@ -44,7 +44,7 @@ def looking(pixels: Readable, config: Config, precision: Precision, on: torch.de
             for images in plain(pixels, batch=batch, device=on, mean=config.mean, std=config.std):
                 if enough():
                     return None
-                with torch.autocast(on.type, dtype=precision.dtype, enabled=precision.mixed):
+                with autocast(on, precision):
                     seen = net(images.contiguous(memory_format=torch.channels_last))
                 found += detected(seen, config)
         return found

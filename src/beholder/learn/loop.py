@@ -24,8 +24,8 @@ from beholder.learn.forward import forward, grown
 from beholder.learn.monitors import Best, Guard, Meter, NotFiniteError, Player, Tally, gradient_norm, row
 from beholder.learn.optim import Schedule
 from beholder.learn.parallel import Alone
-from beholder.machine.device import Precision, seed
-from beholder.machine.ranks import ALONE, LostRankError
+from beholder.machine.device import Precision, seed, steady
+from beholder.machine.ranks import LostRankError
 from beholder.machine.stop import Stop
 from beholder.tasks.task import Turn, Turns
 
@@ -134,8 +134,9 @@ class Run:
         """
         rates = {id(o): [group["lr"] for group in o.param_groups] for o in self._each_optimiser()}
         self._remember()
-        with self.team.working():
-            self._loop(rates)
+        with steady(self.batches.device, one_shape=self.settings.grow == 1.0):
+            while not self._went(rates):
+                pass
 
     def _loop(self, rates: dict[int, list[float]]) -> None:
         while not self.halted and (self.at.start or not (self.clock.over or self._gave_up())):
@@ -144,15 +145,18 @@ class Run:
                 self._close_epoch()
             except NotFiniteError as error:
                 self._go_back(error)
-            except LostRankError as error:
-                self._go_on_alone(error)
 
-    def _go_on_alone(self, error: LostRankError) -> None:
-        """Take the step again without those who computed along: it is the same step, of the same pictures."""
-        self.net.zero_grad(set_to_none=True)
-        self.team.leave()
-        self.team, self.batches.ranks = Alone(), ALONE
-        events.warn("rank-lost", what=error.message, step=self.clock.step)
+    def _went(self, rates: dict[int, list[float]]) -> bool:
+        """Return whether the run came to its end; or else a rank was lost, and the step is taken again with those left."""
+        try:
+            with self.team.working():
+                self._loop(rates)
+        except LostRankError as error:
+            self.net.zero_grad(set_to_none=True)
+            self.team = self.team.regrouped()
+            events.warn("rank-lost", what=error.message, step=self.clock.step, left=self.batches.ranks.world)
+            return False
+        return True
 
     def _epoch(self, rates: dict[int, list[float]]) -> None:
         """Take the steps that are left of the epoch; none where the plan was done and only its validation is missing."""

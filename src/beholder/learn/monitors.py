@@ -193,10 +193,13 @@ class Guard:
         self._first = torch.where((before < 0) & bad, float(step), before)
 
     def shield(self, optimisers: Iterable[torch.optim.Optimizer]) -> None:
-        """Tell fused optimisers not to step once something was not finite; nothing waits for the device."""
+        """Tell fused optimisers not to step once something was not finite; nothing waits for the device.
+
+        PyTorch's others refuse to be told: they step, and `look` has what they did thrown away.
+        """
         if self._first is not None:
             flag = (self._first >= 0).float()
-            for optimiser in optimisers:
+            for optimiser in (each for each in optimisers if each.defaults.get("fused", True)):
                 optimiser.found_inf = flag  # type: ignore[attr-defined]  # as torch.amp.GradScaler tells them
 
     def look(self) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from beholder.base.choices import OPTIMISERS
 from beholder.learn import bare
+from beholder.machine.devices import kind
 
 Schedule = Callable[[float], float]
 """Factor on the learning rate as a function of the share of training that is done, both in [0, 1]."""
@@ -137,7 +138,7 @@ class Trained:
     def fused(self) -> bool:
         """Return whether PyTorch has one kernel for a step of all of them."""
         every = (*self.matrices, *self.vectors, *self.head)
-        return all(p.device.type in ("cpu", "cuda") and p.is_floating_point() for p in every)
+        return all(kind(p.device).fused and p.is_floating_point() for p in every)
 
     def groups(self, *, matrices: bool = True) -> list[dict[str, Any]]:
         """Return groups for a torch optimiser, one for each rate and decay; biases, norms and other vectors never decay.

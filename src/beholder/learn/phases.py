@@ -36,6 +36,7 @@ from beholder.learn.optim import cosine
 from beholder.learn.sighted import Sighted, weights_of
 from beholder.learn.train import saved_cut
 from beholder.machine.device import free_memory, scaler, telling_memory
+from beholder.machine.devices import kind
 from beholder.machine.info import machine
 from beholder.machine.pace import BUSY, quickest, slowness
 from beholder.machine.placement import evaluating
@@ -255,7 +256,7 @@ class Phases:
             for (factor, decays), weights in sorted(groups.items(), key=lambda row: row[0])
         ]
         average = Average(net, asked.averaging) if asked.averaging > 0 else None
-        return Player(net, [torch.optim.AdamW(made, fused=True)], average, Best())
+        return Player(net, [torch.optim.AdamW(made, fused=kind(self.made.on).fused)], average, Best())
 
     def _made_run(
         self,
@@ -283,7 +284,7 @@ class Phases:
             settings=self._settings(frozen),
             saves=Saves(folder),
             stop=self.stop,
-            guard=Guard(made.train.material.pictures.keys, eager=made.on.type == "cpu"),
+            guard=Guard(made.train.material.pictures.keys, eager=not kind(made.on).apart),
         )
         self._settle(run, folder, going_on=going_on)
         if going_on and folder is not None:

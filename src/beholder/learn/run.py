@@ -26,6 +26,7 @@ from beholder.learn.validate import validate
 from beholder.machine.chip import settled
 from beholder.machine.compile import compiled
 from beholder.machine.device import scaler
+from beholder.machine.devices import kind
 from beholder.machine.stop import Stop
 from beholder.nets.depth import decayed, freeze
 from beholder.nets.features import head as head_of
@@ -68,7 +69,7 @@ def run_of(
         settings=_settings(prepared, frozen),
         saves=Saves(folder),
         stop=stop,
-        guard=Guard(prepared.train.pictures.keys, eager=on.type == "cpu"),
+        guard=Guard(prepared.train.pictures.keys, eager=not kind(on).apart),
         team=team_of(prepared, frozen, batches),
     )
 

@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from beholder.machine.chip import settled
-from beholder.machine.device import Precision
+from beholder.machine.device import Precision, autocast
 from beholder.machine.pace import quickest
 
 SAMPLE = 8
@@ -27,7 +27,7 @@ def step_of(net: nn.Module, images: torch.Tensor, precision: Precision) -> Calla
     images = images.contiguous(memory_format=torch.channels_last)
 
     def step() -> None:
-        with torch.autocast(images.device.type, dtype=precision.dtype, enabled=precision.mixed):
+        with autocast(images.device, precision):
             logits = net(images).float()
         goal = torch.arange(len(images), device=images.device) % logits.shape[1]
         F.cross_entropy(logits, goal).backward()  # type: ignore[no-untyped-call]

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from beholder.bundle.infer import fitting
 from beholder.data.loader import Readable, plain
-from beholder.machine.device import Precision
+from beholder.machine.device import Precision, autocast
 from beholder.machine.placement import evaluating
 from beholder.runtime.inference import Normal
 from beholder.tasks.task import Task
@@ -43,7 +43,7 @@ def validate(
         for images in plain(pixels, batch=batch, device=normal.device, mean=normal.mean, std=normal.std):
             if enough():
                 return None
-            with torch.autocast(images.device.type, dtype=precision.dtype, enabled=precision.mixed):
+            with autocast(images.device, precision):
                 logits[at : at + len(images)] = net(images.contiguous(memory_format=torch.channels_last))
             at += len(images)
     heard(logits)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from beholder.machine import cpu
+from beholder.machine import devices
 
 
 def chip(on: torch.device) -> dict[str, object]:
@@ -14,14 +14,9 @@ def chip(on: torch.device) -> dict[str, object]:
 
 def name(on: torch.device) -> str:
     """Return the name of the GPU or the CPU, as its maker calls it."""
-    if on.type == "cuda":
-        return torch.cuda.get_device_name(on)
-    return cpu.name()
+    return devices.kind(on).name(on)
 
 
 def settled(on: torch.device) -> None:
     """Wait until the device has done what it was given. A CPU works as it is told, so there is nothing to wait for."""
-    if on.type == "cuda":
-        torch.cuda.synchronize(on)
-    elif on.type == "mps":
-        torch.mps.synchronize()
+    devices.kind(on).settle(on)

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from beholder.base import events
-from beholder.machine.device import Precision
+from beholder.machine.device import Precision, autocast
+from beholder.machine.devices import kind
 from beholder.machine.placement import lent
 
 
@@ -25,13 +26,13 @@ class Compiled:
 
 
 def compiled(net: nn.Module, images: Tensor, precision: Precision, *, asked: str = "auto") -> Compiled:
-    """Return the model to train with: `asked` is yes, no, or auto (on a CUDA device only; docs/LOG.md has it slower on a CPU).
+    """Return the model to train with: `asked` is yes, no, or auto (as the kind of device has it; docs/LOG.md: slower on a CPU).
 
     images: a batch of the shape that every batch has: shapes are static. Compiling happens here, forward and backward, so that
     what it costs comes before the first step; weights, buffers, gradients and modes are as before. Where it fails, a warning
     says so.
     """
-    if asked == "no" or (asked == "auto" and images.device.type != "cuda"):
+    if asked == "no" or (asked == "auto" and not kind(images.device).compiles):
         return Compiled(net, "")
     began = time.monotonic()
     try:
@@ -52,6 +53,6 @@ def compiled(net: nn.Module, images: Tensor, precision: Precision, *, asked: str
 
 def _exercise(model: nn.Module, images: Tensor, precision: Precision) -> None:
     images = images.contiguous(memory_format=torch.channels_last)
-    with torch.autocast(images.device.type, dtype=precision.dtype, enabled=precision.mixed):
+    with autocast(images.device, precision):
         logits = model(images)
     logits.float().square().mean().backward()

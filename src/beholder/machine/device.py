@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import Any
 
 import torch
 
 from beholder.base.errors import MachineError, UsageError
-from beholder.machine.cpu import flags
-from beholder.machine.memory import keep_freed
+from beholder.machine import devices
 from beholder.machine.trial import DTYPES, trains, trial
 
 
@@ -38,13 +37,18 @@ MASTER = "weights, optimiser state and losses stay fp32"
 
 
 def device() -> torch.device:
-    """Return the first CUDA device, else Apple's, else the CPU, for which the process then keeps the memory that it frees."""
-    if torch.cuda.is_available():
-        return torch.device("cuda", torch.cuda.current_device())
-    if torch.backends.mps.is_available():
-        return torch.device("mps")
-    keep_freed()
-    return torch.device("cpu")
+    """Return the first device that is there, by `devices.DEVICES`: one of a plug-in, else CUDA, else Apple's, else the CPU."""
+    return devices.first()
+
+
+def autocast(on: torch.device, precision: Precision) -> AbstractContextManager[Any]:
+    """Return the context in which matrix products run in a precision; in fp32 it changes nothing."""
+    return devices.kind(on).autocast(on, precision.dtype)
+
+
+def steady(on: torch.device, *, one_shape: bool) -> AbstractContextManager[Any]:
+    """Return the context for the steps of a run: where all are of one shape, the device may look for its quickest kernels."""
+    return devices.kind(on).steady() if one_shape else nullcontext()
 
 
 def precision(on: torch.device, asked: str = "auto") -> Precision:
@@ -56,7 +60,7 @@ def precision(on: torch.device, asked: str = "auto") -> Precision:
     """
     if asked != "auto":
         return _asked(on, asked)
-    name, units = _candidate(on)
+    name, units = devices.kind(on).units(on)
     if name == "fp32":
         return Precision(name, DTYPES[name], units)
     seconds = trial(on, ("fp32", name))
@@ -77,22 +81,6 @@ def _asked(on: torch.device, name: str) -> Precision:
     return Precision(name, DTYPES[name], "asked for" + (f"; {MASTER}" if name != "fp32" else ""))
 
 
-def _candidate(on: torch.device) -> tuple[str, str]:
-    """Return the lowest precision that the chip has units for, and which these are."""
-    if on.type == "cuda":
-        if torch.cuda.is_bf16_supported(including_emulation=False):
-            return "bf16", "this GPU has bf16 matrix units"
-        if torch.cuda.get_device_capability(on) >= (7, 0):
-            return "fp16", "this GPU has fp16 matrix units and none for bf16"
-        return "fp32", "this GPU has no matrix units for bf16 or fp16"
-    if on.type == "cpu":
-        for flag, words in (("amx_bf16", "AMX"), ("avx512_bf16", "AVX512-BF16")):
-            if flag in flags():
-                return "bf16", f"this CPU has {words}"
-        return "fp32", "this CPU has neither AMX nor AVX512-BF16"
-    return "fp32", f"the safe choice on {on.type}"
-
-
 def scaler(on: torch.device, precision: Precision) -> torch.amp.GradScaler:
     """Return the loss scaler of a run: for fp16 it keeps small gradients from vanishing, else it does nothing.
 
@@ -105,8 +93,7 @@ def seed(on: torch.device, value: int) -> None:
     """Seed the generator that dropout draws from on `on`. `torch.manual_seed` does it for every device, in 0.7 ms a call."""
     upper = value >> 32  # which the generator of the CPU, a Mersenne twister, does not look at
     torch.default_generator.manual_seed((value ^ (upper * 0x9E3779B1)) & 0xFFFFFFFF)
-    if on.type == "cuda":
-        torch.cuda.default_generators[on.index or 0].manual_seed(value)
+    devices.kind(on).seed(on, value)
 
 
 @contextmanager
@@ -122,18 +109,11 @@ def telling_memory(batch: int) -> Iterator[None]:
 
 def repeats(on: torch.device) -> str:
     """Return, in words, what the same seed gives twice on a device."""
-    if on.type == "cpu":
+    if devices.kind(on).repeats:
         return "the same seed gives the same weights, bit for bit, with the same number of threads"
     return "the same seed gives nearly the same weights: some kernels of this device add in no fixed order"
 
 
 def free_memory(on: torch.device) -> int:
     """Return bytes that are free on the device; 1 GiB where the system does not tell."""
-    if on.type == "cuda":
-        return int(torch.cuda.mem_get_info(on)[0])
-    try:
-        text = Path("/proc/meminfo").read_text("utf-8")
-        line = next(line for line in text.splitlines() if line.startswith("MemAvailable"))
-        return int(line.split()[1]) * 1024
-    except (OSError, StopIteration, ValueError):
-        return 2**30
+    return devices.kind(on).free(on)

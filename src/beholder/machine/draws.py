@@ -18,6 +18,7 @@ from torch import Tensor
 
 from beholder.base.arrays import I64
 from beholder.base.mixing import U64, mixed
+from beholder.machine.devices import sent
 
 _GAMMA = np.uint64(0x9E3779B97F4A7C15)
 _MASK = (1 << 64) - 1
@@ -93,7 +94,7 @@ class Draws:
         return mixed(self._base ^ _stream(stream))
 
     def _tensor(self, values: npt.NDArray[np.generic]) -> Tensor:
-        return torch.from_numpy(values).to(self.device)
+        return sent(torch.from_numpy(values), self.device)
 
 
 def permutation(seed: int, epoch: int, n: int) -> I64:

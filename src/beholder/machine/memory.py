@@ -1,46 +1,26 @@
-"""How much memory something takes at its peak, of the device where it counts it, else of this process where Linux tells; and
-what the C library keeps of what is freed.
-"""
+"""How much memory something takes at its peak, of the device where it counts it, else of this process where Linux tells."""
 
 from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
 from contextlib import suppress
-from functools import cache
 from pathlib import Path
 
 import torch
 
+from beholder.machine.devices import kind
+
 STATUS, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
-
-TRIM, MMAP = -1, -3
-"""`M_TRIM_THRESHOLD` and `M_MMAP_THRESHOLD` of mallopt(3)."""
-
-
-@cache
-def keep_freed() -> bool:
-    """Let glibc keep up to 1 GiB of what this process frees, and blocks of up to 32 MiB; return False where there is no glibc.
-
-    By itself it hands the tensors of every layer back to the kernel and gets them again page by page, which takes longer than
-    the arithmetic: MobileNetV2 at 192 × 192 answers two times as fast with this (docs/LOG.md).
-    """
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError, TypeError):
-        return False
-    return bool(mallopt(MMAP, 1 << 25)) and bool(mallopt(TRIM, 1 << 30))
 
 
 def peak_memory(work: Callable[[], object], on: torch.device) -> tuple[int, int] | None:
     """Run `work` and return (bytes in use at the peak, bytes of them that it added); None where the system does not say."""
-    if on.type == "cuda":
-        torch.cuda.synchronize(on)
-        torch.cuda.reset_peak_memory_stats(on)
-        before = torch.cuda.memory_allocated(on)
+    chip = kind(on)
+    if chip.memory is not None and chip.peak is not None:
+        before = chip.memory(on)
         work()
-        torch.cuda.synchronize(on)
-        most = torch.cuda.max_memory_allocated(on)
+        most = chip.peak(on)
         return most, most - before
     _give_back()
     try:

@@ -7,6 +7,7 @@ import time
 import torch
 
 from beholder.machine.chip import settled
+from beholder.machine.devices import kind
 
 
 def peak(on: torch.device, dtype: torch.dtype, *, seconds: float = 0.5) -> float:
@@ -14,7 +15,7 @@ def peak(on: torch.device, dtype: torch.dtype, *, seconds: float = 0.5) -> float
 
     The sizes tried keep a CPU busy from its caches and a GPU with all of its units.
     """
-    sizes = (4096, 8192) if on.type == "cuda" else (1024, 2048)
+    sizes = (4096, 8192) if kind(on).apart else (1024, 2048)
     return max(_speed(on, dtype, size, seconds=seconds / len(sizes)) for size in sizes)
 
 

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from beholder.base import memo
 from beholder.base.files import sha256
 from beholder.machine.chip import chip, settled
+from beholder.machine.devices import kind
 from beholder.machine.folders import cache_folder
 from beholder.machine.pace import slowness
 from beholder.machine.turns import least_seconds
@@ -99,7 +100,7 @@ def _step(on: torch.device, name: str, *, small: bool) -> Callable[[], None]:
     targets = torch.arange(batch, device=on) % 10
 
     def step() -> None:
-        with torch.autocast(on.type, dtype=DTYPES[name], enabled=name != "fp32"):
+        with kind(on).autocast(on, DTYPES[name]):
             logits: Tensor = net(images)
         net.zero_grad(set_to_none=True)
         F.cross_entropy(logits.float(), targets).backward()  # type: ignore[no-untyped-call]

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from beholder.base.files import sha256
+from beholder.machine.devices import kind
 from beholder.machine.placement import evaluating
 from beholder.nets.features import features, head
 from beholder.nets.norms import without_norms
@@ -99,7 +100,7 @@ def _trial(net: nn.Module, sample: Tensor, wanted: Tensor, key: list[object], cl
 def _torch(net: nn.Module, dtype: torch.dtype) -> Run:
     def run(images: Tensor) -> Tensor:
         images = images.contiguous(memory_format=torch.channels_last)
-        mixed = torch.autocast(images.device.type, dtype=dtype, enabled=dtype is not torch.float32)
+        mixed = kind(images.device).autocast(images.device, dtype)
         with evaluating(net) if net.training else nullcontext(), torch.inference_mode(), mixed:
             return features(net, images)
 
