@@ -27,10 +27,10 @@ from beholder.base.errors import UsageError
 from beholder.bundle.bundle import Bundle, load
 from beholder.cli import serve as serve_command
 from beholder.runtime.export import export
-from beholder.server import serving
+from beholder.server import loading, serving
 from beholder.server.bounds import Bounds
 from beholder.server.guard import Access
-from beholder.server.loading import named, opened
+from beholder.server.loading import Bundles, named, opened
 
 ROOT = Path(__file__).parents[2]
 
@@ -186,13 +186,13 @@ def test_who_listens_is_told_each_address_by_itself(monkeypatch: pytest.MonkeyPa
     class Server:
         def run(self, _: object) -> None: ...
 
-    monkeypatch.setattr(serving, "opened", lambda *_, **__: SimpleNamespace(engine="torch fp32"))
-    monkeypatch.setattr(serving, "indexes", lambda *_: {})
+    monkeypatch.setattr(loading, "opened", lambda *_, **__: SimpleNamespace(engine="torch fp32"))
+    monkeypatch.setattr(loading, "indexes", lambda *_: {})
     monkeypatch.setattr(serving, "prepared", lambda *_, **__: nullcontext(Server()))
     said: list[events.Event] = []
     two = ("http://10.0.0.1:8000/", "http://10.0.0.2:8000/")
     with socket.socket() as sock, events.listen(said.append, alone=True):
-        serving.Serving({"pets": Path("pets.beholder")}, sock, two, Bounds(), Access()).run()
+        serving.Serving(Bundles({"pets": Path("pets.beholder")}), sock, two, Bounds(), Access()).run()
     (told,) = [event for event in said if "engines" in event.fields]
     assert told.message == "serving pets (torch fp32) at http://10.0.0.1:8000/ and http://10.0.0.2:8000/"
     assert (told.fields["address"], told.fields["addresses"]) == (two[0], list(two))

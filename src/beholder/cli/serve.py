@@ -53,6 +53,15 @@ Like = Annotated[
     str | None,
     typer.Option(metavar="SOURCE", help="What bundles were trained on: the page shows the nearest.", show_default=False),
 ]
+OnCluster = Annotated[
+    str,
+    typer.Option(
+        "--launch",
+        metavar="ray[:N]",
+        help="Serve on a Ray cluster, with N replicas, or as many as the load needs: docs/SCALING.md.",
+        show_default=False,
+    ),
+]
 
 
 def serve(
@@ -72,6 +81,7 @@ def serve(
     pixels: Annotated[int, typer.Option(help="Millions of pixels of one picture, at most.", min=1)] = 50,
     timeout: Annotated[float, typer.Option(help="Seconds that a request may take once its body is there.")] = 30.0,
     workers: Annotated[int, typer.Option(help="Processes that share the address, each with bundles of its own.", min=1)] = 1,
+    launch: OnCluster = "",
     explain: Annotated[bool, typer.Option("--explain", help="Load exported bundles in torch too, for heat maps.")] = False,
     like: Like = None,
     engine: Engine = "exact",
@@ -83,19 +93,47 @@ def serve(
     _hush_torch()
     from beholder.server.bounds import Bounds
     from beholder.server.guard import Access
-    from beholder.server.loading import named
-    from beholder.server.run import listening
-    from beholder.server.serving import Serving
+    from beholder.server.loading import Bundles, named
 
+    replicas = _replicas(launch, workers)
     memory = {"body": body << 20, "held": max(256, 4 * body) << 20, "pixels": pixels * 10**6}
     bounds = Bounds(patience=patience, queue=queue, batch=batch, seconds=timeout, **memory)
     access = Access(keys=_keys(keys), hosts=_hosts(allow_host or []), origins=tuple(map(_origin, allow_origin or [])))
-    paths, pair = named(models), _pair(certificate, certificate_key)
+    bundles, pair = Bundles(named(models), explain, trust, like, engine), _pair(certificate, certificate_key)
+    where = partial(_addresses, "https" if pair else "http")
+    show = partial(_show, HERE.get(host, host)) if browser else lambda _: None
+    if replicas is not None:
+        from beholder.server.cluster import Clustered
+
+        _tell_open(access, host)
+        Clustered(bundles.absolute(), host, port, bounds, access, where, replicas, pair, show).run()
+        return
+    from beholder.server.run import listening
+    from beholder.server.serving import Serving
+
     with listening(host, port) as sock:
         _tell_open(access, host)
-        each = [_address("https" if pair else "http", name, sock.getsockname()[1]) for name in _names(host)]
-        ready = partial(_show, HERE.get(host, host), each[0]) if browser else lambda: None
-        Serving(paths, sock, tuple(each), bounds, access, pair, explain, trust, workers, like, engine, ready).run()
+        each = where(host, sock.getsockname()[1])
+        Serving(bundles, sock, tuple(each), bounds, access, pair, workers, lambda: show(each[0])).run()
+
+
+def _replicas(launch: str, workers: int) -> int | None:
+    """Return how many replicas there are on a cluster, 0 where Ray scales them; None without one. Raises `UsageError`."""
+    from beholder.machine.launch import launched
+
+    found = launched(launch)
+    if found.kind == "local":
+        hint = f"--workers {found.count} starts {found.count} processes on this machine"
+        raise UsageError(f"serve cannot be launched by '{launch}'", code="bad-launch", hint=hint)
+    if found.kind and workers != 1:
+        hint = f"--launch ray:{workers} has {workers} replicas"
+        raise UsageError("--workers and --launch ray cannot be combined", code="bad-launch", hint=hint)
+    return found.count if found.kind else None
+
+
+def _addresses(scheme: str, host: str, port: int) -> list[str]:
+    """Return the addresses of a server that listens there, as people type them."""
+    return [_address(scheme, name, port) for name in _names(host)]
 
 
 def _tell_open(access: Access, host: str) -> None:

@@ -80,7 +80,7 @@ def announced(request: Request, bounds: Bounds) -> int:
     length = request.headers.get("content-length", "0")
     size = int(length) if length.isascii() and length.isdecimal() and len(length) < 20 else 0
     if size > bounds.body:
-        raise _too_large(bounds)
+        raise too_large(bounds)
     return size
 
 
@@ -95,7 +95,7 @@ async def whole(request: Request, bounds: Bounds, room: Room) -> bytes:
             async for chunk in request.stream():
                 read += len(chunk)
                 if read > bounds.body:
-                    raise _too_large(bounds)
+                    raise too_large(bounds)
                 room.take(len(chunk))
                 chunks.append(chunk)
     except TimeoutError:
@@ -209,7 +209,8 @@ class _Form:
         self.ended = True
 
 
-def _too_large(bounds: Bounds) -> Refusal:
+def too_large(bounds: Bounds) -> Refusal:
+    """Return 413 for a body that is longer than the bounds allow."""
     hint = "send fewer or smaller pictures, or start the server with a larger --body"
     return Refusal(413, "body-too-large", f"a request is {bounds.body} bytes at most", hint=hint)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from beholder.base.errors import UsageError
@@ -10,6 +11,45 @@ from beholder.bundle.finder import Finder
 from beholder.bundle.recogniser import Recogniser
 from beholder.runtime.engines import fastest
 from beholder.runtime.finders import fastest_finder, finds_boxes
+from beholder.server.nearby import Nearby, indexes
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What answers, by name. explaining: what makes heat maps, where that is another; nearby: training pictures."""
+
+    recognisers: Mapping[str, Recogniser | Finder]
+    explaining: Mapping[str, Recogniser]
+    nearby: Mapping[str, Nearby]
+
+
+@dataclass(frozen=True)
+class Bundles:
+    """What is loaded.
+
+    paths: of bundles by name; explain: load exported bundles in torch too; trust: as `beholder.load` has it; like: a source
+    that bundles were trained on; engine: as `fastest` has it
+    """
+
+    paths: Mapping[str, Path]
+    explain: bool = False
+    trust: bool = False
+    like: str | None = None
+    engine: str = "exact"
+
+    def load(self, threads: int = 0) -> Loaded:
+        """Return it loaded. threads: as `opened` has it. Raises `BundleError`, `UsageError` and `DataError`."""
+        found = {name: opened(path, engine=self.engine, trust=self.trust, threads=threads) for name, path in self.paths.items()}
+        maps = {}
+        if self.explain:
+            bare = [name for name, each in found.items() if not isinstance(each, Finder) and not hasattr(each, "net")]
+            maps = {name: in_torch(self.paths[name], trust=self.trust) for name in bare}
+        return Loaded(found, maps, indexes(found, self.paths, self.like))
+
+    def absolute(self) -> Bundles:
+        """Return the same for a process that works in another folder."""
+        like = str(Path(self.like).absolute()) if self.like and Path(self.like).exists() else self.like
+        return replace(self, paths={name: path.absolute() for name, path in self.paths.items()}, like=like)
 
 
 def named(given: Sequence[str]) -> dict[str, Path]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import mmap
 import os
 import struct
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from prometheus_client import Counter, Histogram, Metric, ProcessCollector, generate_latest
@@ -31,6 +32,10 @@ SLOT = 1 + 2 * ROOM
 """Bytes of a worker on the board: which of the two halves that follow is valid."""
 
 
+SILENT = 5.0
+"""Seconds after which a server that left nothing is taken to have ended; each leaves what it counted once a second."""
+
+
 class Families(list[Metric]):
     """Metric families as prometheus_client collects them."""
 
@@ -40,9 +45,14 @@ class Families(list[Metric]):
 
 
 class Counts(Collector):
-    """What one process counts and measures. open_connections, held: return how many are open, and bytes of bodies in memory."""
+    """What one process counts and measures.
 
-    def __init__(self, models: Mapping[str, Model], open_connections: Callable[[], int], held: Callable[[], int]) -> None:
+    open_connections: returns how many there are, None where another process has them; held: bytes of bodies in memory
+    """
+
+    def __init__(
+        self, models: Mapping[str, Model], open_connections: Callable[[], int] | None, held: Callable[[], int]
+    ) -> None:
         self._models, self._connections, self._held = models, open_connections, held
         self._process = ProcessCollector(registry=None)
         self._requests = Counter(
@@ -60,7 +70,8 @@ class Counts(Collector):
         """Yield every family."""
         yield from (*self._requests.collect(), *self._seconds.collect(), *self._of_models())
         yield GaugeMetricFamily("beholder_held_bytes", "Bytes of the bodies of all requests under way.", self._held())
-        yield GaugeMetricFamily("beholder_connections", "Open connections.", self._connections())
+        if self._connections is not None:
+            yield GaugeMetricFamily("beholder_connections", "Open connections.", self._connections())
         yield GaugeMetricFamily("beholder_workers", "Processes that answer.", 1)
         yield from (family for family in self._process.collect() if family.name in PROCESS)
 
@@ -134,6 +145,29 @@ class Together(Collector):
 
     def _mine(self) -> Families:
         return added([*self._own.collect(), *self._before])
+
+
+class Tally:
+    """What servers of other machines counted: each leaves it here as text, and one that ended leaves its totals for ever.
+
+    now: a clock in seconds
+    """
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self._left: dict[str, tuple[float, list[Metric]]] = {}
+
+    def leave(self, who: str, text: str) -> None:
+        """Note what a server counted so far. who: its name, of no other; text: as /metrics has it."""
+        self._left[who] = self._now(), list(text_string_to_metric_families(text))
+
+    def others(self, who: str) -> str:
+        """Return what all but one counted, as text; of those that were silent for `SILENT` seconds, the totals alone."""
+        found: list[Metric] = []
+        for name, (when, families) in self._left.items():
+            silent = self._now() - when > SILENT
+            found += [each for each in families if name != who and not (silent and each.type == "gauge")]
+        return generate_latest(added(found)).decode()
 
 
 def added(families: Iterable[Metric]) -> Families:

@@ -53,3 +53,9 @@ def not_finite() -> Refusal:
 def stopping() -> Refusal:
     """Return 503 for a request that came while the server leaves."""
     return Refusal(503, "stopping", "the server is stopping", hint="try again in a moment", headers={"Retry-After": "1"})
+
+
+def no_replica() -> Refusal:
+    """Return 503 for a request to a cluster on which nothing answers it: not yet, no longer, or what had it was lost."""
+    hint = "try again in a moment"
+    return Refusal(503, "no-replica", "nothing answered: it starts, stops or was lost", hint=hint, headers={"Retry-After": "1"})

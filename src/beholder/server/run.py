@@ -13,19 +13,16 @@ from functools import partial
 from types import FrameType
 
 import uvicorn
-from fastapi.routing import APIRoute
 
 from beholder.base import events
 from beholder.base.errors import UsageError
 from beholder.bundle.finder import Finder
 from beholder.bundle.recogniser import Recogniser
-from beholder.image.sandbox import decoders
-from beholder.server.app import PAGE, build
 from beholder.server.bounds import Bounds
 from beholder.server.connection import Connection, bound_to
-from beholder.server.guard import OPEN, Access, Guard
-from beholder.server.metrics import Board, Counts, Together
-from beholder.server.model import Model
+from beholder.server.face import faced
+from beholder.server.guard import Access, Guard
+from beholder.server.metrics import Board, Together
 from beholder.server.nearby import Nearby
 from beholder.server.service import Service
 
@@ -78,32 +75,21 @@ def prepared(
     the heat maps of a model, where that is another model; nearby: training pictures, by model; board, slot: where worker
     processes leave their metrics
     """
-    with decoders() as (pool, _):
-        models = {name: Model(name, found, bounds=bounds, pool=pool) for name, found in recognisers.items()}
-        for name, other in (explaining or {}).items():
-            models[name].explains = other
-        for name, index in (nearby or {}).items():
-            models[name].nearby = index
-        service, connection = Service(models, bounds), bound_to(bounds)
-        counts = Counts(models, lambda: len(connection.live), lambda: service.held.used)
-        service.counted = Together(counts, board, slot)
-        config = _config(_face(service, access, counts), connection, bounds, certificate)
-        server = Server(config, service, board)
+    connection = bound_to(bounds)
+    with faced(
+        recognisers,
+        bounds=bounds,
+        access=access,
+        explaining=explaining,
+        nearby=nearby,
+        open_connections=lambda: len(connection.live),
+    ) as face:
+        together = face.service.counted = Together(face.counts, board, slot)
+        server = Server(_config(face.guard, connection, bounds, certificate), face.service, together, board)
         try:
-            for model in models.values():
-                model.warm()
             yield server
         finally:
-            for model in models.values():
-                model.close(wait=not server.force_exit)
-            service.explainer.close()
-
-
-def _face(service: Service, access: Access, counts: Counts) -> Guard:
-    """Return the application with its guard."""
-    face = build(service)
-    pages = [route.path for route in face.routes if isinstance(route, APIRoute) and route.name == PAGE]
-    return Guard(face, service, access=access, tell=counts.tell, free=(*OPEN, *pages))
+            face.waits = not server.force_exit
 
 
 def _config(app: Guard, connection: type[Connection], bounds: Bounds, certificate: tuple[str, str] | None) -> uvicorn.Config:
@@ -131,19 +117,20 @@ def _config(app: Guard, connection: type[Connection], bounds: Bounds, certificat
 class Server(uvicorn.Server):
     """Uvicorn's server, which leaves at SIGTERM or Ctrl-C without raising them again, and says so to `service` first.
 
-    board: of the worker processes of which it is one; None: it is alone
+    together: what it counts with the worker processes of which it is one; board: theirs, None: it is alone
     """
 
-    def __init__(self, config: uvicorn.Config, service: Service, board: Board | None) -> None:
+    def __init__(self, config: uvicorn.Config, service: Service, together: Together, board: Board | None) -> None:
         config.callback_notify = self.tick
         super().__init__(config)
         self.service = service
+        self._together = together
         self._board = board
 
     async def tick(self) -> None:
         """Once a second share the metrics of this worker with the others; stop where the parent process is gone."""
         if self._board is not None:
-            self.service.counted.leave()
+            self._together.leave()
             if os.getppid() != self._board.parent:
                 self.leave()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from fastapi import Request
+from prometheus_client.registry import Collector
 
 from beholder.base.errors import did_you_mean
 from beholder.server import body
@@ -26,7 +27,7 @@ class Service:
         self.bounds = bounds
         self.held = body.Held(bounds.held)
         self.explainer = Explainer(bounds.seconds)
-        self.counted = Together()
+        self.counted: Collector = Together()
         self.leaving = False
 
     def model(self, name: str | None) -> Model:

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from socket import socket
 
 from beholder.base.events import note, warn
-from beholder.bundle.finder import Finder
 from beholder.machine.files import open_files
 from beholder.server.bounds import Bounds
 from beholder.server.guard import Access
-from beholder.server.loading import in_torch, opened
+from beholder.server.loading import Bundles
 from beholder.server.metrics import Board
-from beholder.server.nearby import indexes
 from beholder.server.run import prepared
 from beholder.server.workers import many
 
@@ -27,22 +24,17 @@ SPARE = 256
 class Serving:
     """What is served, where and how.
 
-    paths: of bundles by name; sock: that listens; addresses: as people type them; certificate: TLS files; explain: load
-    exported bundles in torch too; trust: as `beholder.load` has it; workers: processes; like: a source that bundles were
-    trained on; engine: as `fastest` has it; ready: called once it answers
+    sock: that listens; addresses: as people type them; certificate: TLS files; workers: processes; ready: called once it
+    answers
     """
 
-    paths: dict[str, Path]
+    bundles: Bundles
     sock: socket
     addresses: tuple[str, ...]
     bounds: Bounds
     access: Access
     certificate: tuple[str, str] | None = None
-    explain: bool = False
-    trust: bool = False
     workers: int = 1
-    like: str | None = None
-    engine: str = "exact"
     ready: Callable[[], object] = lambda: None
 
     def run(self) -> None:
@@ -64,28 +56,28 @@ class Serving:
 
     def _work(self, board: Board | None, slot: int, serves: Callable[[], object]) -> None:
         threads = max(1, (os.cpu_count() or 1) // self.workers) if self.workers > 1 else 0
-        found = {name: opened(path, engine=self.engine, trust=self.trust, threads=threads) for name, path in self.paths.items()}
-        maps = {}
-        if self.explain:
-            bare = [name for name, each in found.items() if not isinstance(each, Finder) and not hasattr(each, "net")]
-            maps = {name: in_torch(self.paths[name], trust=self.trust) for name in bare}
+        loaded = self.bundles.load(threads)
         with prepared(
-            found,
+            loaded.recognisers,
             bounds=self.bounds,
             access=self.access,
             certificate=self.certificate,
-            explaining=maps,
-            nearby=indexes(found, self.paths, self.like),
+            explaining=loaded.explaining,
+            nearby=loaded.nearby,
             board=board,
             slot=slot,
         ) as server:
             if slot == 0:
-                engines = {name: recogniser.engine for name, recogniser in found.items()}
-                said = ", ".join(f"{name} ({engine})" for name, engine in engines.items())
-                where = {"address": self.addresses[0], "addresses": list(self.addresses)}
-                note(f"serving {said} at {' and '.join(self.addresses)}", **where, engines=engines)
+                tell_serving({name: recogniser.engine for name, recogniser in loaded.recognisers.items()}, self.addresses)
             serves()
             server.run([self.sock])
+
+
+def tell_serving(engines: Mapping[str, str], addresses: Sequence[str]) -> None:
+    """Say what is served where. engines: by the names of the models."""
+    said = ", ".join(f"{name} ({engine})" for name, engine in engines.items())
+    where = {"address": addresses[0], "addresses": list(addresses)}
+    note(f"serving {said} at {' and '.join(addresses)}", **where, engines=dict(engines))
 
 
 def _within_limits(bounds: Bounds) -> Bounds:
