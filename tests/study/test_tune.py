@@ -198,7 +198,7 @@ def test_limits_are_said_in_the_usual_units() -> None:
 
 @pytest.mark.parametrize(
     ("at", "said"),
-    [("advanced", "interrupted; 0 "), ("train_and_test", "interrupted; 1 finished trial is")],
+    [("crews.advanced", "interrupted; 0 "), ("tune.train_and_test", "interrupted; 1 finished trial is")],
 )
 def test_an_interruption_says_what_is_kept(
     at: str, said: str, leaves: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -206,7 +206,7 @@ def test_an_interruption_says_what_is_kept(
     def cut(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(f"beholder.study.tune.{at}", cut)
+    monkeypatch.setattr(f"beholder.study.{at}", cut)
     with pytest.raises(Interrupted, match=r"kept in .*m\.tune\.jsonl") as caught:
         tune(leaves, minutes=5, trials=1, out=tmp_path / "m.beholder", **SHORT)
     assert caught.value.message.startswith(said)

@@ -74,6 +74,35 @@ Launch = Annotated[
         "--launch", metavar="local:N", help="Train with N processes of this machine: docs/SCALING.md.", show_default=False
     ),
 ]
+TrialLaunch = Annotated[
+    str,
+    typer.Option(
+        "--launch",
+        metavar="ray",
+        help="Have trials carried out elsewhere: local:N, ray, ray:N. docs/SCALING.md.",
+        show_default=False,
+    ),
+]
+Storage = Annotated[
+    str,
+    typer.Option(metavar="URL", help="Keep the trials in a database: postgresql://… or sqlite:///FILE.", show_default=False),
+]
+Join = Annotated[
+    bool, typer.Option("--join", help="Carry out trials of the search that another machine leads at the same --out.")
+]
+Spread = Annotated[
+    str,
+    typer.Option(
+        "--launch",
+        metavar="local:N|ray",
+        help="With --parts: work in N processes of this machine, or on a Ray cluster (ray:N in N tasks): docs/SCALING.md.",
+        show_default=False,
+    ),
+]
+Ranges = Annotated[
+    int,
+    typer.Option("--ranges", help="With --parts: how many. Default: by the number of pictures.", min=0, show_default=False),
+]
 DryRun = Annotated[
     bool,
     typer.Option("--dry-run", is_eager=True, help="Say what would be done, with time and memory, and write nothing."),

@@ -21,6 +21,7 @@ from beholder.cli.options import (
     For,
     GroupFrom,
     Images,
+    Join,
     Json,
     Lang,
     Launch,
@@ -40,10 +41,12 @@ from beholder.cli.options import (
     Size,
     Source,
     Space,
+    Storage,
     Synthetic,
     TargetRisk,
     Task,
     Teacher,
+    TrialLaunch,
     Unlabelled,
 )
 from beholder.cli.show import ended, json_line, say, table
@@ -104,6 +107,9 @@ def tune(
     *,
     minutes: SearchMinutes,
     workers: Annotated[int, typer.Option(help="Trials at a time, each in a process with its share of the cores.", min=1)] = 1,
+    launch: TrialLaunch = "",
+    join: Join = False,
+    storage: Storage = "",
     trials: Annotated[int, typer.Option(help="Screen so many candidates; 0: as many as the minutes allow.", min=0)] = 0,
     max_latency: Annotated[str, typer.Option(metavar="20ms", help="The most that a picture may take on this machine.")] = "",
     max_size: Annotated[str, typer.Option(metavar="5MB", help="The most that the weights may take on disk.")] = "",
@@ -126,16 +132,32 @@ def tune(
     json: Json = False,
 ) -> None:
     """Search for a better recipe; finish and test the winner."""
+    place = target_of(source, out)
+    if join:
+        _tell(_joined(place, workers, launch), json=json)
+        return
     asked = recipe_of(recipe, set_, task=task, net=net, seed=seed, group_from=group_from, **_aim(for_, positive))
-    from beholder.study.tune import tune
-
-    limits: dict[str, Any] = {"max_latency": max_latency or 0.0, "max_size": max_size or 0.0, "space": space}
-    how: dict[str, Any] = {"trials": trials, "workers": workers, "resume": resume, "dry_run": dry_run}
-    how["allow_download"] = allow_download
-    tuning: Any = tune(source, minutes=minutes, recipe=asked, out=target_of(source, out), lang=lang.value, **limits, **how)
+    how: dict[str, Any] = {"max_latency": max_latency or 0.0, "max_size": max_size or 0.0, "space": space, "lang": lang.value}
+    how |= {"trials": trials, "workers": workers, "launch": launch, "storage": storage, "resume": resume, "dry_run": dry_run}
+    tuning = _searched(source, place, asked, minutes=minutes, allow_download=allow_download, **how)
     if not json and not dry_run:
         table(tuning.rows())
     _tell(tuning, json=json)
+
+
+def _searched(source: str, out: Path, recipe: recipes.Recipe, **how: Any) -> Any:
+    """Return what a search found."""
+    from beholder.study.tune import tune
+
+    return tune(source, recipe=recipe, out=out, **how)
+
+
+def _joined(out: Path, workers: int, launch: str) -> Any:
+    """Return what was done for a search that another machine leads."""
+    from beholder.study.crews import where
+    from beholder.study.join import join
+
+    return join(out, workers=where(workers, launch, join=True).count)
 
 
 def _tell(outcome: Any, *, json: bool) -> None:

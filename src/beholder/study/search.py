@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from beholder.base import events
-from beholder.base.errors import UsageError
+from beholder.base.brief import without_secrets
+from beholder.base.errors import MachineError, UsageError
 from beholder.base.files import telling_disk_errors
 from beholder.study.space import Params, Range, suggest
 
@@ -108,24 +109,36 @@ class Single:
 
 
 class Book:
-    """The journal of a study: Optuna's, in a file of JSON lines, or in memory. It belongs to one process at a time.
+    """The journal of a study: Optuna's, in a file of JSON lines, a database, or memory. It belongs to one process at a time.
 
+    place: a file, the URL of a database, or None; anew: whether what is there of this study is forgotten
     space: the ranges; seed: of the draws, which depend on it, on the number of the candidate and on what came before alone
     """
 
     def __init__(
-        self, path: Path | None, name: str, *, space: Mapping[str, Range], seed: int, portfolio: Sequence[Params]
+        self,
+        place: Path | str | None,
+        name: str,
+        *,
+        space: Mapping[str, Range],
+        seed: int,
+        portfolio: Sequence[Params],
+        anew: bool = False,
     ) -> None:
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        self.path, self._space, self._seed = path, space, seed
+        self.path, self._space, self._seed = place if isinstance(place, Path) else None, space, seed
+        self.place = without_secrets(str(place))
+        storage = database(place) if isinstance(place, str) else None
         try:
-            storage = _storage(path)
+            storage = storage or _storage(self.path)
+            if anew and isinstance(place, str) and name in optuna.get_all_study_names(storage):
+                optuna.delete_study(study_name=name, storage=storage)
             self._study = optuna.create_study(study_name=name, storage=storage, direction="maximize", load_if_exists=True)
             self.before = sum(trial.state.is_finished() for trial in self._study.get_trials(deepcopy=False))
         except Exception as error:
-            what = f"{path} is not a search that can be continued: {error}"
+            what = f"{self.place} is not a search that can be continued: {without_secrets(str(error))}"
             raise UsageError(what, code="bad-search", hint="give --no-resume to start anew") from error
         self._open: dict[int, Any] = {}
         self._first = dict(enumerate(portfolio))
@@ -287,6 +300,28 @@ def _storage(path: Path | None) -> Any:
                 with path.open("r+b") as file:
                     file.truncate(whole)
     return JournalStorage(JournalFileBackend(str(path), lock_obj=held))
+
+
+def database(url: str) -> Any:
+    """Return Optuna's storage of trials in a database, such as postgresql://user:password@host/name or sqlite:///file.
+
+    Raises `UsageError` (bad-storage, no-driver) and `MachineError` (no-storage), none of which says the password.
+    """
+    from optuna.storages import RDBStorage
+
+    scheme, _, rest = url.partition("://")
+    shown, driver = without_secrets(url), "postgresql+psycopg" if scheme in ("postgres", "postgresql") else scheme
+    if not rest or not scheme:
+        hint = "for example postgresql://user:password@host/name, or sqlite:///study.db"
+        raise UsageError(f"'{shown}' is no URL of a database", code="bad-storage", hint=hint)
+    try:
+        return RDBStorage(f"{driver}://{rest}", engine_kwargs={"pool_pre_ping": True})
+    except ImportError as error:
+        hint = 'for PostgreSQL: pip install "psycopg[binary]"'
+        raise UsageError(f"what speaks to {shown} is not installed", code="no-driver", hint=hint) from error
+    except Exception as error:
+        said = without_secrets(str(error)).partition("\n")[0][:200]
+        raise MachineError(f"{shown} cannot be used: {said}", code="no-storage", hint="is it running?") from error
 
 
 @dataclass(frozen=True)

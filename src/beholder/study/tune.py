@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,19 +26,21 @@ from beholder.base.records import Parts, Pictures
 from beholder.base.used import changed
 from beholder.learn.checkpoint import RunFolder, check_out
 from beholder.learn.prepare import Prepared, prepare
+from beholder.machine.launch import Launch
 from beholder.machine.stop import stopping
 from beholder.nets import onboard
 from beholder.nets.build import wants
 from beholder.nets.choose import dial
 from beholder.sources.digest import digested
 from beholder.study import space as spaces
-from beholder.study.crew import Processes
+from beholder.study.crew_shared import cleared, over
+from beholder.study.crews import crew, where
 from beholder.study.dryrun import DryRun
 from beholder.study.foresee import dry
 from beholder.study.policy import Curated
-from beholder.study.search import Book, Candidate, Crew, Plan, Single, searched
+from beholder.study.search import Book, Candidate, Plan, searched
 from beholder.study.steps import Outcome, check_net, preprocess, train_and_test
-from beholder.study.trial import Field, Limits, advanced, amount
+from beholder.study.trial import Field, Limits, amount
 from beholder.study.worker import written
 
 SCREEN, NARROW, FINISH = 0.35, 0.15, 0.4
@@ -88,10 +91,12 @@ def tune(
     recipe: Recipe | str = "quick",
     trials: int = 0,
     workers: int = 1,
+    launch: str = "",
     space: Mapping[str, object] | str | Path | None = None,
     max_latency: float | str = 0.0,
     max_size: float | str = 0.0,
     out: str | Path | None = None,
+    storage: str = "",
     resume: bool = True,
     lang: str = "en",
     allow_download: bool = False,
@@ -102,25 +107,32 @@ def tune(
 
     source: what `scan` takes, or Pictures; recipe, fields: as `train` takes them: what they set is not searched
     trials: screen so many candidates (0: as many as the minutes allow); workers: at a time, each a process of its own
+    launch: or local:N, which is the same, or ray, ray:N: tasks of a cluster; storage: URL of a database to keep the trials in
     space: ranges in place of the declared ones (`beholder.study.space`), a table or a TOML file
-    max_latency, max_size: what a model may take on this machine: seconds a picture ("20ms") and bytes of weights ("5MB")
+    max_latency, max_size: what a model may take: seconds a picture ("20ms") and bytes of weights ("5MB")
     lang: of the report, en | zh; allow_download: fetch a source that is not on this machine; dry_run: as of `steps`
     With `out` = M.beholder the study is kept in M.tune.jsonl and M.tune/, from which a later call goes on unless `resume` is
     False. With train.epochs set, slices are counted in epochs, and the same study comes to the same winner.
-    Raises `UsageError` for minutes that are not above 0, and what `train` raises.
+    Raises `UsageError` for minutes that are not above 0, for `storage` without `out`, and what `train` raises.
     """
-    if not minutes > 0:
-        raise UsageError(f"tune cannot search for {minutes:g} minutes", code="bad-minutes", hint="give --minutes above 0")
-    began = time.monotonic()
-    limits = Limits(amount(max_latency, "latency"), int(amount(max_size, "size")))
-    asked = check_net(changed(recipe, fields, verb="tune"), fetch=not dry_run)
+    _check(minutes, storage, out)
+    began, limits = time.monotonic(), Limits(amount(max_latency, "latency"), int(amount(max_size, "size")))
+    asked, at = check_net(changed(recipe, fields, verb="tune"), fetch=not dry_run), where(workers, launch)
     if dry_run:
-        return dry("tune", source, asked, out, minutes=minutes, workers=workers, allow_download=allow_download)
+        return dry("tune", source, asked, out, minutes=minutes, workers=max(1, at.count), allow_download=allow_download)
     with _held(out) as place:
         found = preprocess(source, asked, allow_download=allow_download, until=Deadline.of(began, minutes))
-        study = _opened(source, found, asked, place, began, minutes, limits, space, resume=resume)
+        study = _opened(source, found, asked, place, began, minutes, limits, space, storage, resume=resume)
         with _kept(study, kept=out is not None):
-            return _carried_out(study, trials, workers, lang, kept=out is not None)
+            return _carried_out(study, trials, at, lang, kept=out is not None)
+
+
+def _check(minutes: float, storage: str, out: str | Path | None) -> None:
+    if not minutes > 0:
+        raise UsageError(f"tune cannot search for {minutes:g} minutes", code="bad-minutes", hint="give --minutes above 0")
+    if storage and out is None:
+        hint = "give out=: checkpoints of the trials are kept beside it"
+        raise UsageError("trials are kept in a database, but nothing beside it", code="no-out", hint=hint)
 
 
 @contextmanager
@@ -132,6 +144,7 @@ def _held(out: str | Path | None) -> Iterator[Path]:
         check_out(place)
         stack.enter_context(stopping())
         stack.enter_context(alone(place))
+        cleared(place.with_suffix(".tune"))
         yield place
 
 
@@ -177,6 +190,7 @@ def _opened(
     minutes: float,
     limits: Limits,
     given: Mapping[str, object] | str | Path | None,
+    storage: str,
     *,
     resume: bool,
 ) -> Study:
@@ -192,13 +206,12 @@ def _opened(
             remove_folder(folder)
     base = prepare(found.parts, asked, until=Deadline.of(began, minutes))
     ranges = spaces.changed(_space(base, asked), given)
-    name = sha256(
-        (asked.toml() + json.dumps({path: asdict(kept) for path, kept in ranges.items()}) + _digest(found.parts)).encode()
-    )
-    start = spaces.portfolio(ranges, pretrained=base.created.pretrained)
-    book = Book(journal, name[:16], space=ranges, seed=asked.seed, portfolio=start)
+    of = asked.toml() + json.dumps({path: asdict(kept) for path, kept in ranges.items()}) + _digest(found.parts)
+    name = sha256((of + (str(place.resolve()) if storage else "")).encode())[:16]
+    how: dict[str, Any] = {"portfolio": spaces.portfolio(ranges, pretrained=base.created.pretrained), "anew": not resume}
+    book = Book(storage or journal, name, space=ranges, seed=asked.seed, **how)
     if book.before:
-        events.note(f"continuing a search of {book.before} trials in {journal}")
+        events.note(f"continuing a search of {book.before} trials in {book.place}")
     parts = Parts(base.train.pictures, base.valid.pictures, found.parts.test)
     began -= min(book.spent, 0.6 * 60 * minutes)
     left = Deadline.of(began, minutes).left
@@ -227,14 +240,15 @@ def _space(base: Prepared, asked: Recipe) -> dict[str, spaces.Range]:
     return spaces.space(asked, net=net, pretrained=pretrained, nets=nets, sizes=sizes, skewed=skewed)
 
 
-def _carried_out(study: Study, trials: int, workers: int, lang: str, *, kept: bool) -> Tuning:
+def _carried_out(study: Study, trials: int, launch: Launch, lang: str, *, kept: bool) -> Tuning:
     """Return what the search finds, its winner finished and tested."""
     finishing = study.book.finishing
     found = None if finishing is None else next((each for each in study.book.candidates if each.index == finishing), None)
     going_on = found is not None and (RunFolder.beside(study.place).path / "checkpoint").exists()
-    if not going_on:
-        crew = _crew(study, workers)
-        found = searched(study.book, crew, plan(study, trials), make=study.made, told=lambda each: _told(study, each))
+    if going_on:
+        over(study.field.folder)
+    else:
+        found = _winner(study, trials, launch, kept=kept)
     if found is None:
         reasons = {each.slices[-1].failed for each in study.book.candidates if each.slices}
         said = "; ".join(sorted(reasons)[:3]) or "there was no time for one"
@@ -252,14 +266,12 @@ def _carried_out(study: Study, trials: int, workers: int, lang: str, *, kept: bo
     return Tuning(rows, recipe, outcome, study.book.path if kept else None, importance)
 
 
-def _crew(study: Study, workers: int) -> Crew:
-    """Return who carries out slices: this process, or several; on a GPU, which they would have to share, always this one."""
-    if workers > 1 and study.base.normal.device.type != "cpu":
-        events.warn("several trials at a time would share one GPU: they take turns", hint="leave --workers at 1")
-    elif workers > 1:
-        written(study.field, study.source)
-        return Processes(study.field.folder, workers, study.base.plan.batch)
-    return Single(lambda job: advanced(study.field, job))
+def _winner(study: Study, trials: int, launch: Launch, *, kept: bool) -> Candidate | None:
+    """Return the best candidate; None where none came to a score."""
+    base, offer = study.base, partial(written, study.field, study.source, net=study.asked.net.name, task=study.asked.task)
+    how: dict[str, Any] = {"batch": base.plan.batch, "device": base.normal.device.type, "offer": offer, "kept": kept}
+    with crew(study.field, launch, **how) as among:
+        return searched(study.book, among, plan(study, trials), make=study.made, told=lambda each: _told(study, each))
 
 
 def plan(study: Study, trials: int) -> Plan:
@@ -347,7 +359,7 @@ def _kept(study: Study, *, kept: bool) -> Iterator[None]:
         said = stopped.message if isinstance(stopped, Interrupted) else "interrupted"
         done = len([each for each in study.book.candidates if each.score is not None])
         number = "1 finished trial is" if done == 1 else f"{done} finished trials are"
-        what = f"{number} kept in {study.book.path}" if kept else "nothing is kept of the search"
+        what = f"{number} kept in {study.book.place}" if kept else "nothing is kept of the search"
         hint = "run the same command again to go on with the search" if kept else "give out= (--out) to have the trials saved"
         code = stopped.exit_code if isinstance(stopped, Interrupted) else Interrupted.exit_code
         raise Interrupted(f"{said}; {what}", hint=hint, exit_code=code) from stopped
