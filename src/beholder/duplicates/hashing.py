@@ -105,7 +105,7 @@ def alike(hashes: I8, *, least: float = ALIKE) -> tuple[I64, I64]:
         cells = nearest(asked, centres, min(PROBES, len(centres)))[1]
         found.append(_matches(asked, vectors, cells, members, least, turn))
         events.progress("looking for near-duplicates", turn + 1, TURNS)
-    return _fewer(*_best(np.concatenate(found), rows), len(hashes))
+    return fewer(*_best(np.concatenate(found), rows), len(hashes))
 
 
 def likest(asked: I8, known: I8, *, least: float) -> tuple[I64, F64]:
@@ -182,7 +182,7 @@ def _only_best(cosines: F32) -> None:
         cosines[crowded[:, None], few] = -1
 
 
-def _fewer(pairs: I64, turns: I64, cosines: F64, n: int) -> tuple[I64, I64]:
+def fewer(pairs: I64, turns: I64, cosines: F64, n: int) -> tuple[I64, I64]:
     """Return the pairs, or where they are too many to compare, those that are among the likest of one of the two pictures.
 
     Small pictures of like things (digits, clothes) all look alike: a duplicate is then still among the very likest.

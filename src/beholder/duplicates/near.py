@@ -21,7 +21,7 @@ from beholder.base.errors import PictureError
 from beholder.base.files import sha256
 from beholder.base.order import numbered
 from beholder.base.records import Pictures
-from beholder.duplicates import alignment, hashing
+from beholder.duplicates import alignment, hashing, join
 from beholder.duplicates.appearance import seen
 from beholder.duplicates.facts import Facts, Thumbnails, fingerprinted
 from beholder.image.sandbox import decoders
@@ -195,11 +195,12 @@ def twins(
     hashes = facts["hash"][first] * shows[first][:, None]
     if not near:
         return Twins(kinds, np.empty((0, 2), np.int64), np.empty(0))
-    path = cache_folder(root) / "duplicates" / f"{sha256(bytes([VERSION]) + names[first].tobytes())[:32]}.npy"
+    found_by = bytes([VERSION]) + (b"joined" if len(first) >= join.MANY else b"")
+    path = cache_folder(root) / "duplicates" / f"{sha256(found_by + names[first].tobytes())[:32]}.npy"
     known = _remembered(path, len(first))
     labels = numbered(pictures.targets)[first]
     if known is None:
-        pairs, turns = hashing.alike(hashes)
+        pairs, turns = join.candidates(hashes)
         apart = labels[pairs[:, 0]] != labels[pairs[:, 1]]
         found = agreements(pictures, first[pairs], turns, small, apart=apart, until=until)
         known = np.column_stack([pairs, found.scores, found.light, found.least, turns])[found.scores >= TIED]
