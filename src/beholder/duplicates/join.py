@@ -37,7 +37,7 @@ MOST, FAR = 1024, 32
 """Entries of one key that are all compared, and bits of 126 in which near-duplicates may differ. See docs/SCALING.md."""
 
 MANY = 1_000_000
-"""Hashes from which on they are joined on disk: comparing cells of them in memory finds a little more, and takes ever longer."""
+"""Hashes from which on they are joined on disk: compared in memory they give a little more, and take ever longer."""
 
 MEMORY = 1 << 30
 """Bytes that one unit of work holds."""
