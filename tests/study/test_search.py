@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from beholder.base.errors import UsageError
+from beholder.base.errors import MachineError, UsageError
 from beholder.study.search import LOST, Book, Job, Plan, Single, Slice, sampler, searched
 from beholder.study.space import Range
 
@@ -15,8 +15,8 @@ SPACE = {"train.lr": Range(0.2, 5.0, log=True), "data.augment": Range(choices=("
 FIRST = [{"train.lr": 1.0, "data.augment": "light"}, {"train.lr": 3.0, "data.augment": "strong"}]
 
 
-def book(path: Path | None = None, *, portfolio: Any = FIRST, seed: int = 0) -> Book:
-    return Book(path, "a study", space=SPACE, seed=seed, portfolio=portfolio)
+def book(path: Path | str | None = None, *, portfolio: Any = FIRST, seed: int = 0, anew: bool = False) -> Book:
+    return Book(path, "a study", space=SPACE, seed=seed, portfolio=portfolio, anew=anew)
 
 
 def plan(trials: int, *, keep: int = 2, narrow: float = 3.0) -> Plan:
@@ -177,3 +177,36 @@ def test_something_that_is_no_journal_is_not_continued(tmp_path: Path) -> None:
     path.write_text("no journal\nat all\n")
     with pytest.raises(UsageError, match="not a search"):
         book(path)
+
+
+def test_a_study_in_a_database_goes_on_to_the_end_of_one_in_a_file(tmp_path: Path) -> None:
+    whole, url = book(), f"sqlite:///{tmp_path}/studies.db"
+    wanted = go(whole, Trainer(), plan(6))
+    first = Trainer(die=4)
+    with pytest.raises(KeyboardInterrupt):
+        go(book(url), first, plan(6))
+    held, second = book(url), Trainer()
+    second.at = first.at
+    assert held.before == 4
+    winner = go(held, second, plan(6))
+    assert (winner.index, winner.params, winner.score) == (wanted.index, wanted.params, wanted.score)
+    assert [each.params for each in held.candidates] == [each.params for each in whole.candidates]
+    assert len(first.jobs) + len(second.jobs) == 8
+    assert book(url, anew=True).before == 0
+
+
+@pytest.mark.parametrize(
+    ("url", "kind", "code"),
+    [
+        ("a file", UsageError, "bad-storage"),
+        ("://me:hush@here/x", UsageError, "bad-storage"),
+        ("oracle://me:hush@here/x", UsageError, "no-driver"),
+        ("nonsense://me:hush@here/x", MachineError, "no-storage"),
+        ("sqlite:////no/such/folder/x.db", MachineError, "no-storage"),
+    ],
+)
+def test_a_database_that_cannot_be_used_is_an_error_without_its_password(url: str, kind: type, code: str) -> None:
+    with pytest.raises(kind) as caught:
+        book(url)
+    assert caught.value.code == code
+    assert "hush" not in str(caught.value)

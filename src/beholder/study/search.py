@@ -313,7 +313,7 @@ def database(url: str) -> Any:
     shown, driver = without_secrets(url), "postgresql+psycopg" if scheme in ("postgres", "postgresql") else scheme
     if not rest or not scheme:
         hint = "for example postgresql://user:password@host/name, or sqlite:///study.db"
-        raise UsageError(f"'{shown}' is no URL of a database", code="bad-storage", hint=hint)
+        raise UsageError("storage is no URL of a database", code="bad-storage", hint=hint)
     try:
         return RDBStorage(f"{driver}://{rest}", engine_kwargs={"pool_pre_ping": True})
     except ImportError as error:
