@@ -31,7 +31,8 @@ from beholder.base.errors import DataError, PictureError, UsageError, did_you_me
 from beholder.base.files import sha256, telling_disk_errors
 from beholder.base.records import Bad, Pictures, PixelPolicy
 from beholder.base.spans import span
-from beholder.data.shards import Filling, Keys, Shard, Shelf, keys_of, tidy
+from beholder.data.shards import Filling, Keys, Rows, Shelf, keys_of, tidy
+from beholder.data.streamed import known_sound, remember, share_of, stream
 from beholder.image import load
 from beholder.image.sandbox import decoders
 from beholder.machine.folders import cache_folder
@@ -59,7 +60,7 @@ class Pixels:
     shape:   (C, H, W)
     bad:     what could not be read, and why
     decoded: how many files were decoded to make this; 0 when all were in the cache
-    shards:  uint8 (n, C, H, W) each; shard, place: int64 (M,), in which of them a picture lies, and where in it
+    shards:  uint8 (n, C, H, W) each, or `Streamed`; shard, place: int64 (M,), in which of them a picture lies, and where in it
     digests: uint8 (M, 32) of what was decoded: not the one that was given where a file changed in between
     again:   decodes the picture of a row anew, where its pixels turn out to be damaged; raises `DataError` if it cannot
     """
@@ -68,7 +69,7 @@ class Pixels:
     shape: tuple[int, int, int]
     bad: tuple[Bad, ...]
     decoded: int
-    shards: tuple[Shard, ...]
+    shards: tuple[Rows, ...]
     shard: I64
     place: I64
     digests: U8
@@ -192,10 +193,15 @@ def _filled(
         todo = todo[np.argsort(np.argsort(order)[todo])]
     began = time.monotonic()
     lacking = {one: (held, set(first[held.shard < 0].tolist())) for one, held in shelves.items()}
-    found = _fill(lacking, pictures, todo, workers=workers, stop=stop, last=last, enough=enough) if len(todo) else {}
+    most = share_of(top, shelves.values(), len(todo))
+    sound = first[known_sound(top, policy_name(policy), keys)] if most < 1 else first[:0]
+    todo = todo[~np.isin(todo, sound)]
+    found, left = _fill(lacking, pictures, todo, most=most, workers=workers, stop=stop, last=last, enough=enough)
+    beyond = stream(shelf, first, np.append(sound, left), pictures, lambda row: _decode(pictures, row, [policy])[policy])
+    remember(top, policy_name(policy), keys[np.isin(first, np.setdiff1d(beyond, sound))])
     without = ((row, found.get(int(first[which[row]]))) for row in np.flatnonzero(shelf.shard[which] < 0).tolist())
     failed = {row: error for row, error in without if error is not None}
-    decoded = int((shelf.shard >= 0).sum()) - had
+    decoded = int((shelf.shard >= 0).sum()) - had - int(np.isin(sound, beyond).sum())
     if decoded >= PACED:
         for one in shelves:
             memo.keep(_paced(top, one), json.dumps((time.monotonic() - began) / decoded).encode(), what="paces of decoding")
@@ -261,23 +267,27 @@ def _fill(
     pictures: Pictures,
     missing: I64,
     *,
+    most: float,
     workers: int,
     stop: bool,
     last: bool,
     enough: Callable[[], bool],
-) -> dict[int, PictureError]:
-    """Decode the rows `missing` into new shards; return what could not be read, by row.
+) -> tuple[dict[int, PictureError], I64]:
+    """Decode the rows `missing` into new shards; return what could not be read, by row, and the rows that were not kept.
 
+    most: which share of them is kept on each shelf
     However it ends, finished shards stay; at Ctrl-C the shard at hand is kept as well.
     """
     failed: dict[int, PictureError] = {}
+    if not len(missing):
+        return failed, missing
     telling = _Telling(len(missing))
     size = max(1, max(math.prod(shelf.shape) for shelf, _ in lacking.values()))
     step = max(1, min(32, (8 << 20) // size))
     chunks = (missing[k : k + step].tolist() for k in range(0, len(missing), step))
     with contextlib.ExitStack() as stack:
         filling = {
-            policy: stack.enter_context(_filling(shelf, pictures, len(missing))) for policy, (shelf, _) in lacking.items()
+            policy: stack.enter_context(_filling(shelf, pictures, len(missing), most)) for policy, (shelf, _) in lacking.items()
         }
         for row, found in stack.enter_context(_decoded(chunks, pictures, lacking, workers=workers)):
             if not isinstance(found, PictureError):
@@ -290,16 +300,16 @@ def _fill(
             telling.one()
             if enough():
                 break
-    return failed
+    return failed, np.array(next(iter(filling.values())).beyond, np.int64)
 
 
-def _filling(shelf: Shelf, pictures: Pictures, count: int) -> Filling:
+def _filling(shelf: Shelf, pictures: Pictures, count: int, most: float) -> Filling:
     """Return what writes up to `count` pictures to a shelf. Raises `MachineError` where the disk cannot be written."""
     assert pictures.digests is not None
     _check_writable(shelf.folder)
     size = max(1, math.prod(shelf.shape))
     room = max(1, max(SHARD, count * size // SHARDS) // size)
-    return Filling(shelf, pictures.digests, min(room, count))
+    return Filling(shelf, pictures.digests, min(room, count), most=int(most * count))
 
 
 @contextlib.contextmanager

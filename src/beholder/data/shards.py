@@ -21,6 +21,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +34,20 @@ from beholder.base.locks import evict, share
 Keys = npt.NDArray[np.bytes_]
 
 DIGEST = 32
+
+ROW = DIGEST + 4
+"""Bytes of a picture beside its values."""
+
+
+class Rows(Protocol):
+    """Where some of the rows of a table are had from: a `Shard`, or what makes them anew each time."""
+
+    @property
+    def path(self) -> Path:
+        """Return the folder that they lie in; there is none where they are not kept."""
+
+    def take(self, places: I64, again: Callable[[int], Values]) -> Values:
+        """Return the rows at `places`, int64 (B,) of at least one; again: makes the row at a place anew."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,7 +128,7 @@ class Shelf:
         self.shard = np.full(len(keys), -1, np.int64)
         self.place = np.full(len(keys), -1, np.int64)
         self.paths: list[Path] = []
-        self.shards: list[Shard] = []
+        self.shards: list[Rows] = []
         for path in sorted(folder.glob("[!.]*")):
             found = mapped(path, shape)
             if found is None:
@@ -165,7 +180,7 @@ def opened(path: Path, name: str, kind: npt.DTypeLike, dimensions: int) -> Shard
     except OSError as error:  # too many open files, no permission: the shard may be sound, so it is left alone
         hint = "close other programs, or delete that folder"
         raise MachineError(f"cannot read the cache at {path}: {error.strerror}", code="cannot-read", hint=hint) from error
-    whole = rows.ndim == dimensions and rows.dtype == kind and sums.dtype == np.uint8 and sums.shape == (len(rows), DIGEST + 4)
+    whole = rows.ndim == dimensions and rows.dtype == kind and sums.dtype == np.uint8 and sums.shape == (len(rows), ROW)
     return Shard(np.asarray(rows), sums, np.zeros(len(rows), bool), path, name) if whole else None
 
 
@@ -212,9 +227,14 @@ def tidy(top: Path, limit: int, *, using: Sequence[Path] = ()) -> None:
 
 
 class Filling:
-    """Gathers pictures into shards of `room` each; a thread writes one while the next is filled, for disks are slow to sync."""
+    """Gathers pictures into shards of `room` each; a thread writes one while the next is filled, for disks are slow to sync.
 
-    def __init__(self, shelf: Shelf, digests: U8, room: int) -> None:
+    most: pictures that are taken; beyond: rows that came after that, and were not kept
+    """
+
+    def __init__(self, shelf: Shelf, digests: U8, room: int, *, most: int) -> None:
+        self.beyond: list[int] = []
+        self._left = most
         self._shelf = shelf
         self._digests = digests
         self._room = room
@@ -234,7 +254,11 @@ class Filling:
                 self._written.result()
 
     def add(self, row: int, picture: U8) -> None:
-        """Take one picture in. Raises `MachineError` where an earlier shard could not be written."""
+        """Take one picture in, or note its row. Raises `MachineError` where an earlier shard could not be written."""
+        if not self._left:
+            self.beyond.append(row)
+            return
+        self._left -= 1
         if self._pixels is None:
             self._pixels = np.empty((self._room, *self._shelf.shape), np.uint8)
         self._pixels[len(self._rows)] = picture

@@ -30,6 +30,7 @@ KINDS = {
     "archives": "packed tars, decompressed",
     "downloads": "archives from the network",
     "objects": "copies from object storage",
+    "sound": "which pictures can be decoded",
     "members": "what tars on object storage hold",
     "torchvision": "data sets of torchvision, which are never pruned",
 }
