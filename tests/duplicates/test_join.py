@@ -12,10 +12,12 @@ from scipy.sparse.csgraph import connected_components
 from beholder.base import events
 from beholder.base.errors import DataError
 from beholder.duplicates import hashing, join
+from beholder.duplicates.facts import FACTS
 from beholder.duplicates.hashing import TURNS, alike, turned
 from beholder.duplicates.join import BANDS, candidates, components, joined, planned, settled
 from beholder.duplicates.words import SIGNS, distances, turned_words, words_of
 from beholder.machine.launch import Launch
+from beholder.study.columns import of_facts, written
 
 
 def planted(n: int, copies: int, noise: float, seed: int = 0) -> np.ndarray:
@@ -123,16 +125,17 @@ def test_equal_hashes_are_tied_to_the_first_alone(tmp_path: Path) -> None:
     assert set(some) == {(7, k) for k in range(1_000, 3_000)}
 
 
-def test_parquet_is_read_as_npy_is(tmp_path: Path) -> None:
-    pa = pytest.importorskip("pyarrow")
-    parquet = pytest.importorskip("pyarrow.parquet")
+def test_parts_of_facts_are_read_as_npy_is(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
     hashes = planted(400, 40, noise=2.0)
     expected = found(tmp_path / "npy", hashes)
     paths = []
     for k, some in enumerate(np.split(hashes, [150])):
-        column = pa.FixedSizeBinaryArray.from_buffers(pa.binary(64), len(some), [None, pa.py_buffer(some.tobytes())])
+        rows = np.zeros(len(some), FACTS)
+        rows["hash"] = some
         paths.append(str(tmp_path / f"part{k}.parquet"))
-        parquet.write_table(pa.table({"row": list(range(len(some))), "hash": column}), paths[-1])
+        columns = of_facts(rows, [f"{at}.jpg" for at in range(len(some))], 0)
+        Path(paths[-1]).write_bytes(written(columns, {}, named={}))
     (tmp_path / "there").mkdir()
     plan = planned(paths, tmp_path / "there")
     pairs = [tuple(pair) for some in joined(plan, tmp_path / "there") for pair in some.pairs.tolist()]

@@ -83,9 +83,9 @@ def column(path: str) -> Values:
         else:
             import pyarrow.parquet as parquet
 
-            held = parquet.read_table(path, columns=["hash"])["hash"].to_pylist()
-            found = np.frombuffer(b"".join(held), np.int8).reshape(len(held), -1)
-    except (OSError, ValueError, KeyError) as error:
+            held = parquet.read_table(path, columns=["hash"])["hash"].combine_chunks()
+            found = np.frombuffer(held.buffers()[1], np.int8).reshape(-1, held.type.byte_width)[held.offset :][: len(held)]
+    except (OSError, ValueError, KeyError, AttributeError) as error:
         hint = "delete it and run again: it is made anew"
         raise DataError(f"{path} cannot be read: {error}", code="bad-parts", hint=hint) from error
     if (found.dtype.str, found.shape[1:]) in (("|i1", (LENGTH,)), ("<u8", (4,))):
@@ -94,24 +94,29 @@ def column(path: str) -> Values:
     raise DataError(f"{path} has {found.dtype} {found.shape} instead of hashes", code="bad-parts", hint=hint)
 
 
-def hashes_of(plan: Plan, piece: int) -> Values:
+def _given(plan: Plan, piece: int) -> Values:
     """Return the rows of a piece as its file holds them."""
     path, first, rows = plan.pieces[piece]
     return column(path)[first : first + rows]
 
 
 def sketched(folder: str, piece: int, threads: int) -> Iterator[int]:
-    """Write the words of a piece, uint64 (n, 4). threads: not used."""
-    plan = opened(Path(folder))
-    found = hashes_of(plan, piece)
-    chunks = [found[at : at + _ROWS] for at in range(0, len(found), _ROWS)]
-    saved(words_path(Path(folder), piece), np.concatenate([words_of(c) if c.dtype == np.int8 else c for c in chunks]))
+    """Write the words of a piece, uint64 (n, 4), and its hashes where rows of its file cannot be mapped. threads: not used."""
+    plan, there = opened(Path(folder)), Path(folder)
+    found = _given(plan, piece)
+    if found.dtype == np.int8:
+        chunks = [words_of(found[at : at + _ROWS]) for at in range(0, len(found), _ROWS)]
+        saved(there / f"words-{piece:06}.npy", np.concatenate([np.zeros((0, 4), np.uint64), *chunks]))
+    if not plan.pieces[piece][0].endswith(".npy"):
+        saved(there / f"hashes-{piece:06}.npy", found)
     yield len(found)
 
 
-def words_path(folder: Path, piece: int) -> Path:
-    """Return where the words of a piece lie."""
-    return folder / f"words-{piece:06}.npy"
+def _words(folder: Path, plan: Plan, piece: int) -> U64:
+    """Return the words of a piece, mapped into memory."""
+    path = folder / f"words-{piece:06}.npy"
+    found: U64 = np.load(path, mmap_mode="r", allow_pickle=False) if path.exists() else _given(plan, piece)
+    return found
 
 
 def saved(path: Path, rows: Values) -> None:
@@ -127,7 +132,7 @@ def filed(argument: str, piece: int, threads: int) -> Iterator[int]:
     """Write the entries of a piece in one table, sorted by bucket, and where each bucket begins. argument: folder|table."""
     folder, table = _place(argument)
     plan = opened(folder)
-    words = np.load(words_path(folder, piece), mmap_mode="r", allow_pickle=False)
+    words = _words(folder, plan, piece)
     start, kind = plan.start(piece), _entry(plan)
     fresh = _fresh(folder, start, len(words)) if table != NAMES else None
     rows, places = [], []
@@ -299,14 +304,16 @@ def _laid(order: I64, starts: I64, lengths: I64, chosen: Bools) -> tuple[I64, I6
     return order[np.repeat(starts[which], sizes) + inside], sizes
 
 
-def rows_of(plan: Plan, wanted: I64) -> I8 | U64:
+def rows_of(folder: Path, plan: Plan, wanted: I64) -> I8 | U64:
     """Return the hashes or words of pictures by number, (M, …). wanted: int64 (M,), in any order."""
     starts = np.cumsum([0] + [rows for _, _, rows in plan.pieces])
     piece = np.searchsorted(starts, wanted, side="right") - 1
     out: Values | None = None
     for k in np.unique(piece).tolist():
         here = np.flatnonzero(piece == k)
-        found = hashes_of(plan, k)[wanted[here] - starts[k]]
+        path = folder / f"hashes-{k:06}.npy"
+        every = np.load(path, mmap_mode="r", allow_pickle=False) if path.exists() else _given(plan, k)
+        found = every[wanted[here] - starts[k]]
         out = np.empty((len(wanted), *found.shape[1:]), found.dtype) if out is None else out
         out[here] = found
     assert out is not None

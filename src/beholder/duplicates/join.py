@@ -143,7 +143,7 @@ def _verified(plan: Plan, folder: Path, memory: int, least: float) -> Iterator[F
     for low, high in _ranges(files, len(plan), max(1, memory // _PAIR), total):
         some = [file[slice(*np.searchsorted(file[:, 0], (low, high)))] for file in files]
         pairs = unique_pairs(np.concatenate([np.zeros((0, 2), np.int64), *some]))
-        chunks = [_scored(plan, pairs[at : at + _CHUNK], least) for at in range(0, len(pairs), _CHUNK)]
+        chunks = [_scored(folder, plan, pairs[at : at + _CHUNK], least) for at in range(0, len(pairs), _CHUNK)]
         if chunks:
             yield Found(*(np.concatenate(columns) for columns in zip(*chunks, strict=True)))
 
@@ -157,9 +157,9 @@ def _ranges(files: Sequence[I64], n: int, most: int, total: int) -> Iterator[tup
     yield from pairwise(edges)
 
 
-def _scored(plan: Plan, pairs: I64, least: float) -> tuple[I64, I64, F64]:
+def _scored(folder: Path, plan: Plan, pairs: I64, least: float) -> tuple[I64, I64, F64]:
     """Return those of the pairs that are as like as they have to be, the turns that make them so, and how like they are."""
-    first, second = rows_of(plan, pairs[:, 0]), rows_of(plan, pairs[:, 1])
+    first, second = rows_of(folder, plan, pairs[:, 0]), rows_of(folder, plan, pairs[:, 1])
     if first.dtype == np.int8:
         scores, turns = cosines(np.asarray(first, np.int8), np.asarray(second, np.int8))
         stay = scores >= least
