@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 import beholder
 from beholder.nets.build import NETS
@@ -17,7 +18,7 @@ MARGIN = 0.03
 
 
 @pytest.fixture(scope="module")
-def parts() -> beholder.Parts:
+def parts(each_device: torch.device) -> beholder.Parts:
     from sklearn.datasets import load_digits
 
     digits = load_digits()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from tests.server.fakes import served
 
@@ -41,7 +42,7 @@ def encoded(number: int) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def carried(tmp_path_factory: pytest.TempPathFactory, draw) -> Bundle:
+def carried(tmp_path_factory: pytest.TempPathFactory, draw, each_device: torch.device) -> Bundle:
     return taught(tmp_path_factory.mktemp("same"), draw, net="cnn")
 
 
@@ -92,7 +93,7 @@ def test_a_picture_has_one_answer(carried: Bundle, tmp_path: Path) -> None:
     check(carried, tmp_path, 64)
 
 
-def test_a_net_that_enlarges_its_pictures_has_one_answer(tmp_path: Path, draw) -> None:
+def test_a_net_that_enlarges_its_pictures_has_one_answer(tmp_path: Path, draw, each_device: torch.device) -> None:
     enlarged = taught(tmp_path, draw, net="timm:test_resnet", weights="none", enlarge=64)
     assert max(enlarged.policy.height, enlarged.policy.width) < 64
     check(enlarged, tmp_path, 16)

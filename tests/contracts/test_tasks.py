@@ -15,6 +15,7 @@ from typing import Any
 import jsonschema
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from tests.server.fakes import served
 from torch import Tensor
@@ -86,7 +87,7 @@ class Made:
 
 
 @pytest.fixture(scope="module", params=[*TASKS.names(), OWN])
-def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Made:
+def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, each_device: torch.device) -> Made:
     folder, name = tmp_path_factory.mktemp("task"), request.param
     x, y = source(name)
     parts = beholder.split(beholder.scan((x, y)), seed=0, near=False)
