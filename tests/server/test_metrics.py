@@ -4,7 +4,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.parser import text_string_to_metric_families
 from tests.server.fakes import picture, served
 
-from beholder.server.metrics import ROOM, Board, Counts, Families, Together
+from beholder.server.metrics import ROOM, SILENT, Board, Counts, Families, Tally, Together
 
 
 def values(families: Families) -> dict[str, float]:
@@ -84,3 +84,25 @@ def test_what_does_not_fit_leaves_what_was_there() -> None:
     board.leave(0, Families([GaugeMetricFamily("x", "a" * ROOM, 1)]))
     assert values(Families(board.left(0)))["beholder_workers"] == 1
     assert board.left(0)[0].samples[0].value == 5
+
+
+def test_a_tally_adds_up_what_servers_left_and_keeps_the_totals_of_those_that_ended() -> None:
+    now = [0.0]
+    tally = Tally(lambda: now[0])
+    text = "# TYPE beholder_requests_total counter\nbeholder_requests_total {}\n"
+    text += "# TYPE beholder_pending gauge\nbeholder_pending {}\n"
+    tally.leave("a", text.format(3, 1))
+    tally.leave("b", text.format(5, 2))
+    tally.leave("b", text.format(6, 4))
+
+    def others(who: str) -> dict[str, float]:
+        families = text_string_to_metric_families(tally.others(who))
+        return {sample.name: sample.value for family in families for sample in family.samples}
+
+    assert others("c") == {"beholder_requests_total": 9, "beholder_pending": 5}
+    assert others("a") == {"beholder_requests_total": 6, "beholder_pending": 4}
+    now[0] = SILENT + 1
+    tally.leave("a", text.format(4, 0))
+    assert others("c") == {"beholder_requests_total": 10, "beholder_pending": 0}
+    assert others("b") == {"beholder_requests_total": 4, "beholder_pending": 0}
+    assert Tally().others("a") == ""

@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -191,8 +190,9 @@ def test_who_listens_is_told_each_address_by_itself(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(serving, "prepared", lambda *_, **__: nullcontext(Server()))
     said: list[events.Event] = []
     two = ("http://10.0.0.1:8000/", "http://10.0.0.2:8000/")
-    with socket.socket() as sock, events.listen(said.append, alone=True):
-        serving.Serving(Bundles({"pets": Path("pets.beholder")}), sock, two, Bounds(), Access()).run()
+    with events.listen(said.append, alone=True):
+        bundles = Bundles({"pets": Path("pets.beholder")})
+        serving.Serving(bundles, "127.0.0.1", 0, Bounds(), Access(), lambda host, port: list(two)).run()
     (told,) = [event for event in said if "engines" in event.fields]
     assert told.message == "serving pets (torch fp32) at http://10.0.0.1:8000/ and http://10.0.0.2:8000/"
     assert (told.fields["address"], told.fields["addresses"]) == (two[0], list(two))

@@ -18,6 +18,7 @@ from beholder.cli.options import Cache, Engine, Trust
 
 if TYPE_CHECKING:
     from beholder.server.guard import Access
+    from beholder.server.serving import Offer
 
 USUAL = {"http": 80, "https": 443}
 """Ports that browsers leave out."""
@@ -95,40 +96,35 @@ def serve(
     from beholder.server.guard import Access
     from beholder.server.loading import Bundles, named
 
-    replicas = _replicas(launch, workers)
+    way, count = _way(launch, workers)
     memory = {"body": body << 20, "held": max(256, 4 * body) << 20, "pixels": pixels * 10**6}
     bounds = Bounds(patience=patience, queue=queue, batch=batch, seconds=timeout, **memory)
     access = Access(keys=_keys(keys), hosts=_hosts(allow_host or []), origins=tuple(map(_origin, allow_origin or [])))
     bundles, pair = Bundles(named(models), explain, trust, like, engine), _pair(certificate, certificate_key)
     where = partial(_addresses, "https" if pair else "http")
     show = partial(_show, HERE.get(host, host)) if browser else lambda _: None
-    if replicas is not None:
-        from beholder.server.cluster import Clustered
-
-        _tell_open(access, host)
-        Clustered(bundles.absolute(), host, port, bounds, access, where, replicas, pair, show).run()
-        return
-    from beholder.server.run import listening
-    from beholder.server.serving import Serving
-
-    with listening(host, port) as sock:
-        _tell_open(access, host)
-        each = where(host, sock.getsockname()[1])
-        Serving(bundles, sock, tuple(each), bounds, access, pair, workers, lambda: show(each[0])).run()
+    _tell_open(access, host)
+    way(bundles, host, port, bounds, access, where, pair, count, show).run()
 
 
-def _replicas(launch: str, workers: int) -> int | None:
-    """Return how many replicas there are on a cluster, 0 where Ray scales them; None without one. Raises `UsageError`."""
+def _way(launch: str, workers: int) -> tuple[type[Offer], int]:
+    """Return where it is served, and by how many processes; 0: Ray decides. Raises `UsageError` (bad-launch)."""
     from beholder.machine.launch import launched
 
     found = launched(launch)
+    if not found.kind:
+        from beholder.server.serving import Serving
+
+        return Serving, workers
     if found.kind == "local":
         hint = f"--workers {found.count} starts {found.count} processes on this machine"
         raise UsageError(f"serve cannot be launched by '{launch}'", code="bad-launch", hint=hint)
-    if found.kind and workers != 1:
+    if workers != 1:
         hint = f"--launch ray:{workers} has {workers} replicas"
         raise UsageError("--workers and --launch ray cannot be combined", code="bad-launch", hint=hint)
-    return found.count if found.kind else None
+    from beholder.server.cluster import Clustered
+
+    return Clustered, found.count
 
 
 def _addresses(scheme: str, host: str, port: int) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from beholder.base.errors import UsageError
 from beholder.bundle.finder import Finder
@@ -37,9 +38,10 @@ class Bundles:
     like: str | None = None
     engine: str = "exact"
 
-    def load(self, threads: int = 0) -> Loaded:
-        """Return it loaded. threads: as `opened` has it. Raises `BundleError`, `UsageError` and `DataError`."""
-        found = {name: opened(path, engine=self.engine, trust=self.trust, threads=threads) for name, path in self.paths.items()}
+    def load(self, threads: int = 0, *, alone: bool = True) -> Loaded:
+        """Return it loaded. threads, alone: as `opened` has it. Raises `BundleError`, `UsageError` and `DataError`."""
+        how: dict[str, Any] = {"engine": self.engine, "trust": self.trust, "threads": threads, "alone": alone}
+        found = {name: opened(path, **how) for name, path in self.paths.items()}
         maps = {}
         if self.explain:
             bare = [name for name, each in found.items() if not isinstance(each, Finder) and not hasattr(each, "net")]
@@ -73,14 +75,16 @@ def named(given: Sequence[str]) -> dict[str, Path]:
     return found
 
 
-def opened(path: Path, *, engine: str = "exact", trust: bool = False, threads: int = 0) -> Recogniser | Finder:
+def opened(
+    path: Path, *, engine: str = "exact", trust: bool = False, threads: int = 0, alone: bool = True
+) -> Recogniser | Finder:
     """Return what recognises, or finds boxes: the engine that is remembered or named, else the exported graph, else torch.
 
-    path: a bundle's folder, or an exported file; engine, threads: as `fastest` has it. Ways are tried for "fast" alone, and not
-    where `threads` are given: there several processes do the same at once, and would time each other.
+    path: a bundle's folder, or an exported file; engine, threads: as `fastest` has it. Ways are tried for "fast", and only
+    by a process that is alone: several that do the same at once would time each other.
     Raises `UsageError`, `BundleError`.
     """
-    probe = engine == "fast" and not threads
+    probe = engine == "fast" and alone
     if finds_boxes(path):
         return fastest_finder(path, engine=engine, probe=probe, threads=threads)
     return fastest(path, engine=engine, trust=trust, probe=probe, threads=threads)

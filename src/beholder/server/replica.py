@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 from uuid import uuid4
 
 from prometheus_client import Metric, generate_latest
@@ -15,11 +16,12 @@ from starlette.types import Receive, Scope, Send
 
 from beholder.base.errors import BeholderError
 from beholder.base.events import warn
+from beholder.machine.replicas import is_lost, waited
+from beholder.server.bounds import Bounds
 from beholder.server.face import faced
+from beholder.server.guard import Access
+from beholder.server.loading import Bundles
 from beholder.server.metrics import Tally, added
-
-if TYPE_CHECKING:
-    from beholder.server.cluster import Plan
 
 EACH = 1.0
 """Seconds between two times that a replica leaves what it counted."""
@@ -41,17 +43,25 @@ class Desk(Tally):
         return self._said
 
 
+@dataclass(frozen=True)
+class Plan:
+    """What a replica makes of itself. cpus: that it computes with."""
+
+    bundles: Bundles
+    bounds: Bounds
+    access: Access
+    cpus: int
+
+
 def begun(plan: Plan, desk: Any) -> Replica:
     """Return a replica that is ready to answer. desk: the actor. Raises what loading raises, after it was told to the desk."""
-    import ray
-
     try:
         made = Replica(plan, desk)
     except BeholderError as error:
         said = {"message": error.message, "code": error.code, "hint": error.hint, "exit_code": error.exit_code}
-        ray.get(desk.say.remote({"error": said}))
+        waited(desk.say.remote({"error": said}))
         raise
-    ray.get(desk.say.remote({"engines": made.engines}))
+    waited(desk.say.remote({"engines": made.engines}))
     return made
 
 
@@ -61,7 +71,7 @@ class Replica(Collector):
     def __init__(self, plan: Plan, desk: Any) -> None:
         self._name, self._desk, self._others = uuid4().hex, desk, ""
         self._ends = contextlib.ExitStack()
-        loaded = plan.bundles.load(plan.cpus)
+        loaded = plan.bundles.load(plan.cpus, alone=False)
         self.engines = {name: each.engine for name, each in loaded.recognisers.items()}
         self._face = self._ends.enter_context(
             faced(
@@ -108,9 +118,9 @@ class Replica(Collector):
 @contextlib.contextmanager
 def _lost() -> Iterator[None]:
     """Go on where the desk is gone: the command that started the replicas was killed, and they still answer."""
-    from ray.exceptions import RayError
-
     try:
         yield
-    except RayError as error:
+    except Exception as error:
+        if not is_lost(error):
+            raise
         warn(f"what was counted cannot be added up: {type(error).__name__}")

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from socket import socket
 
 from beholder.base.events import note, warn
+from beholder.machine import cpu
+from beholder.machine.cores import granted
 from beholder.machine.files import open_files
 from beholder.server.bounds import Bounds
 from beholder.server.guard import Access
 from beholder.server.loading import Bundles
 from beholder.server.metrics import Board
-from beholder.server.run import prepared
+from beholder.server.run import listening, prepared
 from beholder.server.workers import many
 
 SPARE = 256
@@ -21,42 +23,57 @@ SPARE = 256
 
 
 @dataclass(frozen=True)
-class Serving:
-    """What is served, where and how.
+class Offer:
+    """What is served, and where.
 
-    sock: that listens; addresses: as people type them; certificate: TLS files; workers: processes; ready: called once it
-    answers
+    addresses: makes those that people type of host and port; certificate: TLS files; count: of processes; ready: called with
+    the first address once it answers
     """
 
     bundles: Bundles
-    sock: socket
-    addresses: tuple[str, ...]
+    host: str
+    port: int
     bounds: Bounds
     access: Access
+    addresses: Callable[[str, int], list[str]]
     certificate: tuple[str, str] | None = None
-    workers: int = 1
-    ready: Callable[[], object] = lambda: None
+    count: int = 1
+    ready: Callable[[str], object] = lambda _: None
+
+    def run(self) -> None:
+        """Serve until SIGTERM or Ctrl-C."""
+        raise NotImplementedError
+
+
+class Serving(Offer):
+    """On this machine, by this process or by several that it starts."""
 
     def run(self) -> None:
         """Serve until SIGTERM or Ctrl-C. Raises `BundleError` and `UsageError` before the first answer."""
-        replace(self, bounds=_within_limits(self.bounds))._run()
+        with listening(self.host, self.port) as sock:
+            replace(self, bounds=_within_limits(self.bounds))._run(sock)
 
-    def _run(self) -> None:
-        if self.workers == 1:
-            self._work(None, 0, self.ready)
+    def _run(self, sock: socket) -> None:
+        addresses = self.addresses(self.host, sock.getsockname()[1])
+        ready = partial(self.ready, addresses[0])
+        if self.count == 1:
+            self._work(sock, addresses, None, 0, ready)
             return
-        board = Board(self.workers)
+        board = Board(self.count)
         many(
-            self.workers,
-            lambda slot, serves: self._work(board, slot, serves),
-            leaving=self.sock.close,
-            serving=self.ready,
+            self.count,
+            lambda slot, serves: self._work(sock, addresses, board, slot, serves),
+            leaving=sock.close,
+            serving=ready,
             ended=board.bury,
         )
 
-    def _work(self, board: Board | None, slot: int, serves: Callable[[], object]) -> None:
-        threads = max(1, (os.cpu_count() or 1) // self.workers) if self.workers > 1 else 0
-        loaded = self.bundles.load(threads)
+    def _work(
+        self, sock: socket, addresses: Sequence[str], board: Board | None, slot: int, serves: Callable[[], object]
+    ) -> None:
+        cores, alone = granted(), self.count == 1
+        threads = 0 if alone and cores == cpu.threads() else max(1, cores // self.count)
+        loaded = self.bundles.load(threads, alone=alone)
         with prepared(
             loaded.recognisers,
             bounds=self.bounds,
@@ -68,9 +85,9 @@ class Serving:
             slot=slot,
         ) as server:
             if slot == 0:
-                tell_serving({name: recogniser.engine for name, recogniser in loaded.recognisers.items()}, self.addresses)
+                tell_serving({name: recogniser.engine for name, recogniser in loaded.recognisers.items()}, addresses)
             serves()
-            server.run([self.sock])
+            server.run([sock])
 
 
 def tell_serving(engines: Mapping[str, str], addresses: Sequence[str]) -> None:
