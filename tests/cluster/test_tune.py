@@ -1,12 +1,15 @@
-"""`tune --launch ray` on two nodes: the winner of one process, also where workers are killed, and what is refused."""
+"""`tune --launch ray` on two nodes: the winner of one process, also where workers are killed or the search is interrupted."""
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -18,34 +21,38 @@ from PIL import Image
 import beholder
 from beholder.base.errors import UsageError
 from beholder.base.files import file_sha256
+from beholder.base.recipe import Recipe
 from beholder.machine.cluster import connected
 from beholder.study import crew_ray
-from beholder.study.search import Job, Slice
+from beholder.study.search import Job
+from beholder.study.trial import Field
 from beholder.study.tune import tune
+from beholder.study.worker import written
 
 pytestmark = pytest.mark.slow
 
 SHORT: dict[str, Any] = {"net": "cnn", "epochs": 4, "batch": 16, "precision": "fp32", "minutes": 20, "trials": 3}
+WORDS = ["--minutes", "20", "--trials", "3", "--net", "cnn", "--set", "train.epochs=4", "--set", "train.batch=16"]
 
 
-@pytest.fixture
-def source(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """120 digits of scikit-learn of three classes, in a folder for each."""
     from sklearn.datasets import load_digits
 
-    found = load_digits(n_class=3)
+    found, top = load_digits(n_class=3), tmp_path_factory.mktemp("source") / "digits"
     for number, (pixels, label) in enumerate(zip(found.images[:120], found.target[:120], strict=True)):
-        folder = tmp_path / "digits" / str(label)
-        folder.mkdir(parents=True, exist_ok=True)
-        Image.fromarray((pixels * 15.9).astype("uint8")).save(folder / f"{number:03}.png")
-    return tmp_path / "digits"
+        (top / str(label)).mkdir(parents=True, exist_ok=True)
+        Image.fromarray((pixels * 15.9).astype("uint8")).save(top / str(label) / f"{number:03}.png")
+    return top
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Any:
+@pytest.fixture(scope="module")
+def alone(source: Path) -> Iterator[Any]:
+    """What one process finds, with one thread, as each worker has."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
-    yield
+    yield found(source, source.parent / "alone.beholder")
     torch.set_num_threads(before)
 
 
@@ -54,58 +61,86 @@ def found(source: Path, out: Path, **how: Any) -> Any:
         return tune(source, out=out, **SHORT, **how)
 
 
+def same(one: Any, alone: Any) -> bool:
+    """Return whether two studies scored the same candidates alike and made the same weights."""
+    assert {row["trial"]: row["valid_score"] for row in one.trials} == {
+        row["trial"]: row["valid_score"] for row in alone.trials
+    }
+    assert one.recipe == alone.recipe
+    weights = {file_sha256(each.outcome.path / "model.safetensors") for each in (one, alone)}
+    return len(weights) == 1
+
+
+def at_work() -> list[int]:
+    """Return the processes that carry out a slice."""
+    found: list[int] = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            if path.read_bytes().startswith(b"ray::advance"):
+                found.append(int(path.parent.name))
+    return found
+
+
 def killing(times: int) -> Callable[[], int]:
     """Kill processes that carry out a slice, one after the other; return what ends that, and says how many were killed."""
-    over, struck = threading.Event(), list[Path]()
+    over, struck = threading.Event(), list[int]()
 
     def kill() -> None:
         while len(struck) < times and not over.wait(0.05):
-            for path in Path("/proc").glob("[0-9]*/cmdline"):
+            for process in at_work()[:1]:
+                time.sleep(0.3)
                 with suppress(OSError):
-                    if len(struck) < times and path.read_bytes().startswith(b"ray::advance"):
-                        time.sleep(0.3)
-                        os.kill(int(path.parent.name), signal.SIGKILL)
-                        struck.append(path)
-                        time.sleep(1)
-
-    thread = threading.Thread(target=kill)
-    thread.start()
+                    os.kill(process, signal.SIGKILL)
+                    struck.append(process)
+                time.sleep(1)
 
     def end() -> int:
         over.set()
         thread.join()
         return len(struck)
 
+    thread = threading.Thread(target=kill)
+    thread.start()
     return end
 
 
-def test_the_winner_is_that_of_one_process_whoever_is_killed(two_nodes: str, source: Path, tmp_path: Path) -> None:
-    alone = found(source, tmp_path / "alone.beholder")
-    with connected():
-        spread = found(source, tmp_path / "spread.beholder", launch="ray")
-        end = killing(2)
-        try:
-            killed = found(source, tmp_path / "killed.beholder", launch="ray:2")
-        finally:
-            assert end() == 2
-    for one in (spread, killed):
-        assert [row["state"] for row in one.trials] == ["scored"] * 3
-        assert {row["trial"]: row["valid_score"] for row in one.trials} == {
-            row["trial"]: row["valid_score"] for row in alone.trials
-        }
-        assert one.recipe == alone.recipe
-    whole = file_sha256(tmp_path / "alone.beholder" / "model.safetensors")
-    assert {file_sha256(tmp_path / f"{name}.beholder" / "model.safetensors") for name in ("spread", "killed")} == {whole}
-
-
-def test_a_worker_that_does_not_see_the_folder_is_an_error(
-    two_nodes: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_the_winner_is_that_of_one_process_though_workers_are_killed(
+    two_nodes: str, source: Path, alone: Any, tmp_path: Path
 ) -> None:
-    jobs: list[tuple[Job, Slice]] = []
+    end = killing(2)
+    try:
+        killed = found(source, tmp_path / "m.beholder", launch="ray:2")
+    finally:
+        assert end() == 2
+    assert [row["state"] for row in killed.trials] == ["scored"] * 3
+    assert same(killed, alone)
+
+
+def test_ctrl_c_leaves_a_study_that_goes_on(two_nodes: str, source: Path, alone: Any, tmp_path: Path) -> None:
+    out, journal = tmp_path / "m.beholder", tmp_path / "m.tune.jsonl"
+    words = [sys.executable, "-m", "beholder", "tune", str(source), *WORDS, "--set", "train.precision=fp32", "--out", str(out)]
+    run = subprocess.Popen([*words, "--launch", "ray:1"], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    until = time.monotonic() + 120
+    while time.monotonic() < until and not (journal.is_file() and '"slice"' in journal.read_text()):
+        time.sleep(0.05)
+    run.send_signal(signal.SIGINT)
+    _, said = run.communicate(timeout=60)
+    assert run.returncode == 130, said
+    assert "kept in" in said
+    assert not at_work()
+    before = sum('"slice"' in line for line in journal.read_text().splitlines())
+    assert same(found(source, out), alone)
+    after = sum('"slice"' in line for line in journal.read_text().splitlines())
+    assert (before >= 1, after) == (True, 3), "what was scored is not scored again"
+
+
+def test_a_worker_of_another_version_is_refused_before_its_first_step(two_nodes: str, source: Path, tmp_path: Path) -> None:
+    parts = beholder.split(beholder.scan(source), seed=0, near=False)
+    written(Field(parts, tmp_path), source)
+    said = json.loads((tmp_path / "field.json").read_text())
+    (tmp_path / "field.json").write_text(json.dumps({**said, "alike": {**said["alike"], "torch": "0.4"}}))
     with connected() as ray:
         crew = crew_ray.Tasks(ray, tmp_path, 8, 2)
-        (tmp_path / crew_ray.TOKEN).unlink()
-        with pytest.raises(UsageError, match="does not see") as caught:
-            crew.run(iter([Job(0, "", {})]), lambda *what: jobs.append(what))
-    assert caught.value.code == "not-shared"
-    assert not jobs
+        with pytest.raises(UsageError, match=r"torch is .*, not 0\.4") as caught:
+            crew.run(iter([Job(0, Recipe().toml(), {})]), lambda *_: None)
+    assert caught.value.code == "other-version"
