@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import io
 import itertools
+import logging
 import tarfile
 import threading
 from collections import Counter
@@ -57,6 +58,7 @@ def _s3() -> Iterator[str]:
     pytest.importorskip("s3fs", reason="s3fs is not installed")
     from moto.server import ThreadedMotoServer
 
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()

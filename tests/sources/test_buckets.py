@@ -9,15 +9,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
+from tests.sources.conftest import Front, Storage, packed
 
 import beholder
 from beholder.base import events
 from beholder.base.errors import BeholderError, PictureError
 from beholder.base.records import Pictures
+from beholder.machine.ranks import Ranks
 from beholder.sources import buckets, scan
 from beholder.sources.ahead import expect
 from beholder.sources.digest import digested
-from tests.sources.conftest import Front, Storage, packed
 
 
 @pytest.fixture
@@ -198,3 +200,64 @@ def test_an_object_that_changed_after_the_listing_is_refused(
 def test_runs_are_cut_at_gaps_and_at_their_length() -> None:
     spans = [(0, 10, "a"), (20, 10, "b"), (buckets.GAP + 31, 10, "c"), (buckets.RUN * 3, 5, "d"), (buckets.RUN * 4, 5, "e")]
     assert [[address for *_, address in run] for run in buckets._runs(spans)] == [["a", "b"], ["c"], ["d"], ["e"]]
+
+
+def test_each_rank_reads_its_own_tars_and_all_of_them_read_all(
+    storage: Storage, leaves: Path, tmp_path: Path, cache: Path
+) -> None:
+    found = read(storage.put(samples(tmp_path / "tars", leaves, tars=7), "tars"))
+    told = buckets.tars_of(found)
+    assert told is not None
+    units, tars = told
+    assert [tar.name.rpartition("/")[2] for tar in tars] == [f"set-{k:04}.tar" for k in range(7)]
+    assert [found.keys[row].partition("/")[0] for row in range(36)] == [f"set-{unit:04}.tar" for unit in units]
+    for world in (1, 2, 3, 7):
+        shares = [buckets.share(found, Ranks(rank, world)) for rank in range(world)]
+        assert sorted(np.concatenate(shares).tolist()) == list(range(36))
+        touched = [set(units[rows].tolist()) for rows in shares]
+        assert sum(map(len, touched)) == len(set.union(*touched)) == 7
+    assert buckets.tars_of(scan(leaves)) is None
+    assert sorted(np.concatenate([buckets.share(scan(leaves), Ranks(k, 5)) for k in range(5)]).tolist()) == list(range(36))
+
+
+HOW: dict[str, Any] = {"net": "cnn", "epochs": 2, "batch": 8, "precision": "fp32", "seed": 1}
+
+
+def weights(pictures: Pictures, out: Path) -> dict[str, Any]:
+    with events.listen(alone=True):
+        beholder.train(beholder.split(pictures, seed=0), out=out, **HOW)
+    return load_file(out / "model.safetensors")
+
+
+def equal(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    return one.keys() == other.keys() and all(np.array_equal(one[key], other[key]) for key in one)
+
+
+@pytest.mark.slow
+def test_audit_and_training_from_storage_are_those_of_the_local_copy(
+    storage: Storage, leaves: Path, tmp_path: Path, cache: Path
+) -> None:
+    shutil.copy(leaves / "rust" / "00.png", leaves / "healthy" / "again.png")  # a duplicate in another class
+    url = storage.put(leaves, "leaves")
+    with events.listen(alone=True):
+        local = beholder.audit(beholder.scan(leaves))
+        beholder.cache(tmp_path / "other")
+        far = beholder.audit(url, allow_download=True)
+    assert far.rows == local.rows
+    assert {"conflict"} <= {row.check for row in far.rows}
+    assert equal(weights(read(url), tmp_path / "far.beholder"), weights(scan(leaves), tmp_path / "near.beholder"))
+
+
+@pytest.mark.slow
+def test_a_set_larger_than_the_cache_is_learnt_from_tars_as_from_the_local_copy(
+    storage: Storage, leaves: Path, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    local = samples(tmp_path / "tars", leaves, tars=6)
+    near = weights(scan(local), tmp_path / "near.beholder")
+    url = storage.put(local, "tars")
+    limit = 40_000
+    monkeypatch.setenv("BEHOLDER_ROOM", str(limit / 2**30))
+    folder = beholder.cache(tmp_path / "small")
+    assert equal(weights(read(url), tmp_path / "far.beholder"), near)
+    for kind in ("objects", "pixels"):
+        assert 0 < sum(file.stat().st_size for file in (folder / kind).rglob("*") if file.is_file()) < limit + 2000

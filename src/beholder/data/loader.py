@@ -19,6 +19,7 @@ from beholder.base.arrays import I64, U8
 from beholder.base.spans import span
 from beholder.data.augment import Augment, augment, mix
 from beholder.data.subset import Subset
+from beholder.data.windows import Windows
 from beholder.machine.devices import pinned, sent
 from beholder.machine.draws import Draws, permutation
 from beholder.machine.ranks import ALONE, Ranks
@@ -63,6 +64,7 @@ class Batches:
     subset:    which pictures each epoch takes; None: all. Where it follows the losses, targets have one more column (`weighed`)
     ranks:     who trains together: `batch` pictures are of all of them, and each takes its share, varied and mixed as one
                process would
+    windows:   the order of pictures in tars on object storage; None: all are mixed
     stall:     seconds waited for pixels so far
 
     An incomplete last batch is left out, so every step is of the same size; with less than one batch that one is the epoch.
@@ -83,8 +85,10 @@ class Batches:
         workers: int = 0,
         subset: Subset | None = None,
         ranks: Ranks = ALONE,
+        windows: Windows | None = None,
     ) -> None:
         self.pixels = pixels
+        self.windows = windows
         self.subset = subset
         self.ranks = ranks
         self.batch = min(batch, len(pixels))
@@ -118,7 +122,8 @@ class Batches:
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """Yield the batches of an epoch from step `start` on; the pixels of earlier steps are not read."""
-        order = permutation(self.seed, epoch, len(self.pixels))
+        windows = self.windows
+        order = permutation(self.seed, epoch, len(self.pixels)) if windows is None else windows.order(self.seed, epoch)
         order = order if self.subset is None else self.subset.taken(order)
         whole = [order[k * self.batch : (k + 1) * self.batch] for k in range(start, self.steps)]
         own = [self._share(rows) for rows in whole]
@@ -150,8 +155,13 @@ class Batches:
                     images = self._resident.index_select(0, sent(torch.from_numpy(positions), self.device))
                 yield positions, images
             return
-        read = _ahead(steps, lambda positions: _tensor(self.pixels.take(positions), self.device), workers=self.workers)
-        with closing(read) as ahead:
+
+        def taken(positions: I64) -> Tensor:
+            if self.windows is not None:
+                self.windows.soon(positions)
+            return _tensor(self.pixels.take(positions), self.device)
+
+        with closing(_ahead(steps, taken, workers=self.workers)) as ahead:
             for positions in steps:
                 began = time.perf_counter()
                 with span("stall"):

@@ -25,6 +25,7 @@ from beholder.data.loader import Batches, plain, statistics
 from beholder.data.lost import nothing_left
 from beholder.data.subset import Subset
 from beholder.data.survey import Survey, choose_policy, survey
+from beholder.data.windows import windows_of
 from beholder.learn.calibrate import check
 from beholder.learn.decide import Plan, plan
 from beholder.learn.dial import dialled
@@ -143,6 +144,7 @@ class Prepared:
             workers=self.recipe.data.workers,
             subset=None if asked == "off" else Subset(asked, n, **how),
             ranks=ALONE if among is None else among.ranks,
+            windows=windows_of(self.train.pictures, self.train.pixels),
         )
 
 

@@ -35,6 +35,7 @@ class Coming:
 
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(FLIGHTS, thread_name_prefix="beholder-fetch")
+        self._whole = ThreadPoolExecutor(2, thread_name_prefix="beholder-fetch-tar")
         self._lock = threading.Lock()
         self._asked: dict[str, tuple[Future[dict[str, bytes]], int]] = {}
         self._bytes = 0
@@ -52,6 +53,10 @@ class Coming:
                     self._drop(address)
                 self._asked[address] = future, size
                 self._bytes += size
+
+    def also(self, work: Callable[[], object]) -> None:
+        """Have something done beside, such as fetching a whole tar, two at a time; what it raises is lost."""
+        self._whole.submit(work)
 
     def take(self, address: str) -> bytes | None:
         """Return what was asked for, once it has come; None where it was not asked for. Raises what the work raised."""

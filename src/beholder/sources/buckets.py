@@ -22,6 +22,7 @@ from beholder.base.limits import Limits
 from beholder.base.names import Names
 from beholder.base.records import Pictures
 from beholder.machine.folders import cache_folder
+from beholder.machine.ranks import Ranks
 from beholder.sources import archive, objects, shards, unlabelled
 from beholder.sources.ahead import Coming
 from beholder.sources.copies import Copies, piece_of
@@ -146,6 +147,12 @@ class TarObjectStore:
         data = self._bucket.read(self.tar, first, end - first)
         return {address: data[start - first : start - first + size] for start, size, address in run}
 
+    def bring(self, *, beside: int) -> None:
+        """Have the whole tar fetched in the background, where so many of its size find room beside each other."""
+        copies = self._bucket.copies
+        if copies.here(self.tar) is None and copies.fits([self.tar.size] * beside):
+            self._bucket.coming.also(partial(copies.fetched, self.tar))
+
     def forget(self) -> None:
         """Forget the small files."""
         self._texts = {}
@@ -167,6 +174,31 @@ def _runs(spans: Sequence[tuple[int, int, str]]) -> Iterator[list[tuple[int, int
         run.append(span)
     if run:
         yield run
+
+
+def tars_of(pictures: Pictures) -> tuple[I64, list[TarObjectStore]] | None:
+    """Return of pictures in tars on object storage the number of the tar that each lies in, int64 (N,), and the tars."""
+    store = pictures.store
+    if not isinstance(store, JoinedStore):
+        return None
+    tars = [one for one in store.stores.values() if isinstance(one, TarObjectStore)]
+    if len(tars) < len(store.stores):
+        return None
+    number = {id(tar): k for k, tar in enumerate(tars)}
+    found = (store.found(key) for key in pictures.keys)
+    return np.fromiter((number[id(one[0])] for one in found if one is not None), np.int64, len(pictures)), tars
+
+
+def share(pictures: Pictures, ranks: Ranks) -> I64:
+    """Return the rows, int64 (M,), that one of several processes reads where each reads a part of the set, once.
+
+    Of tars on object storage each process has its own; of other sources a stretch of the pictures. All shares are the set.
+    """
+    found = tars_of(pictures)
+    if found is None:
+        return ranks.shard(np.arange(len(pictures)))
+    units, tars = found
+    return np.flatnonzero(np.isin(units, ranks.shard(np.arange(len(tars)))))
 
 
 def opened(url: str, *, labels: bool, limits: Limits, allow_download: bool) -> Listing | Path | Pictures:
