@@ -176,7 +176,7 @@ def test_the_review_opens_a_browser_only_where_there_is_a_screen(stand_in: Any, 
     calls = stand_in("beholder.review:review", Stub({"decided": 3}))
     assert run(["audit", "leaves", "--web", "--port", "8080", "--check", "dark", "--json"]) == 0
     assert audits[0][0] == ("leaves", Path("audit.csv"))
-    fixed = {"seed": 0, "allow_download": False, "recipe": Recipe(), "minutes": 1.0}
+    fixed = {"seed": 0, "allow_download": False, "recipe": Recipe(), "minutes": 1.0, "parts": None, "launch": "", "ranges": 0}
     assert audits[0][1] == {"go_on": True, "checks": ["dark"], **fixed}
     assert calls[0] == (("the findings", Path("audit.csv")), {"source": "leaves", "port": 8080, "ready": None})
     assert json.loads(capsys.readouterr().out) == {"decided": 3}

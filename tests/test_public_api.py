@@ -24,6 +24,7 @@ VERBS = [
     "calibrate",
     "compare",
     "predict",
+    "predict_parts",
     "explain",
     "look",
     "report",

@@ -53,6 +53,8 @@ if TYPE_CHECKING:
     from beholder.study.generate import generate as generate
     from beholder.study.label import label as label
     from beholder.study.next import next as next
+    from beholder.study.ranges import InParts as InParts
+    from beholder.study.ranges import predict_parts as predict_parts
     from beholder.study.sample import sample as sample
     from beholder.study.shrink import shrink as shrink
     from beholder.study.steps import steps as steps
@@ -73,6 +75,7 @@ _WHERE = {
     "calibrate": "beholder.study.calibrate:calibrate",
     "compare": "beholder.study.door:compare",
     "predict": "beholder.study.door:predict",
+    "predict_parts": "beholder.study.ranges:predict_parts",
     "explain": "beholder.study.door:explain",
     "look": "beholder.explanation.look:look",
     "report": "beholder.study.door:report",
@@ -102,6 +105,7 @@ _WHERE = {
     "Client": "beholder.server.client:Client",
     "ImageClassifier": "beholder.study.classifier:ImageClassifier",
     "Features": "beholder.study.transformer:Features",
+    "InParts": "beholder.study.ranges:InParts",
     "BeholderError": "beholder.base.errors:BeholderError",
     "UsageError": "beholder.base.errors:UsageError",
     "DataError": "beholder.base.errors:DataError",
@@ -122,6 +126,7 @@ __all__ = [  # noqa: RUF022  (verbs in the order of the steps, then nouns, then 
     "calibrate",
     "compare",
     "predict",
+    "predict_parts",
     "explain",
     "look",
     "report",
@@ -151,6 +156,7 @@ __all__ = [  # noqa: RUF022  (verbs in the order of the steps, then nouns, then 
     "Client",
     "ImageClassifier",
     "Features",
+    "InParts",
     "BeholderError",
     "UsageError",
     "DataError",

@@ -29,9 +29,11 @@ from beholder.cli.options import (
     Json,
     Log,
     NetMinutes,
+    Ranges,
     Seed,
     Set,
     Source,
+    Spread,
 )
 from beholder.cli.predict import predict
 from beholder.cli.serve import serve
@@ -100,6 +102,17 @@ def audit(
     port: Annotated[int, typer.Option(help="With --web: the port on this machine; 0: any that is free.", min=0, max=65535)] = 0,
     browser: Annotated[bool, typer.Option("--open/--no-open", help="With --web: open it in the browser.")] = True,
     minutes: NetMinutes = 1.0,
+    parts: Annotated[
+        Path | None,
+        typer.Option(
+            "--parts",
+            metavar="FOLDER",
+            help="Measure the pictures in ranges, into Parquet parts in a folder; run again, it goes on.",
+            show_default=False,
+        ),
+    ] = None,
+    launch: Spread = "",
+    ranges: Ranges = 0,
     seed: Seed = None,
     set_: Set = None,
     group_from: GroupFrom = None,
@@ -114,7 +127,17 @@ def audit(
     from beholder.study.examine import audited
 
     findings = audited(
-        source, out, go_on=web, checks=check, recipe=asked, minutes=minutes, seed=asked.seed, allow_download=allow_download
+        source,
+        out,
+        go_on=web,
+        checks=check,
+        recipe=asked,
+        minutes=minutes,
+        seed=asked.seed,
+        parts=parts,
+        launch=launch,
+        ranges=ranges,
+        allow_download=allow_download,
     )
     if web:
         from beholder.review import review

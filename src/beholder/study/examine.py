@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from beholder.base import events, memo
+from beholder.base.errors import UsageError
 from beholder.base.files import check_writable
 from beholder.base.limits import allow_as
 from beholder.base.recipe import Recipe
@@ -43,6 +44,9 @@ def audit(
     recipe: Recipe | str = "quick",
     minutes: float = MINUTES,
     seed: int = 0,
+    parts: str | Path | None = None,
+    launch: str = "",
+    ranges: int = 0,
     allow_download: bool = False,
     **fields: Any,
 ) -> Findings:
@@ -52,6 +56,8 @@ def audit(
     recipe:  of which the net, its weights and the pixels count; `fields` change it by name: weights="…", net="timm:…"
     minutes: about what the nets may take that judge the labels (0: as long as they need)
     seed:    of the folds and the nets trained in them; allow_download: fetch a source that is not on this machine
+    parts:   a folder where the facts of very many pictures are kept in ranges, so that a second run goes on; launch, ranges:
+             as of `predict_parts`
 
     Nothing of the source is changed. Raises what `scan` raises, and `UsageError` for a check that there is none of, and for a
     field that an audit does not use.
@@ -64,8 +70,15 @@ def audit(
         from beholder.nets.build import known
 
         asked = replace(asked, net=known(asked.net))
-    pictures = named_groups(pictures, asked.data.group_from)
-    return examined(pictures, asked, checks=checks, minutes=minutes, boxed=True)
+    pictures, rows = named_groups(pictures, asked.data.group_from), None
+    if parts is not None:
+        from beholder.study.measured import measured
+
+        made = measured(pictures, source, Path(parts), launch=launch, ranges=ranges, allow_download=allow_download)
+        pictures, rows = made
+    elif launch or ranges:
+        raise UsageError("launch and ranges are for parts", code="unused-option", hint="name their folder: parts, --parts")
+    return examined(pictures, asked, checks=checks, minutes=minutes, boxed=True, measured=rows)
 
 
 def audited(
@@ -77,6 +90,9 @@ def audited(
     recipe: Recipe | str = "quick",
     minutes: float = MINUTES,
     seed: int = 0,
+    parts: Path | None = None,
+    launch: str = "",
+    ranges: int = 0,
     allow_download: bool = False,
 ) -> Findings:
     """Audit a source and write audit.csv to `out`; decisions that a person took in an older one there are kept.
@@ -91,7 +107,17 @@ def audited(
         if go_on and not checks:
             events.note(f"going on with {out}; without --web, or after it is moved away, the source is audited anew")
             return before
-    found = audit(source, checks=checks, recipe=recipe, minutes=minutes, seed=seed, allow_download=allow_download)
+    found = audit(
+        source,
+        checks=checks,
+        recipe=recipe,
+        minutes=minutes,
+        seed=seed,
+        parts=parts,
+        launch=launch,
+        ranges=ranges,
+        allow_download=allow_download,
+    )
     findings = continued(found, out)
     findings.save(out)
     return findings

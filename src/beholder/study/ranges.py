@@ -20,11 +20,9 @@ from beholder.base.errors import MachineError, UsageError
 from beholder.base.limits import LIMITS
 from beholder.base.locks import alone
 from beholder.base.names import Names
-from beholder.base.records import Pictures
 from beholder.machine.launch import Launch, launched
 from beholder.machine.spread import spread
 from beholder.machine.stop import stopping
-from beholder.sources.folder import FolderStore
 from beholder.study import plan as plans
 from beholder.study.columns import BOXES, FACTS_OF, LABELS, about, arrow
 from beholder.study.listed import Source, listed
@@ -55,12 +53,9 @@ class InParts:
         return self.pictures - sum(self.errors.values())
 
     def json(self) -> dict[str, Any]:
-        """Return {"parts", "files", "pictures", "answered", "errors"} as plain JSON values."""
-        files = [file.name for file in self.files]
-        return {"parts": str(self.folder), "files": files, **self._counts(), "errors": dict(self.errors)}
-
-    def _counts(self) -> dict[str, int]:
-        return {"pictures": self.pictures, "answered": self.answered}
+        """Return {"folder", "parts", "pictures", "answered", "errors"} as plain JSON values; parts: how many there are."""
+        counts = {"parts": len(self.files), "pictures": self.pictures, "answered": self.answered}
+        return {"folder": str(self.folder), **counts, "errors": dict(self.errors)}
 
     def __str__(self) -> str:
         bad = sum(self.errors.values())
@@ -105,17 +100,7 @@ def predict_parts(
     def opened() -> Plan:
         return _with_model(begun, engine, features)
 
-    return _carried_out(begun, opened, found.keys, Path(folder), launched(launch), ranges, "predicting")
-
-
-def facts_parts(
-    pictures: Pictures, source: str, folder: str | Path, *, launch: str = "", ranges: int = 0, allow_download: bool = False
-) -> InParts:
-    """Write the facts that an audit needs of the pictures of `source` into Parquet parts. Raises as `predict_parts` does."""
-    root = pictures.store.name if isinstance(pictures.store, FolderStore) else ""
-    begun = Plan(FACTS_OF, {}, len(pictures), 0, source, root, "", 0, labels=None, allow_download=allow_download)
-    keys = Names.of(pictures.keys)
-    return _carried_out(begun, lambda: begun, keys, Path(folder), launched(launch), ranges, "measuring the pictures")
+    return carried_out(begun, opened, found.keys, Path(folder), launch=launch, ranges=ranges, words="predicting")
 
 
 def _finds_boxes(path: Path) -> bool:
@@ -158,10 +143,14 @@ def _with_model(begun: Plan, asked: str, features: bool) -> Plan:
     return replace(begun, engine=found.engine, features=width, net=net, weights=sha, classes=list(found.classes))
 
 
-def _carried_out(
-    begun: Plan, opened: Callable[[], Plan], keys: Names, folder: Path, launch: Launch, ranges: int, words: str
+def carried_out(
+    begun: Plan, opened: Callable[[], Plan], keys: Names, folder: Path, *, launch: str, ranges: int, words: str
 ) -> InParts:
-    """Compute what is not there yet, in the folder that nobody else may write to meanwhile, and return what lies there."""
+    """Compute what is not there yet, in the folder that nobody else may write to meanwhile, and return what lies there.
+
+    begun: the plan without ranges; opened: makes it whole where it is new; words: what is done
+    """
+    where = launched(launch)
     arrow()
     millions = LIMITS.pixels // 1_000_000
     asked = {**begun.asked, "source": plans.digest(keys), "pixels": millions, "versions": plans.versions()}
@@ -178,7 +167,7 @@ def _carried_out(
         for left in folder.glob(".part-*.tmp"):  # by what was killed
             left.unlink(missing_ok=True)
         digests = plans.digests(plan, keys)
-        failed = _computed(folder, plan, digests, launch, words)
+        failed = _computed(folder, plan, digests, where, words)
         whole = _whole(folder, plan, digests)
         if failed or len(whole) < plan.ranges:
             raise _incomplete(folder, plan, failed, len(whole))
