@@ -31,7 +31,7 @@ SENTENCES: Mapping[str, str | Callable[[Fields], str]] = {
     ),
     "stopped-early": "stopped early: {epochs} epochs without a better score",
     "not-finite": "{what}; going on at half the rate from epoch {epoch}, step {step}",
-    "rank-lost": "{what}; going on without the other processes from step {step}",
+    "rank-lost": "{what}; going on from step {step} with the processes that are left: {left}",
     "resumed": "resumed at step {step} of {steps} (epoch {epoch})",
     "little-time": (
         "only {left:.0f} s of the {seconds:.0f} s budget are left for training: what follows it takes {after:.0f} s"

@@ -13,7 +13,7 @@ import json
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ from beholder.learn.parallel import CLOSE, OPEN, Alone, Follower, Team, message
 from beholder.learn.prepare import Prepared
 from beholder.machine.device import device, free_memory, precision
 from beholder.machine.launch import count, local
-from beholder.machine.ranks import ALONE, LEAVE, Group, LostRankError, asked, group, joined
+from beholder.machine.ranks import ALONE, LEAVE, Group, LostRankError, asked, group, joined, regrouped
 from beholder.nets.build import build
 from beholder.nets.spec import NetSpec
 from beholder.tasks import named
@@ -51,8 +51,8 @@ def team_of(prepared: Prepared, frozen: Sequence[nn.Module], batches: Batches) -
     Raises `UsageError` for what several ranks cannot do, and where they are not of one version.
     """
     among = group()
+    batches.ranks = ALONE if among is None else among.ranks
     if among is None:
-        batches.ranks = ALONE
         return Alone()
     if batches.subset is not None and batches.subset.prunes:
         hint = "take train.subset=random:F, or one process"
@@ -61,7 +61,12 @@ def team_of(prepared: Prepared, frozen: Sequence[nn.Module], batches: Batches) -
         what = f"a batch of {batches.batch} pictures cannot be shared by {among.ranks.world} processes"
         raise UsageError(what, code="one-rank", hint="use fewer processes, or a larger train.batch")
     net = prepared.created.net
-    return Team(among, net, batches.batch, lambda: _open(among, prepared, frozen, batches))
+
+    def left() -> tuple[Alone, int]:
+        among.lost = True
+        return team_of(prepared, frozen, batches), batches.ranks.world
+
+    return Team(among, net, batches.batch, lambda: _open(among, prepared, frozen, batches), left)
 
 
 def _open(among: Group, prepared: Prepared, frozen: Sequence[nn.Module], batches: Batches) -> None:
@@ -159,15 +164,25 @@ def joining(work: Callable[[], None]) -> None:
     if ranks.rank:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the first one saves, and tells when to leave
     with joined(ranks) as among:
-        if not ranks.rank:
+        if ranks.rank:
+            _followed(among)
+        else:
             work()
-            return
-        with suppress(LostRankError):  # the first one says so, and goes on; or it is gone itself
+
+
+def _followed(among: Group | None) -> None:
+    """Follow the first rank to its end, with those who are left where one is lost."""
+    while among is not None:
+        try:
             follow(among)
+        except LostRankError:
+            among = regrouped()
+        else:
+            return
 
 
 def follow(among: Group) -> None:
-    """Compute along with the first rank until it has no more work. Raises `LostRankError` where it is gone."""
+    """Compute along with the first rank until it has no more work. Raises `LostRankError` where one is gone."""
     while True:
         kind = among.tell(message(0))[0]
         if kind == LEAVE:

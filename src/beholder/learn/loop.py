@@ -135,7 +135,7 @@ class Run:
         rates = {id(o): [group["lr"] for group in o.param_groups] for o in self._each_optimiser()}
         self._remember()
         with steady(self.batches.device, one_shape=self.settings.grow == 1.0):
-            while not self._went(rates):
+            while self._broke_off(rates):
                 pass
 
     def _loop(self, rates: dict[int, list[float]]) -> None:
@@ -146,17 +146,15 @@ class Run:
             except NotFiniteError as error:
                 self._go_back(error)
 
-    def _went(self, rates: dict[int, list[float]]) -> bool:
-        """Return whether the run came to its end; or else a rank was lost, and the step is taken again with those left."""
+    def _broke_off(self, rates: dict[int, list[float]]) -> bool:
+        """Train; return whether a rank was lost: then those who are left take the step again, of the same pictures."""
         try:
             with self.team.working():
                 self._loop(rates)
         except LostRankError as error:
-            self.net.zero_grad(set_to_none=True)
-            self.team = self.team.regrouped()
-            events.warn("rank-lost", what=error.message, step=self.clock.step, left=self.batches.ranks.world)
-            return False
-        return True
+            self.team = self.team.regrouped(error, step=self.clock.step)
+            return True
+        return False
 
     def _epoch(self, rates: dict[int, list[float]]) -> None:
         """Take the steps that are left of the epoch; none where the plan was done and only its validation is missing."""
@@ -246,14 +244,13 @@ class Run:
             self.meter.looked = now
             self.guard.look()
             loss, right = self.lead.tally.means()
-            speed = self.clock.step * size / max(1e-9, self.clock.spent)
             self.meter.figures = {
                 "epoch": self.at.epoch + 1,
                 "step": self.clock.step,
                 "loss": loss,
                 self.settings.right: right,
                 "lr": self.at.lr,
-                "rate": speed,
+                "rate": self.clock.step * size / max(1e-9, self.clock.spent),
                 "seconds": self.clock.spent,
                 "left": self.clock.left,
                 **{f"{who}_loss": means[0] for who, means in self._others()},
@@ -332,10 +329,9 @@ class Run:
         return self.validation is not None and 0 < self.validation.patience <= self.at.stale
 
     def _gave_up(self) -> bool:
-        gave_up = self.gave_up
-        if gave_up:
+        if self.gave_up:
             events.note("stopped-early", epochs=self.at.stale)
-        return gave_up
+        return self.gave_up
 
     def _keep(self) -> None:
         """Keep the present state where that is due: on disk, or else in memory."""

@@ -8,7 +8,8 @@
     stepped: new weights   ──────▶     take them
 
 Only the first has optimisers, averages, a clock and a checkpoint, so that a run is the same, and is resumed, with any number of
-ranks, and one that is lost costs nothing but its speed. As much is sent as by an all-reduce of gradients.
+ranks. Where one is lost, those who are left meet again and take the step again: it costs nothing but its speed.
+As much is sent as by an all-reduce of gradients.
 Source: synchronous training as in J. Chen et al., Revisiting distributed synchronous SGD (2016), without backup workers.
 """
 
@@ -21,6 +22,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from beholder.base import events
 from beholder.data.loader import Batch, Batches
 from beholder.learn.forward import forward, grown
 from beholder.machine.device import Precision, seed
@@ -57,8 +59,9 @@ class Alone:
     def stale(self) -> None:
         """Say that the weights were changed by something else than a step."""
 
-    def leave(self) -> None:
-        """Go on without the others."""
+    def regrouped(self, error: LostRankError, *, step: int) -> Alone:
+        """Return those who are left, once one of them is lost; the net is as before the step that is to be taken again."""
+        raise error
 
     @contextmanager
     def working(self) -> Iterator[None]:
@@ -70,19 +73,22 @@ class Team(Alone):
     """The other ranks, as the loop of the first one sees them.
 
     opened: makes them ready for this net and these batches, when the block of `working` begins
+    left: returns those who are left, once one is gone, and how many they are with the first
     Raises `LostRankError` where one is gone.
     """
 
-    def __init__(self, group: Group, net: nn.Module, batch: int, opened: Callable[[], None]) -> None:
-        self._group, self._net, self._batch, self._opened = group, net, batch, opened
+    def __init__(
+        self, group: Group, net: nn.Module, batch: int, opened: Callable[[], None], left: Callable[[], tuple[Alone, int]]
+    ) -> None:
+        self._group, self._net, self._batch, self._opened, self._remaining = group, net, batch, opened, left
         self._params = [p for p in net.parameters() if p.requires_grad]
         self._stale = True
+        self._before: list[Tensor] = []
         self._lost: LostRankError | None = None
-        self._left = False
 
     def share(self, targets: Tensor) -> float:
         """Return which share of the batch of all ranks these are the targets of."""
-        return 1.0 if self._left else len(targets) / self._batch
+        return len(targets) / self._batch
 
     def begin(self, epoch: int, start: int, step: int, done: float, scaler: torch.amp.GradScaler) -> None:
         """Say which batch is next, and give all of the net's state where it may differ."""
@@ -94,6 +100,7 @@ class Team(Alone):
                 for value in self._net.state_dict().values():
                     value.copy_(self._group.spread(value.detach().clone().contiguous()))
             self._stale = False
+        self._before = [value.clone() for value in self._net.buffers()]
         self._group.tell(message(STEP, epoch, start, step, done, scaler.get_scale()))
 
     def whole(self, turn: Turn) -> Turn:
@@ -108,6 +115,7 @@ class Team(Alone):
 
     def stepped(self) -> None:
         """Give the others the new weights; one that is gone is missed at the next step, for this one is done."""
+        self._before = []
         try:
             self._group.tell(message(WEIGHTS))
             self._group.spread(torch.cat([p.detach().reshape(-1) for p in self._params]))
@@ -118,23 +126,26 @@ class Team(Alone):
         """Give the others all of the state before the next step."""
         self._stale = True
 
-    def leave(self) -> None:
-        """Go on without the others, whose connections are of no use any more."""
-        self._left = True
+    def regrouped(self, error: LostRankError, *, step: int) -> Alone:
+        """Return those who are left. Batch norms forget the moments of the step that broke off."""
+        self._net.zero_grad(set_to_none=True)
+        with torch.no_grad():
+            for value, before in zip(self._net.buffers(), self._before, strict=False):
+                value.copy_(before)
+        found, left = self._remaining()
+        events.warn("rank-lost", what=error.message, step=step, left=left)
+        return found
 
     @contextmanager
     def working(self) -> Iterator[None]:
         """Have the others ready, and batch norms take the moments of all ranks, for the block."""
-        self._stale, self._left = True, False
+        self._stale = True
+        self._opened()
         try:
-            self._opened()
-        except LostRankError as error:  # the first step will miss it
-            self._lost = error
-        try:
-            with Synced(lambda values: values if self._left else self._group.total(values)):
+            with Synced(self._group.total):
                 yield
         finally:
-            if not (self._left or self._lost):
+            if not self._group.lost:
                 with suppress(LostRankError):
                     self._group.tell(message(CLOSE))
 

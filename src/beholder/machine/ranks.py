@@ -10,7 +10,8 @@ import contextlib
 import datetime
 import os
 import sys
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -26,9 +27,11 @@ HANG = 30.0
 PATIENCE = 7 * 24 * 3600.0
 """Seconds that ranks wait for the first one between steps, while it audits, validates or writes."""
 
-
 MEETING = 300.0
-"""Seconds within which all ranks have to come."""
+"""Seconds within which all ranks have to come, and to answer whether they can train a net."""
+
+GATHERING = 10.0
+"""Seconds that the first rank waits for those who are left, once one of them is lost."""
 
 LEAVE = 0.0
 """The first number of the message after which the others end."""
@@ -65,22 +68,31 @@ class Group:
     """What the ranks of one job say to each other, over torch.distributed.
 
     Every method is called by all ranks alike. Raises `LostRankError` where one of them is gone.
+    store: where they meet; at: how often they have met before; renew: starts those again that are gone, for a later meeting
     """
 
-    def __init__(self, ranks: Ranks) -> None:
-        self.ranks = ranks
+    def __init__(self, ranks: Ranks, store: Any, *, at: int = 0, renew: Callable[[], None] = lambda: None) -> None:
+        self.ranks, self.store, self.at, self.renew = ranks, store, at, renew
         self.lost = False
-        self._quick = _group(PATIENCE if ranks.rank else HANG)  # the others wait for the first, never it for them
-        self._slow = _group(PATIENCE)
+        hang = _agreed(store, f"{at}/hang", str(HANG) if ranks.rank == 0 else None)
+        self._steps = _group(float(hang))
+        self._calls = _group(PATIENCE if ranks.rank else float(hang))  # the others wait for the first, never it for them
 
     def tell(self, values: Sequence[float]) -> list[float]:
-        """Return the values that the first rank gives; the others wait for them as long as it takes, and give as many."""
+        """Return the values that the first rank gives; the others wait for them as long as it takes, and give as many.
+
+        Each waits for the first one alone, so that one that hangs keeps nobody from hearing.
+        """
         import torch
         import torch.distributed as dist
 
         header = torch.tensor(values, dtype=torch.float64)
         with self._telling():
-            dist.broadcast(header, 0, group=self._quick)
+            if self.ranks.rank:
+                dist.recv(header, 0, group=self._calls)
+            else:
+                for rank in range(1, self.ranks.world):
+                    dist.send(header, rank, group=self._calls)
         return list(header.tolist())
 
     def spread(self, values: Tensor) -> Tensor:
@@ -88,7 +100,7 @@ class Group:
         import torch.distributed as dist
 
         with self._telling():
-            dist.broadcast(values, 0, group=self._quick)
+            dist.broadcast(values, 0, group=self._steps)
         return values
 
     def spread_bytes(self, data: bytes) -> bytes:
@@ -106,7 +118,7 @@ class Group:
         import torch.distributed as dist
 
         with self._telling():
-            dist.reduce(values, 0, group=self._quick)
+            dist.reduce(values, 0, group=self._steps)
         return values
 
     def total(self, values: Tensor) -> Tensor:
@@ -114,27 +126,35 @@ class Group:
         import torch.distributed as dist
 
         with self._telling():
-            dist.all_reduce(values, group=self._quick)
+            dist.all_reduce(values, group=self._steps)
         return values
 
     def gathered(self, text: str) -> list[str]:
-        """Return what each rank gives, in their order; of up to 1,000 bytes."""
+        """Return what each rank gives, in their order, of up to 1,000 bytes, at the first one; nothing at the others."""
         import torch
         import torch.distributed as dist
 
-        own = torch.zeros(1000, dtype=torch.uint8)
+        row = torch.zeros(1000, dtype=torch.uint8)
         data = text.encode()[:1000]
-        own[: len(data)] = torch.tensor(list(data), dtype=torch.uint8)
-        rows = [torch.empty_like(own) for _ in range(self.ranks.world)]
+        row[: len(data)] = torch.tensor(list(data), dtype=torch.uint8)
         with self._telling():
-            dist.all_gather(rows, own, group=self._slow)
-        return [bytes(row.tolist()).rstrip(b"\0").decode() for row in rows]
+            if self.ranks.rank:
+                dist.send(row, 0, group=self._calls)
+                return []
+            rows = [row, *(torch.empty_like(row) for _ in range(1, self.ranks.world))]
+            for rank in range(1, self.ranks.world):
+                told = dist.irecv(rows[rank], rank, group=self._calls)
+                told.wait(datetime.timedelta(seconds=MEETING))  # type: ignore[union-attr]
+        return [bytes(row.tolist()).rstrip(b"\0").decode(errors="replace") for row in rows]
 
     def dismiss(self) -> None:
-        """Tell the others that there is no more work, where all are still there."""
-        if not self.lost and self.ranks.rank == 0:
-            with contextlib.suppress(LostRankError):
-                self.tell([LEAVE] + 5 * [0.0])
+        """Tell the others that there is no more work: those who wait for a message, and those who wait to meet again."""
+        if self.ranks.rank == 0:
+            with contextlib.suppress(RuntimeError):
+                self.store.set(f"{self.at + 1}/world", "0")
+            if not self.lost:
+                with contextlib.suppress(LostRankError):
+                    self.tell([LEAVE] + 5 * [0.0])
 
     @contextlib.contextmanager
     def _telling(self) -> Iterator[None]:
@@ -149,8 +169,58 @@ _joined: list[Group] = []
 
 
 def group() -> Group | None:
-    """Return the group that this process is one of; None where it works alone, as it does once one of the others is lost."""
-    return _joined[-1] if _joined and not _joined[-1].lost else None
+    """Return the group that this process is one of, of those who are left; None where it works alone."""
+    if _joined and _joined[-1].lost:
+        regrouped()
+    return _joined[-1] if _joined else None
+
+
+def regrouped() -> Group | None:
+    """Have those who are left of a group, one of which is lost, meet again; None where this process goes on alone.
+
+    The first rank stays the first, and waits `GATHERING` seconds for the others. One that comes later has no part any more.
+    """
+    before = _joined.pop()
+    ranks, at = before.ranks, before.at
+    while ranks.world > 1:
+        _leave()
+        at += 1
+        try:
+            ranks = _gathered(before.store, at, ranks)
+            if ranks.world > 1:
+                _joined.append(_met(ranks, before.store, at, before.renew, HANG))
+                return _joined[-1]
+        except LostRankError:  # one more is lost
+            continue
+    return None
+
+
+def _gathered(store: Any, at: int, ranks: Ranks) -> Ranks:
+    """Return the rank that this process has from now on; `ALONE` where it is the only one, or came too late."""
+    try:
+        if ranks.rank:
+            place = store.add(f"{at}/came", 1)
+            store.wait([f"{at}/world"], datetime.timedelta(seconds=MEETING))
+            world = int(store.get(f"{at}/world"))
+            return Ranks(place, world) if place < world else ALONE
+        until = time.monotonic() + GATHERING
+        while store.add(f"{at}/came", 0) < ranks.world - 2 and time.monotonic() < until:
+            time.sleep(0.02)
+        world = 1 + store.add(f"{at}/came", 0)
+        store.set(f"{at}/world", str(world))
+        return Ranks(0, world)
+    except RuntimeError:  # the first one is gone, and with it the store
+        return ALONE
+
+
+def _agreed(store: Any, key: str, value: str | None) -> str:
+    """Return what the first rank sets; value: None at the others."""
+    try:
+        if value is not None:
+            store.set(key, value)
+        return str(store.get(key).decode())
+    except RuntimeError as error:
+        raise LostRankError(f"nothing is heard of the first one ({str(error).splitlines()[0][:200]})") from error
 
 
 def asked() -> Ranks:
@@ -177,42 +247,57 @@ def _within(seconds: float) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def joined(ranks: Ranks, *, store: Any = None) -> Iterator[Group]:
-    """Join the other ranks for the block. store: where they meet; None: by MASTER_ADDR and MASTER_PORT.
+def joined(ranks: Ranks, *, store: Any = None, renew: Callable[[], None] = lambda: None) -> Iterator[Group]:
+    """Join the other ranks for the block. store: where they meet; None: by MASTER_ADDR and MASTER_PORT; renew: as of `Group`.
 
     Raises `LostRankError` where they do not all come.
     """
+    try:
+        _joined.append(_met(ranks, _store(ranks) if store is None else store, 0, renew, MEETING))
+        yield _joined[-1]
+    finally:
+        for last in _joined:
+            last.dismiss()
+        _joined.clear()
+        _leave()
+
+
+def _met(ranks: Ranks, store: Any, at: int, renew: Callable[[], None], seconds: float) -> Group:
+    """Return the group of all ranks of a meeting."""
     import torch
     import torch.distributed as dist
 
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    apart = dist.PrefixStore(f"meeting/{at}", store)  # type: ignore[attr-defined]
     try:
-        dist.init_process_group(backend, rank=ranks.rank, world_size=ranks.world, **_meeting(ranks, store), **_within(MEETING))
-        group = Group(ranks)
+        dist.init_process_group(backend, rank=ranks.rank, world_size=ranks.world, store=apart, **_within(seconds))
+        return Group(ranks, store, at=at, renew=renew)
     except (RuntimeError, ValueError) as error:
         raise LostRankError(f"they did not meet ({str(error).splitlines()[0][:200]})") from error
-    try:
-        _joined.append(group)
-        yield group
-    finally:
-        _joined.clear()
-        group.dismiss()
+
+
+def _leave() -> None:
+    """End the connections to the other ranks, which notice it."""
+    import torch.distributed as dist
+
+    if dist.is_initialized():
         with contextlib.suppress(RuntimeError):
             dist.destroy_process_group()
 
 
-def _meeting(ranks: Ranks, store: Any) -> dict[str, Any]:
-    """Return where the ranks meet, as torch.distributed takes it."""
-    import torch.distributed as dist
+def _store(ranks: Ranks) -> Any:
+    """Return where the ranks meet that were started by torchrun, or by a launcher that sets the same variables."""
+    from torch.distributed.rendezvous import rendezvous
 
-    if store is not None or "TORCHELASTIC_RUN_ID" in os.environ:
-        return {"init_method": "env://"} if store is None else {"store": store}
-    host, port = os.environ.get("MASTER_ADDR", "127.0.0.1"), os.environ.get("MASTER_PORT", "")
-    if not port.isdecimal():
+    if not os.environ.get("MASTER_PORT", "").isdecimal():
         hint = "start it by torchrun, or by --launch; or unset RANK and WORLD_SIZE"
-        raise UsageError(f"MASTER_PORT is '{port}'", code="bad-ranks", hint=hint)
-    store = dist.TCPStore(host, int(port), ranks.world, ranks.rank == 0)  # type: ignore[attr-defined]
-    return {"store": store}
+        raise UsageError(f"MASTER_PORT is '{os.environ.get('MASTER_PORT', '')}'", code="bad-ranks", hint=hint)
+    os.environ.setdefault("MASTER_ADDR", "127.0.0.1")
+    try:
+        store, *_ = next(rendezvous("env://", ranks.rank, ranks.world, **_within(MEETING)))
+    except RuntimeError as error:
+        raise LostRankError(f"they did not meet ({str(error).splitlines()[0][:200]})") from error
+    return store
 
 
 def loopback() -> str:
