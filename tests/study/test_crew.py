@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import time
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from beholder.base.errors import MachineError
+import beholder
+from beholder.base.errors import MachineError, UsageError
 from beholder.base.recipe import Recipe, from_toml
+from beholder.base.records import Parts
 from beholder.study import crew
 from beholder.study.crew import Processes, halved
 from beholder.study.search import Job, Slice
+from beholder.study.trial import Field
+from beholder.study.worker import written
 
 PRETEND = """
 import json, os, signal, sys, time
@@ -89,6 +96,30 @@ def test_a_process_that_does_not_start_is_an_error_of_the_machine(tmp_path: Path
     with pytest.raises(MachineError, match="status 7") as caught:
         carried_out([job(0)], tmp_path)
     assert caught.value.code == "no-process"
+
+
+def test_one_that_is_killed_before_it_begins_is_begun_once_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    once = f"open({str(tmp_path / 'once')!r}, 'x') if not os.path.exists({str(tmp_path / 'once')!r}) else None"
+    first = f"import os, signal\nif {once}:\n    os.kill(os.getpid(), signal.SIGKILL)\n"
+    monkeypatch.setattr(crew, "PROGRAM", first + PRETEND)
+    assert carried_out([job(3)], tmp_path)[3].score == 0.3
+
+
+def test_why_a_process_cannot_begin_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    arrays = {"x": np.zeros((6, 8, 8), np.uint8), "y": np.array([0, 1] * 3)}
+    np.savez(tmp_path / "source.npz", **arrays)
+    pictures = beholder.scan(tmp_path / "source.npz")
+    pictures = replace(pictures, digests=np.zeros((6, 32), np.uint8))
+    written(Field(Parts(pictures, pictures, pictures), tmp_path), tmp_path / "source.npz")
+    (tmp_path / "source.npz").unlink()
+    with pytest.raises(UsageError) as caught:
+        carried_out([job(0)], tmp_path)
+    assert "source.npz" in caught.value.message
+    said = json.loads((tmp_path / "field.json").read_text())
+    (tmp_path / "field.json").write_text(json.dumps({**said, "alike": {**said["alike"], "beholder": "0.0.1"}}))
+    with pytest.raises(UsageError, match=r"beholder is .*, not 0\.0\.1"):
+        carried_out([job(0)], tmp_path)
 
 
 def test_whatever_happens_no_process_stays(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from beholder.base.recipe import from_toml
 from beholder.machine.cpu import threads
 from beholder.machine.device import device, free_memory
 from beholder.machine.memory import shortages
+from beholder.machine.spread import raised
 from beholder.study.search import Job, Slice
 
 PROGRAM = "import json, sys; sys.path[:] = json.loads(sys.argv.pop(1)); from beholder.study.worker import main; main()"
@@ -57,7 +58,7 @@ class Given:
 class Worker:
     """A process and what it does.
 
-    heard: the beginning of a line of its results; ready: whether it has read the source
+    heard: the beginning of a line of its results; ready: whether it has read the source; wrong: why it could not
     short: how often the system had run out of memory when its job was given
     """
 
@@ -65,6 +66,7 @@ class Worker:
     given: Given | None = None
     heard: bytes = b""
     ready: bool = False
+    wrong: dict[str, str] | None = None
     short: int | None = None
 
     def give(self, given: Given) -> None:
@@ -80,14 +82,21 @@ class Worker:
         assert self.process.stdout is not None
         data = os.read(self.process.stdout.fileno(), 1 << 16)
         *lines, self.heard = (self.heard + data).split(b"\n")
-        found = [Slice.of(json.loads(line)) for line in (lines if self.ready else lines[1:])]
-        self.ready = self.ready or bool(lines)
+        if lines and not self.ready:
+            self.wrong = json.loads(lines.pop(0)).get("error")
+            self.ready = self.wrong is None
+        found = [Slice.of(json.loads(line)) for line in lines]
         return (found[0] if found else None), bool(data)
 
     def lost(self) -> tuple[str, bool]:
-        """Return why a process that ended did so, and whether it may be that memory did not suffice."""
+        """Return why a process that ended did so, and whether it may be that memory did not suffice.
+
+        Raises what kept it from its work, or `MachineError` (no-process), where it did not begin by itself.
+        """
         status, more = self.end(), shortages()
-        if not self.ready:
+        if self.wrong is not None:
+            raise raised(self.wrong)
+        if not self.ready and status >= 0:
             what = f"a process of the search ended before it began, with status {status}"
             raise MachineError(what, code="no-process", hint="leave --workers at 1 to see why")
         short = -status == getattr(signal, "SIGKILL", 9) and (more is None or more != self.short)

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from beholder.base import events
-from beholder.base.errors import UsageError
+from beholder.base.errors import BeholderError, UsageError
 from beholder.base.files import write_atomic
 from beholder.base.recipe import from_toml
 from beholder.base.records import Parts, Pictures
@@ -93,11 +93,18 @@ def _part(whole: Pictures, row_of: Mapping[str, int], said: Mapping[str, Any], a
 def work(folder: Path, *, threads: int, memory: int, jobs: TextIO, results: TextIO) -> None:
     """Carry out jobs, one a line of `jobs`, and write what came of each, one a line of `results`, until there are no more.
 
+    The first line of `results` says that it is ready, {}, or what keeps it from that.
+
     threads: to compute with; memory: MiB of decoded pixels, where the recipe leaves that open
     """
     torch.set_num_threads(threads)
     with events.listen(alone=True):
-        field = read(folder)
+        try:
+            field = read(folder)
+        except BeholderError as error:
+            told = {"message": error.message, "code": error.code, "hint": error.hint}
+            _say(results, {"error": {"kind": type(error).__name__, **told}})
+            return
         _say(results, {})
         for line in jobs:
             _say(results, asdict(shared(field, Job(**json.loads(line)), threads, memory)))
