@@ -4,9 +4,9 @@
 
 KILLS: of each (17); default: all three. A study of four small trials, its budget in epochs, is carried out by two processes
 (local), by this process and one that has joined by the shared folder (join; every second time that process is killed,
-else the one that trains for it), or by two tasks of a Ray cluster on this machine (ray). A worker is killed after a share of
-the time of the search that is drawn anew each time. An end is right where every trial has a score, once, and the weights are those
-of a study that nobody disturbed. Where no worker was there yet, or any more, nothing is counted.
+else the one that trains for it), or by two tasks of a Ray cluster on this machine (ray). A worker is killed after a share
+of the time of the search that is drawn anew each time. An end is right where every trial has a score, once, and the weights
+are those of a study that nobody disturbed. Where no worker was there yet, or any more, nothing is counted.
 """
 
 from __future__ import annotations
