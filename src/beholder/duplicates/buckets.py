@@ -21,7 +21,7 @@ from beholder.base.errors import DataError
 from beholder.base.files import telling_disk_errors
 from beholder.base.mixing import U64, mixed
 from beholder.duplicates.hashing import LENGTH
-from beholder.duplicates.words import NAME, STRONG, USED, bands, entries, shares, words_of
+from beholder.duplicates.words import NAME, STRONG, USED, Band, bands, entries, shares, words_of
 
 NAMES = -1
 """The table in which hashes are filed by their names: equal ones are found there, and only the first is filed elsewhere."""
@@ -29,7 +29,7 @@ NAMES = -1
 LEVELS = 2
 """How often the entries of one key may be divided by further bits."""
 
-_ROWS = 1 << 13
+_ROWS, _COMPARED = 1 << 13, 1 << 14
 """Words that are filed at a time, and entries that are compared at a time: what is needed of them stays in the cache."""
 
 PLAN, COPIES = "plan.json", "copies.npy"
@@ -136,14 +136,15 @@ def filed(argument: str, piece: int, threads: int) -> Iterator[int]:
     start, kind = plan.start(piece), _entry(plan)
     fresh = _fresh(folder, start, len(words)) if table != NAMES else None
     rows, places = [], []
+    band, mask = _band(plan, table), np.uint64(_mask(plan, table))
     for at in range(0, len(words), _ROWS):
         some = np.asarray(words[at : at + _ROWS])
         chosen = np.flatnonzero(some[:, NAME] if fresh is None else some[:, NAME].astype(bool) & fresh[at : at + _ROWS])
-        for signs, strong, place in _entries(plan, table, some[chosen]):
+        for signs, strong, place in _entries(band, plan.probes, some[chosen]):
             made = np.empty(len(signs), kind)
             made["signs"], made["strong"], made["row"] = signs, strong, start + at + chosen[place]
             rows.append(made)
-            places.append((mixed(signs & np.uint64(_mask(plan, table))) % np.uint64(plan.buckets)).astype(np.uint16))
+            places.append((mixed(signs & mask) % np.uint64(plan.buckets)).astype(np.uint16))
     every, place = np.concatenate([np.zeros(0, kind), *rows]), np.concatenate([np.zeros(0, np.uint16), *places])
     saved(folder / f"table{table}-{piece:06}.npy", every[np.argsort(place, kind="stable")])
     ends = np.cumsum(np.bincount(place, minlength=plan.buckets))
@@ -166,15 +167,21 @@ def _fresh(folder: Path, start: int, rows: int) -> Bools:
     return np.asarray(~np.load(folder / COPIES, mmap_mode="r", allow_pickle=False)[start : start + rows])
 
 
-def _entries(plan: Plan, table: int, words: U64) -> Iterator[tuple[U64, U64, I64]]:
-    if table == NAMES:
+def _entries(band: Band | None, probes: int, words: U64) -> Iterator[tuple[U64, U64, I64]]:
+    if band is None:
         yield words[:, NAME], words[:, STRONG], np.arange(len(words))
     else:
-        yield from entries(words, bands(plan.bands, table // plan.bands)[table % plan.bands], plan.probes)
+        yield from entries(words, band, probes)
+
+
+def _band(plan: Plan, table: int) -> Band | None:
+    """Return the band of a table, None for that of names."""
+    return None if table == NAMES else bands(plan.bands, table // plan.bands)[table % plan.bands]
 
 
 def _mask(plan: Plan, table: int) -> int:
-    return (1 << LENGTH) - 1 if table == NAMES else bands(plan.bands, table // plan.bands)[table % plan.bands].mask
+    band = _band(plan, table)
+    return (1 << LENGTH) - 1 if band is None else band.mask
 
 
 def compared(argument: str, bucket: int, threads: int) -> Iterator[int]:
@@ -266,8 +273,9 @@ class _Search:
         if last or not large.any():
             return
         rest, _ = _laid(order, starts, lengths, large)
+        signs, strong, rows = signs[rest], strong[rest], rows[rest]
         for share in shares(mask, self._shares(mask, float(np.median(lengths[large])))):
-            self.within(signs[rest], strong[rest], rows[rest], mask | share, level + 1)
+            self.within(signs, strong, rows, mask | share, level + 1)
 
     def _shares(self, mask: int, size: float) -> int:
         """Return into how many shares the other bits are divided: each has enough to make runs of a fourth of `most`."""
@@ -281,14 +289,14 @@ class _Search:
         run = np.repeat(np.arange(len(lengths)), lengths)
         begin = 0
         while begin < len(lengths) and lengths[begin] > 1:
-            until = max(begin + 1, int(np.searchsorted(ends, ends[begin] - lengths[begin] + _ROWS)))
+            until = max(begin + 1, int(np.searchsorted(ends, ends[begin] - lengths[begin] + _COMPARED)))
             low = int(ends[begin] - lengths[begin])
-            for step in range(1, min(int(lengths[begin]), self.most + 1)):
-                longer = begin + int(np.searchsorted(-lengths[begin:until], -step))
-                stop = int(ends[longer - 1])
+            steps = np.arange(1, min(int(lengths[begin]), self.most + 1))
+            longer = np.searchsorted(-lengths[begin:until], -steps)  # so many runs have entries so many steps apart
+            for step, stop in zip(steps.tolist(), ends[begin + longer - 1].tolist(), strict=True):
                 a, b = slice(low, stop - step), slice(low + step, stop)
                 apart = np.bitwise_count(signs[a] ^ signs[b]) + np.bitwise_count(strong[a] ^ strong[b])
-                at = np.flatnonzero(apart <= self.far) + low
+                at = (apart <= self.far).nonzero()[0] + low
                 at = at[run[at] == run[at + step]]
                 if len(at):
                     self.found.append(np.stack([rows[at], rows[at + step]], axis=1))
