@@ -61,12 +61,12 @@ def system(url: str) -> Any:
         raise UsageError(f"{without_secrets(url)} names no bucket", code="bad-address", hint=hint)
     library = LIBRARIES[scheme]
     try:
-        module = importlib.import_module(library)
+        module = importlib.import_module(f"{library}.core")
     except ImportError as error:
         text = f"{scheme}:// takes {library}, which is not installed"
         raise MachineError(text, code="missing-library", hint="pip install 'beholder[objects]'") from error
     how: dict[str, Any] = {"use_listings_cache": False, "skip_instance_cache": True}
-    if scheme == "gs":
+    if scheme == "gs":  # of `core`: that of the package itself asks by gRPC first what kind of bucket it is
         return module.GCSFileSystem(**how)
     found = module.S3FileSystem(config_kwargs={"retries": {"total_max_attempts": 1}}, **how)
     found.retries = 1  # `tried` is the one that tries again
