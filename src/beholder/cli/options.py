@@ -71,7 +71,10 @@ Resume = Annotated[bool, typer.Option("--resume", help="Continue the run that --
 Launch = Annotated[
     str,
     typer.Option(
-        "--launch", metavar="local:N", help="Train with N processes of this machine: docs/SCALING.md.", show_default=False
+        "--launch",
+        metavar="local:N|ray[:N]",
+        help="Train with N processes of this machine, or of a Ray cluster: docs/SCALING.md.",
+        show_default=False,
     ),
 ]
 TrialLaunch = Annotated[

@@ -34,8 +34,10 @@ from beholder.data.subset import Subset
 from beholder.learn.distil import distilled
 from beholder.learn.parallel import CLOSE, OPEN, Alone, Follower, Team, message
 from beholder.learn.prepare import Prepared
+from beholder.machine import launch as launching
 from beholder.machine.device import device, free_memory, precision
 from beholder.machine.launch import count, local
+from beholder.machine.launch_ray import on_ray
 from beholder.machine.ranks import ALONE, LEAVE, Group, LostRankError, asked, group, joined, regrouped
 from beholder.nets.build import build
 from beholder.nets.spec import NetSpec
@@ -138,17 +140,17 @@ def _pieces(n: int, shape: Sequence[int]) -> list[I64]:
 
 @contextmanager
 def launched(launch: str) -> Iterator[None]:
-    """Have the processes that `launch` asks for (local:N, or "") compute along with all training in the block.
+    """Have the processes that `launch` asks for (local:N, ray, ray:N, or "") compute along with all training in the block.
 
     Raises `UsageError` for another word, and inside of what torchrun or another launch started.
     """
-    world = count(launch)
-    if world == 1:
+    if count(launch) == 1:
         yield
         return
     if group() is not None:
         raise UsageError("these processes were started together already", code="bad-launch", hint="leave --launch out")
-    with local(world):
+    asked = launching.launched(launch)
+    with local(asked.count) if asked.kind == "local" else on_ray(asked.count, follow_first):
         yield
 
 
@@ -156,6 +158,11 @@ def one_process(launch: str) -> None:
     """Raise `UsageError` (one-rank) where several processes are asked for, for what trains in one: detectors."""
     if count(launch) > 1:
         raise UsageError("a detector is trained by one process", code="one-rank", hint="leave --launch out")
+
+
+def follow_first() -> None:
+    """Follow the first rank, as the one that the environment says."""
+    joining(lambda: None)
 
 
 def joining(work: Callable[[], None]) -> None:

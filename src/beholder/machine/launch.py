@@ -1,10 +1,11 @@
-"""Starting the other ranks: on this machine as child processes, or by torchrun, which starts all of them."""
+"""Starting the other ranks on this machine, as child processes. torchrun starts all of them itself; Ray: `launch_ray`."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -17,6 +18,9 @@ from beholder.machine.ranks import Group, Ranks, joined, loopback
 
 LEAVING = 10.0
 """Seconds that the others are given to end, once they are told."""
+
+SIOCGIFADDR = 0x8915
+"""The request of Linux for the IPv4 address of an interface."""
 
 MOST = {"local": 64, "ray": 4096}
 """How many processes can be asked for, by where they are started."""
@@ -44,9 +48,9 @@ def launched(text: str) -> Launch:
 
 
 def count(launch: str) -> int:
-    """Return how many processes `local:N` asks for; "" is one. Raises `UsageError` (bad-launch)."""
+    """Return how many processes are asked for, at least: "" is one, ray without a number two. Raises as `launched` does."""
     found = launched(launch)
-    return max(1, found.count)
+    return found.count or (2 if found.kind else 1)
 
 
 @contextlib.contextmanager
@@ -63,7 +67,7 @@ def local(world: int) -> Iterator[Group]:
     children = [_child(rank, world, store.port, each) for rank in range(1, world)]
     try:
         torch.set_num_threads(each)
-        with _meeting_on(loopback()), joined(Ranks(0, world), store=store) as group:
+        with meeting_on(loopback()), joined(Ranks(0, world), store=store) as group:
             yield group
     finally:
         torch.set_num_threads(threads)
@@ -77,21 +81,38 @@ def store_on(host: str, world: int) -> Any:
     import torch.distributed as dist
 
     with socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET) as server:
-        port = server.getsockname()[1]
-        given = {"is_master": True, "wait_for_workers": False, "master_listen_fd": server.detach()}
-        return dist.TCPStore(host, port, world, **given)  # type: ignore[attr-defined]
+        port, listening = server.getsockname()[1], server.detach()
+    return dist.TCPStore(  # type: ignore[attr-defined]
+        host, port, world, is_master=True, wait_for_workers=False, master_listen_fd=listening
+    )
 
 
 @contextlib.contextmanager
-def _meeting_on(interface: str) -> Iterator[None]:
+def meeting_on(interface: str) -> Iterator[None]:
     """Have gloo connect by an interface for the block, where a person did not say by which."""
-    asked = "GLOO_SOCKET_IFNAME" in os.environ
-    os.environ.setdefault("GLOO_SOCKET_IFNAME", interface)
+    if not interface or "GLOO_SOCKET_IFNAME" in os.environ:
+        yield
+        return
+    os.environ["GLOO_SOCKET_IFNAME"] = interface
     try:
         yield
     finally:
-        if not asked:
-            del os.environ["GLOO_SOCKET_IFNAME"]
+        del os.environ["GLOO_SOCKET_IFNAME"]
+
+
+def interface(address: str) -> str:
+    """Return what the interface is called that has an IPv4 address; "" where that is not known."""
+    try:
+        import fcntl
+    except ModuleNotFoundError:  # Windows
+        return ""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
+        for _, name in socket.if_nameindex():
+            with contextlib.suppress(OSError):  # it has none
+                found = fcntl.ioctl(asked, SIOCGIFADDR, struct.pack("256s", name[:15].encode()))
+                if socket.inet_ntoa(found[20:24]) == address:
+                    return name
+    return ""
 
 
 def _child(rank: int, world: int, port: int, threads: int) -> subprocess.Popen[bytes]:

@@ -55,7 +55,8 @@ def train(
     out:    where to save the bundle; until it is whole its run folder lies beside it, from which `resume` continues
     began:  when the budget of `minutes` started, by `time.monotonic()`; default now
     teacher: a bundle of labels, or its path, to learn from beside the labels
-    launch: local:N trains with N processes of this machine, each with its share of every batch (docs/SCALING.md)
+    launch: local:N trains with N processes of this machine, ray:N with N of a cluster, each with its share of every batch
+    (docs/SCALING.md)
     dry_run: return what would be done and how long it would take (`beholder.study.dryrun.DryRun`), and do none of it
     Raises `UsageError` for a field that is wrong or not used, `DataError` for pictures that cannot be learnt from,
     `Interrupted` after Ctrl-C, when the best so far has been saved to `out`.
