@@ -27,6 +27,7 @@ from beholder.server.loading import Bundles
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.timeout(900),
     pytest.mark.skipif(not Path("/proc").is_dir(), reason="only Linux tells which processes there are in /proc"),
 ]
 ROOT = Path(__file__).parents[2]
@@ -151,7 +152,7 @@ def test_replicas_answer_as_one_server_does_and_one_that_is_killed_is_replaced(
         stop.set()
         for thread in threads:
             thread.join(60)
-        assert running.wait(60) == 0
+        assert running.wait(120) == 0
     likely = [answer["answers"][0]["probabilities"] for status, answer in outcomes if status == 200]
     assert likely == [pytest.approx(expected[0][0]["probabilities"], abs=1e-6)] * len(likely)  # batches round otherwise
     refused = [(status, answer["error"]["code"]) for status, answer in outcomes if status != 200]

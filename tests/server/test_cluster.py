@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 from pathlib import Path
@@ -55,12 +56,13 @@ def test_the_address_is_of_the_head_node() -> None:
         clustered(port=sock.getsockname()[1])._place("127.0.0.1", True)
 
 
-def test_the_first_signal_is_noted_and_the_second_interrupts() -> None:
-    with cluster.told() as told:
-        os.kill(os.getpid(), signal.SIGTERM)
-        assert told.wait(5)
-        with pytest.raises(KeyboardInterrupt):
-            signal.raise_signal(signal.SIGINT)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_are_noted_while_it_serves_and_given_back(number: int) -> None:
+    before = signal.getsignal(number)
+    with cluster.told() as stop:
+        os.kill(os.getpid(), number)
+        assert stop.wait(5)
+    assert signal.getsignal(number) is before
 
 
 def test_how_many_answer_is_said_when_it_has_changed() -> None:
@@ -94,11 +96,25 @@ def test_what_a_replica_raises_at_its_start_is_what_the_command_raises(monkeypat
         raise MachineError("no node is left", code="not-started")
     assert other.value.code == "not-started"
     with pytest.raises(BundleError):
-        replica.begun(Plan(Bundles({}), Bounds(), Access(), 1), desk)
+        replica.begun(Plan(Bundles({}), Bounds(), Access(), 1, {}), desk)
     with pytest.raises(BeholderError) as caught, cluster._raised_there(desk):
         raise MachineError("Ray cannot start it", code="not-started")
     found = caught.value
     assert (found.message, found.code, found.hint, found.exit_code) == ("it is damaged", "damaged", "train it again", 1)
+
+
+def test_a_node_that_has_another_bundle_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.onnx").write_bytes(b"one")
+    bundles = Bundles({"a": tmp_path / "a.onnx"})
+    plan = Plan(bundles, Bounds(), Access(), 1, replica.alike(bundles))
+    replica._check(plan)
+    (tmp_path / "a.onnx").write_bytes(b"two")
+    with pytest.raises(MachineError, match="another bundle a than"):
+        replica._check(plan)
+    with pytest.raises(MachineError, match="another version and bundle a than"):
+        replica._check(dataclasses.replace(plan, alike={**plan.alike, "version": "0.0.1"}))
+    with pytest.raises(UsageError, match="no bundle"):
+        Bundles({"b": tmp_path / "b.beholder"}).digests()
 
 
 def test_paths_hold_in_another_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

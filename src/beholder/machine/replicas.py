@@ -105,11 +105,21 @@ class Application:
             try:
                 self._start(serve)
                 yield lambda: _running(serve, self.name)
-                serve.delete(self.name)
+                with contextlib.suppress(TimeoutError):  # replicas have long been ended by then: Ray is slow to say so
+                    serve.delete(self.name)
             finally:
                 serve.shutdown()  # type: ignore[no-untyped-call]
 
     def _start(self, serve: ModuleType) -> None:
+        from ray.exceptions import RayError
+
+        try:
+            self._started(serve)
+        except (RuntimeError, TimeoutError, RayError) as error:
+            what = f"Ray cannot start it: {str(error).splitlines()[0][:200]}"
+            raise MachineError(what, code="not-started", hint="try again; the logs of Ray say why") from error
+
+    def _started(self, serve: ModuleType) -> None:
         variables = {**telling(self.numbers), FRONT: self.front}
         serve.start(
             proxy_location="HeadOnly",
@@ -126,11 +136,7 @@ class Application:
             logging_config=QUIET,
             **self.limits,
         )
-        try:
-            serve.run(deployment.bind(), name=self.name, route_prefix="/")
-        except RuntimeError as error:
-            what = f"Ray cannot start it: {str(error).splitlines()[0][:200]}"
-            raise MachineError(what, code="not-started", hint="the logs of Ray say why") from None
+        serve.run(deployment.bind(), name=self.name, route_prefix="/")
 
 
 def _plain(build: Callable[[], Any]) -> Callable[[], Any]:

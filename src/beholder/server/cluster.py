@@ -12,7 +12,6 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from functools import partial
-from types import FrameType
 from typing import Any
 
 from beholder.base.errors import BeholderError, MachineError, UsageError
@@ -20,7 +19,7 @@ from beholder.base.events import note
 from beholder.machine import replicas
 from beholder.machine.cluster import connected
 from beholder.machine.replicas import Application, Share
-from beholder.server.replica import Desk, Plan, begun
+from beholder.server.replica import Desk, Plan, alike, begun
 from beholder.server.run import listening
 from beholder.server.serving import Offer, tell_serving
 from beholder.server.workers import ENDING
@@ -37,17 +36,21 @@ class Clustered(Offer):
 
         Raises `UsageError` and `MachineError` where the cluster cannot do it, and what loading raises in a replica.
         """
-        with connected() as ray, told() as stop:
+        bundles = self.bundles.absolute()
+        wanted = alike(bundles)
+        with connected() as ray:
             each = replicas.share(replicas.resources(ray), self.count)
             host, port = self._place(*replicas.head(ray))
             desk = replicas.actor(ray, Desk)
+            plan = Plan(bundles, self.bounds, self.access, each.cpus, wanted)
             many = f"{self.count}" if self.count else f"1 to {each.most}"
             note(f"starting on Ray: {many} replicas, with {each.cpus} CPU each", replicas=each.most, cpus=each.cpus)
-            with _raised_there(desk), self._application(port, each, desk).running() as answering:
+            with _raised_there(desk), self._application(port, each, partial(begun, plan, desk)).running() as answering:
                 addresses = self.addresses(host, port)
                 tell_serving(replicas.waited(desk.said.remote())["engines"], addresses)
                 self.ready(addresses[0])
-                watch(answering, stop)
+                with told() as stop:
+                    watch(answering, stop)
                 note("stopping: requests in progress are answered")
 
     def _place(self, head: str, here: bool) -> tuple[str, int]:
@@ -60,7 +63,7 @@ class Clustered(Offer):
             raise UsageError("a free port of another machine cannot be found", code="cannot-bind", hint=hint)
         return (head if self.host in ("0.0.0.0", "::") else self.host), self.port
 
-    def _application(self, port: int, each: Share, desk: Any) -> Application:
+    def _application(self, port: int, each: Share, build: Callable[[], Any]) -> Application:
         bounds = self.bounds
         http: Mapping[str, Any] = {
             "host": self.host,
@@ -75,7 +78,6 @@ class Clustered(Offer):
             "graceful_shutdown_timeout_s": bounds.drain,
             "graceful_shutdown_wait_loop_s": bounds.linger,
         }
-        build = partial(begun, Plan(self.bundles.absolute(), bounds, self.access, each.cpus), desk)
         front = "beholder.server.front:middlewares"
         return Application("beholder", build, self.count, each, http, limits, front, asdict(bounds))
 
@@ -106,15 +108,9 @@ def _raised_there(desk: Any) -> Iterator[None]:
 
 @contextlib.contextmanager
 def told() -> Iterator[threading.Event]:
-    """Yield what is set by SIGTERM or Ctrl-C; told so again, the block is interrupted."""
+    """Yield what is set by SIGTERM or Ctrl-C inside the block; outside of it they interrupt."""
     stop = threading.Event()
-
-    def take(_number: int, _frame: FrameType | None) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt
-        stop.set()
-
-    before = {number: signal.signal(number, take) for number in ENDING}
+    before = {number: signal.signal(number, lambda *_: stop.set()) for number in ENDING}
     try:
         yield stop
     finally:

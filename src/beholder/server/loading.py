@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from beholder.base.errors import UsageError
+from beholder.base.files import file_sha256
 from beholder.bundle.finder import Finder
+from beholder.bundle.format import unsealed
 from beholder.bundle.recogniser import Recogniser
 from beholder.runtime.engines import fastest
 from beholder.runtime.finders import fastest_finder, finds_boxes
@@ -47,6 +49,17 @@ class Bundles:
             bare = [name for name, each in found.items() if not isinstance(each, Finder) and not hasattr(each, "net")]
             maps = {name: in_torch(self.paths[name], trust=self.trust) for name in bare}
         return Loaded(found, maps, indexes(found, self.paths, self.like))
+
+    def digests(self) -> dict[str, str]:
+        """Return SHA-256 by name: of a bundle's config.json, which has those of its files, or of an exported file.
+
+        Raises `UsageError` and `BundleError` where there is no bundle.
+        """
+        for path in self.paths.values():
+            if not path.is_file():
+                unsealed(path)
+        files = {name: path if path.is_file() else path / "config.json" for name, path in self.paths.items()}
+        return {name: file_sha256(file) for name, file in files.items()}
 
     def absolute(self) -> Bundles:
         """Return the same for a process that works in another folder."""

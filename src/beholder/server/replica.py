@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any
 from uuid import uuid4
 
@@ -14,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 from starlette.types import Receive, Scope, Send
 
-from beholder.base.errors import BeholderError
+from beholder.base.errors import BeholderError, MachineError
 from beholder.base.events import warn
 from beholder.machine.replicas import is_lost, waited
 from beholder.server.bounds import Bounds
@@ -45,17 +46,24 @@ class Desk(Tally):
 
 @dataclass(frozen=True)
 class Plan:
-    """What a replica makes of itself. cpus: that it computes with."""
+    """What a replica makes of itself. cpus: that it computes with; alike: what it has to have like the command."""
 
     bundles: Bundles
     bounds: Bounds
     access: Access
     cpus: int
+    alike: Mapping[str, str]
+
+
+def alike(bundles: Bundles) -> dict[str, str]:
+    """Return what all processes that serve must have alike: the version of Beholder, and bundles by their digests."""
+    return {"version": version("beholder"), **{f"bundle {name}": digest for name, digest in bundles.digests().items()}}
 
 
 def begun(plan: Plan, desk: Any) -> Replica:
     """Return a replica that is ready to answer. desk: the actor. Raises what loading raises, after it was told to the desk."""
     try:
+        _check(plan)
         made = Replica(plan, desk)
     except BeholderError as error:
         said = {"message": error.message, "code": error.code, "hint": error.hint, "exit_code": error.exit_code}
@@ -63,6 +71,15 @@ def begun(plan: Plan, desk: Any) -> Replica:
         raise
     waited(desk.say.remote({"engines": made.engines}))
     return made
+
+
+def _check(plan: Plan) -> None:
+    """Raise `MachineError` (unlike) where this node has another version of Beholder or of a bundle than the command."""
+    own = alike(plan.bundles)
+    other = [what for what, value in plan.alike.items() if own[what] != value]
+    if other:
+        hint = "install one version everywhere, and keep bundles in a folder that all nodes share"
+        raise MachineError(f"a node has another {' and '.join(other)} than the command", code="unlike", hint=hint)
 
 
 class Replica(Collector):
