@@ -5,8 +5,8 @@
     .venv/bin/python bench/scale_paper.py recall [N …]
 
 join: words of random hashes (32 bytes each), of which 1 % are turned copies with 0 to 8 signs and 0 to 8 sizes changed, 0.5 %
-equal to another, 0.1 % show nothing, and 0.5 % share half of their signs, 50,000 the same. One process. Prints seconds of CPU and
-of the clock, records a second, bytes on disk at the most, peak memory, recall by signs changed, and the exponent of time over N.
+equal to another, 0.1 % show nothing, and 0.5 % share half of their signs, 50,000 the same. One process. Prints seconds of CPU
+and clock, records a second, the most bytes on disk, peak memory, recall by signs changed, and the exponent of time over N.
 read: an order by shards that is a function of (seed, epoch, position) without a permutation in memory, for each of WORLD ranks;
 every record has to come exactly once. Beside it what `data.loader` does, which holds the permutation, where 4 GB allow it.
 recall: hashes of TrashNet with 2,100 changed copies (bench/planted.py) amid random hashes of the same covariance, N in all.
