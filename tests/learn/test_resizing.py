@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beholder.learn.resizing import LEAST, UNTIL, dearer, resized, size_at
+from beholder.learn.resizing import LEAST, UNTIL, dearer, resized, size_at, sizes
 
 sides = st.tuples(st.integers(4, 256), st.integers(4, 256))
 
@@ -19,7 +19,14 @@ def test_sizes_only_grow_and_end_full(full: tuple[int, int], start: float, done:
     assert size_at(full, 1.0, done) == full
 
 
+@given(full=sides, start=st.floats(0.1, 1.0), done=st.floats(0.0, 1.0))
+def test_all_sizes_are_known_beforehand(full: tuple[int, int], start: float, done: float) -> None:
+    assert size_at(full, start, done) in sizes(full, start)
+    assert sizes(full, start)[-1] == full
+
+
 def test_sizes_come_in_steps_that_nets_can_halve() -> None:
+    assert sizes((32, 32), 0.6) == [(20, 20), (24, 24), (28, 28), (32, 32)]
     assert {size_at((32, 32), 0.5, k / 50)[0] for k in range(50)} == {16, 20, 24, 28, 32}
     assert {size_at((224, 224), 0.5, k / 50)[0] for k in range(50)} == {128, 160, 192, 224}
 

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 from beholder.base import events
+from beholder.machine import devices
 from beholder.machine.compile import compiled
 from beholder.machine.device import Precision
 
@@ -47,6 +50,45 @@ def test_trying_it_out_leaves_no_trace(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "compiled in" in found.reason
     assert seen == [IMAGES.shape]
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+    assert all(p.grad is None for p in net.parameters())
+
+
+def test_every_shape_is_compiled_before_the_first_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[torch.Size] = []
+    monkeypatch.setattr(torch, "compile", lambda net, dynamic: net)
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
+    net.register_forward_pre_hook(lambda _, given: seen.append(given[0].shape))
+    compiled(net, IMAGES, FP32, asked="yes", others=[torch.zeros(4, 3, 5, 5), torch.zeros(4, 3, 6, 6)])
+    assert [shape[-1] for shape in seen] == [8, 5, 6]
+
+
+@pytest.mark.parametrize(
+    ("steps", "seconds", "others", "compiles"),
+    [
+        (0, 0.0, 0, True),  # nothing is planned
+        (100, 0.0, 0, False),  # 50 s
+        (400, 0.0, 0, True),  # 200 s
+        (400, 100.0, 0, False),  # no more than the minutes
+        (400, 0.0, 1, False),  # two shapes take twice as long to compile
+        (700, 400.0, 1, True),
+    ],
+)
+def test_a_run_too_short_to_pay_for_compiling_is_left_as_it_is(
+    steps: int, seconds: float, others: int, compiles: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a device that compiles by itself, whose step takes half a second, by a clock that each look moves by that."""
+    monkeypatch.setattr(devices, "_kinds", lambda path: {"fake": replace(devices.CPU, compiles=True)})
+    now = iter(range(10_000))
+    monkeypatch.setattr("beholder.machine.compile.time.monotonic", lambda: 0.5 * next(now))
+    made: list[nn.Module] = []
+    monkeypatch.setattr(torch, "compile", lambda net, dynamic: made.append(net) or net)
+    net = _net().eval()
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    found = compiled(net, IMAGES, FP32, steps=steps, seconds=seconds, others=[IMAGES] * others)
+    assert bool(made) == compiles
+    assert ("too few for it to pay" in found.reason) == (not compiles)
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+    assert not net.training
     assert all(p.grad is None for p in net.parameters())
 
 

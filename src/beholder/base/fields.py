@@ -96,7 +96,7 @@ class TrainRecipe:
     effort: factor on the number of epochs that is chosen
     freeze: with pretrained weights, share of the layers, from the pixels on, that stay as they are (below 0: chosen)
     layer_decay: with pretrained weights, factor on the rate from each layer to the one below it (0: chosen)
-    compile: auto | yes | no, by torch.compile; auto: on a GPU
+    compile: auto | yes | no, by torch.compile; auto: on a GPU, if it pays
     objective: the score on validation by which weights, heads and candidates are chosen: auto (the task's own) | accuracy |
         macro_f1 | balanced_accuracy | auroc | map | micro_f1 | sensitivity@S (the sensitivity at a specificity of S) |
         specificity@S | …, as the task has them

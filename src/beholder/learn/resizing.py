@@ -30,6 +30,11 @@ def size_at(full: tuple[int, int], start: float, done: float) -> tuple[int, int]
     return height, width
 
 
+def sizes(full: tuple[int, int], start: float) -> list[tuple[int, int]]:
+    """Return all sizes, (height, width), that training pictures have, the smallest first."""
+    return sorted({size_at(full, start, done / 1000) for done in range(1001)})
+
+
 def resized(images: Tensor, size: tuple[int, int]) -> Tensor:
     """Return float32 (B, C, *size): `images` shrunk by a triangle filter over all the pixels that fall together."""
     if tuple(images.shape[-2:]) == size:

@@ -20,7 +20,7 @@ from beholder.learn.material import Material
 from beholder.learn.monitors import Average, Best, Guard, Player
 from beholder.learn.optim import optimiser
 from beholder.learn.prepare import Prepared
-from beholder.learn.resizing import dearer
+from beholder.learn.resizing import dearer, resized, sizes
 from beholder.learn.turned import turned, weighed
 from beholder.learn.validate import validate
 from beholder.machine.chip import settled
@@ -52,14 +52,12 @@ def run_of(
     made = _optimisers(prepared, batches.batch)
     if (ledger := current()) is not None:
         ledger.settle = lambda: settled(on)
-    model = compiled(net, batches.example(), prepared.precision, asked=prepared.recipe.train.compile)
-    if model.reason:
-        prepared.said(model.reason)
+    model = _compiled(prepared, batches, limits)
     validation = _validation(prepared, valid, heard)
     average = Average(net, chosen.averaging) if chosen.averaging > 0 else None
     return Run(
         net=net,
-        model=model.model,
+        model=model,
         scaler=scaler(on, prepared.precision),
         turns=_turns(prepared, batches),
         players={"net": Player(net, made, average, best)},
@@ -72,6 +70,19 @@ def run_of(
         guard=Guard(prepared.train.pictures.keys, eager=not kind(on).apart),
         team=team_of(prepared, frozen, batches),
     )
+
+
+def _compiled(prepared: Prepared, batches: Batches, limits: Budget) -> nn.Module:
+    """Return what the forward pass calls: compiled for every size that pictures will have, or the net itself."""
+    example, chosen = batches.example(), prepared.plan
+    full = prepared.policy.height, prepared.policy.width
+    others = [resized(example, size) for size in sizes(full, chosen.grow) if size != full]
+    asked, steps = prepared.recipe.train.compile, len(batches) * chosen.epochs
+    how: dict[str, Any] = {"asked": asked, "others": others, "steps": steps, "seconds": limits.left()}
+    found = compiled(prepared.created.net, example, prepared.precision, **how)
+    if found.reason:
+        prepared.said(found.reason)
+    return found.model
 
 
 def _turns(prepared: Prepared, batches: Batches) -> Turns:
