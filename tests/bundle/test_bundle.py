@@ -137,3 +137,10 @@ def test_no_label_above_its_threshold_is_null_and_never_empty(small) -> None:
     found = json.loads(json.dumps(answers(multi, images)))
     assert [line["label"] for line in found] == [None, None]
     assert all(0 <= line["p"] <= 1 and len(line["probabilities"]) == 3 for line in found)
+
+
+def test_of_no_pictures_there_is_nothing_to_say(small) -> None:
+    bundle = small[2]
+    logits, features = bundle.outputs(np.zeros((0, 3, bundle.config.pixels.height, bundle.config.pixels.width), np.uint8))
+    assert (logits.shape, features.shape) == ((0, 3), (0, 0))
+    assert logits.dtype == features.dtype == np.float32

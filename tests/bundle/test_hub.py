@@ -136,3 +136,10 @@ def test_timm_reads_of_a_net_that_enlarges_small_pictures_the_size_to_which_it_d
     again = load(path)
     assert again.config.net == made.net
     assert torch.equal(again.net(images), net(images))
+
+
+@pytest.mark.parametrize(("said", "told"), [("", "OSError: "), ("cut off\nat byte 7", "OSError: cut off")])
+def test_what_the_hub_says_is_told_in_a_line(said: str, told: str) -> None:
+    found = hub._refused("me/leaves", OSError(said))
+    assert found.message == f"the hub did not do it for me/leaves: {told}"
+    assert found.code == "hub"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,15 +16,19 @@ from tests import squares
 import beholder
 from beholder.base import events
 from beholder.base.boxes import Boxes, Drawn
+from beholder.base.deadline import Deadline
 from beholder.base.errors import BundleError, DataError, Interrupted, UsageError
 from beholder.base.files import file_sha256
+from beholder.base.recipe import Recipe
+from beholder.base.recipe import load as load_recipe
 from beholder.bundle.bundle import load
 from beholder.bundle.detector import Detector
 from beholder.data.split import split
 from beholder.learn import phases
 from beholder.learn.checkpoint import Due
 from beholder.learn.detect import train
-from beholder.learn.sighted import weights_of
+from beholder.learn.material import Said
+from beholder.learn.sighted import policy_of, sighted, weights_of
 
 FIELDS: dict[str, Any] = {
     **{"epochs": 2, "batch": 8, "size": 96, "pyramid": 16, "depth": 1, "views": 2},
@@ -197,3 +202,43 @@ def test_random_weights_train_in_one_phase(parts: beholder.Parts) -> None:
     made = train(parts, **(FIELDS | {"weights": "none"}))
     assert {row["phase"] for row in made.history} == {"training"}
     assert made.config.initial_weights is None
+
+
+def test_pictures_that_were_turned_since_are_named_and_left_out(parts: beholder.Parts) -> None:
+    boxes = parts.train.boxes
+    assert boxes is not None
+    sizes = boxes.sizes.copy()
+    sizes[:] = (96, 64)
+    sizes[4] = (64, 96)
+    turned = replace(parts.train, boxes=replace(boxes, sizes=sizes))
+    said = Said()
+    policy = policy_of(parts, load_recipe("quick").set(size=96), said)
+    train, _ = sighted(beholder.Parts(turned, parts.valid, parts.test), policy, Recipe(), said, until=Deadline(), only=None)
+    assert len(train) == len(train.material.targets) == len(train.boxes) == len(parts.train) - 1
+    assert parts.train.keys[4] not in train.material.pictures.keys
+    told = f"1 pictures were turned or cut after their boxes were drawn, and are left out: {parts.train.keys[4]}"
+    assert told in said.notes
+
+
+def test_a_first_detector_is_saved_only_with_a_budget_and_not_over_a_finished_one(tmp_path: Path) -> None:
+    saved: list[str] = []
+    made: Any = SimpleNamespace(save=lambda path: saved.append(path.name))
+
+    def first(path: Path | None, until: Deadline) -> None:
+        run = phases.Phases(None, None, None, None, False, until, 0.0, path)  # type: ignore[arg-type]
+        run._finished = lambda run, *, cut: made  # type: ignore[assignment, method-assign]
+        run._keep_first()
+
+    soon = Deadline(10.0, now=lambda: 0.0)
+    first(tmp_path / "d.beholder", soon)
+    assert saved == ["d.beholder"]
+    first(tmp_path / "d.beholder", Deadline())
+    first(None, soon)
+    assert saved == ["d.beholder"]
+
+
+def test_a_finished_detector_is_not_written_over_by_a_first_one(whole: Path) -> None:
+    run = phases.Phases(None, None, None, None, False, Deadline(10.0, now=lambda: 0.0), 0.0, whole)  # type: ignore[arg-type]
+    before = weights(whole)
+    run._keep_first()  # would need what is not there
+    assert weights(whole) == before

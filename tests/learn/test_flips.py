@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 import pytest
+import torch
 from PIL import Image, ImageDraw, ImageFont
 
 from beholder.base.deadline import Deadline
@@ -15,8 +16,10 @@ from beholder.base.records import Pictures, PixelPolicy
 from beholder.data.cache import cached
 from beholder.learn import flips
 from beholder.learn.flips import Flips, as_before, measured, wanted
+from beholder.nets.head import fit
 from beholder.sources import scan
 from beholder.sources.digest import digested
+from beholder.tasks.multi import MULTI
 
 Picture = npt.NDArray[np.uint8]
 
@@ -164,3 +167,16 @@ def test_a_resumed_run_flips_as_it_did() -> None:
     for axes in ("none", "horizontal", "vertical", "horizontal vertical"):
         found = as_before(axes)
         assert {axis for axis in ("horizontal", "vertical") if getattr(found, axis)} == set(axes.split()) - {"none"}
+
+
+def test_labels_that_most_pictures_have_count_less_in_the_head_of_several_labels() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(200, 3)).astype(np.float32)
+    y = np.stack([x[:, 0] + rng.normal(size=200) > -2, x[:, 1] + rng.normal(size=200) > 0], 1).astype(np.int64)
+    said = flips._head(x, y)
+    goal = torch.from_numpy(y).float()
+    weights = (200 - goal.sum(0)) / goal.sum(0)
+    assert float(weights[0]) < 0.2
+    weight, bias = fit(torch.from_numpy(x), goal, task=MULTI, decay=flips.PENALTY / 400, weights=weights)
+    seen = rng.normal(size=(500, 3)).astype(np.float32)
+    assert np.array_equal(said(seen), (torch.from_numpy(seen) @ weight.T + bias).numpy() > 0)
