@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import os
 import signal
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from tests.server.fakes import Fake
 
 from beholder.base import events
 from beholder.base.errors import BeholderError, BundleError, MachineError, UsageError
@@ -19,7 +23,7 @@ from beholder.server import cluster, replica
 from beholder.server.bounds import Bounds
 from beholder.server.cluster import Clustered
 from beholder.server.guard import Access
-from beholder.server.loading import Bundles
+from beholder.server.loading import Bundles, Loaded
 from beholder.server.replica import Desk, Plan
 from beholder.server.run import listening
 
@@ -101,6 +105,81 @@ def test_what_a_replica_raises_at_its_start_is_what_the_command_raises(monkeypat
         raise MachineError("Ray cannot start it", code="not-started")
     found = caught.value
     assert (found.message, found.code, found.hint, found.exit_code) == ("it is damaged", "damaged", "train it again", 1)
+
+
+class Reached:
+    """A desk as a replica reaches it: every answer is waited for; lost: it is gone."""
+
+    def __init__(self) -> None:
+        self.desk, self.lost, self.asked = Desk(), False, 0
+
+    def __getattr__(self, name: str) -> Any:
+        async def remote(*given: Any) -> Any:
+            self.asked += 1
+            if self.lost:
+                raise ConnectionAbortedError
+            return getattr(self.desk, name)(*given)
+
+        return SimpleNamespace(remote=remote)
+
+
+async def life(made: replica.Replica, work: Callable[[], Awaitable[None]]) -> list[str]:
+    """Return what a replica says in its life, in which `work` is done."""
+    said: list[str] = []
+    begin, end = asyncio.Event(), asyncio.Event()
+    turns = iter([begin, end])
+
+    async def receive() -> Any:
+        await next(turns).wait()
+        return {}
+
+    async def send(message: Any) -> None:
+        said.append(message["type"])
+
+    begin.set()
+    living = asyncio.create_task(made({"type": "lifespan"}, receive, send))
+    await asyncio.sleep(0.1)
+    await work()
+    end.set()
+    await living
+    return said
+
+
+def test_a_replica_leaves_what_it_counted_and_adds_up_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Bundles, "load", lambda *_, **__: Loaded({"colours": Fake()}, {}, {}))
+    monkeypatch.setattr(replica, "is_lost", lambda error: isinstance(error, ConnectionAbortedError))
+    monkeypatch.setattr(replica, "EACH", 0.01)
+    desk, heard = Reached(), []
+    desk.desk.leave("other", "# TYPE beholder_workers gauge\nbeholder_workers 1\n")
+    made = replica.Replica(Plan(Bundles({}), Bounds(), Access(), 1, {}), desk)
+
+    async def metrics() -> dict[str, float]:
+        said: list[Any] = []
+
+        async def send(message: Any) -> None:
+            said.append(message)
+
+        async def receive() -> Any:
+            return {"type": "http.request", "body": b"", "more_body": False}
+
+        headers = [(b"host", b"localhost")]
+        scope = {"type": "http", "method": "GET", "path": "/metrics", "headers": headers, "query_string": b""}
+        await made(scope, receive, send)
+        families = text_string_to_metric_families(b"".join(message["body"] for message in said[1:]).decode())
+        return {sample.name: sample.value for family in families for sample in family.samples}
+
+    async def work() -> None:
+        found = await metrics()
+        assert (found["beholder_workers"], "beholder_connections" in found) == (2, False)
+        assert "beholder_workers 2.0" in desk.desk.others("third")
+        desk.lost, before = True, desk.asked
+        while desk.asked < before + 4:
+            await asyncio.sleep(0.01)
+        assert (await metrics())["beholder_workers"] == 2  # as they were last
+
+    with events.listen(heard.append, alone=True):
+        assert asyncio.run(life(made, work)) == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
+    assert [event.message for event in heard] == ["what other replicas count is not added up: ConnectionAbortedError"]
 
 
 def test_a_node_that_has_another_bundle_is_refused(tmp_path: Path) -> None:

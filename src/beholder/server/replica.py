@@ -86,7 +86,8 @@ class Replica(Collector):
     """An ASGI application: the server of one process. engines: by model."""
 
     def __init__(self, plan: Plan, desk: Any) -> None:
-        self._name, self._desk, self._others = uuid4().hex, desk, ""
+        self._name, self._desk = uuid4().hex, desk
+        self._others, self._alone = "", False
         self._ends = contextlib.ExitStack()
         loaded = plan.bundles.load(plan.cpus, alone=False)
         self.engines = {name: each.engine for name, each in loaded.recognisers.items()}
@@ -108,7 +109,7 @@ class Replica(Collector):
             await self._live(receive, send)
             return
         if scope["type"] == "http" and scope["path"] == "/metrics":
-            with _lost():
+            with self._unless_lost():
                 self._others = await self._desk.others.remote(self._name)
         await self._face.guard(scope, receive, send)
 
@@ -127,17 +128,18 @@ class Replica(Collector):
 
     async def _tell(self) -> None:
         while True:
-            with _lost():
+            with self._unless_lost():
                 await self._desk.leave.remote(self._name, generate_latest(self._face.counts).decode())
             await asyncio.sleep(EACH)
 
-
-@contextlib.contextmanager
-def _lost() -> Iterator[None]:
-    """Go on where the desk is gone: the command that started the replicas was killed, and they still answer."""
-    try:
-        yield
-    except Exception as error:
-        if not is_lost(error):
-            raise
-        warn(f"what was counted cannot be added up: {type(error).__name__}")
+    @contextlib.contextmanager
+    def _unless_lost(self) -> Iterator[None]:
+        """Go on where the desk is gone, and say so once: the command was killed, and its replicas still answer."""
+        try:
+            yield
+        except Exception as error:
+            if not is_lost(error):
+                raise
+            if not self._alone:
+                warn(f"what other replicas count is not added up: {type(error).__name__}")
+            self._alone = True
