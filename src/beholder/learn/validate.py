@@ -36,8 +36,9 @@ def validate(
 
     `enough` is asked before each batch; None is returned once it says so. heard: is given the logits, float32 (N, W)
     """
-    # One tensor from the start: small ones kept between large ones that come and go scatter the heap, which then grows.
-    logits, at = torch.empty(len(targets), task.width(targets.shape[1])), 0
+    # One tensor from the start: small ones kept between large ones that come and go scatter the heap, which then grows. It is
+    # on the device, so that the host waits once, not for each batch.
+    logits, at = torch.empty(len(targets), task.width(targets.shape[1]), device=normal.device), 0
     batch = min(256, 4 * fitting(normal.device, *pixels.shape[1:]))
     with evaluating(net):
         for images in plain(pixels, batch=batch, device=normal.device, mean=normal.mean, std=normal.std):
@@ -46,5 +47,6 @@ def validate(
             with autocast(images.device, precision):
                 logits[at : at + len(images)] = net(images.contiguous(memory_format=torch.channels_last))
             at += len(images)
+    logits = logits.cpu()
     heard(logits)
     return float(task.loss(logits, targets)), score(logits, targets, task)
