@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from beholder.base import events
 from beholder.base.errors import UsageError
 from beholder.base.recipe import Recipe
+from beholder.cli.run import run
 from beholder.study import crew, join
 from beholder.study.crew_shared import BEAT, Shared, folder_of, over, said, say, shared
 from beholder.study.join import WAIT, Joined, Lead, Seat
@@ -187,3 +189,22 @@ def test_a_machine_that_is_not_fit_leaves_at_once_and_without_a_trace(tmp_path: 
         join.join(tmp_path / "m.beholder")
     over(tmp_path / "m.tune")
     assert [path.name for path in files.iterdir()] == ["lead.json"]
+
+
+def test_on_the_command_line_the_same_command_joins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    asked: list[tuple[Path, int]] = []
+
+    def joining(out: Path, *, workers: int) -> Joined:
+        asked.append((out, workers))
+        return Joined(5)
+
+    monkeypatch.setattr(join, "join", joining)
+    words = ["tune", str(tmp_path), "--minutes", "3", "--out", "m.beholder", "--join"]
+    assert run([*words, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"slices": 5}
+    assert run([*words, "--launch", "local:3"]) == 0
+    assert asked == [(Path("m.beholder"), 1), (Path("m.beholder"), 3)]
+    assert run([*words, "--launch", "ray"]) == 2
+    assert run([*words, "--launch", "ray", "--workers", "2"]) == 2
+    assert run([*words[:-1], "--launch", "local:2", "--workers", "2"]) == 2
+    assert "--launch local:2" in capsys.readouterr().err

@@ -216,9 +216,25 @@ def test_an_interruption_says_what_is_kept(
     assert [row["state"] for row in found.trials] == ["scored"]
 
 
-def test_minutes_must_be_there(leaves: Path) -> None:
+def test_minutes_must_be_there_and_a_place_for_what_a_database_does_not_hold(leaves: Path) -> None:
     with pytest.raises(UsageError):
         tune(leaves, minutes=0)
+    with pytest.raises(UsageError) as caught:
+        tune(leaves, minutes=1, storage="sqlite:///x.db")
+    assert caught.value.code == "no-out"
+
+
+def test_a_study_in_a_database_goes_on_without_a_journal(leaves: Path, tmp_path: Path) -> None:
+    out, url = tmp_path / "m.beholder", f"sqlite:///{tmp_path}/studies.db"
+    first = tune(leaves, minutes=5, trials=2, out=out, storage=url, **SHORT)
+    assert (first.journal, (tmp_path / "m.tune.jsonl").exists()) == (None, False)
+    said, listening = heard()
+    with listening:
+        second = tune(leaves, minutes=5, trials=2, out=out, storage=url, **SHORT)
+    assert f"continuing a search of 2 trials in {url}" in [event.message for event in said]
+    assert {row["trial"]: row["valid_score"] for row in second.trials} == {
+        row["trial"]: row["valid_score"] for row in first.trials
+    }
 
 
 def test_something_that_is_no_search_is_not_continued_and_an_earlier_release_is_named(leaves: Path, tmp_path: Path) -> None:

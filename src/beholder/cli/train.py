@@ -134,7 +134,7 @@ def tune(
     """Search for a better recipe; finish and test the winner."""
     place = target_of(source, out)
     if join:
-        _tell(_joined(place, workers, launch), json=json)
+        _join(place, workers, launch, json=json)
         return
     asked = recipe_of(recipe, set_, task=task, net=net, seed=seed, group_from=group_from, **_aim(for_, positive))
     how: dict[str, Any] = {"max_latency": max_latency or 0.0, "max_size": max_size or 0.0, "space": space, "lang": lang.value}
@@ -152,12 +152,13 @@ def _searched(source: str, out: Path, recipe: recipes.Recipe, **how: Any) -> Any
     return tune(source, recipe=recipe, out=out, **how)
 
 
-def _joined(out: Path, workers: int, launch: str) -> Any:
-    """Return what was done for a search that another machine leads."""
+def _join(out: Path, workers: int, launch: str, *, json: bool) -> None:
+    """Take part in the search that another machine leads, and say what was done for it."""
     from beholder.study.crews import where
     from beholder.study.join import join
 
-    return join(out, workers=where(workers, launch, join=True).count)
+    joined = join(out, workers=where(workers, launch, join=True).count)
+    say(json_line(joined.json()) if json else joined)
 
 
 def _tell(outcome: Any, *, json: bool) -> None:
