@@ -32,12 +32,11 @@ from beholder.base.files import sha256, telling_disk_errors
 from beholder.base.records import Bad, Pictures, PixelPolicy
 from beholder.base.spans import span
 from beholder.data.shards import Filling, Keys, Rows, Shelf, keys_of, tidy
-from beholder.data.streamed import known_sound, remember, share_of, stream
-from beholder.image import load
+from beholder.data.streamed import known_sound, pixels_of, remember, share_of, stream
 from beholder.image.sandbox import decoders
 from beholder.machine.folders import cache_folder
 from beholder.sources.ahead import expect
-from beholder.sources.digest import digested, renewed, same
+from beholder.sources.digest import digested, renewed
 
 CONVERSION = 3
 """Counts the versions of `image`'s conversion: raise it when the same file would give other pixels."""
@@ -197,15 +196,15 @@ def _filled(
     sound = first[known_sound(top, policy_name(policy), keys)] if most < 1 else first[:0]
     todo = todo[~np.isin(todo, sound)]
     found, left = _fill(lacking, pictures, todo, most=most, workers=workers, stop=stop, last=last, enough=enough)
-    beyond = stream(shelf, first, np.append(sound, left), pictures, lambda row: _decode(pictures, row, [policy])[policy])
+    beyond = stream(shelf, first, np.append(sound, left), pictures, policy)
     remember(top, policy_name(policy), keys[np.isin(first, np.setdiff1d(beyond, sound))])
     without = ((row, found.get(int(first[which[row]]))) for row in np.flatnonzero(shelf.shard[which] < 0).tolist())
     failed = {row: error for row, error in without if error is not None}
-    decoded = int((shelf.shard >= 0).sum()) - had - int(np.isin(sound, beyond).sum())
-    if decoded >= PACED:
+    count = int((shelf.shard >= 0).sum()) - had - int(np.isin(sound, beyond).sum())
+    if count >= PACED:
         for one in shelves:
-            memo.keep(_paced(top, one), json.dumps((time.monotonic() - began) / decoded).encode(), what="paces of decoding")
-    return shelf, which, failed, decoded
+            memo.keep(_paced(top, one), json.dumps((time.monotonic() - began) / count).encode(), what="paces of decoding")
+    return shelf, which, failed, count
 
 
 PACED = 8
@@ -234,7 +233,7 @@ class _Again:
             hint = f"the disk that holds {self._folder} may be failing; deleting that folder loses nothing"
             events.warn("cached pixels are not what was written: they are decoded anew", hint=hint)
         try:
-            return _decode(self._pictures, row, [self._policy])[self._policy]
+            return pixels_of(self._pictures, row, [self._policy])[self._policy]
         except PictureError as error:
             raise DataError(
                 f"the cached pixels of {self._pictures.keys[row]} are damaged and cannot be decoded anew: {error.message}",
@@ -325,7 +324,7 @@ def _decoded(
             if stopping.is_set():
                 break
             try:
-                done.append((row, _decode(pictures, row, [policy for policy, (_, those) in lacking.items() if row in those])))
+                done.append((row, pixels_of(pictures, row, [policy for policy, (_, those) in lacking.items() if row in those])))
             except PictureError as error:
                 done.append((row, error.with_traceback(None)))
         return done
@@ -342,15 +341,6 @@ def _decoded(
     workers = workers or os.cpu_count() or 1
     with decoders(workers) as (pool, stopping):
         yield results(pool, 2 * workers)
-
-
-def _decode(pictures: Pictures, row: int, policies: Iterable[PixelPolicy]) -> dict[PixelPolicy, U8]:
-    data = pictures.store.read(pictures.keys[row])
-    assert pictures.digests is not None
-    # Under a digest that is not its own, a picture would be served to every later run as another one.
-    if not same(data, pictures.digests[row]):
-        raise PictureError(f"{pictures.keys[row]} changed while it was read", code="changed", hint="run again")
-    return {policy: load(data, policy) for policy in policies}
 
 
 class _Telling:

@@ -8,7 +8,7 @@ The cache keeps as many pictures as there is room for; of the others it remember
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +17,14 @@ import numpy as np
 
 from beholder.base import events, memo
 from beholder.base.arrays import I64, U8, Bools, Values
+from beholder.base.errors import PictureError
 from beholder.base.locks import evict
-from beholder.base.records import Pictures
+from beholder.base.records import Pictures, PixelPolicy
 from beholder.data.shards import ROW, Keys, Shelf
+from beholder.image import load
 from beholder.machine.folders import room
 from beholder.sources.ahead import expect
+from beholder.sources.digest import same
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +43,21 @@ class Streamed:
         rows = places.tolist()
         expect(self.pictures.store, [self.pictures.keys[row] for row in dict.fromkeys(rows)])
         return np.stack([self.decode(row) for row in rows])
+
+
+def pixels_of(pictures: Pictures, row: int, policies: Iterable[PixelPolicy]) -> dict[PixelPolicy, U8]:
+    """Return the pixels of a picture by each policy. Raises `PictureError`, changed where it is not what its digest says."""
+    data = pictures.store.read(pictures.keys[row])
+    assert pictures.digests is not None
+    # Under a digest that is not its own, a picture would be served to every later run as another one.
+    if not same(data, pictures.digests[row]):
+        raise PictureError(f"{pictures.keys[row]} changed while it was read", code="changed", hint="run again")
+    return {policy: load(data, policy) for policy in policies}
+
+
+def streamed(pictures: Pictures, policy: PixelPolicy) -> Streamed:
+    """Return the pixels of pictures with digests, decoded whenever they are asked for."""
+    return Streamed(pictures, lambda row: pixels_of(pictures, row, [policy])[policy])
 
 
 def allowed(top: Path, needed: int, *, using: Collection[Path] = ()) -> float:
@@ -91,7 +109,7 @@ def _path(top: Path, policy: str) -> Path:
     return top.parent / "sound" / f"{policy}.npy"
 
 
-def stream(shelf: Shelf, which: I64, rows: I64, pictures: Pictures, decode: Callable[[int], U8]) -> I64:
+def stream(shelf: Shelf, which: I64, rows: I64, pictures: Pictures, policy: PixelPolicy) -> I64:
     """Have the pixels of `rows`, int64 (M,), streamed where the shelf lacks them; return which rows these are.
 
     which: int64 (U,), the row of each of the shelf's keys
@@ -100,7 +118,7 @@ def stream(shelf: Shelf, which: I64, rows: I64, pictures: Pictures, decode: Call
     if not len(at):
         return which[at]
     shelf.shard[at], shelf.place[at] = len(shelf.shards), which[at]
-    shelf.shards.append(Streamed(pictures, decode))
+    shelf.shards.append(streamed(pictures, policy))
     each = math.prod(shelf.shape)
     text = f"{len(at):,} of {len(pictures):,} pictures find no room in the cache: they are decoded again whenever they are used"
     events.note(f"{text} ({len(at) * each:,} bytes are missing; BEHOLDER_ROOM or --cache gives more)", streamed=len(at))

@@ -35,7 +35,7 @@ class Views:
 
     def __init__(self, source: BoxedBatches, maps: Maps) -> None:
         """source: what the pictures are read from and varied by; maps: the frozen backbone."""
-        self.batch, self.seed = source.batch, source.seed
+        self.batch, self.seed, self.device = source.batch, source.seed, source.device
         self._source, self._maps = source, maps
         self._kept: list[Tensor] = []
         self._targets: list[list[Tensor]] = []

@@ -31,6 +31,8 @@ from beholder.data.cache import Pixels
 from beholder.data.loader import Batches, Readable
 from beholder.data.shards import Shard, mapped
 from beholder.data.subset import Subset
+from beholder.data.windows import Windows, windows_of
+from beholder.learn import rank_pixels
 from beholder.learn.distil import distilled
 from beholder.learn.parallel import CLOSE, OPEN, Alone, Follower, Team, message
 from beholder.learn.prepare import Prepared
@@ -82,7 +84,7 @@ def _open(among: Group, prepared: Prepared, frozen: Sequence[nn.Module], batches
     if wrong:
         hint = "give all of them the same installation and files"
         raise UsageError(f"the processes cannot train together: {wrong[0]}", code="ranks-differ", hint=hint)
-    for values in _tensors(prepared):
+    for values in _tensors(prepared, batches):
         among.spread(values)
     if LACKS in answers:
         for rows in _pieces(len(pixels), pixels.shape):
@@ -105,6 +107,8 @@ def _described(prepared: Prepared, frozen: Sequence[nn.Module], batches: Batches
         "frozen": [names[id(module)] for module in frozen if id(module) in names],
         "fixed": [name for name, p in created.net.named_parameters() if not p.requires_grad],
         "pixels": {"shape": pixels.shape, "n": len(pixels), "shards": [str(shard.path) for shard in pixels.shards]},
+        "source": rank_pixels.told(prepared),
+        "tars": batches.windows is not None,
         "targets": list(prepared.lessons.shape),
         "weights": 0 if prepared.weights is None else len(prepared.weights),
         "plan": dataclasses.asdict(plan.augment),
@@ -118,11 +122,12 @@ def _described(prepared: Prepared, frozen: Sequence[nn.Module], batches: Batches
         "precision": prepared.precision.name,
         "smoothing": recipe.train.smoothing,
         "grow": plan.grow,
+        "micro": recipe.train.micro,
     }
 
 
-def _tensors(prepared: Prepared) -> list[Tensor]:
-    """Return what every rank is given beside the description: targets, class weights, where the pixels lie."""
+def _tensors(prepared: Prepared, batches: Batches) -> list[Tensor]:
+    """Return what every rank is given beside the description: targets, class weights, where the pixels lie, in which tar."""
     weights = prepared.weights
     pixels = prepared.train.pixels
     return [
@@ -130,6 +135,7 @@ def _tensors(prepared: Prepared) -> list[Tensor]:
         *([] if weights is None else [weights.float().cpu()]),
         torch.from_numpy(np.stack([pixels.shard, pixels.place])),
         torch.from_numpy(np.ascontiguousarray(pixels.digests)),
+        *([] if batches.windows is None else [torch.from_numpy(batches.windows.units)]),
     ]
 
 
@@ -203,9 +209,10 @@ def follow(among: Group) -> None:
 def _opened(among: Group, said: Mapping[str, Any]) -> Follower | None:
     """Return this rank as a follower of the run that is described; None where some rank cannot be one."""
     made, why = _made(said)
+    pictures, lost = (None, "") if why else rank_pixels.found(said["source"])
     shards = [mapped(Path(path), tuple(said["pixels"]["shape"])) for path in said["pixels"]["shards"]]
     whole = [shard for shard in shards if shard is not None]
-    among.gathered(why or ("" if len(whole) == len(shards) else LACKS))
+    among.gathered(why or lost or ("" if pictures is not None or len(whole) == len(shards) else LACKS))
     kind, lacking, *_ = among.tell(message(0))
     if kind == CLOSE or made is None:
         return None
@@ -214,8 +221,12 @@ def _opened(among: Group, said: Mapping[str, Any]) -> Follower | None:
     weights = among.spread(torch.empty(said["weights"])) if said["weights"] else None
     where = among.spread(torch.empty((2, n), dtype=torch.int64)).numpy()
     digests = among.spread(torch.empty((n, 32), dtype=torch.uint8)).numpy()
+    windows = Windows(among.spread(torch.empty(n, dtype=torch.int64)).numpy()) if said["tars"] else None
+    if pictures is not None:
+        own = rank_pixels.own(pictures, shards, where, digests, said["source"])
+        return _follower(among, said, made, own, targets, weights, windows and windows_of(own.of(pictures), own))
     pixels: Readable = _Sent(among, n, said["pixels"]["shape"]) if lacking else _held(whole, where, digests, said)
-    return _follower(among, said, made, pixels, targets, weights)
+    return _follower(among, said, made, pixels, targets, weights, windows)
 
 
 def _made(said: Mapping[str, Any]) -> tuple[tuple[nn.Module, Any] | None, str]:
@@ -241,6 +252,7 @@ def _follower(
     pixels: Readable,
     targets: Tensor,
     weights: Tensor | None,
+    windows: Windows | None,
 ) -> Follower:
     (net, task), on = made, device()
     modules = dict(net.named_modules())
@@ -259,6 +271,7 @@ def _follower(
         workers=said["workers"],
         subset=None if said["subset"] == "off" else Subset(said["subset"], len(pixels), **how),
         ranks=among.ranks,
+        windows=windows,
     )
     return Follower(
         among,
@@ -269,6 +282,7 @@ def _follower(
         seed=said["seed"],
         grow=said["grow"],
         smoothing=said["smoothing"],
+        micro=said["micro"],
         weights=None if weights is None else weights.to(on),
         frozen=[modules[name] for name in said["frozen"]],
     )
