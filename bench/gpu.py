@@ -126,6 +126,8 @@ def agree(cpu: bool) -> None:
     import copy
 
     import torch
+
+    sys.path.insert(0, str(ROOT))
     from tests.contracts.tolerances import LOGITS, PROBABILITIES, apart
 
     from beholder.machine import devices
