@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import tracemalloc
 import zipfile
 from pathlib import Path
 from random import Random
@@ -208,6 +209,19 @@ def test_sources_of_any_kind(small: Any, tmp_path: Path) -> None:
         predict_parts(model, tmp_path / "nowhere", tmp_path / "none")
 
 
+def test_what_has_no_path_is_refused(small: Any, tmp_path: Path) -> None:
+    source, model, bundle = small
+    with pytest.raises(UsageError, match="Bundle is no path of a model"):
+        predict_parts(bundle, source, tmp_path / "parts")
+    with pytest.raises(UsageError, match="other processes cannot read arrays"):
+        predict_parts(model, beholder.scan(np.zeros((4, 8, 8), np.uint8), labels=False), tmp_path / "parts")
+    with pytest.raises(UsageError, match="are made of paths, not of int"):
+        predict_parts(model, [3], tmp_path / "parts")  # type: ignore[list-item]
+    assert not list(tmp_path.iterdir())
+    pictures = beholder.scan(source)
+    same(predict_parts(model, pictures, tmp_path / "parts"), list(beholder.predict(model, source)), close=0)
+
+
 def test_names_that_are_no_text_are_rows_too(small: Any, tmp_path: Path) -> None:
     folder = tmp_path / "odd"
     folder.mkdir()
@@ -329,6 +343,20 @@ def test_ranges_are_all_rows_once(pictures: int, asked: int) -> None:
         if index < plan.ranges:
             assert plan.within(index - 1)[1] == plan.within(index)[0] < plan.within(index)[1]
     assert plan.ranges <= asked if asked else (size % 32 == 0 and size <= plans.SIZE)
+
+
+def test_many_names_take_little_memory(tmp_path: Path) -> None:
+    """Of a million names: 170 MB, with those of the listing itself (docs/LOG.md)."""
+    tracemalloc.start()
+    try:
+        keys = listed(f"class-{n % 100:03}/picture-{n:06}.jpg" for n in range(20_000)).keys
+        plan = Plan("labels", {}, len(keys), plans.size_of(len(keys), 0), "", "", "", 100)
+        plans.write(tmp_path, plan, keys)
+        assert len(plans.digests(plan, keys)) == plan.ranges == 63
+        assert plans.keys_of(tmp_path, plan.ranges - 1)[-1] == "class-099/picture-019999.jpg"
+        assert tracemalloc.get_traced_memory()[1] < 400 * len(keys)
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_list_of_names_is_read_once_and_in_order(tmp_path: Path) -> None:

@@ -24,6 +24,9 @@ PROGRAM = "import json, sys; sys.path[:] = json.loads(sys.argv.pop(1)); from beh
 LOOK = 1.0
 """Seconds between two looks at who is silent."""
 
+SPINS = "1000"
+"""How often a thread of OpenMP looks for the others before it sleeps, as `cli/run.py` has it for one process."""
+
 WATCH = 0.5
 """Seconds between two looks of a child at whether the process that asked is still there."""
 
@@ -91,7 +94,7 @@ class _Crew:
 
     def _started(self) -> _Worker:
         command = [sys.executable or "python", "-c", PROGRAM, json.dumps(sys.path), *self._words]
-        env = {**os.environ, "OMP_NUM_THREADS": self._words[2]}
+        env = {"GOMP_SPINCOUNT": SPINS, **os.environ, "OMP_NUM_THREADS": self._words[2]}
         pipe, nowhere = subprocess.PIPE, subprocess.DEVNULL
         try:
             process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=nowhere, env=env, start_new_session=True)

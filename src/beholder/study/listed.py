@@ -11,12 +11,13 @@ from typing import Any
 from beholder.base.errors import DataError, UsageError
 from beholder.base.limits import LIMITS
 from beholder.base.names import Names
+from beholder.base.records import Pictures
 from beholder.sources import scan
 from beholder.sources.archive import is_archive
 from beholder.sources.folder import FolderStore, listing
 from beholder.sources.listing import is_picture, no_pictures
 
-Source = str | Path | Iterable[str | Path]
+Source = str | Path | Pictures | Iterable[str | Path]
 
 FILES = 1 << 40
 """Files that a folder may have: so many that a limit which guards against accidents would be in the way."""
@@ -40,9 +41,12 @@ class Listed:
 def listed(source: Source) -> Listed:
     """Return the pictures of a source, as `predict` takes it or `scan`; labels are not looked for where none are needed.
 
-    source: a folder, an archive, …; or pictures and folders, which are taken as they come, whether they are there or not
-    Raises what `scan` raises, and `UsageError` (no-path, several-sources).
+    source: a folder, an archive, …; or pictures and folders, which are taken as they come, whether they are there or not;
+    or what `scan` gave of files
+    Raises what `scan` raises, and `UsageError` (no-path, several-sources, in-memory).
     """
+    if isinstance(source, Pictures):
+        return _of_folder(source)
     if not isinstance(source, (str, os.PathLike)):
         return _several(source)
     path = Path(source).expanduser()
@@ -55,6 +59,14 @@ def listed(source: Source) -> Listed:
     keys = Names.of(found.keys)
     prefix = "" if os.path.isabs(keys[0]) else f"{root or source}/"  # noqa: PTH117
     return Listed(keys, str(path.absolute()) if path.exists() else str(source), root, prefix, labels)
+
+
+def _of_folder(pictures: Pictures) -> Listed:
+    if not isinstance(pictures.store, FolderStore):
+        hint = "give the path of the source"
+        raise UsageError(f"other processes cannot read {pictures.store.name}", code="in-memory", hint=hint)
+    root = pictures.store.name
+    return Listed(Names.of(pictures.keys), root, root, "" if os.path.isabs(pictures.keys[0]) else f"{root}/")  # noqa: PTH117
 
 
 def _inside(folder: Path) -> Names:

@@ -14,7 +14,7 @@ import numpy as np
 
 from beholder.base.errors import UsageError
 from beholder.base.files import write_atomic
-from beholder.base.limits import LIMITS, MILLIONS, allow
+from beholder.base.limits import LIMITS, allow
 from beholder.base.names import Names
 from beholder.base.records import Pictures, Store
 from beholder.duplicates.facts import looked
@@ -76,7 +76,7 @@ def _opened(folder: str, text: bytes, threads: int) -> _Job:
     if plan.asked["versions"] != versions():
         hint = "install the same versions on all machines"
         raise UsageError("this machine has other versions than the plan was made with", code="other-version", hint=hint)
-    if plan.millions != LIMITS.pixels // 1_000_000 or plan.millions != MILLIONS:
+    if plan.millions * 1_000_000 != LIMITS.pixels:
         allow(plan.millions)
     store: Store = FolderStore(Path(plan.root)) if plan.root else _scanned(plan).store
     return _Job(Path(folder), plan, store, None if plan.kind == FACTS_OF else _model(plan, threads))

@@ -5,6 +5,7 @@ Whatever dies, a part is there whole or not at all, and what goes on computes th
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -88,7 +89,7 @@ def predict_parts(
     Raises `UsageError` (other-plan where the folder was begun with another model, source or version; in-use; no-pyarrow),
     `MachineError` (ranges-failed where some were given up) and what `load` and `scan` raise.
     """
-    path = Path(model).expanduser().absolute()
+    path = _place(model)
     kind = BOXES if _finds_boxes(path) else LABELS
     _check(kind, features, threshold, most)
     found = listed(source)
@@ -101,6 +102,14 @@ def predict_parts(
         return _with_model(begun, engine, features)
 
     return carried_out(begun, opened, found.keys, Path(folder), launch=launch, ranges=ranges, words="predicting")
+
+
+def _place(model: str | Path) -> Path:
+    """Return where a model lies. Raises `UsageError` (no-bundle) for one that is in memory."""
+    if not isinstance(model, (str, os.PathLike)):
+        hint = "save it, and give its path: workers load it"
+        raise UsageError(f"{type(model).__name__} is no path of a model", code="no-bundle", hint=hint)
+    return Path(model).expanduser().absolute()
 
 
 def _finds_boxes(path: Path) -> bool:
@@ -164,14 +173,20 @@ def carried_out(
             plan = replace(found, asked=asked, size=begun.size, millions=millions)
         if plan != plans.read(folder):
             plans.write(folder, plan, keys)
-        for left in folder.glob(".part-*.tmp"):  # by what was killed
-            left.unlink(missing_ok=True)
+        _sweep(folder)
         digests = plans.digests(plan, keys)
         failed = _computed(folder, plan, digests, where, words)
+        _sweep(folder)
         whole = _whole(folder, plan, digests)
         if failed or len(whole) < plan.ranges:
             raise _incomplete(folder, plan, failed, len(whole))
     return _told(folder, plan, whole)
+
+
+def _sweep(folder: Path) -> None:
+    """Delete what was left half written by workers that were killed, on whatever machine."""
+    for left in folder.glob(".part-*.tmp"):
+        left.unlink(missing_ok=True)
 
 
 @contextmanager
