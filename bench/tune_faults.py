@@ -53,6 +53,9 @@ for number in range(10_000):
 """
 TRIALS = 4
 SHORT: dict[str, Any] = {"net": "cnn", "epochs": 8, "batch": 8, "precision": "fp32", "minutes": 30, "trials": TRIALS}
+EACH = {"local": 1, "join": 1, "ray": 3}
+"""Kills in a study: a job is given up after two deaths of a process, and after four losses of a worker of a cluster."""
+
 HOW: dict[str, dict[str, Any]] = {"local": {"workers": 2}, "join": {}, "ray": {"launch": "ray:2"}}
 
 
@@ -61,10 +64,24 @@ def workers(mode: str, joined: subprocess.Popen[bytes] | None, turn: int) -> lis
     if mode == "join" and turn % 2 and joined is not None:
         return [joined.pid]
     sign, found = b"ray::advance" if mode == "ray" else b"study.worker", list[int]()
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
+    for process in below(os.getpid()):
         with suppress(OSError):
-            if sign in path.read_bytes():
-                found.append(int(path.parent.name))
+            if sign in Path(f"/proc/{process}/cmdline").read_bytes():
+                found.append(process)
+    return found
+
+
+def below(process: int) -> list[int]:
+    """Return the processes that a process has started, and those that these have."""
+    parents: dict[int, int] = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            parents[int(path.parent.name)] = int(path.read_text().rpartition(")")[2].split()[1])
+    found, todo = list[int](), [process]
+    while todo:
+        above = todo.pop()
+        todo += (children := [child for child, parent in parents.items() if parent == above])
+        found += children
     return found
 
 
@@ -80,12 +97,13 @@ def searched(source: Path, out: Path, **how: Any) -> tuple[Any, float]:
         return tune(source, out=out, **SHORT, **how), at[1] - at[0]
 
 
-def struck(mode: str, joined: subprocess.Popen[bytes] | None, turn: int, moment: float, said: list[int]) -> None:
-    """Kill a worker at a moment; said: takes its process."""
-    time.sleep(moment)
-    found = workers(mode, joined, turn)
-    if found:
-        with suppress(OSError):
+def struck(mode: str, joined: subprocess.Popen[bytes] | None, turn: int, moments: list[float], said: list[int]) -> None:
+    """Kill a worker at each of the moments; said: takes the processes."""
+    began = time.monotonic()
+    for moment in sorted(moments):
+        time.sleep(max(0.0, began + moment - time.monotonic()))
+        found = workers(mode, joined, turn)
+        with suppress(OSError, IndexError):
             os.kill(chosen := random.Random(turn).choice(found), signal.SIGKILL)
             said.append(chosen)
 
@@ -113,27 +131,29 @@ def faults(mode: str, kills: int, top: Path) -> str:
             nowhere = subprocess.DEVNULL
             joined = subprocess.Popen([sys.executable, "-c", JOIN, str(top)], stdout=nowhere, stderr=nowhere)
         said: list[int] = []
-        killer = threading.Thread(target=struck, args=(mode, joined, turn, moments.uniform(0.1, 1.0) * took, said))
+        when = [moments.uniform(0.1, 1.0) * took for _ in range(EACH[mode])]
+        killer = threading.Thread(target=struck, args=(mode, joined, turn, when, said))
         killer.start()
         found, _ = searched(source, top / f"{mode}{turn}.beholder", **HOW[mode])
         killer.join()
         if not said:
             continue
         screened = done(top / f"{mode}{turn}.tune.jsonl")
-        told["kills"] += 1
+        told["kills"] += len(said)
+        told["ends"] += 1
         told["lost"] += sum(screened[index] == 0 for index in range(TRIALS))
         told["doubled"] += sum(screened[index] > 1 for index in range(TRIALS))
         told["failed"] += sum(row["state"] != "scored" for row in found.trials)
         same = file_sha256(found.outcome.path / "model.safetensors") == wanted and found.recipe == whole.recipe
         told["same"] += same
         told["right"] += same and all(row["state"] == "scored" for row in found.trials)
-        print(f"  {mode} {turn}: killed {said[0]}, {'the same' if same else 'ANOTHER'} winner, {dict(screened)}", flush=True)
-        if told["kills"] == kills:
+        print(f"  {mode} {turn}: killed {len(said)}, {'the same' if same else 'ANOTHER'} winner, {dict(screened)}", flush=True)
+        if told["kills"] >= kills:
             break
     if joined is not None:
         joined.kill()
         joined.wait()
-    names = ("right", "same", "lost", "doubled", "failed")
+    names = ("ends", "right", "same", "lost", "doubled", "failed")
     return f"{mode}: {told['kills']} kills; " + ", ".join(f"{name} {told[name]}" for name in names)
 
 

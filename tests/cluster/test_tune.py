@@ -72,13 +72,19 @@ def same(one: Any, alone: Any) -> bool:
 
 
 def at_work() -> list[int]:
-    """Return the processes that carry out a slice."""
-    found: list[int] = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
+    """Return the processes that carry out a slice: of nodes that this process has started, as others may run the same test."""
+    parents, names = dict[int, int](), dict[int, bytes]()
+    for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
-            if path.read_bytes().startswith(b"ray::advance"):
-                found.append(int(path.parent.name))
-    return found
+            parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            names[int(folder.name)] = (folder / "cmdline").read_bytes()
+    return [process for process, name in names.items() if name.startswith(b"ray::advance") and _ours(process, parents)]
+
+
+def _ours(process: int, parents: dict[int, int]) -> bool:
+    while process in parents and process != os.getpid():
+        process = parents[process]
+    return process == os.getpid()
 
 
 def killing(times: int) -> Callable[[], int]:

@@ -242,12 +242,14 @@ def test_what_goes_wrong_beside_it_is_raised_where_the_search_is_led(tmp_path: P
 def test_a_search_that_is_led_anew_waits_until_those_of_the_last_have_noticed(tmp_path: Path) -> None:
     waits: list[float] = []
     cleared(tmp_path, wait=waits.append)
-    one = Other(tmp_path, "one")
+    one, lead = Other(tmp_path, "one"), folder_of(tmp_path) / "lead.json"
+    cleared(tmp_path, wait=waits.append)
     over(tmp_path)
     cleared(tmp_path, wait=waits.append)
-    assert waits == [FENCE]
-    assert not one.file("alive").exists()
-    assert not said(folder_of(tmp_path) / "lead.json")
+    assert (waits, one.file("alive").exists(), lead.exists()) == ([], True, False), "it has waited for this search to begin"
+    say(lead, {"beat": 1.0})
+    cleared(tmp_path, wait=waits.append)
+    assert (waits, one.file("alive").exists(), lead.exists()) == ([FENCE], False, False)
     assert FENCE > 3 * crew_shared.BEAT
 
 

@@ -204,14 +204,15 @@ def _forget(folder: Path, name: str) -> None:
 
 
 def cleared(study: Path, *, wait: Callable[[float], None] = time.sleep) -> None:
-    """Delete what a search that was ended has left of those that took part; wait: until those that still do have noticed."""
+    """Take the jobs back that a search which was killed has given away; wait: until those that have them have noticed."""
     files = folder_of(study)
-    names = [path.stem for path in files.glob("*.alive")]
+    led = "beat" in said(files / "lead.json")
     (files / "lead.json").unlink(missing_ok=True)
+    names = [path.stem for path in files.glob("*.alive")] if led else []
     for name in names:
         _forget(files, name)
     if names:
-        events.note(f"{len(names)} others still work for the search that was ended here: waiting until they have noticed")
+        events.note(f"{len(names)} others may still work for the search that was ended here: waiting until they have noticed")
         wait(FENCE)
 
 
