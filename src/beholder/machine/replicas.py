@@ -26,6 +26,9 @@ HEAD = "node:__internal_head__"
 FRONT = "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH"
 """The variable by which Ray's HTTP proxy is told which function returns the middleware that goes around it."""
 
+READY, SLOW = "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S", 60.0
+"""Seconds that the proxy may take to start, and their variable: after three times 5 s Ray ends one on a busy machine."""
+
 Resources = Mapping[str, float]
 """Of a node, as Ray has them: CPU, GPU and others."""
 
@@ -120,7 +123,7 @@ class Application:
             raise MachineError(what, code="not-started", hint="try again; the logs of Ray say why") from error
 
     def _started(self, serve: ModuleType) -> None:
-        variables = {**telling(self.numbers), FRONT: self.front}
+        variables = {**telling(self.numbers), FRONT: self.front, READY: str(SLOW)}
         serve.start(
             proxy_location="HeadOnly",
             http_options=dict(self.http),
