@@ -101,7 +101,10 @@ def test_losses_in_float32_are_those_of_one_process(parts: beholder.Parts, losse
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("task", "more"), [("multi", {}), ("ordinal", {}), ("single", {"class_weights": "balanced"})])
+@pytest.mark.parametrize(
+    ("task", "more"),
+    [("multi", {}), ("ordinal", {}), ("single", {"class_weights": "balanced"}), ("single", {"net": "mlp", "micro": 3})],
+)
 def test_every_task_is_learnt_by_several(parts: beholder.Parts, losses: list[float], task: str, more: dict[str, Any]) -> None:
     how = {
         **SMALL,

@@ -89,6 +89,7 @@ class TrainRecipe:
     """How it learns.
 
     epochs, batch, lr: 0 = chosen                                minutes: wall-clock budget (0: none)
+    micro: most pictures of a batch that a process computes at a time; gradients are summed over the batch (0: all at once)
     optimiser: auto | sgd | adam | adamw | muon | sphere         schedule: auto | constant | cosine | onecycle | trapezoid
     precision: auto | fp32 | bf16 | fp16                         averaging: decay of the weights' moving average (0: off)
     class_weights: none | balanced                               clip: largest norm of the gradient (0: off)
@@ -110,6 +111,7 @@ class TrainRecipe:
     effort: float = field(default=1.0, metadata={"range": (0.01, 100.0)})
     minutes: float = field(default=0.0, metadata={"range": (0.0, 1e6)})
     batch: int = field(default=0, metadata={"range": (0, 1 << 16)})
+    micro: int = field(default=0, metadata={"range": (0, 1 << 16)})
     lr: float = field(default=0.0, metadata={"range": (0.0, 100.0)})
     optimiser: str = field(default="auto", metadata={"choices": ("auto",), "table": OPTIMISERS})
     schedule: str = field(default="auto", metadata={"choices": ("auto",), "table": SCHEDULES})

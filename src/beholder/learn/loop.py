@@ -212,7 +212,7 @@ class Run:
         given = grown(images, settings.grow, self.clock.done)
         self.meter.pixels += given[:, 0].numel()
         turns = self.turns(self.model, given, targets, smoothing=settings.smoothing, weights=settings.weights)
-        yield from forward(turns, given.device, settings.precision, share=share)
+        yield from forward(turns, given.device, settings.precision, share=share, scale=self.scaler.scale)
 
     def _step(self, turn: Turn, player: Player, indices: Tensor) -> None:
         if self.settings.clip > 0:

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from beholder.base import events
 from beholder.data.loader import Batch, Batches
-from beholder.learn.forward import forward, grown
+from beholder.learn.forward import forward, grown, pieces
 from beholder.machine.device import Precision, seed
 from beholder.machine.ranks import Group, LostRankError
 from beholder.nets.synced import Synced
@@ -164,10 +164,12 @@ class Follower:
         seed: int,
         grow: float = 1.0,
         smoothing: float = 0.0,
+        micro: int = 0,
         weights: Tensor | None = None,
         frozen: Sequence[nn.Module] = (),
     ) -> None:
-        self._group, self._net, self._turns, self._batches, self._precision = group, net, turns, batches, precision
+        self._group, self._net, self._batches, self._precision = group, net, batches, precision
+        self._turns = pieces(turns, batches, micro)
         self._seed, self._grow, self._how = seed, grow, {"smoothing": smoothing, "weights": weights}
         self._params = [p for p in net.parameters() if p.requires_grad]
         self._ahead: tuple[tuple[int, int], Iterator[Batch]] | None = None
@@ -192,7 +194,8 @@ class Follower:
         self._scale = scale
         images = grown(batch.images, self._grow, done)
         turns = self._turns(self._net, images, batch.targets, **self._how)
-        self._running = forward(turns, images.device, self._precision, share=len(batch.targets) / self._batches.batch)
+        share = len(batch.targets) / self._batches.batch
+        self._running = forward(turns, images.device, self._precision, share=share, scale=self._scaled)
         self._turn()
 
     def _next(self, epoch: int, start: int) -> Batch:
@@ -204,13 +207,16 @@ class Follower:
         return next(batches)
 
     def _turn(self) -> None:
+        for p in self._params:
+            p.grad = None
         turn = next(self._running, None)
         if turn is None:
             return
-        for p in self._params:
-            p.grad = None
-        (turn.loss * self._scale).backward()  # type: ignore[no-untyped-call]
+        self._scaled(turn.loss).backward()  # type: ignore[no-untyped-call]
         self._group.sum_to_first(_flat(_slopes(self._params), turn))
+
+    def _scaled(self, loss: Tensor) -> Tensor:
+        return loss * self._scale
 
     def _take(self, *_: float) -> None:
         """Take the weights after a step, and go on with the batch where it has another turn."""

@@ -9,12 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from beholder.base.choices import SCHEDULES
+from beholder.base.errors import UsageError
 from beholder.base.spans import current
 from beholder.data.loader import Batches
 from beholder.learn.budget import Budget
 from beholder.learn.checkpoint import RunFolder, Saves
 from beholder.learn.clock import Clock
 from beholder.learn.followed import team_of
+from beholder.learn.forward import pieces
 from beholder.learn.loop import Run, Settings, Validation
 from beholder.learn.material import Material
 from beholder.learn.monitors import Average, Best, Guard, Player
@@ -59,7 +61,7 @@ def run_of(
         net=net,
         model=model,
         scaler=scaler(on, prepared.precision),
-        turns=_turns(prepared, batches),
+        turns=pieces(_turns(prepared, batches), batches, prepared.recipe.train.micro),
         players={"net": Player(net, made, average, best)},
         batches=batches,
         validation=validation,
@@ -74,7 +76,7 @@ def run_of(
 
 def _compiled(prepared: Prepared, batches: Batches, limits: Budget) -> nn.Module:
     """Return what the forward pass calls: compiled for every size that pictures will have, or the net itself."""
-    example, chosen = batches.example(), prepared.plan
+    example, chosen = batches.example()[: prepared.recipe.train.micro or None], prepared.plan
     full = prepared.policy.height, prepared.policy.width
     others = [resized(example, size) for size in sizes(full, chosen.grow) if size != full]
     asked, steps = prepared.recipe.train.compile, len(batches) * chosen.epochs
@@ -90,6 +92,9 @@ def _turns(prepared: Prepared, batches: Batches) -> Turns:
     task, subset = prepared.learnt, batches.subset
     if subset is None or not subset.prunes:
         return task.turns
+    if prepared.recipe.train.micro:
+        hint = "take train.subset=random:F, or train.micro=0"
+        raise UsageError("train.subset=prune:F follows the losses of whole batches", code="one-piece", hint=hint)
     return turned(task.turns, weighed(task, subset.hear), prepared.lessons.shape[1])
 
 

@@ -103,7 +103,7 @@ def telling_memory(batch: int) -> Iterator[None]:
         yield
     except torch.OutOfMemoryError as error:
         text = f"the device has too little memory for batches of {batch} pictures"
-        hint = f"give --set train.batch={max(1, batch // 2)}, a smaller data.size or a smaller net.width"
+        hint = f"give --set train.micro={max(2, batch // 2)} (the same batch, in pieces), a smaller data.size or net.width"
         raise MachineError(text, code="out-of-memory", hint=hint) from error
 
 

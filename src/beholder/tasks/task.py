@@ -34,11 +34,15 @@ class Statistic:
 
 @dataclass(frozen=True)
 class Turn:
-    """`who` steps on `loss` (a scalar). `right`: share of the batch that was right, for the eye; a scalar tensor."""
+    """`who` steps on `loss` (a scalar). `right`: share of the batch that was right, for the eye; a scalar tensor.
+
+    whole: False for a piece of a batch, whose gradients are kept for the step on the last one
+    """
 
     who: str
     loss: Tensor
     right: Tensor
+    whole: bool = True
 
 
 Turns = Callable[..., Iterator[Turn]]
