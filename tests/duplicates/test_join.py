@@ -74,11 +74,14 @@ def test_finds_what_comparing_in_memory_finds(tmp_path: Path) -> None:
 
 
 def test_memory_divides_pieces_buckets_and_pairs(tmp_path: Path) -> None:
-    plan = planned(saved(tmp_path, planted(20_000, 0, 0.0), 3), tmp_path, memory=1 << 22)
-    assert len(plan.pieces) == 6
-    assert plan.buckets > 4
-    assert len(plan) == 20_000
-    assert max(rows for _, _, rows in plan.pieces) * 700 <= 1 << 22
+    hashes = planted(20_000, 0, 0.0)
+    few = planned(saved(tmp_path, hashes, 3), tmp_path, memory=1 << 22)
+    many = planned(saved(tmp_path, hashes, 100), tmp_path, memory=1 << 22)
+    for plan, pieces in ((few, 6), (many, 4)):
+        assert len(plan.pieces) == pieces
+        assert plan.buckets > 4
+        assert len(plan) == 20_000
+        assert max(plan.sizes) * 700 <= 1 << 22
 
 
 def test_pairs_of_fewer_signs_than_bands_are_found_for_certain(tmp_path: Path) -> None:

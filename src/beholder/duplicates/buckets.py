@@ -39,13 +39,13 @@ PLAN, COPIES = "plan.json", "copies.npy"
 class Plan:
     """How a join is cut.
 
-    pieces: (path, first row of the file, rows) each; the pictures are counted through them all
+    pieces: runs of rows, (path, first row of the file, rows), of one file or of several; pictures are counted through them all
     bands: of one round; rounds: sets of bands; probes: smallest signs in a band that are turned over, one at a time
     most: entries of one key that are all compared; far: bits, of 126, in which two hashes may differ
     buckets: of a table; room: entries of a bucket that are held at a time
     """
 
-    pieces: list[tuple[str, int, int]]
+    pieces: list[list[tuple[str, int, int]]]
     bands: int
     rounds: int
     probes: int
@@ -55,7 +55,7 @@ class Plan:
     room: int
 
     def __len__(self) -> int:
-        return sum(rows for _, _, rows in self.pieces)
+        return sum(self.sizes)
 
     @property
     def tables(self) -> int:
@@ -64,7 +64,12 @@ class Plan:
 
     def start(self, piece: int) -> int:
         """Return the number of the first picture of a piece."""
-        return sum(rows for _, _, rows in self.pieces[:piece])
+        return sum(self.sizes[:piece])
+
+    @property
+    def sizes(self) -> list[int]:
+        """Return the number of pictures of each piece."""
+        return [sum(rows for _, _, rows in runs) for runs in self.pieces]
 
 
 def opened(folder: Path) -> Plan:
@@ -95,19 +100,24 @@ def column(path: str) -> Values:
 
 
 def _given(plan: Plan, piece: int) -> Values:
-    """Return the rows of a piece as its file holds them."""
-    path, first, rows = plan.pieces[piece]
-    return column(path)[first : first + rows]
+    """Return the rows of a piece as its files hold them."""
+    runs = [column(path)[first : first + rows] for path, first, rows in plan.pieces[piece]]
+    return runs[0] if len(runs) == 1 else np.concatenate(runs)
+
+
+def _mapped(plan: Plan, piece: int) -> bool:
+    """Return whether rows of a piece can be read one by one where they lie."""
+    return len(plan.pieces[piece]) == 1 and plan.pieces[piece][0][0].endswith(".npy")
 
 
 def sketched(folder: str, piece: int, threads: int) -> Iterator[int]:
-    """Write the words of a piece, uint64 (n, 4), and its hashes where rows of its file cannot be mapped. threads: not used."""
+    """Write the words of a piece, uint64 (n, 4), and its rows where they cannot be mapped. threads: not used."""
     plan, there = opened(Path(folder)), Path(folder)
     found = _given(plan, piece)
     if found.dtype == np.int8:
         chunks = [words_of(found[at : at + _ROWS]) for at in range(0, len(found), _ROWS)]
         saved(there / f"words-{piece:06}.npy", np.concatenate([np.zeros((0, 4), np.uint64), *chunks]))
-    if not plan.pieces[piece][0].endswith(".npy"):
+    if not _mapped(plan, piece):
         saved(there / f"hashes-{piece:06}.npy", found)
     yield len(found)
 
@@ -314,7 +324,7 @@ def _laid(order: I64, starts: I64, lengths: I64, chosen: Bools) -> tuple[I64, I6
 
 def rows_of(folder: Path, plan: Plan, wanted: I64) -> I8 | U64:
     """Return the hashes or words of pictures by number, (M, …). wanted: int64 (M,), in any order."""
-    starts = np.cumsum([0] + [rows for _, _, rows in plan.pieces])
+    starts = np.cumsum([0, *plan.sizes])
     piece = np.searchsorted(starts, wanted, side="right") - 1
     out: Values | None = None
     for k in np.unique(piece).tolist():

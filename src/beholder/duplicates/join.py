@@ -78,16 +78,27 @@ def planned(
     paths: NPY of hashes, int8 (N, 64), or of words, uint64 (N, 4), or Parquet with a column `hash`; pictures are numbered
     through them. memory: bytes that one unit of work holds. Raises `DataError` (bad-parts).
     """
-    size, pieces = max(1, memory // _ROW), []
-    for path in paths:
-        rows = len(column(path))
-        pieces += [(path, at, min(size, rows - at)) for at in range(0, rows, size)]
-    room = max(1, memory // _ENTRY)
-    entries = sum(rows for _, _, rows in pieces) * (1 + probes)
+    pieces, room = _pieces(paths, max(1, memory // _ROW)), max(1, memory // _ENTRY)
+    entries = sum(rows for runs in pieces for _, _, rows in runs) * (1 + probes)
     buckets = min(1 << 16, max(1, math.ceil(2 * entries / room)))
     plan = Plan(pieces, bands, rounds, probes, most, far, buckets, room)
     write_atomic(folder / PLAN, json.dumps(asdict(plan)).encode(), option="--cache")
     return plan
+
+
+def _pieces(paths: Sequence[str], size: int) -> list[list[tuple[str, int, int]]]:
+    """Return files cut into pieces of up to `size` rows, and small files put together: see `Plan.pieces`."""
+    pieces: list[list[tuple[str, int, int]]] = []
+    held = size
+    for path in paths:
+        rows = len(column(path))
+        if pieces and held + rows <= size:
+            pieces[-1].append((path, 0, rows))
+            held += rows
+            continue
+        pieces += [[(path, at, min(size, rows - at))] for at in range(0, rows, size)]
+        held = rows if 0 < rows <= size else size
+    return pieces
 
 
 def joined(
