@@ -15,7 +15,8 @@ from tests.sources.conftest import Front, Storage, packed
 import beholder
 from beholder.base import events
 from beholder.base.errors import BeholderError, PictureError
-from beholder.base.records import Pictures
+from beholder.base.records import Pictures, PixelPolicy
+from beholder.data.cache import cached
 from beholder.machine.ranks import Ranks
 from beholder.sources import buckets, scan
 from beholder.sources.ahead import expect
@@ -261,3 +262,13 @@ def test_a_set_larger_than_the_cache_is_learnt_from_tars_as_from_the_local_copy(
     assert equal(weights(read(url), tmp_path / "far.beholder"), near)
     for kind in ("objects", "pixels"):
         assert 0 < sum(file.stat().st_size for file in (folder / kind).rglob("*") if file.is_file()) < limit + 2000
+
+
+def test_pixels_are_never_of_another_version_than_the_digest(storage: Storage, leaves: Path, cache: Path) -> None:
+    found = digested(read(storage.put(leaves, "leaves")))
+    shutil.rmtree(cache / "objects")
+    storage.write(f"leaves/{found.keys[0]}", (leaves / found.keys[20]).read_bytes())
+    with events.listen(alone=True):
+        pixels = cached(found, PixelPolicy(height=20, width=24))
+    assert [(bad.key, bad.code) for bad in pixels.bad] == [(found.keys[0], "changed")]
+    assert len(pixels) == 35
