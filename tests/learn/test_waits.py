@@ -47,6 +47,14 @@ KIND = devices.Device(
 )
 
 
+def tensors(args: Any) -> Iterator[torch.Tensor]:
+    for each in args:
+        if isinstance(each, torch.Tensor):
+            yield each
+        elif isinstance(each, (tuple, list)):
+            yield from tensors(each)
+
+
 class Copies(TorchDispatchMode):
     """Keeps what is copied to the meta device, and whether the host waits for it."""
 
@@ -58,6 +66,8 @@ class Copies(TorchDispatchMode):
         kwargs = kwargs or {}
         name = function.overloadpacket.__name__
         made = function(*args, **kwargs)
+        if name == "index":  # CUDA copies places that lie on the host, and waits for it
+            self.found += [((), True) for each in tensors(args) if each.device.type == "cpu" and made.device == META]
         if name == "_to_copy":
             self._seen(args[0], made, bool(kwargs.get("non_blocking")))
         elif name == "copy_":
@@ -135,6 +145,9 @@ def test_what_is_looked_at_is_noticed(copies: Copies) -> None:
     torch.zeros(4).to(META, non_blocking=True)
     torch.zeros(5, device=META).copy_(torch.zeros(5))
     assert copies.blocking == [(3,), (5,)]
+    copies.found.clear()
+    torch.zeros(3, device=META)[torch.tensor([1])]
+    assert len(copies.blocking) == 1
 
 
 @pytest.mark.parametrize("resident", [True, False], ids=["resident", "streamed"])

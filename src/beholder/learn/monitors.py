@@ -190,7 +190,7 @@ class Guard:
             return
         bad = ~torch.isfinite(loss if norm is None else loss + norm)
         before = self._first if self._first is not None else torch.full_like(bad, -1, dtype=torch.float32)
-        self._first = torch.where((before < 0) & bad, float(step), before)
+        self._first = before.masked_fill((before < 0) & bad, float(step))
 
     def shield(self, optimisers: Iterable[torch.optim.Optimizer]) -> None:
         """Tell fused optimisers not to step once something was not finite; nothing waits for the device.

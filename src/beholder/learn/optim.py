@@ -95,7 +95,7 @@ class Muon(bare.Base):
             for p in group["params"]:
                 if p.grad is None:
                     continue
-                gradient = p.grad if flag is None else torch.where(flag > 0, 0.0, p.grad)
+                gradient = p.grad if flag is None else p.grad.masked_fill(flag > 0, 0.0)
                 state = self.state[p]
                 buffer = state.setdefault("momentum_buffer", torch.zeros_like(p))
                 buffer.mul_(group["momentum"]).add_(gradient)
