@@ -44,7 +44,7 @@ class Clustered(Offer):
             desk = replicas.actor(ray, Desk)
             plan = Plan(bundles, self.bounds, self.access, each.cpus, wanted)
             many = f"{self.count}" if self.count else f"1 to {each.most}"
-            note(f"starting on Ray: {many} replicas, with {each.cpus} CPU each", replicas=each.most, cpus=each.cpus)
+            note(f"starting on Ray; replicas: {many}, CPUs of each: {each.cpus}", replicas=each.most, cpus=each.cpus)
             with _raised_there(desk), self._application(port, each, partial(begun, plan, desk)).running() as answering:
                 addresses = self.addresses(host, port)
                 tell_serving(replicas.waited(desk.said.remote())["engines"], addresses)
@@ -84,7 +84,7 @@ class Clustered(Offer):
 
 def watch(answering: Callable[[], int], stop: threading.Event) -> None:
     """Say how many replicas answer, whenever that has changed, until told to stop."""
-    before = 0
+    before = answering()
     while not stop.wait(LOOK):
         now = answering()
         if now != before:
