@@ -100,11 +100,11 @@ def _each(paths: Iterable[str | Path]) -> Iterator[str]:
         if not isinstance(path, (str, os.PathLike)):
             hint = "give paths of pictures, or one source"
             raise UsageError(f"parts are made of paths, not of {type(path).__name__}", code="no-path", hint=hint)
-        place = Path(path)
-        if is_archive(place):
+        name = os.fspath(path)
+        if not is_picture(name) and is_archive(Path(name)):
             hint = "give it alone, with a folder of parts of its own"
             raise UsageError(f"{path} is an archive among other paths", code="several-sources", hint=hint)
-        if os.path.isdir(place):  # noqa: PTH112 (a name too long is no folder)
-            yield from (f"{path}/{name}" for name in _inside(place))
+        if os.path.isdir(name):  # noqa: PTH112 (it makes no Path of each of a million names)
+            yield from (f"{path}/{inner}" for inner in _inside(Path(name)))
         else:
-            yield str(path)
+            yield name
