@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -11,7 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from beholder.base.errors import DataError, UsageError
+from beholder.base.errors import DataError, MachineError, UsageError
 from beholder.machine.folders import room
 from beholder.sources.copies import PIECE, Copies, piece_of
 from beholder.sources.objects import Object
@@ -108,6 +109,22 @@ def test_what_is_too_large_for_the_cache_is_read_and_not_kept(tmp_path: Path, mo
     copies = Copies(Source().read, root=tmp_path)
     assert copies.bytes_of(thing(1)) == whole(thing(1))
     assert held(copies.folder) == 0
+
+
+def test_the_cache_may_be_deleted_at_any_time(tmp_path: Path) -> None:
+    source = Source()
+    copies = Copies(source.read, root=tmp_path)
+    for number in range(3):
+        copies.bytes_of(thing(number))
+        path = copies.fetched(thing(number, 5000, "tar"))
+        shutil.rmtree(copies.folder)
+        assert piece_of(path, 0, 1) is None
+        assert copies.here(thing(number, 5000, "tar")) is None
+    copies.folder.write_text("in the way")
+    assert copies.bytes_of(thing(9)) == whole(thing(9))
+    with pytest.raises(MachineError) as caught:
+        copies.fetched(thing(9, 5000, "tar"))
+    assert caught.value.code == "cannot-write"
 
 
 def test_threads_fetch_a_large_object_once(tmp_path: Path) -> None:

@@ -60,8 +60,9 @@ class Copies:
         if not self._make_room(len(data) + _DIGEST):
             return
         temporary = self._temporary(path)
-        with telling_disk_errors(path, option="--cache"):
+        with suppress(OSError):  # a disk that is full, or somebody who deletes the cache: it is read again another time
             try:
+                self.folder.mkdir(parents=True, exist_ok=True)
                 temporary.write_bytes(hashlib.sha256(data).digest() + data)
                 temporary.replace(path)
             finally:
@@ -106,7 +107,7 @@ class Copies:
         temporary = self._temporary(folder)
         try:
             with telling_disk_errors(folder, option="--cache"):
-                temporary.mkdir()
+                temporary.mkdir(parents=True)
                 (temporary / "sha256").write_text(self._written(thing, temporary / _file_name(thing)))
                 with suppress(OSError):  # another process was faster
                     temporary.rename(folder)
@@ -146,8 +147,6 @@ class Copies:
         """Delete old copies where `size` more bytes would be too many; return whether they find room."""
         with self._lock:
             if size > self._left:
-                with telling_disk_errors(self.folder, option="--cache"):
-                    self.folder.mkdir(parents=True, exist_ok=True)
                 most = self._most()
                 if size > most:
                     return False
