@@ -124,6 +124,7 @@ def done(journal: Path) -> Counter[int]:
 def faults(mode: str, kills: int, top: Path) -> str:
     source, moments, told = leaves(top / "leaves", 40, 24), random.Random(0), Counter[str]()
     whole, _ = searched(source, top / "whole.beholder")
+    searched(source, top / "first.beholder", **HOW[mode])  # in which a cluster starts its processes
     _, took = searched(source, top / "undisturbed.beholder", **HOW[mode])
     wanted, joined = file_sha256(whole.outcome.path / "model.safetensors"), None
     for turn in range(3 * kills):

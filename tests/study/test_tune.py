@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 import torch
+from optuna.exceptions import StorageInternalError
+from optuna.storages import RDBStorage
 
 import beholder
 from beholder.base import events
 from beholder.base.deadline import Deadline
-from beholder.base.errors import BeholderError, Interrupted, UsageError
+from beholder.base.errors import BeholderError, Interrupted, MachineError, UsageError
 from beholder.base.files import file_sha256
 from beholder.base.recipe import Recipe, from_toml, load
 from beholder.learn.loop import Run
@@ -224,10 +226,22 @@ def test_minutes_must_be_there_and_a_place_for_what_a_database_does_not_hold(lea
     assert caught.value.code == "no-out"
 
 
-def test_a_study_in_a_database_goes_on_without_a_journal(leaves: Path, tmp_path: Path) -> None:
+def test_a_study_in_a_database_goes_on_without_a_journal(leaves: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(*_: object, **__: object) -> None:
+        raise StorageInternalError("the server closed the connection")
+
+    def stop(*_: object) -> Slice:
+        monkeypatch.setattr(RDBStorage, "set_trial_user_attr", gone)
+        return Slice(score=0.5)
+
     out, url = tmp_path / "m.beholder", f"sqlite:///{tmp_path}/studies.db"
     first = tune(leaves, minutes=5, trials=2, out=out, storage=url, **SHORT)
     assert (first.journal, (tmp_path / "m.tune.jsonl").exists()) == (None, False)
+    monkeypatch.setattr("beholder.study.crews.advanced", stop)
+    with pytest.raises(MachineError, match="does not answer") as caught:
+        tune(leaves, minutes=5, trials=3, out=out, storage=url, **SHORT)
+    monkeypatch.undo()
+    assert caught.value.code == "no-storage"
     said, listening = heard()
     with listening:
         second = tune(leaves, minutes=5, trials=2, out=out, storage=url, **SHORT)

@@ -324,6 +324,14 @@ def database(url: str) -> Any:
         raise MachineError(f"{shown} cannot be used: {said}", code="no-storage", hint="is it running?") from error
 
 
+def unanswered(error: Exception) -> bool:
+    """Return whether an error says that a database does not answer."""
+    from optuna.exceptions import StorageInternalError
+    from sqlalchemy.exc import SQLAlchemyError
+
+    return isinstance(error, (StorageInternalError, SQLAlchemyError))
+
+
 @dataclass(frozen=True)
 class Plan:
     """How a search goes.

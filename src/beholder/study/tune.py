@@ -18,7 +18,7 @@ import numpy as np
 from beholder.base import events
 from beholder.base.brief import within
 from beholder.base.deadline import Deadline
-from beholder.base.errors import BeholderError, Interrupted, UsageError
+from beholder.base.errors import BeholderError, Interrupted, MachineError, UsageError
 from beholder.base.files import folder_atomic, followed, remove_folder, sha256
 from beholder.base.locks import alone
 from beholder.base.recipe import Recipe, from_toml
@@ -38,7 +38,7 @@ from beholder.study.crews import crew, where
 from beholder.study.dryrun import DryRun
 from beholder.study.foresee import dry
 from beholder.study.policy import Curated
-from beholder.study.search import Book, Candidate, Plan, searched
+from beholder.study.search import Book, Candidate, Plan, searched, unanswered
 from beholder.study.steps import Outcome, check_net, preprocess, train_and_test
 from beholder.study.trial import Field, Limits, amount
 from beholder.study.worker import written
@@ -352,7 +352,7 @@ def _changes(study: Study, each: Candidate) -> dict[str, Any]:
 
 @contextmanager
 def _kept(study: Study, *, kept: bool) -> Iterator[None]:
-    """Say of an interruption inside the block what is kept of the search, and how to go on with it."""
+    """Say of an interruption inside the block, or of a database that is gone, what is kept of the search and how to go on."""
     try:
         yield
     except KeyboardInterrupt as stopped:
@@ -363,6 +363,11 @@ def _kept(study: Study, *, kept: bool) -> Iterator[None]:
         hint = "run the same command again to go on with the search" if kept else "give out= (--out) to have the trials saved"
         code = stopped.exit_code if isinstance(stopped, Interrupted) else Interrupted.exit_code
         raise Interrupted(f"{said}; {what}", hint=hint, exit_code=code) from stopped
+    except Exception as error:
+        if study.book.path is None and unanswered(error):
+            hint = "run the same command again to go on with the search"
+            raise MachineError(f"{study.book.place} does not answer any more", code="no-storage", hint=hint) from error
+        raise
 
 
 def _row(study: Study, each: Candidate) -> dict[str, Any]:
