@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 import beholder
 from beholder.base.errors import UsageError
 from beholder.data.loader import Batches
+from beholder.learn import loop
 from beholder.learn.forward import forward, pieces
 from beholder.machine.device import Precision
 from beholder.machine.ranks import Ranks
@@ -86,3 +87,32 @@ def test_training_in_pieces_is_training_on_whole_batches(leaves: Any) -> None:
     with pytest.raises(UsageError) as error:
         beholder.train(parts, **how, micro=5, subset="prune:0.5")
     assert error.value.code == "one-piece"
+
+
+def test_what_is_compiled_has_the_shapes_that_the_run_then_uses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shape that comes up later would be compiled within the minutes of training."""
+    compiled: list[tuple[int, int]] = []
+    used: list[tuple[int, int]] = []
+
+    class Wrapped(nn.Module):
+        def __init__(self, inner: nn.Module) -> None:
+            super().__init__()
+            self.inner = inner
+
+        def forward(self, images: Tensor) -> Tensor:
+            (used if steps else compiled).append((len(images), images.shape[-1]))
+            found: Tensor = self.inner(images)
+            return found
+
+    steps: list[int] = []
+    seeds = loop.seed
+    monkeypatch.setattr(torch, "compile", lambda net, dynamic: Wrapped(net))
+    monkeypatch.setattr(loop, "seed", lambda on, value: (steps.append(value), seeds(on, value))[1])
+    rng = np.random.default_rng(0)
+    pictures = rng.integers(0, 256, (60, 32, 32, 3), dtype=np.uint8), np.arange(60) % 3
+    parts = beholder.split(beholder.scan(pictures), seed=0, near=False)
+    beholder.train(parts, net="fastnet", width=0.1, epochs=5, batch=8, micro=3, grow=0.6, compile="yes", precision="fp32")
+    assert len(steps) >= 10
+    assert set(used) == set(compiled)
+    assert {count for count, _ in used} == {2, 3}
+    assert {side for _, side in used} == {20, 24, 28, 32}

@@ -67,7 +67,7 @@ def test_the_scaler_is_there_for_fp16_only() -> None:
 def test_too_little_memory_is_said_with_a_way_out() -> None:
     with pytest.raises(MachineError, match="batches of 64") as caught, room.telling_memory(64):
         raise torch.OutOfMemoryError
-    assert "train.batch=32" in caught.value.hint
+    assert "train.micro=32" in caught.value.hint
 
 
 def test_memory_is_a_positive_number_of_bytes() -> None:

@@ -24,6 +24,11 @@ def grown(images: Tensor, grow: float, done: float) -> Tensor:
     return resized(images, size_at((height, width), grow, done)).contiguous(memory_format=torch.channels_last)
 
 
+def count_of(batches: Batches, micro: int) -> int:
+    """Return in how many pieces of at most `micro` pictures a rank takes its share of a batch; 1 where micro is 0."""
+    return math.ceil(math.ceil(batches.batch / batches.ranks.world) / max(2, micro)) if micro else 1  # one has no moments
+
+
 def pieces(turns: Turns, batches: Batches, micro: int) -> Turns:
     """Return turns that take a batch in pieces of at most `micro` pictures, 0: at once, in as many at every rank.
 
@@ -33,7 +38,7 @@ def pieces(turns: Turns, batches: Batches, micro: int) -> Turns:
     """
 
     def split(net: Any, images: Tensor, targets: Tensor, **how: Any) -> Iterator[Turn]:
-        count = math.ceil(math.ceil(batches.batch / batches.ranks.world) / max(2, micro))  # a piece of one has no moments
+        count = count_of(batches, micro)
         loss, right = images.new_zeros(()), images.new_zeros(())
         for number, (x, y) in enumerate(zip(images.tensor_split(count), targets.tensor_split(count), strict=True), 1):
             running, share = turns(net, x, y, **how), len(x) / len(images)

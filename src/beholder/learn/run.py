@@ -16,7 +16,7 @@ from beholder.learn.budget import Budget
 from beholder.learn.checkpoint import RunFolder, Saves
 from beholder.learn.clock import Clock
 from beholder.learn.followed import team_of
-from beholder.learn.forward import pieces
+from beholder.learn.forward import count_of, pieces
 from beholder.learn.loop import Run, Settings, Validation
 from beholder.learn.material import Material
 from beholder.learn.monitors import Average, Best, Guard, Player
@@ -75,13 +75,13 @@ def run_of(
 
 
 def _compiled(prepared: Prepared, batches: Batches, limits: Budget) -> nn.Module:
-    """Return what the forward pass calls: compiled for every size that pictures will have, or the net itself."""
-    example, chosen = batches.example()[: prepared.recipe.train.micro or None], prepared.plan
-    full = prepared.policy.height, prepared.policy.width
-    others = [resized(example, size) for size in sizes(full, chosen.grow) if size != full]
-    asked, steps = prepared.recipe.train.compile, len(batches) * chosen.epochs
-    how: dict[str, Any] = {"asked": asked, "others": others, "steps": steps, "seconds": limits.left()}
-    found = compiled(prepared.created.net, example, prepared.precision, **how)
+    """Return what the forward pass calls: compiled for every size of pictures and of pieces of a batch, or the net itself."""
+    recipe, chosen = prepared.recipe.train, prepared.plan
+    count, full = count_of(batches, recipe.micro), (prepared.policy.height, prepared.policy.width)
+    parts = {len(part): part for part in batches.example().tensor_split(count)}
+    first, *others = (resized(part, size) for part in parts.values() for size in reversed(sizes(full, chosen.grow)))
+    how: dict[str, Any] = {"asked": recipe.compile, "others": others, "seconds": limits.left()}
+    found = compiled(prepared.created.net, first, prepared.precision, steps=len(batches) * chosen.epochs * count, **how)
     if found.reason:
         prepared.said(found.reason)
     return found.model
