@@ -127,6 +127,7 @@ def test_what_goes_wrong_is_said_in_the_page_s_language_and_not_in_the_server_s(
         "no-key",
         "body-too-large",
         "too-many-parts",
+        "no-replica",
         "overloaded",
         "stopping",
     }
