@@ -148,6 +148,17 @@ def test_a_process_that_is_lost_before_the_first_step_costs_nothing_but_its_spee
     assert any("going on from step" in message for message in warned)
 
 
+def test_a_process_that_dies_at_its_start_is_not_waited_for(
+    parts: beholder.Parts, losses: list[float], children: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = trained(parts, losses, **SMALL, epochs=2)
+    monkeypatch.setattr(sys, "executable", "false")
+    with at(10**9, lambda: None) as warned:
+        assert trained(parts, losses, **SMALL, epochs=2, launch="local:2") == pytest.approx(one, rel=1e-6)
+    assert [child.poll() for child in children] == [1]
+    assert any("processes that did not come: 1" in message for message in warned)
+
+
 @pytest.mark.slow
 def test_a_process_that_hangs_is_noticed_and_the_others_go_on(
     parts: beholder.Parts, losses: list[float], children: list[Any], monkeypatch: pytest.MonkeyPatch

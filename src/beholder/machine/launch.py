@@ -9,7 +9,7 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,7 +54,7 @@ def count(launch: str) -> int:
 
 
 @contextlib.contextmanager
-def local(world: int) -> Iterator[Group]:
+def local(world: int) -> Iterator[Group | None]:
     """Start `world` - 1 processes that compute along with this one, for the block; each has its share of the cores.
 
     They meet on the loopback address; nothing is open to other machines.
@@ -67,7 +67,7 @@ def local(world: int) -> Iterator[Group]:
     children = [_child(rank, world, store.port, each) for rank in range(1, world)]
     try:
         torch.set_num_threads(each)
-        with meeting_on(loopback()), joined(Ranks(0, world), store=store) as group:
+        with meeting_on(loopback()), joined(Ranks(0, world), store=store, gone=lambda: _gone(children)) as group:
             yield group
     finally:
         torch.set_num_threads(threads)
@@ -129,6 +129,11 @@ def variables(rank: int, world: int, host: str, port: int) -> dict[str, str]:
     """Return what a process finds in its environment that is one of `world`, as torchrun would set it."""
     own = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": world, "MASTER_ADDR": host, "MASTER_PORT": port}
     return {name: str(value) for name, value in own.items()}
+
+
+def _gone(children: Sequence[subprocess.Popen[bytes]]) -> int:
+    """Return how many have ended."""
+    return sum(child.poll() is not None for child in children)
 
 
 def _end(child: subprocess.Popen[bytes], until: float) -> None:

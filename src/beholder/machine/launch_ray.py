@@ -42,7 +42,8 @@ def on_ray(count: int, follow: Callable[[], None]) -> Iterator[Group | None]:
         task = ray.remote(max_retries=0, max_calls=1, scheduling_strategy="SPREAD", **units)(_task)
         running = [task.remote(launching.variables(rank, world, host, store.port), follow) for rank in range(1, world)]
         try:
-            with launching.meeting_on(launching.interface(host)), joined(Ranks(0, world), store=store) as group:
+            together = joined(Ranks(0, world), store=store, gone=lambda: _gone(ray, running))
+            with launching.meeting_on(launching.interface(host)), together as group:
                 yield group
         finally:
             _, left = ray.wait(running, num_returns=len(running), timeout=launching.LEAVING)
@@ -54,6 +55,11 @@ def _room(ray: Any) -> tuple[str, int]:
     """Return what a process takes, GPU or CPU, and how many of them are free."""
     kind = "GPU" if ray.cluster_resources().get("GPU", 0) >= 1 else "CPU"
     return kind, int(ray.available_resources().get(kind, 0))
+
+
+def _gone(ray: Any, running: list[Any]) -> int:
+    """Return how many tasks have ended."""
+    return len(ray.wait(running, num_returns=len(running), timeout=0)[0])
 
 
 def _task(variables: dict[str, str], follow: Callable[[], None]) -> None:

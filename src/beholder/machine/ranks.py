@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from beholder.base import events
 from beholder.base.arrays import I64
 from beholder.base.errors import MachineError, UsageError
 
@@ -68,11 +69,11 @@ class Group:
     """What the ranks of one job say to each other, over torch.distributed.
 
     Every method is called by all ranks alike. Raises `LostRankError` where one of them is gone.
-    store: where they meet; at: how often they have met before; renew: starts those again that are gone, for a later meeting
+    store: where they meet; at: how often they have met before
     """
 
-    def __init__(self, ranks: Ranks, store: Any, *, at: int = 0, renew: Callable[[], None] = lambda: None) -> None:
-        self.ranks, self.store, self.at, self.renew = ranks, store, at, renew
+    def __init__(self, ranks: Ranks, store: Any, *, at: int = 0) -> None:
+        self.ranks, self.store, self.at = ranks, store, at
         self.lost = False
         hang = _agreed(store, f"{at}/hang", str(HANG) if ranks.rank == 0 else None)
         self._steps = _group(float(hang))
@@ -181,30 +182,37 @@ def regrouped() -> Group | None:
     The first rank stays the first, and waits `GATHERING` seconds for the others. One that comes later has no part any more.
     """
     before = _joined.pop()
-    ranks, at = before.ranks, before.at
-    while ranks.world > 1:
-        _leave()
-        at += 1
+    _leave()
+    _meet(before.ranks, before.store, before.at + 1, others=before.ranks.world - 2, seconds=GATHERING)
+    return _joined[-1] if _joined else None
+
+
+def _meet(ranks: Ranks, store: Any, at: int, *, others: int, seconds: float, gone: Callable[[], int] = lambda: 0) -> None:
+    """Meet the others, and again where one of them is lost meanwhile; no group is joined by one that is then alone.
+
+    others: how many are waited for, so many seconds at most; gone: how many of them are known never to come
+    """
+    while True:
         try:
-            ranks = _gathered(before.store, at, ranks)
+            ranks = _gathered(ranks, store, at, others=others, seconds=seconds, gone=gone)
             if ranks.world > 1:
-                _joined.append(_met(ranks, before.store, at, before.renew, HANG))
-                return _joined[-1]
-        except LostRankError:  # one more is lost
-            continue
-    return None
+                _joined.append(_met(ranks, store, at))
+            return
+        except LostRankError:
+            _leave()
+            at, others, seconds = at + 1, ranks.world - 2, GATHERING
 
 
-def _gathered(store: Any, at: int, ranks: Ranks) -> Ranks:
+def _gathered(ranks: Ranks, store: Any, at: int, *, others: int, seconds: float, gone: Callable[[], int]) -> Ranks:
     """Return the rank that this process has from now on; `ALONE` where it is the only one, or came too late."""
     try:
         if ranks.rank:
             place = store.add(f"{at}/came", 1)
-            store.wait([f"{at}/world"], datetime.timedelta(seconds=MEETING))
+            store.wait([f"{at}/world"], datetime.timedelta(seconds=2 * MEETING))
             world = int(store.get(f"{at}/world"))
             return Ranks(place, world) if place < world else ALONE
-        until = time.monotonic() + GATHERING
-        while store.add(f"{at}/came", 0) < ranks.world - 2 and time.monotonic() < until:
+        until = time.monotonic() + seconds
+        while store.add(f"{at}/came", 0) < others - gone() and time.monotonic() < until:
             time.sleep(0.02)
         world = 1 + store.add(f"{at}/came", 0)
         store.set(f"{at}/world", str(world))
@@ -247,14 +255,19 @@ def _within(seconds: float) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def joined(ranks: Ranks, *, store: Any = None, renew: Callable[[], None] = lambda: None) -> Iterator[Group]:
-    """Join the other ranks for the block. store: where they meet; None: by MASTER_ADDR and MASTER_PORT; renew: as of `Group`.
+def joined(ranks: Ranks, *, store: Any = None, gone: Callable[[], int] = lambda: 0) -> Iterator[Group | None]:
+    """Join the other ranks for the block; None where nobody else came.
 
-    Raises `LostRankError` where they do not all come.
+    store: where they meet; None: by MASTER_ADDR and MASTER_PORT; gone: how many of them have ended
+    Raises `LostRankError` where there is no such place.
     """
+    store = _store(ranks) if store is None else store
     try:
-        _joined.append(_met(ranks, _store(ranks) if store is None else store, 0, renew, MEETING))
-        yield _joined[-1]
+        _meet(ranks, store, 0, others=ranks.world - 1, seconds=MEETING, gone=gone)
+        here = _joined[-1].ranks.world if _joined else 1
+        if ranks.rank == 0 and here < ranks.world:
+            events.warn("rank-lost", what=f"processes that did not come: {ranks.world - here}", step=0, left=here)
+        yield _joined[-1] if _joined else None
     finally:
         for last in _joined:
             last.dismiss()
@@ -262,16 +275,17 @@ def joined(ranks: Ranks, *, store: Any = None, renew: Callable[[], None] = lambd
         _leave()
 
 
-def _met(ranks: Ranks, store: Any, at: int, renew: Callable[[], None], seconds: float) -> Group:
-    """Return the group of all ranks of a meeting."""
+def _met(ranks: Ranks, store: Any, at: int) -> Group:
+    """Return the group of all ranks of a meeting, who are there. Raises `LostRankError` where one is not any more."""
     import torch
     import torch.distributed as dist
 
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    within = _within(HANG if at else MEETING)
     apart = dist.PrefixStore(f"meeting/{at}", store)  # type: ignore[attr-defined]
     try:
-        dist.init_process_group(backend, rank=ranks.rank, world_size=ranks.world, store=apart, **_within(seconds))
-        return Group(ranks, store, at=at, renew=renew)
+        dist.init_process_group(backend, rank=ranks.rank, world_size=ranks.world, store=apart, **within)
+        return Group(ranks, store, at=at)
     except (RuntimeError, ValueError) as error:
         raise LostRankError(f"they did not meet ({str(error).splitlines()[0][:200]})") from error
 
