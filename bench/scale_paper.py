@@ -10,7 +10,7 @@ and clock, records a second, the most bytes on disk, peak memory, recall by sign
 read: an order by shards that is a function of (seed, epoch, position) without a permutation in memory, for each of WORLD ranks;
 every record has to come exactly once. Beside it what `data.loader` does, which holds the permutation, where 4 GB allow it.
 recall: hashes of TrashNet with 2,100 changed copies (bench/planted.py) amid random hashes of the same covariance, N in all.
-N is 1e5, 1e6, 1e7 unless given; 1e8 takes 12 GB of disk. What was written is deleted.
+N is 1e5, 1e6, 1e7 unless given; 1e8 takes 11 GB of disk. What was written is deleted.
 """
 
 from __future__ import annotations
