@@ -195,6 +195,7 @@ def _measured(prepared: Prepared) -> dict[str, Any]:
     weights = sum(tensor.numel() * tensor.element_size() for tensor in net.state_dict().values())
     return {"parameters": sum(p.numel() for p in net.parameters()), "bytes": weights, "latency": median(took)}
 
+
 _UNITS = {
     "latency": ({"": 1.0, "s": 1.0, "ms": 1e-3, "us": 1e-6}, "20ms, or seconds: 0.02"),
     "size": ({"": 1, "b": 1, "kb": 1e3, "mb": 1e6, "gb": 1e9, "kib": 2.0**10, "mib": 2.0**20, "gib": 2.0**30}, "5MB, or bytes"),
