@@ -11,9 +11,9 @@ import pytest
 
 from beholder.base import events
 from beholder.base.errors import MachineError, UsageError
-from beholder.machine import spread, spread_local
+from beholder.machine import spread, spread_local, workers
 from beholder.machine.launch import Launch
-from beholder.machine.spread import Heard, Ranges, Silence
+from beholder.machine.workers import Heard, Ranges, Silence
 
 WORK = """
 import os, pathlib, signal, time
@@ -105,7 +105,7 @@ def test_a_range_whose_process_is_killed_is_begun_again_and_one_that_kills_is_gi
 
 
 def test_a_process_that_is_silent_is_ended(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(spread, "HANG", 0.5)
+    monkeypatch.setattr(workers, "HANG", 0.5)
     monkeypatch.setattr(spread_local, "LOOK", 0.1)
     (folder / "hang").touch()
     began = time.monotonic()
@@ -120,13 +120,13 @@ def test_how_long_silence_may_last(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     silence, ranges = Silence(0.0), Ranges([7, 7])
     ranges.begin()
-    now[0] = spread.START - 1
+    now[0] = workers.START - 1
     assert not silence.too_long(0.1), "it loads its libraries"
     silence.broken()
     assert silence.slowest == 0.0
-    assert ranges.patience(7, silence.slowest) == spread.HANG
+    assert ranges.patience(7, silence.slowest) == workers.HANG
     now[0] += 31
-    assert silence.too_long(spread.HANG)
+    assert silence.too_long(workers.HANG)
     silence.broken()
     assert ranges.patience(7, silence.slowest) == 310.0
     ranges.begin()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -29,6 +30,7 @@ from beholder.cli.options import (
     Json,
     Log,
     NetMinutes,
+    PartsFolder,
     Ranges,
     Seed,
     Set,
@@ -102,15 +104,7 @@ def audit(
     port: Annotated[int, typer.Option(help="With --web: the port on this machine; 0: any that is free.", min=0, max=65535)] = 0,
     browser: Annotated[bool, typer.Option("--open/--no-open", help="With --web: open it in the browser.")] = True,
     minutes: NetMinutes = 1.0,
-    parts: Annotated[
-        Path | None,
-        typer.Option(
-            "--parts",
-            metavar="FOLDER",
-            help="Measure the pictures in ranges, into Parquet parts in a folder; run again, it goes on.",
-            show_default=False,
-        ),
-    ] = None,
+    parts: PartsFolder = None,
     launch: Spread = "",
     ranges: Ranges = 0,
     seed: Seed = None,
@@ -126,19 +120,8 @@ def audit(
     refuse("audit", [text.partition("=")[0].strip() for text in set_ or []])
     from beholder.study.examine import audited
 
-    findings = audited(
-        source,
-        out,
-        go_on=web,
-        checks=check,
-        recipe=asked,
-        minutes=minutes,
-        seed=asked.seed,
-        parts=parts,
-        launch=launch,
-        ranges=ranges,
-        allow_download=allow_download,
-    )
+    begin = partial(audited, source, out, go_on=web, checks=check, recipe=asked, minutes=minutes, seed=asked.seed)
+    findings = begin(parts=parts, launch=launch, ranges=ranges, allow_download=allow_download)
     if web:
         from beholder.review import review
 

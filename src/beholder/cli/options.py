@@ -102,6 +102,15 @@ Spread = Annotated[
         show_default=False,
     ),
 ]
+PartsFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--parts",
+        metavar="FOLDER",
+        help="For very many pictures: work in ranges, into Parquet parts in a folder; run again, it goes on.",
+        show_default=False,
+    ),
+]
 Ranges = Annotated[
     int,
     typer.Option("--ranges", help="With --parts: how many. Default: by the number of pictures.", min=0, show_default=False),

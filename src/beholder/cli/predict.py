@@ -10,7 +10,7 @@ import typer
 from beholder.base.errors import UsageError
 from beholder.base.limits import MILLIONS, allow
 from beholder.cli.detect import Draw, MaxBoxes, Threshold, check_read, each, few, finds, predict_boxes, unused
-from beholder.cli.options import Cache, Engine, Model, Ranges, Spread, Trust
+from beholder.cli.options import Cache, Engine, Model, PartsFolder, Ranges, Spread, Trust
 from beholder.cli.show import json_line, on_terminal, print_csv, print_lines, print_table, say
 
 
@@ -25,15 +25,7 @@ def predict(
     json: Annotated[
         bool, typer.Option("--json", help="Print JSON lines on a terminal too; with --parts, one object of counts.")
     ] = False,
-    parts: Annotated[
-        Path | None,
-        typer.Option(
-            "--parts",
-            metavar="FOLDER",
-            help="Write Parquet parts into a folder instead; run again, it goes on.",
-            show_default=False,
-        ),
-    ] = None,
+    parts: PartsFolder = None,
     launch: Spread = "",
     ranges: Ranges = 0,
     features: Annotated[bool, typer.Option("--features", help="With --parts: a column of the net's features too.")] = False,

@@ -1,44 +1,14 @@
-"""Work in numbered ranges, spread over this process, child processes or Ray: a range that is lost is begun again.
-
-Work is a function `(argument, index, threads)` that a text names, "module:function", as it may run on another machine. It
-yields how many items of the range are through, 0 once it is ready, and leaves its result where `argument` says: whole or not at
-all. threads: that it may compute with; 0: as many as it takes by itself.
-"""
+"""Work in numbered ranges, spread over this process, child processes or Ray: a range that is lost is begun again."""
 
 from __future__ import annotations
 
 import contextlib
-import time
-from collections import Counter, deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import Any
 
-from beholder.base import errors, events
-from beholder.base.errors import BeholderError
-from beholder.base.registry import attribute
 from beholder.machine.launch import Launch
-
-TRIES = 3
-"""Times that a range is begun before it is given up."""
-
-START = 300.0
-"""Seconds that a worker may take until it is ready: it loads libraries and a model."""
-
-HANG = 30.0
-"""Seconds without a sign of life after which a range that was under way counts as lost; more, where signs come slowly."""
-
-Message = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Heard:
-    """What is known of a range. done: items that are through; whole: its result is there; failed: why it was given up."""
-
-    index: int
-    done: int = 0
-    whole: bool = False
-    failed: str = ""
+from beholder.machine.spread_local import local
+from beholder.machine.spread_ray import on_ray
+from beholder.machine.workers import Heard, Ranges, messages
 
 
 def spread(work: str, argument: str, todo: Iterable[int], launch: Launch, *, gpu: bool = False) -> Iterator[Heard]:
@@ -51,104 +21,10 @@ def spread(work: str, argument: str, todo: Iterable[int], launch: Launch, *, gpu
     """
     ranges = Ranges(todo)
     if launch.kind == "local":
-        from beholder.machine.spread_local import local
-
         return local(work, argument, ranges, launch.count)
     if launch.kind == "ray":
-        from beholder.machine.spread_ray import on_ray
-
         return on_ray(work, argument, ranges, launch.count, gpu=gpu)
     return _here(work, argument, ranges)
-
-
-class Ranges:
-    """Which ranges are still to be begun, and how often each was."""
-
-    def __init__(self, todo: Iterable[int]) -> None:
-        self.todo = deque(todo)
-        self._begun: Counter[int] = Counter()
-        self._idle = 0
-
-    def begin(self) -> int:
-        """Return the next range, which is begun now."""
-        index = self.todo.popleft()
-        self._begun[index] += 1
-        return index
-
-    def alive(self) -> None:
-        """Note that a worker has given a sign of life."""
-        self._idle = 0
-
-    def lost(self, index: int, why: str, *, workers: int) -> Heard:
-        """Put a range back, or give it up after `TRIES`, and return what is known of it then.
-
-        Raises `MachineError` (no-process) where so many of the workers were lost one after the other before any was ready.
-        """
-        self._idle += 1
-        if self._idle > TRIES * workers:
-            hint = "leave --launch out to see why; where memory is short, give fewer"
-            raise errors.MachineError(f"no worker gets ready: {why}", code="no-process", hint=hint)
-        if self._begun[index] >= TRIES:
-            return Heard(index, failed=f"{why}, after {TRIES} tries")
-        events.warn(f"range {index}: {why}; it is begun again")
-        self.todo.append(index)
-        return Heard(index)
-
-    def heard(self, index: int, message: Message, *, workers: int) -> Heard:
-        """Return what a message of a worker says. Raises the `BeholderError` that it tells of."""
-        self.alive()
-        if "error" in message:
-            raise raised(message["error"])
-        if "failed" in message:
-            return self.lost(index, message["failed"], workers=workers)
-        return Heard(index, int(message["done"]), bool(message.get("whole")))
-
-    def patience(self, index: int, slowest: float) -> float:
-        """Return after how many seconds of silence a range is lost; slowest: seconds between two signs of life, so far."""
-        return float(max(HANG, 10 * slowest) * 2 ** (self._begun[index] - 1))
-
-
-@dataclass
-class Silence:
-    """How long a worker has been silent: since when, whether it was ready then, and the longest silence that ended."""
-
-    since: float
-    ready: bool = False
-    slowest: float = 0.0
-
-    def broken(self) -> None:
-        """Note a sign of life."""
-        now = time.monotonic()
-        if self.ready:
-            self.slowest = max(self.slowest, now - self.since)
-        self.since, self.ready = now, True
-
-    def too_long(self, patience: float) -> bool:
-        """Return whether a worker that was ready is silent for longer than `patience` seconds, or another for `START`."""
-        return time.monotonic() - self.since > (patience if self.ready else START)
-
-
-def messages(work: str, argument: str, index: int, threads: int) -> Iterator[Message]:
-    """Carry out one range and yield what is to be told of it as plain JSON values, errors too: what a worker does."""
-    done = 0
-    try:
-        for done in attribute(work)(argument, index, threads):
-            yield {"done": done}
-        yield {"done": done, "whole": True}
-    except BeholderError as error:
-        told = {"message": error.message, "code": error.code, "hint": error.hint}
-        yield {"error": {"kind": type(error).__name__, **told}}
-    except Exception as error:  # noqa: BLE001  (whatever it is, it is told where somebody reads it)
-        yield {"failed": f"{type(error).__name__}: {str(error).partition(chr(10))[0][:200]}"}
-
-
-def raised(told: dict[str, str]) -> BeholderError:
-    """Return the error that a message tells of."""
-    kind = getattr(errors, told["kind"], None)
-    known = isinstance(kind, type) and issubclass(kind, BeholderError)
-    found = (kind if known else BeholderError)(told["message"], code=told["code"], hint=told["hint"])  # type: ignore[misc]
-    assert isinstance(found, BeholderError)
-    return found
 
 
 def _here(work: str, argument: str, ranges: Ranges) -> Iterator[Heard]:

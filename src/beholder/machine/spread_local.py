@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from beholder.base import events
 from beholder.base.errors import MachineError, UsageError
 from beholder.machine.cpu import threads
-from beholder.machine.spread import Heard, Ranges, Silence, messages
+from beholder.machine.workers import Heard, Ranges, Silence, messages
 
 PROGRAM = "import json, sys; sys.path[:] = json.loads(sys.argv.pop(1)); from beholder.machine.spread_local import main; main()"
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from beholder.machine.spread import Heard, Ranges, Silence, messages
+from beholder.machine.workers import Heard, Ranges, Silence, messages
 
 LOOK = 1.0
 """Seconds between two looks at who is silent."""

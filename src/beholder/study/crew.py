@@ -19,7 +19,7 @@ from beholder.base.recipe import from_toml
 from beholder.machine.cpu import threads
 from beholder.machine.device import device, free_memory
 from beholder.machine.memory import shortages
-from beholder.machine.spread import raised
+from beholder.machine.workers import raised
 from beholder.study.search import Job, Slice
 
 PROGRAM = "import json, sys; sys.path[:] = json.loads(sys.argv.pop(1)); from beholder.study.worker import main; main()"

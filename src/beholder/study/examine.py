@@ -74,8 +74,7 @@ def audit(
     if parts is not None:
         from beholder.study.measured import measured
 
-        made = measured(pictures, source, Path(parts), launch=launch, ranges=ranges, allow_download=allow_download)
-        pictures, rows = made
+        pictures, rows = measured(pictures, source, Path(parts), launch=launch, ranges=ranges, allow_download=allow_download)
     elif launch or ranges:
         raise UsageError("launch and ranges are for parts", code="unused-option", hint="name their folder: parts, --parts")
     return examined(pictures, asked, checks=checks, minutes=minutes, boxed=True, measured=rows)
