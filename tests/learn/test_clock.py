@@ -142,3 +142,93 @@ def test_what_follows_the_loop_is_expected_to_be_as_slow_as_validation_was() -> 
                 time.now += 2.0
     assert clock.spent == pytest.approx(80, abs=0.3)
     assert clock.done == pytest.approx(1.0, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("epochs", "epoch", "steps", "last", "total"),
+    [
+        (10, 2, 4, 0.0, 22 + 7 * 4),  # this epoch and the seven later ones have 4 steps each
+        (10, 2, 4, 0.2, 22 + 5 * 4 + 2 * 10),  # the last two have ten
+        (10, 2, 4, 0.21, 22 + 4 * 4 + 3 * 10),
+        (10, 8, 4, 0.5, 22 + 10),  # all that are left are among the last
+        (10, 9, 4, 0.5, 22),
+    ],
+)
+def test_a_plan_follows_the_length_of_its_epochs(epochs: int, epoch: int, steps: int, last: float, total: int) -> None:
+    """Twenty steps are done, two of them in this epoch, which turns out to have four."""
+    clock = Clock(steps_per_epoch=10, epochs=epochs, seconds=0, now=Time())
+    clock.step = 20
+    clock.lengthened(epoch, 2, steps, last=last)
+    assert clock.total == total
+
+
+@pytest.mark.parametrize(("seconds", "total"), [(0.0, 12 + 9 * 12), (0.5, 50), (60.0, 50)])
+def test_longer_epochs_do_not_lengthen_a_plan_that_the_budget_made(seconds: float, total: int) -> None:
+    clock = Clock(steps_per_epoch=10, epochs=10, seconds=seconds, now=Time())
+    clock.total = 50
+    clock.lengthened(0, 0, 12, last=0.0)
+    assert clock.total == total
+
+
+def test_of_epochs_whose_lengths_vary_the_schedule_still_ends_at_one() -> None:
+    time = Time()
+    clock = Clock(steps_per_epoch=10, epochs=2, seconds=0, now=time)
+    for _ in range(10):
+        clock.tick()
+    assert clock.done == pytest.approx(0.5)
+    clock.lengthened(1, 0, 5, last=0.0)
+    seen = [clock.done]
+    while not clock.over:
+        clock.tick()
+        seen.append(clock.done)
+    assert clock.step == 15
+    assert seen == pytest.approx([0.5, 0.6, 0.7, 0.8, 0.9, 1.0])
+
+
+@pytest.mark.parametrize(
+    ("epoch", "done", "late"), [(7, 0.0, False), (8, 0.0, True), (0, 0.79, False), (0, 0.8, True), (9, 1.0, True)]
+)
+def test_the_last_share_is_that_of_the_epochs_or_of_the_schedule(epoch: int, done: float, late: bool) -> None:
+    clock = Clock(steps_per_epoch=10, epochs=10, seconds=0, now=Time())
+    clock.done = done
+    assert clock.late(epoch, last=0.2) is late
+
+
+def test_what_is_left_counts_later_validations() -> None:
+    """Ten steps of a second each were taken; ten are left, and two validations of 3 s beside the one that is due."""
+    time = Time()
+    clock = Clock(steps_per_epoch=5, epochs=4, seconds=0, validation=3.0, now=time)
+    for _ in range(10):
+        time.now += 1.0
+        clock.tick()
+    assert (clock.taken, clock.left) == (10, pytest.approx(10 + 3 * 3.0))
+    time.now += 1.0
+    clock.tick()
+    assert clock.left == pytest.approx(9 + 2 * 3.0)
+
+
+def test_dearer_later_steps_are_reckoned_with() -> None:
+    time = Time()
+    clock = Clock(steps_per_epoch=10, epochs=1, seconds=0, dearer=lambda done: 2.0 if done < 0.75 else 1.0, now=time)
+    lefts = []
+    for _ in range(8):
+        time.now += 1.0
+        clock.tick()
+        lefts.append(clock.left)
+    assert lefts[4:] == pytest.approx([10.0, 8.0, 6.0, 2.0])
+
+
+def test_a_resumed_budget_has_the_seconds_that_were_not_of_it() -> None:
+    time = Time()
+    clock = Clock(steps_per_epoch=10, epochs=10, seconds=60, now=time)
+    clock.resume(step=20, total=100, spent=50, done=0.2, free=30)
+    assert (clock.step, clock.taken, clock.spent) == (20, 0, 50)
+    time.now += 39.0
+    clock.tick()
+    assert not clock.over
+    time.now += 1.0
+    assert clock.over
+    free = Clock(steps_per_epoch=10, epochs=10, seconds=0, now=time)
+    free.resume(step=20, total=100, spent=50, done=0.2, free=30)
+    time.now += 1000.0
+    assert not free.over

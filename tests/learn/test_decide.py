@@ -4,7 +4,8 @@ import pytest
 from torch import nn
 
 from beholder.base.recipe import Recipe
-from beholder.learn.decide import plan
+from beholder.data.augment import Augment
+from beholder.learn.decide import plan, uses_batch_norm
 from beholder.learn.flips import Flips
 from beholder.nets.fastnet import fastnet
 from beholder.nets.plain import cnn
@@ -108,3 +109,107 @@ def test_a_budget_of_minutes_may_take_more_epochs_unless_they_are_named() -> Non
     plain, timed = _plan(Recipe()), _plan(Recipe().set(minutes=10))
     assert timed.epochs == 3 * plain.epochs
     assert _plan(Recipe().set(minutes=10, epochs=7)).epochs == 7
+
+
+@pytest.mark.parametrize(("asked", "pretrained", "factor"), [(0.0, True, 1.0), (0.7, True, 0.7), (0.7, False, 1.0)])
+def test_lower_layers_learn_slower_where_they_know_something_and_it_is_asked_for(
+    asked: float, pretrained: bool, factor: float
+) -> None:
+    assert _plan(Recipe().set(layer_decay=asked), pretrained=pretrained).layer_decay == factor
+
+
+@pytest.mark.parametrize(
+    ("asked", "pretrained", "device", "share"),
+    [(-1.0, True, "cpu", 0.4), (-1.0, True, "cuda", 0.0), (0.3, True, "cuda", 0.3), (0.0, True, "cpu", 0.0)]
+    + [(-1.0, False, "cpu", 0.0), (0.3, False, "cpu", 0.0)],
+)
+def test_lower_layers_of_a_pretrained_net_stay_as_they_are_on_a_cpu(
+    asked: float, pretrained: bool, device: str, share: float
+) -> None:
+    made = _plan(Recipe().set(freeze=asked), pretrained=pretrained, device=device)
+    assert made.freeze == share
+    assert any("stay as they are" in reason for reason in made.reasons) is (share > 0)
+
+
+@pytest.mark.parametrize(
+    ("n", "net", "size", "asked", "most", "batch"),
+    [
+        (50, "fastnet", 32, 0, 0, 50),
+        (3_999, "fastnet", 32, 0, 0, 64),
+        (4_000, "fastnet", 32, 0, 0, 128),
+        (10_000, "fastnet", 96, 0, 0, 256),
+        (40_000, "fastnet", 32, 0, 0, 512),
+        (40_000, "fastnet", 97, 0, 0, 32),
+        (40_000, "timm:resnet18", 32, 0, 0, 32),
+        (40_000, "fastnet", 32, 100, 0, 100),
+        (40_000, "fastnet", 32, 0, 96, 96),
+        (40_000, "fastnet", 32, 100, 96, 96),
+    ],
+)
+def test_batches_grow_with_the_pictures_as_far_as_steps_are_left(
+    n: int, net: str, size: int, asked: int, most: int, batch: int
+) -> None:
+    assert _plan(Recipe().set(batch=asked), n=n, net=net, size=(size, 32), most=most).batch == batch
+
+
+@pytest.mark.parametrize(
+    ("n", "pretrained", "effort", "minutes", "epochs"),
+    [
+        (1_000, False, 1.0, 0.0, 150),
+        (30_000, False, 1.0, 0.0, 40),
+        (10**6, False, 1.0, 0.0, 16),
+        (1_000, True, 1.0, 0.0, 12),
+        (1_000, True, 0.5, 0.0, 6),
+        (1_000, True, 0.01, 0.0, 1),
+        (30_000, False, 0.5, 5.0, 60),
+    ],
+)
+def test_epochs_are_those_of_so_many_pictures(n: int, pretrained: bool, effort: float, minutes: float, epochs: int) -> None:
+    assert _plan(Recipe().set(effort=effort, minutes=minutes), n=n, pretrained=pretrained).epochs == epochs
+
+
+def test_nets_with_batch_norm_bear_a_higher_rate() -> None:
+    flat, normed = nn.Linear(3, 2), nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2))
+    assert (uses_batch_norm(flat), uses_batch_norm(normed)) == (False, True)
+    low, high = (_plan(Recipe(), net="timm:x", built=built, pretrained=True).lr for built in (flat, normed))
+    assert high == pytest.approx(low * 10 / 3)
+    assert _plan(Recipe().set(lr=0.125), net="timm:x", built=normed, pretrained=True).lr == 0.125
+
+
+def test_small_pictures_of_which_there_are_many_are_varied_less() -> None:
+    def named(n: int, size: tuple[int, int], **fields: object) -> str:
+        return _plan(Recipe().set(**fields), n=n, size=size).reasons[0].split(";")[0]
+
+    assert named(3_000, (64, 64)) == "augmentation: light"
+    assert named(2_999, (64, 64)) == named(3_000, (65, 64)) == "augmentation: standard"
+    assert named(3_000, (64, 64), augment="strong") == "augmentation: strong"
+
+
+def test_without_augmentation_nothing_is_flipped_whatever_was_measured() -> None:
+    made = _plan(Recipe().set(augment="none"), flips=Flips(True, True, "measured"))
+    assert made.augment == Augment()
+    assert not made.mirror
+    assert made.reasons[0] == "augmentation: none; no flips"
+    still = _plan(Recipe().set(strength=0.0), flips=Flips(True, True, "measured"))
+    assert still.augment.vertical == 0
+
+
+def test_what_is_said_of_the_training() -> None:
+    asked = {"epochs": 7, "batch": 20, "lr": 0.5, "optimiser": "sgd"}
+    assert _plan(Recipe().set(**asked)).reasons[-1] == (
+        "training: up to 7 epochs of 1000 pictures in batches of 20; sgd at a rate of 0.5"
+    )
+    told = _plan(Recipe().set(**asked, freeze=0.25), pretrained=True).reasons
+    assert told[-2].endswith("sgd at a rate of 0.5, low because the weights are pretrained")
+    assert told[-1].startswith("the lowest 25% of the layers stay as they are")
+
+
+def test_a_plan_as_json_has_all_but_its_reasons() -> None:
+    made = _plan(Recipe().set(epochs=7))
+    said = made.json()
+    assert said["epochs"] == 7
+    assert "reasons" not in said
+    assert isinstance(said["augment"], dict)
+    flat = made.flat()
+    assert flat["plan.epochs"] == 7
+    assert "plan.augment" not in flat

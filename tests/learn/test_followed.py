@@ -1,0 +1,115 @@
+"""What the first rank tells the others: in which pieces pixels are sent, and what all ranks must have alike."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tests.learn import ranked
+
+from beholder.base.errors import UsageError
+from beholder.base.files import sha256
+from beholder.learn import followed
+from beholder.learn.parallel import Alone
+from beholder.machine.ranks import ALONE
+
+
+@pytest.mark.parametrize(
+    ("n", "shape", "sizes"),
+    [
+        (7, (3, 10, 10), [3, 3, 1]),  # 300 bytes each
+        (6, (3, 10, 10), [3, 3]),
+        (3, (1, 30, 30), [1, 1, 1]),  # a picture fills a piece
+        (2, (3, 100, 100), [1, 1]),  # or is larger than one
+        (2, (1, 1, 451), [1, 1]),
+        (0, (3, 10, 10), []),
+        (5, (0, 10, 10), [5]),
+    ],
+)
+def test_pixels_are_sent_in_pieces_of_so_many_bytes(
+    monkeypatch: pytest.MonkeyPatch, n: int, shape: tuple[int, int, int], sizes: list[int]
+) -> None:
+    monkeypatch.setattr(followed, "PIECE", 900)
+    found = followed._pieces(n, shape)
+    assert [len(rows) for rows in found] == sizes
+    assert [row for rows in found for row in rows.tolist()] == list(range(n))
+
+
+def test_pixels_that_were_sent_are_those_of_the_first_rank(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(followed, "PIECE", 30)
+    pixels = np.arange(5 * 12, dtype=np.uint8).reshape(5, 3, 2, 2)
+    sent = iter([pixels[:2], pixels[2:4], pixels[4:]])
+
+    def spread(values: torch.Tensor) -> torch.Tensor:
+        return values.copy_(torch.from_numpy(next(sent)))
+
+    found = followed._Sent(SimpleNamespace(spread=spread), 5, (3, 2, 2))  # type: ignore[arg-type]
+    assert (len(found), found.shape) == (5, (3, 2, 2))
+    np.testing.assert_array_equal(found.take(np.array([4, 0])), pixels[[4, 0]])
+
+
+class Batch:
+    ranks: Any = None
+
+    def __init__(self, batch: int, *, prunes: bool = False) -> None:
+        self.batch, self.subset = batch, SimpleNamespace(prunes=prunes)
+
+
+def test_nobody_computes_along_where_there_is_one_rank(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(followed, "group", lambda: None)
+    batches: Any = Batch(1, prunes=True)
+    assert type(followed.team_of(None, [], batches)) is Alone  # type: ignore[arg-type]
+    assert batches.ranks == ALONE
+
+
+@pytest.mark.parametrize(
+    ("batch", "prunes", "refused"),
+    [(8, True, "follows the losses of one process"), (2, False, "a batch of 2 pictures cannot be shared by 3 processes")],
+)
+def test_several_ranks_refuse_what_they_cannot_do(
+    monkeypatch: pytest.MonkeyPatch, batch: int, prunes: bool, refused: str
+) -> None:
+    among = SimpleNamespace(ranks=SimpleNamespace(world=3))
+    monkeypatch.setattr(followed, "group", lambda: among)
+    with pytest.raises(UsageError, match=refused) as error:
+        followed.team_of(None, [], Batch(batch, prunes=prunes))  # type: ignore[arg-type]
+    assert error.value.code == "one-rank"
+    assert error.value.hint
+
+
+def test_a_batch_of_one_picture_for_each_rank_is_shared(monkeypatch: pytest.MonkeyPatch) -> None:
+    among = SimpleNamespace(ranks=SimpleNamespace(world=3), lost=False)
+    monkeypatch.setattr(followed, "group", lambda: among)
+    batches: Any = Batch(3)
+    prepared: Any = SimpleNamespace(created=SimpleNamespace(net=torch.nn.Linear(1, 1)))
+    found = followed.team_of(prepared, [], batches)
+    assert found.share(torch.zeros(1, 2)) == pytest.approx(1 / 3)
+    assert batches.ranks is among.ranks
+    monkeypatch.setattr(followed, "group", lambda: None)
+    left, count = found._remaining()  # type: ignore[attr-defined]
+    assert (type(left), count, among.lost) == (Alone, 1, True)
+
+
+def test_ranks_are_alike_in_versions_sources_and_what_is_a_persons_own() -> None:
+    plain = followed.identity("cnn", "single")
+    assert set(plain) == {"beholder", "torch", "sources"}
+    assert plain["torch"] == torch.__version__
+    assert len(plain["sources"]) == 16
+    assert set(followed.identity("timm:resnet18", "single")) == set(plain)
+    own = followed.identity("tests.learn.ranked:net", "tests.learn.ranked:TASK")
+    assert set(own) == {*plain, "net", "task"}
+    assert own["net"] == own["task"] == sha256(Path(ranked.__file__).read_bytes())[:16]
+
+
+@pytest.mark.parametrize(("launch", "refused"), [("", False), ("local:1", False), ("local:2", True)])
+def test_a_detector_is_trained_by_one_process(launch: str, refused: bool) -> None:
+    if not refused:
+        followed.one_process(launch)
+        return
+    with pytest.raises(UsageError) as error:
+        followed.one_process(launch)
+    assert error.value.code == "one-rank"
