@@ -72,6 +72,7 @@ ABSENT = {
 
 FENCED = {
     "base/locks.py": {"fcntl"},  # except ImportError: nothing is held
+    "machine/launch.py": {"fcntl"},  # except ModuleNotFoundError: what the interface is called is not known
     "machine/files.py": {"resource"},  # except ImportError: no limit is known
     "machine/cpu.py": {"os.sched_getaffinity"},  # except AttributeError: os.cpu_count
     "image/child.py": {"resource", "signal.setitimer", "os.sysconf"},  # sys.platform, hasattr, and behind /proc
@@ -80,7 +81,7 @@ FENCED = {
 }
 """File → what it uses of these all the same, with what happens where it is absent."""
 
-SYSTEM_FILES = {"machine/cpu.py", "machine/memory.py", "machine/device.py", "machine/energy.py", "image/child.py"}
+SYSTEM_FILES = {f"machine/{name}.py" for name in ("cores", "cpu", "devices", "energy", "memory")} | {"image/child.py"}
 """Files that read /proc or /sys; each goes on where they are not there."""
 
 

@@ -304,7 +304,7 @@ def test_a_missing_path_names_a_near_one(leaves: Path) -> None:
     assert caught.value.hint == "did you mean 'leaves'?"
 
 
-@pytest.mark.parametrize("source", ["s3://bucket/set.zip", "kaggle:cats", "file:///tmp"])
+@pytest.mark.parametrize("source", ["azure://bucket/set.zip", "kaggle:cats", "file:///tmp"])
 def test_sources_of_unknown_kinds_are_refused_by_name(source: str) -> None:
     with pytest.raises(UsageError, match="no sources of the kind") as caught:
         scan(source)

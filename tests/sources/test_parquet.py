@@ -137,7 +137,7 @@ def test_scanning_takes_little_memory(tmp_path: Path) -> None:
 def test_only_a_few_row_groups_are_held(beans: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parquet, "HELD", 0)
     found = scan(beans / "data/train-00000-of-00002.parquet")
-    store = found.store._found(found.keys[0])[0]  # type: ignore[attr-defined]
+    store = found.store.found(found.keys[0])[0]  # type: ignore[attr-defined]
     order: Sequence[int] = np.random.default_rng(0).permutation(10).tolist()
     assert [store.read(str(i)) for i in order] == [b"picture %d" % i for i in order]
     assert len(store._held) == 1

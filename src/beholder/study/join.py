@@ -6,7 +6,6 @@ import os
 import platform
 import re
 import selectors
-import signal
 import time
 import uuid
 from collections.abc import Callable
@@ -188,7 +187,7 @@ class Seat:
     def drop(self) -> None:
         """End what is under way at once: it is no longer wanted."""
         if self.worker is not None:
-            self.worker.process.send_signal(signal.SIGKILL)
+            self.worker.process.kill()
             self.worker.end()
         self.worker, self.name = None, ""
 
