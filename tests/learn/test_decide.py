@@ -120,8 +120,14 @@ def test_lower_layers_learn_slower_where_they_know_something_and_it_is_asked_for
 
 @pytest.mark.parametrize(
     ("asked", "pretrained", "device", "share"),
-    [(-1.0, True, "cpu", 0.4), (-1.0, True, "cuda", 0.0), (0.3, True, "cuda", 0.3), (0.0, True, "cpu", 0.0)]
-    + [(-1.0, False, "cpu", 0.0), (0.3, False, "cpu", 0.0)],
+    [
+        (-1.0, True, "cpu", 0.4),
+        (-1.0, True, "cuda", 0.0),
+        (0.3, True, "cuda", 0.3),
+        (0.0, True, "cpu", 0.0),
+        (-1.0, False, "cpu", 0.0),
+        (0.3, False, "cpu", 0.0),
+    ],
 )
 def test_lower_layers_of_a_pretrained_net_stay_as_they_are_on_a_cpu(
     asked: float, pretrained: bool, device: str, share: float
