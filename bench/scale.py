@@ -1,9 +1,10 @@
 """Two processes with one core each against the ceiling that two independent runs of one core set, side by side.
 
-    python bench/scale.py [--net fastnet] [--n 6000] [--epochs 3] [--rounds 3]
+    python bench/scale.py [--work train|predict|features] [--net fastnet] [--n 6000] [--epochs 3] [--rounds 3]
 
-The two cores of a machine may be one physical one: the ceiling is what two separate trainings reach together, measured in the
-same call. The pictures are noise on ten greys: only time is measured.
+The two cores of a machine may be one physical one: the ceiling is what two separate runs reach together, measured in the same
+call. Training is timed from the second epoch on; predict --parts, with features or without, on three quarters of the pictures:
+all less a quarter of them, so that what a start costs is left out. The pictures are noise on ten greys: only time is measured.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from statistics import median
 
@@ -45,8 +47,41 @@ def train(source: Path, net: str, epochs: int, launch: str) -> float:
     return (len(rows) - 1) * (len(parts.train) // 256) * 256 / spent
 
 
+def predict(source: Path, launch: str, *, features: bool) -> float:
+    """Return the pictures a second of `predict --parts`, what a start costs left out; source: a folder that `prepared` made."""
+    import torch
+
+    import beholder
+
+    torch.set_num_threads(2 if launch else 1)
+
+    def seconds(name: str) -> float:
+        with tempfile.TemporaryDirectory() as folder:
+            began = time.monotonic()
+            beholder.predict_parts(
+                source / "m.beholder", source / name, Path(folder) / "out", launch=launch, ranges=16, features=features
+            )
+            return time.monotonic() - began
+
+    seconds("quarter.npz")  # what is compiled and remembered for the first run is not part of the next
+    count = len(np.load(source / "set.npz")["y"])
+    return 0.75 * count / (seconds("set.npz") - seconds("quarter.npz"))
+
+
+def prepared(n: int, net: str) -> Path:
+    """Return a folder with all pictures, a quarter of them, and a bundle."""
+    import beholder
+
+    folder = pictures(n).parent
+    pictures(n // 4).rename(folder / "quarter.npz")
+    parts = beholder.split(beholder.scan(folder / "quarter.npz"), seed=0)
+    beholder.train(parts, net=net, epochs=1, seed=0, precision="fp32", out=folder / "m.beholder")
+    return folder
+
+
 def child(source: Path, asked: argparse.Namespace, launch: str = "") -> subprocess.Popen[str]:
     words = [sys.executable, __file__, "--source", str(source), "--net", asked.net, "--epochs", str(asked.epochs)]
+    words += ["--work", asked.work]
     env = {**os.environ, "OMP_NUM_THREADS": "2" if launch else "1"}
     return subprocess.Popen([*words, "--launch", launch], env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
 
@@ -58,6 +93,7 @@ def rate(process: subprocess.Popen[str]) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(usage=__doc__)
+    parser.add_argument("--work", default="train", choices=["train", "predict", "features"])
     parser.add_argument("--net", default="fastnet")
     parser.add_argument("--n", type=int, default=6000)
     parser.add_argument("--epochs", type=int, default=3)
@@ -66,17 +102,22 @@ def main() -> None:
     parser.add_argument("--launch", default=None)
     asked = parser.parse_args()
     if asked.source is not None:
-        print(json.dumps({"rate": train(asked.source, asked.net, asked.epochs, asked.launch or "")}))
+        launch = asked.launch or ""
+        if asked.work == "train":
+            found = train(asked.source, asked.net, asked.epochs, launch)
+        else:
+            found = predict(asked.source, launch, features=asked.work == "features")
+        print(json.dumps({"rate": found}))
         return
-    source, shares = pictures(asked.n), []
+    source, shares = pictures(asked.n) if asked.work == "train" else prepared(asked.n, asked.net), list[float]()
     for _ in range(asked.rounds):
         alone = rate(child(source, asked))
         pair = [child(source, asked) for _ in range(2)]
         ceiling = sum(map(rate, pair))
         both = rate(child(source, asked, "local:2"))
         shares.append(both / ceiling)
-        found = {"one_core": alone, "ceiling": ceiling, "two_processes": both, "share": both / ceiling}
-        print({name: round(value, 3) for name, value in found.items()}, flush=True)
+        told = {"one_core": alone, "ceiling": ceiling, "two_processes": both, "share": both / ceiling}
+        print({name: round(value, 3) for name, value in told.items()}, flush=True)
     print(f"median share of the ceiling: {median(shares):.3f}")
 
 
