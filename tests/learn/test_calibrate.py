@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,9 @@ import beholder
 from beholder.base import events
 from beholder.base.errors import UsageError
 from beholder.bundle.bundle import Bundle, load
+from beholder.learn import calibrate
 from beholder.learn.calibrate import check, fit
+from beholder.measure.conformal import Sets, spread
 from beholder.measure.families import BERNOULLI, CATEGORICAL
 from beholder.tasks.single import SINGLE
 
@@ -132,3 +135,72 @@ def test_training_settles_and_the_bundle_keeps_it(leaves: Path, tmp_path: Path) 
     assert next(made.net.parameters()).device == torch.device("cpu")
     with pytest.raises(UsageError, match="no class 'moss'"):
         beholder.train(parts, sensitivity=0.9, positive="moss")
+
+
+@pytest.mark.parametrize(
+    ("per_class", "thresholds", "each", "always"),
+    [
+        (False, (0.9, 0.99), "", ""),
+        (True, (0.9, 0.99), " for each class", ""),
+        (True, (0.9, 1.0), " for each class", "c1"),
+        (True, (1.0,) * 5, " for each class", "c0, c1, c2, c3, c4"),
+        (True, (1.0,) * 7, " for each class", "c0, c1, c2, c3, c4 and 2 more"),
+    ],
+)
+def test_what_sets_promise_is_said_and_which_classes_they_always_have(
+    per_class: bool, thresholds: tuple[float, ...], each: str, always: str
+) -> None:
+    """A threshold of 1 leaves nothing out."""
+    heard: list[events.Event] = []
+    with events.listen(heard.append, alone=True):
+        names = [f"c{k}" for k in range(len(thresholds))]
+        calibrate._tell_sets(Sets("least", 0.9, thresholds, 100, (100,) * len(thresholds), per_class), names)
+    low, high = spread(100, 0.9)
+    promise = f"prediction sets: coverage 0.9{each}, fitted on 100 pictures (within {low:.3f} to {high:.3f})"
+    some = [f"too few validation pictures to ever leave out {always}: in every set"] if always else []
+    assert [event.message for event in heard] == [promise, *some]
+
+
+def test_what_a_task_has_not_is_refused_by_the_name_of_its_field() -> None:
+    poor = replace(SINGLE, calibrations=("none", "temperature"), operating=("sets",))
+    for fields, names in (
+        ({"target_risk": 0.1}, "test.target_risk"),
+        ({"sensitivity": 0.9, "positive": "cat"}, "test.sensitivity"),
+        ({"calibrate": "vector"}, "test.calibrate"),
+        ({"calibrate": "vector", "target_risk": 0.1}, "test.calibrate, test.target_risk"),
+    ):
+        with pytest.raises(UsageError, match=f"takes no {names}\n") as caught:
+            check(beholder.Recipe().set(**fields), CLASSES, poor)
+        assert (caught.value.code, caught.value.hint) == ("unused-field", "it has none, temperature, sets")
+    check(beholder.Recipe().set(calibrate="temperature"), CLASSES, poor)
+    for name in ("auto", "none", *SINGLE.calibrations):
+        check(beholder.Recipe().set(calibrate=name), CLASSES, SINGLE)
+
+
+def test_the_hint_names_the_class_that_was_meant() -> None:
+    with pytest.raises(UsageError) as caught:
+        check(beholder.Recipe().set(sensitivity=0.9), CLASSES, SINGLE)
+    assert (caught.value.code, "--positive cat" in caught.value.hint) == ("half-asked", True)
+    assert "not of which class" in caught.value.message
+    with pytest.raises(UsageError) as caught:
+        check(beholder.Recipe().set(positive="dog"), CLASSES, SINGLE)
+    assert (caught.value.code, "--positive dog" in caught.value.hint) == ("half-asked", True)
+    assert "no sensitivity" in caught.value.message
+    with pytest.raises(UsageError) as caught:
+        check(beholder.Recipe().set(sensitivity=0.9, positive="dgo"), CLASSES, SINGLE)
+    assert (caught.value.code, "dog" in caught.value.hint) == ("unknown-class", True)
+
+
+def test_operating_points_are_said_with_their_thresholds() -> None:
+    heard: list[events.Event] = []
+    made = bundle(target_risk=0.2, sensitivity=0.9, positive="dog")
+    logits, targets = told()
+    with events.listen(heard.append, alone=True):
+        fit(made, logits, np.ones((3000, 2), np.float32), targets)
+    said = [event.fields for event in heard if event.name == "operating-point"]
+    points = made.config.operating_points
+    assert [row["what"] for row in said] == ["risk 0.2", "sensitivity 0.9 of dog"]
+    assert [row["threshold"] for row in said] == [point.threshold for point in points]
+    assert [(point.kind, point.label) for point in points] == [("risk", ""), ("sensitivity", "dog")]
+    assert points[1].n == int((targets == 1).sum())
+    assert any(event.message.startswith("calibration: temperature") for event in heard)

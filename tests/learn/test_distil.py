@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from torch.nn import functional as F
 
 import beholder
 from beholder.base import events
+from beholder.base.deadline import Deadline
 from beholder.base.errors import BeholderError, DataError, UsageError
 from beholder.base.files import file_sha256
 from beholder.learn import distil
@@ -247,3 +249,123 @@ def test_a_picture_that_the_teacher_had_no_time_for_is_learnt_from_its_label(
     np.testing.assert_allclose(stand_in, 0.9 * hot + 0.1 / 3, rtol=1e-6)
     np.testing.assert_allclose(distil._for_labels(hot, 2.0, several=False).sum(1), 1, rtol=1e-6)
     np.testing.assert_allclose(distil._for_labels(hot, 1.0, several=True), 0.9 * hot + 0.05, rtol=1e-6)
+
+
+def knows(*classes: str, task: Any = SINGLE) -> Any:
+    return SimpleNamespace(task=task, classes=classes)
+
+
+@pytest.mark.parametrize(
+    ("teacher", "classes", "task", "code", "says", "hint"),
+    [
+        (
+            knows("a", "b", task=MULTI),
+            ("a", "b"),
+            SINGLE,
+            "other-task",
+            "the task 'multi', this is 'single'",
+            "same kind",
+        ),
+        (knows("a", "b"), ("c", "a", "d"), SINGLE, "other-classes", "not know 2 of the 3 classes: c, d", "it knows a, b"),
+        (knows("a", "b", task=ORDINAL), ("b", "a"), ORDINAL, "other-classes", "in another order", "its order is a, b"),
+        (knows("a", "b", "c", task=ORDINAL), ("a", "b"), ORDINAL, "other-classes", "other grades", "its order is a, b, c"),
+    ],
+    ids=["task", "classes", "order", "grades"],
+)
+def test_a_teacher_of_something_else_is_refused_with_what_it_knows(
+    teacher: Any, classes: tuple[str, ...], task: Any, code: str, says: str, hint: str
+) -> None:
+    with pytest.raises(DataError, match=says) as refused:
+        columns_of(teacher, classes, task)
+    assert refused.value.code == code
+    assert hint in refused.value.hint
+
+
+def test_a_teacher_of_the_same_grades_and_of_more_classes_teaches() -> None:
+    assert columns_of(knows("a", "b", task=ORDINAL), ("a", "b"), ORDINAL).tolist() == [0, 1]
+    assert columns_of(knows("a", "b", "c"), ("c", "a"), SINGLE).tolist() == [2, 0]
+
+
+@pytest.mark.parametrize(("calibrated", "factor"), [(False, 1.0), (True, 10.0)])
+@pytest.mark.parametrize("done", [4, 2, 0])
+def test_a_teacher_says_of_each_picture_what_its_net_gives_calibrated_where_it_is(
+    monkeypatch: pytest.MonkeyPatch, calibrated: bool, factor: float, done: int
+) -> None:
+    """Of six pictures two cannot be read, and there is time for `done` of the others, in an order of all classes."""
+    seen: dict[str, Any] = {}
+    rows, late = np.array([0, 1, 3, 5]), Deadline(50.0, lambda: 20.0)
+    targets = np.array([0, 0, 1, 1, 0, 1])
+
+    class Pixels:
+        def __init__(self, rows: Any) -> None:
+            self.rows = rows
+
+        def subset(self, positions: Any) -> Any:
+            return Pixels(self.rows[positions])
+
+    def cached(pictures: Any, policy: Any, **how: Any) -> Any:
+        seen.update(policy=policy, cached=how)
+        return Pixels(rows)
+
+    def outputs(bundle: Any, pixels: Any, **how: Any) -> Any:
+        seen.update(order=pixels.rows, outputs=how)
+        logits = np.stack([pixels.rows, -pixels.rows], axis=1).astype(np.float32)
+        return logits[:done], None
+
+    monkeypatch.setattr(distil, "cached", cached)
+    monkeypatch.setattr(distil, "outputs", outputs)
+    checked: list[int] = []
+    config = SimpleNamespace(calibration=(lambda logits: 10 * logits) if calibrated else None)
+    teacher: Any = SimpleNamespace(
+        width=2, policy="its own", config=config, activated=lambda logits: checked.append(len(logits))
+    )
+    pictures: Any = type("Pictures", (), {"targets": targets, "__len__": lambda self: 6})()
+    found = distil.asked(teacher, pictures, until=late, workers=3)
+    expected = np.full((6, 2), np.nan, np.float32)
+    for row in seen["order"][:done]:
+        expected[row] = factor * row, -factor * row
+    np.testing.assert_array_equal(found, expected)
+    assert found.dtype == np.float32
+    assert checked == [done]
+    assert sorted(seen["order"]) == rows.tolist()
+    assert len(set(targets[seen["order"][:2]])) == 2
+    assert seen["policy"] == "its own"
+    how = seen["cached"]
+    assert (how["on_bad"], how["workers"], sorted(how["order"])) == ("skip", 3, list(range(6)))
+    assert (how["enough"](), seen["outputs"]["enough"](), seen["outputs"]["seconds"]) == (False, False, 30.0)
+    assert seen["outputs"]["label"] == "the teacher"
+
+
+def test_what_a_teacher_said_before_goes_with_the_picture_and_not_with_its_place() -> None:
+    digests = np.arange(4 * 32, dtype=np.uint8).reshape(4, 32)
+    before = {"digests": digests[[2, 0]], "logits": np.array([[2.0, -2.0], [0.5, 1.5]], np.float32)}
+    pictures: Any = type("Pictures", (), {"digests": digests, "__len__": lambda self: 4})()
+    nan = [np.nan, np.nan]
+    np.testing.assert_array_equal(distil._as_before(pictures, 2, before), [[0.5, 1.5], nan, [2.0, -2.0], nan])
+    assert np.isnan(distil._as_before(pictures, 3, before)).all(), "a teacher of other classes said nothing"
+
+
+def test_known_answers_are_not_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows 3 and 4 have no label of their own, and what the teacher says of them is known."""
+    asked: list[Any] = []
+
+    def answers(teacher: Any, pictures: Any, *, until: Any, workers: int) -> Any:
+        asked.append((pictures, until, workers))
+        return np.full((len(pictures), 2), 7.0, np.float32)
+
+    monkeypatch.setattr(distil, "asked", answers)
+    pictures: Any = type("Pictures", (), {"take": lambda self, rows: rows.tolist(), "__len__": lambda self: 4})()
+    train: Any = SimpleNamespace(pictures=pictures, pixels=SimpleNamespace(rows=np.array([0, 2, 3, 4])))
+    teacher: Any = SimpleNamespace(width=2)
+    known = np.array([[1.0, 2.0], [3.0, 4.0]], np.float32)
+    late = Deadline()
+    found = distil._said(teacher, train, Beside(teacher, own=3, logits=known), until=late, workers=5)
+    np.testing.assert_array_equal(found, [[7, 7], [7, 7], [1, 2], [3, 4]])
+    assert asked == [([0, 1], late, 5)]
+    found = distil._said(teacher, train, Beside(teacher), until=late, workers=5)
+    np.testing.assert_array_equal(found, np.full((4, 2), 7.0))
+    everything = SimpleNamespace(pictures=pictures, pixels=SimpleNamespace(rows=np.array([3, 4])))
+    type(pictures).__len__ = lambda self: 2
+    asked.clear()
+    distil._said(teacher, everything, Beside(teacher, own=3, logits=known), until=late, workers=5)  # type: ignore[arg-type]
+    assert asked == [], "nobody is asked of nothing"

@@ -6,18 +6,23 @@ import json
 import signal
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import beholder
 from beholder.base import events
 from beholder.base.errors import BundleError, DataError, Interrupted, UsageError
 from beholder.base.files import file_sha256
+from beholder.base.recipe import Recipe
+from beholder.base.spans import recorded
 from beholder.learn import generate as module
 from beholder.learn.checkpoint import Due
 from beholder.learn.generate import generate
+from beholder.learn.material import Said
 
 FIELDS: dict[str, Any] = {"epochs": 3, "batch": 8, "maps": 8, "size": 16, "averaging": 0.9, "precision": "fp32", "seed": 3}
 
@@ -225,3 +230,88 @@ def test_budget_in_minutes_is_kept(parts: beholder.Parts, monkeypatch: pytest.Mo
     assert 0 < seen["seconds"] <= 300
     assert seen["after"] == 20.0
     assert seen["epochs"] * seen["steps_per_epoch"] >= module.MOST
+
+
+def made(**fields: Any) -> Any:
+    recipe = Recipe().set(**{"seed": 7, **fields})
+    on = torch.device("cpu")
+    return SimpleNamespace(recipe=recipe, kind=module.KINDS[recipe.generate.kind], precision="fp32", on=on, said=Said())
+
+
+@pytest.mark.parametrize(
+    ("kind", "clip", "used", "right"), [("vae", 0.0, 1.0, "divergence"), ("gan", 0.0, 0.0, "told"), ("gan", 2.0, 2.0, "told")]
+)
+def test_the_loop_is_told_how_a_generator_learns(kind: str, clip: float, used: float, right: str) -> None:
+    found = module._settings(made(kind=kind, clip=clip))
+    assert (found.schedule, found.precision) == (module.KINDS[kind].schedule, "fp32")
+    assert (found.smoothing, found.weights, found.clip, found.seed) == (0.0, None, used, 7)
+    assert (found.grow, found.right) == (1.0, right)
+
+
+@pytest.mark.parametrize(
+    ("slow", "most", "count", "tried", "said"),
+    [
+        ((2.0, 2.0), 4, 2, True, ["training with 2 of 4 threads, which is quicker at this moment"]),
+        ((2.0, 2.0), 4, 4, True, []),
+        ((2.0, 1.0), 4, 2, False, []),
+        ((module.BUSY, module.BUSY), 4, 4, True, []),
+        ((2.0, 2.0), 1, 1, False, []),
+    ],
+)
+def test_threads_are_tried_where_the_machine_is_busy(
+    monkeypatch: pytest.MonkeyPatch, slow: tuple[float, float], most: int, count: int, tried: bool, said: list[str]
+) -> None:
+    looks, calls, renewed = iter(slow), [], []
+    monkeypatch.setattr(module, "slowness", lambda: next(looks))
+    monkeypatch.setattr(torch, "get_num_threads", lambda: most)
+    monkeypatch.setattr(module, "_step_of", lambda this: ("a step of", this))
+    monkeypatch.setattr(module, "quickest", lambda work, *, most: calls.append((work, most)) or count)
+    monkeypatch.setattr(module, "_machine", lambda this: {"threads": "n"})
+    it = made()
+    module._settle(it, SimpleNamespace(renew=renewed.append), going_on=False)  # type: ignore[arg-type]
+    assert calls == [(("a step of", it), most)] * tried
+    assert it.said.notes == said
+    assert renewed == [{"threads": "n"}]
+
+
+@pytest.mark.parametrize(("chosen", "threads"), [({"threads": "3"}, 3), ({}, 8)])
+def test_a_resumed_run_takes_the_threads_that_it_had(
+    monkeypatch: pytest.MonkeyPatch, chosen: dict[str, str], threads: int
+) -> None:
+    taken: list[int] = []
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
+    monkeypatch.setattr(torch, "set_num_threads", taken.append)
+    monkeypatch.setattr(module, "quickest", lambda *_, **__: pytest.fail("tried"))
+    folder: Any = SimpleNamespace(chosen=lambda: chosen, renew=lambda _: pytest.fail("renewed"))
+    module._settle(made(), folder, going_on=True)
+    assert taken == [threads]
+
+
+@pytest.mark.parametrize(
+    ("steps", "budget", "epochs"), [(7, False, 858), (6_000, False, 1), (10**7, False, 1), (7, True, 142_858)]
+)
+def test_epochs_are_those_of_so_many_steps(steps: int, budget: bool, epochs: int) -> None:
+    assert module.epochs_for(steps, budget=budget) == epochs
+
+
+@pytest.mark.parametrize(
+    ("vary", "few", "varied"), [("auto", 10**6, True), ("auto", 10, False), ("yes", 10, True), ("no", 10**6, False)]
+)
+def test_what_is_made_is_decided_before_the_first_step(
+    parts: beholder.Parts, monkeypatch: pytest.MonkeyPatch, vary: str, few: int, varied: bool
+) -> None:
+    monkeypatch.setattr(module, "FEW", few)
+    recipe = Recipe().set(kind="gan", maps=4, size=8, vary=vary, precision="fp32", seed=3)
+    with recorded() as ledger, events.listen(alone=True):
+        found, again = (module._made(parts, recipe, module.Deadline(), only=None) for _ in range(2))
+    assert set(ledger.seconds) <= {"decode", "other"}
+    assert "decode" in ledger.seconds
+    config = found.config
+    assert (config.classes, config.several) == (parts.train.classes, False)
+    assert config.shares == pytest.approx((parts.train.counts() / len(parts.train)).tolist())
+    assert (config.shape.kind, config.shape.maps, config.shape.vary) == ("gan", 4, varied)
+    assert (config.pixels.height, config.pixels.width) == (8, 8)
+    assert (found.kind, found.precision.name, found.on.type) == (module.KINDS["gan"], "fp32", "cpu")
+    assert f"gan with {sum(p.numel() for p in found.net.parameters()):,} parameters" in found.said.notes
+    for one, other in zip(found.net.parameters(), again.net.parameters(), strict=True):
+        assert torch.equal(one, other), "the seed says how it begins"
