@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from beholder.base.recipe import Recipe
 from beholder.bundle.config import Tried
 from beholder.learn import account
 from beholder.learn.begin import Learning
@@ -114,3 +116,97 @@ def test_rows_name_their_rung(prepared: Any, monkeypatch: pytest.MonkeyPatch, he
         "head",
         "training",
     ]
+
+
+def test_training_that_was_left_out_took_no_time(prepared: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(account.time, "monotonic", lambda: 110.0)
+    prepared.created.pretrained = False
+    it = learning(floor=None, epoch=-1)
+    it.tempo.left_out = True  # type: ignore[misc]
+    (row,) = account.tried((), it, prepared, 100.0)
+    what = "resnet, from random weights, 32 × 24 pixels"
+    assert row == Tried("training", what, None, 0, 10.0, 0.0, "left out: there was no time for it")
+
+
+def test_validations_without_a_score_are_not_in_the_curve(prepared: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(account.time, "monotonic", lambda: 102.0)
+    it = learning(floor=None, epoch=-1)
+    it.run.at.history = [{"seconds": 1.0, "valid_score": math.nan}, {"seconds": 2.0, "valid_score": None}, {"seconds": 3.0}]
+    (row,) = account.tried((), it, prepared, 100.0)
+    assert (row.score, row.curve, row.began, row.seconds) == (None, (), 0.0, 4.0)
+    assert row.outcome == "no better than what it had to beat"
+    it.run.at.history = [{"seconds": 1.0, "valid_score": 0.75}, {"seconds": 2.0, "valid_score": 0.5}]
+    (row,) = account.tried((), it, prepared, 90.0)
+    assert (row.score, row.curve, row.began) == (0.75, ((9.0, 0.75), (10.0, 0.5)), 8.0)
+
+
+def test_a_floor_that_nothing_beat_is_kept_and_one_without_a_score_has_none(prepared: Any) -> None:
+    kept, *_ = account.tried((), learning(floor=HEAD, epoch=-1, head=object()), prepared, 0.0)
+    assert kept == Tried(
+        "head", "a head on frozen features (resnet)", 0.5, 200, 0.0, 0.0, "kept: training brought nothing better"
+    )
+    blind, *_ = account.tried((), learning(floor=replace(HEAD, score=math.nan), epoch=2), prepared, 0.0)
+    assert (blind.rung, blind.what, blind.score) == ("floor", "a head on frozen features", None)
+
+
+def test_a_resumed_run_knows_how_its_recipe_was_chosen() -> None:
+    before = (Tried("head", "a linear head", 0.5, 200, 1.0, 2.0, "kept", ((1.0, 0.25),)),)
+    recipe = Recipe().set(net="cnn", size=64, enlarge=128, class_weights="balanced")
+    assert account.decided(recipe, before) == {
+        "net": "cnn",
+        "enlarge": 128,
+        "size": 64,
+        "class_weights": "balanced",
+        "tried": [vars(before[0])],
+    }
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """With what an expectation was reckoned."""
+    found: list[Any] = []
+
+    def expected(outputs: Any, targets: Any, objective: Any, **how: Any) -> Any:
+        found.append((outputs, targets, objective, how))
+        return SimpleNamespace(value=0.5, low=0.25)
+
+    monkeypatch.setattr(account, "expected", expected)
+    return found
+
+
+def test_the_best_is_expected_to_do_less_well_by_those_it_was_chosen_among(prepared: Any, asked: list[Any]) -> None:
+    """Validations by their scores, the chosen one first whatever the others reached; one that is not finite is none."""
+    half = RIGHT.clone()
+    half[:100] = WRONG[:100]
+    nan = torch.full_like(RIGHT, math.nan)
+    heard = {-1: WRONG, 0: half, 1: nan, 2: RIGHT, 3: half + 1}
+    found = account.expectation(learning(floor=None, epoch=0, heard=heard), prepared, 50)
+    assert found is not None
+    ((outputs, targets, objective, how),) = asked
+    order = [next(at for at, each in heard.items() if np.array_equal(each.numpy(), one)) for one in outputs]
+    assert order == [0, 2, 3, -1]
+    np.testing.assert_array_equal(targets, TRUTH.numpy())
+    assert objective is SINGLE.objective
+    assert how == {"tested": 50, "proportion": True, "seed": 0}
+
+
+def test_only_the_strongest_are_candidates(prepared: Any, asked: list[Any]) -> None:
+    heard = {at: RIGHT + at for at in range(account.STRONGEST + 3)} | {-1: WRONG}
+    account.expectation(learning(floor=None, epoch=-1, heard=heard), prepared, 50)
+    ((outputs, *_),) = asked
+    assert len(outputs) == account.STRONGEST
+    np.testing.assert_array_equal(outputs[0], WRONG.numpy())
+
+
+@pytest.mark.parametrize(("epoch", "tested", "low"), [(5, 50, 0.25), (0, 0, 0.25), (0, 50, math.nan)])
+def test_nothing_is_expected_of_what_was_not_heard_or_is_not_tested(
+    prepared: Any, asked: list[Any], monkeypatch: pytest.MonkeyPatch, epoch: int, tested: int, low: float
+) -> None:
+    real = account.expected
+    monkeypatch.setattr(account, "expected", lambda *given, **how: replaced(real(*given, **how), low))
+    assert account.expectation(learning(floor=None, epoch=epoch, heard={0: RIGHT}), prepared, tested) is None
+
+
+def replaced(found: Any, low: float) -> Any:
+    found.low = low
+    return found

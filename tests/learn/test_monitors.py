@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from beholder.learn.monitors import Average, Best, Guard, NotFiniteError, Tally, gradient_norm, row
+from beholder.learn.monitors import Average, Best, Guard, NotFiniteError, Player, Tally, copied, gradient_norm, row
 from beholder.tasks.task import Turn
 
 
@@ -116,3 +116,104 @@ def test_sums_go_on_exactly_where_they_stopped() -> None:
 def test_rows_are_short_and_fit_for_json() -> None:
     found = row(loss=0.123456789, epoch=3, score=math.nan, valid_loss=math.inf)
     assert found == {"loss": 0.123457, "epoch": 3, "score": None, "valid_loss": None}
+
+
+def player(*, average: bool = True, best: bool = True) -> Player:
+    net = nn.Linear(1, 1)
+    return Player(net, [], Average(net, 0.9) if average else None, Best() if best else None)
+
+
+def test_a_player_goes_on_from_what_it_told() -> None:
+    one, other = player(), player()
+    one.tally.add(torch.tensor(3.0), torch.tensor(0.5))
+    assert one.state() == {"tally": (3.0, 0.5, 1), "updates": 0, "best": None}, "nothing was validated"
+    assert one.average is not None
+    assert one.best is not None
+    one.average.update(one.module)
+    one.best.offer(one.module, score=0.75, loss=0.25, epoch=4)
+    told = one.state()
+    assert told == {"tally": (3.0, 0.5, 1), "updates": 1, "best": {"score": 0.75, "loss": 0.25, "epoch": 4}}
+    other.set(told, best=True)
+    assert other.tally.state() == (3.0, 0.5, 1)
+    assert other.average is not None
+    assert other.best is not None
+    assert other.average.updates == 1
+    assert (other.best.score, other.best.loss, other.best.epoch) == (0.75, 0.25, 4)
+    without = player()
+    without.set(told, best=False)
+    assert without.best is not None
+    assert without.best.epoch == -1
+
+
+def test_a_player_without_an_average_or_a_best_has_none_to_tell_of() -> None:
+    plain = player(average=False, best=False)
+    assert plain.scored is plain.module
+    assert plain.state() == {"tally": (0.0, 0.0, 0), "updates": 0, "best": None}
+    plain.set({"tally": (1.0, 0.5, 2), "updates": 7, "best": {"score": 1.0, "loss": 0.0, "epoch": 3}}, best=True)
+    assert plain.tally.means() == (0.5, 0.25)
+    averaged = player()
+    assert averaged.average is not None
+    assert averaged.scored is averaged.average.net
+
+
+def test_a_copy_does_not_change_with_the_net() -> None:
+    net = nn.BatchNorm1d(2)
+    kept = copied(net)
+    with torch.no_grad():
+        net.weight.fill_(7.0)
+        net.num_batches_tracked.fill_(3)
+    assert kept.keys() == net.state_dict().keys()
+    assert kept["weight"].tolist() == [1.0, 1.0]
+    assert int(kept["num_batches_tracked"]) == 0
+    assert not kept["weight"].requires_grad
+
+
+def test_a_best_that_is_as_good_stays() -> None:
+    best, net = Best(), nn.Linear(1, 1)
+    assert best.offer(net, score=0.5, loss=1.0, epoch=0)
+    assert not best.offer(net, score=0.5, loss=1.0, epoch=1)
+    assert not best.offer(net, score=0.5, loss=1.5, epoch=2)
+    assert (best.epoch, best.loss) == (0, 1.0)
+    assert best.offer(net, score=0.75, loss=9.0, epoch=3), "the score comes first"
+
+
+@pytest.mark.parametrize(
+    ("keys", "says"),
+    [
+        ((), "it broke"),
+        (("a",), "it broke (pictures a)"),
+        (("a", "b", "c"), "it broke (pictures a, b, c)"),
+        (("a", "b", "c", "d", "e"), "it broke (pictures a, b, c and 2 more)"),
+    ],
+)
+def test_the_pictures_of_a_bad_batch_are_named(keys: tuple[str, ...], says: str) -> None:
+    error = NotFiniteError("it broke", keys=keys)
+    assert (error.message, error.keys, error.code) == (says, keys, "not-finite")
+    assert "train.lr" in error.hint
+
+
+def test_norms_that_nobody_asked_for_are_not_looked_at() -> None:
+    for eager in (True, False):
+        guard = Guard(KEYS, eager=eager)
+        guard.watch(turn(1.0), None, step=0, indices=BATCH)
+        guard.watch(turn(2.0), torch.tensor(3.0), step=1, indices=BATCH)
+        guard.look()
+    guard.watch(turn(1.0), torch.tensor(math.inf), step=2, indices=BATCH)
+    guard.watch(turn(math.nan), None, step=3, indices=BATCH)
+    with pytest.raises(NotFiniteError, match="at step 2"):
+        guard.look()
+
+
+def test_optimisers_that_cannot_be_told_are_left_alone() -> None:
+    net = nn.Linear(1, 1)
+    fused, plain = (torch.optim.AdamW(net.parameters(), fused=fused) for fused in (True, False))
+    guard = Guard(eager=False)
+    guard.shield([fused])
+    assert not hasattr(fused, "found_inf"), "nothing was watched yet"
+    guard.watch(turn(1.0), None, step=0, indices=BATCH)
+    guard.shield([fused, plain])
+    assert float(fused.found_inf) == 0.0
+    assert not hasattr(plain, "found_inf")
+    guard.watch(turn(math.nan), None, step=1, indices=BATCH)
+    guard.shield([fused])
+    assert float(fused.found_inf) == 1.0

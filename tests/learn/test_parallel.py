@@ -10,18 +10,21 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import beholder
 from beholder.base import events
 from beholder.base.errors import UsageError
-from beholder.learn import followed
+from beholder.learn import followed, parallel
 from beholder.learn.checkpoint import Due
 from beholder.learn.monitors import Tally
 from beholder.machine import launch, ranks
+from beholder.tasks.task import Turn
 
 SMALL: dict[str, Any] = {"net": "cnn", "width": 0.25, "batch": 12, "seed": 3, "precision": "fp32", "augment": "strong"}
 WIDE: dict[str, Any] = {**SMALL, "net": "tests.learn.ranked:net", "task": "tests.learn.ranked:TASK"} | {"width": 1.0}
@@ -234,6 +237,113 @@ def test_what_one_process_alone_can_do_is_refused(parts: beholder.Parts) -> None
         with pytest.raises(UsageError) as error:
             beholder.train(parts, **{**SMALL, "epochs": 1, **how}, launch="local:3")
         assert error.value.code == "one-rank"
+
+
+def turn(loss: float = 0.5, right: float = 0.25) -> Turn:
+    return Turn("net", torch.tensor(loss, requires_grad=True), torch.tensor(right))
+
+
+class Group:
+    """The other ranks, as far as the first one hears of them. others: the sum of what they give."""
+
+    lost = False
+
+    def __init__(self, others: Any = None, *, gone: bool = False) -> None:
+        self.told: list[list[float]] = []
+        self.given: list[torch.Tensor] = []
+        self.others, self.gone = others, gone
+
+    def tell(self, values: list[float]) -> list[float]:
+        if self.gone:
+            raise ranks.LostRankError("a process is gone")
+        self.told.append(values)
+        return values
+
+    def spread(self, values: torch.Tensor) -> torch.Tensor:
+        self.given.append(values)
+        return values
+
+    def sum_to_first(self, values: torch.Tensor) -> torch.Tensor:
+        return values + self.others
+
+    def total(self, values: torch.Tensor) -> torch.Tensor:
+        return values
+
+
+def net_of_three() -> torch.nn.Module:
+    """A weight and a bias, of which the bias is not learnt, and another bias on which no loss depends."""
+    net = torch.nn.Sequential(torch.nn.Linear(2, 1), torch.nn.Linear(1, 1))
+    net[0].bias.requires_grad_(False)
+    net[1].weight.requires_grad_(False)
+    return net
+
+
+def test_gradients_are_flat_and_zeros_where_the_loss_does_not_depend_on_a_parameter() -> None:
+    net = net_of_three()
+    params = [p for p in net.parameters() if p.requires_grad]
+    params[0].grad = torch.tensor([[2.0, 3.0]])
+    assert [slopes.tolist() for slopes in parallel._slopes(params)] == [[2.0, 3.0], [0.0]]
+    found = parallel._flat(parallel._slopes(params), turn())
+    assert found.tolist() == [2.0, 3.0, 0.0, 0.5, 0.25]
+    assert not found.requires_grad
+    double = parallel._flat([torch.zeros(1, dtype=torch.float64)], turn())
+    assert double.dtype == torch.float64
+
+
+def test_the_first_rank_has_the_gradient_the_loss_and_the_share_of_all() -> None:
+    net, group = net_of_three(), Group(torch.tensor([10.0, 20.0, 30.0, 1.0, 0.5]))
+    team = parallel.Team(group, net, 8, lambda: None, lambda: (parallel.Alone(), 1))  # type: ignore[arg-type]
+    net[0].weight.grad = torch.tensor([[2.0, 3.0]])
+    whole = team.whole(turn())
+    assert net[0].weight.grad.tolist() == [[12.0, 23.0]]
+    assert net[1].bias.grad is None, "no loss depends on it"
+    assert (float(whole.loss), float(whole.right), whole.who) == (1.5, 0.75, "net")
+    assert team.share(torch.zeros(3, 2)) == 3 / 8
+    alone = parallel.Alone()
+    one = turn()
+    assert (alone.share(torch.zeros(3, 2)), alone.whole(one)) == (1.0, one)
+
+
+def test_the_first_rank_says_which_batch_is_next_and_all_of_the_state_where_it_may_differ() -> None:
+    net, group = net_of_three(), Group()
+    team = parallel.Team(group, net, 8, lambda: None, lambda: (parallel.Alone(), 1))  # type: ignore[arg-type]
+    scaler: Any = SimpleNamespace(get_scale=lambda: 4.0)
+    team.begin(2, 3, 15, 0.5, scaler)
+    team.begin(2, 4, 16, 0.625, scaler)
+    state, first, second = group.told
+    assert state == [parallel.STATE, 0, 0, 0, 0, 0]
+    assert (first, second) == ([parallel.STEP, 2, 3, 15, 0.5, 4.0], [parallel.STEP, 2, 4, 16, 0.625, 4.0])
+    assert len(group.given) == len(net.state_dict())
+    team.stale()
+    team.begin(2, 5, 17, 0.75, scaler)
+    assert [kind for kind, *_ in group.told[3:]] == [parallel.STATE, parallel.STEP]
+    group.given.clear()
+    team.stepped()
+    assert group.told[-1] == [parallel.WEIGHTS, 0, 0, 0, 0, 0]
+    (given,) = group.given
+    assert given.tolist() == [*net[0].weight.flatten().tolist(), *net[1].bias.tolist()]
+
+
+def test_a_rank_that_is_gone_after_a_step_is_missed_at_the_next_and_moments_are_put_back() -> None:
+    net = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.BatchNorm1d(2))
+    group, one = Group(), parallel.Alone()
+    team = parallel.Team(group, net, 8, lambda: None, lambda: (one, 3))  # type: ignore[arg-type]
+    scaler: Any = SimpleNamespace(get_scale=lambda: 1.0)
+    team.begin(0, 0, 0, 0.0, scaler)
+    net[1].running_mean.fill_(5.0)
+    net[0].weight.grad = torch.ones(2, 2)
+    group.gone = True
+    with pytest.raises(ranks.LostRankError) as lost:
+        group.tell([])
+    warned: list[events.Event] = []
+    with events.listen(warned.append, alone=True):
+        assert team.regrouped(lost.value, step=7) is one
+    assert net[1].running_mean.tolist() == [0.0, 0.0]
+    assert net[0].weight.grad is None
+    assert [(event.name, event.fields["step"], event.fields["left"]) for event in warned] == [("rank-lost", 7, 3)]
+    team.stepped()
+    with pytest.raises(ranks.LostRankError):
+        team.begin(0, 1, 1, 0.0, scaler)
 
 
 @pytest.mark.slow
