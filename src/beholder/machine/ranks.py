@@ -157,6 +157,11 @@ class Group:
                 with contextlib.suppress(LostRankError):
                     self.tell([LEAVE] + 5 * [0.0])
 
+    def leave(self) -> None:
+        """End the connections, by which those notice it who wait for this rank: they last as long as anything refers to them."""
+        self._steps = self._calls = None
+        _leave()
+
     @contextlib.contextmanager
     def _telling(self) -> Iterator[None]:
         try:
@@ -182,7 +187,7 @@ def regrouped() -> Group | None:
     The first rank stays the first, and waits `GATHERING` seconds for the others. One that comes later has no part any more.
     """
     before = _joined.pop()
-    _leave()
+    before.leave()
     _meet(before.ranks, before.store, before.at + 1, others=before.ranks.world - 2, seconds=GATHERING)
     return _joined[-1] if _joined else None
 
