@@ -170,6 +170,7 @@ def planned(*, pretrained: bool, paced: bool = False, n: int = 100, batch: int =
     [
         (110.0, 0.5, Tempo(0.5, 2.0), ""),  # an epoch is 50 s, and half of the 10 s of a validation: two epochs
         (109.0, 0.5, Tempo(0.5, 109 / 55, left_out=True), "fine-tuning is left out: there is time for 2.0 epochs"),
+        (0.5, 0.5, Tempo(0.2, 0.5 / 25, left_out=True), "fine-tuning is left out: there is time for 0.0 epochs"),
         (39.0, 0.5, Tempo(0.2, 39 / 25, left_out=True), "fine-tuning is left out: there is time for 1.6 epochs"),  # unmeasured
     ],
 )

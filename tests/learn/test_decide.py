@@ -3,10 +3,12 @@ from __future__ import annotations
 import pytest
 from torch import nn
 
+from beholder.base.choices import OPTIMISERS
 from beholder.base.recipe import Recipe
 from beholder.data.augment import Augment
 from beholder.learn.decide import plan, uses_batch_norm
 from beholder.learn.flips import Flips
+from beholder.learn.optim import Optimiser
 from beholder.nets.fastnet import fastnet
 from beholder.nets.plain import cnn
 
@@ -219,3 +221,11 @@ def test_a_plan_as_json_has_all_but_its_reasons() -> None:
     flat = made.flat()
     assert flat["plan.epochs"] == 7
     assert "plan.augment" not in flat
+
+
+@pytest.mark.parametrize("optimiser", ["sgd", "adamw", "muon"])
+def test_the_schedule_and_the_decay_are_those_of_the_optimiser_where_none_is_asked_for(optimiser: str) -> None:
+    chosen = OPTIMISERS.load(optimiser, of=Optimiser)
+    made = _plan(Recipe().set(optimiser=optimiser))
+    assert (made.schedule, made.weight_decay) == (chosen.schedule, chosen.decay_at(made.batch))
+    assert made.lr == chosen.rate_at(made.batch)

@@ -63,7 +63,7 @@ def test_the_net_that_is_timed_is_the_one_that_will_learn(monkeypatch: pytest.Mo
     monkeypatch.setattr(dial, "seconds_each", seconds_each)
     monkeypatch.setattr(dial, "threads", lambda *given: threads.append(given))
     dial.dialled(
-        NetRecipe(name="fastnet", width=0.5, weights="auto"),
+        NetRecipe(name="fastnet", width=0.5, weights="auto", init="zca"),
         PixelPolicy(16, 20, 1),
         n=3000,
         classes=1,

@@ -34,6 +34,9 @@ class Calls:
         def headed(given: Any, stop: Any, until: Deadline) -> Any:
             assert given is prepared
             self.seconds.append(until.left)
+            events.progress("features", 1, 2)
+            events.note("one of many")
+            events.warn("a warning")
             return head
 
         def made(*given: Any) -> Any:
@@ -64,7 +67,8 @@ def test_it_is_a_head_on_what_there_is_time_for(
     ((_, *made),) = calls.made
     assert made == [parts, head, until]
     assert calls.saved == [tmp_path / "m.beholder"]
-    (said,) = (event for event in heard if event.name == "first-bundle")
+    assert [event.name for event in heard] == ["features", "a warning", "first-bundle"], "what is decided is said later"
+    said = heard[-1]
     assert said.fields == {"path": str(tmp_path / "m.beholder"), "trained": 12, "of": 30}
 
 
@@ -85,7 +89,8 @@ def test_no_bundle_without_a_head(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     calls = Calls(monkeypatch, pretrained=pretrained, head=None)
     _, heard = asked(tmp_path / "m.beholder")
     assert len(calls.seconds) == looked
-    assert calls.made == calls.saved == heard == []
+    assert calls.made == calls.saved == []
+    assert "first-bundle" not in [event.name for event in heard]
 
 
 def test_the_bundle_says_that_its_training_is_not_over(monkeypatch: pytest.MonkeyPatch) -> None:
