@@ -140,6 +140,11 @@ def test_validations_without_a_score_are_not_in_the_curve(prepared: Any, monkeyp
     assert (row.score, row.curve, row.began) == (0.75, ((9.0, 0.75), (10.0, 0.5)), 8.0)
 
 
+def test_the_first_epoch_may_be_the_best(prepared: Any) -> None:
+    floor, training = account.tried((), learning(floor=HEAD, epoch=0, head=object()), prepared, 0.0)
+    assert (floor.outcome, training.outcome) == ("training is better", "kept")
+
+
 def test_a_floor_that_nothing_beat_is_kept_and_one_without_a_score_has_none(prepared: Any) -> None:
     kept, *_ = account.tried((), learning(floor=HEAD, epoch=-1, head=object()), prepared, 0.0)
     assert kept == Tried(

@@ -118,7 +118,7 @@ def test_a_budget_is_measured_unless_fine_tuning_is_left_out(
 ) -> None:
     monkeypatch.setattr(begin, "_hopeless", lambda *_: hopeless)
     monkeypatch.setattr(begin, "budget_of", lambda prepared, parts, *room: Budget(60.0, *room[:1], validation=9.0))
-    monkeypatch.setattr(begin, "_tempo", lambda *_: Tempo(0.25, 8.0))
+    monkeypatch.setattr(begin, "_tempo", lambda prepared, limits, head: Tempo(0.25, 8.0))
     prepared, head = with_head(each=0.5)
     room = (3.0, 2.0, 1)
     limits, tempo = begin._time_for(prepared, SimpleNamespace(test=[]), head, until(1.0), room, going_on=going_on)  # type: ignore[arg-type]

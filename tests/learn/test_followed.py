@@ -89,6 +89,10 @@ def test_a_batch_of_one_picture_for_each_rank_is_shared(monkeypatch: pytest.Monk
     found = followed.team_of(prepared, [], batches)
     assert found.share(torch.zeros(1, 2)) == pytest.approx(1 / 3)
     assert batches.ranks is among.ranks
+    opened: list[object] = []
+    monkeypatch.setattr(followed, "_open", lambda *given: opened.extend(given))
+    found._opened()  # type: ignore[attr-defined]
+    assert opened == [among, prepared, [], batches]
     monkeypatch.setattr(followed, "group", lambda: None)
     left, count = found._remaining()  # type: ignore[attr-defined]
     assert (type(left), count, among.lost) == (Alone, 1, True)

@@ -73,9 +73,11 @@ def test_the_threshold_of_all_classes_is_where_f1_is_highest(
 
 def test_the_score_is_the_mean_precision_of_the_classes_and_the_loss_what_is_left_of_it() -> None:
     """Both boxes of class 0 are found exactly, that of class 1 is not."""
-    score = scored_by(lambda net, enough: [seen([0, 1], [0, 0], [0.9, 0.8])], TRUTH, 2)
-    found = score({"net": None}, lambda: False)  # type: ignore[dict-item]
+    asked: list[object] = []
+    score = scored_by(lambda *given: asked.extend(given) or [seen([0, 1], [0, 0], [0.9, 0.8])], TRUTH, 2)
+    found = score({"net": "a net"}, bool)  # type: ignore[dict-item]
     assert found is not None
+    assert asked == ["a net", bool]
     assert found["net"] == pytest.approx((0.5, 0.5))
     nothing = scored_by(lambda net, enough: [seen([], [], [])], Boxes.of([drawn([], [])]), 2)
     assert nothing({"net": None}, lambda: False) == {"net": (1.0, 0.0)}  # type: ignore[dict-item]
