@@ -116,8 +116,8 @@ def test_only_a_few_files_read_what_linux_alone_has() -> None:
 
 
 LACKING = """
-import asyncio, http.server, logging.handlers, multiprocessing, os, pkgutil, select, selectors, shutil, signal, socket, subprocess
-import sys, tempfile
+import asyncio, http.server, logging.handlers, multiprocessing, os, pkgutil, select, selectors, shutil, signal, socket
+import subprocess, sys, tempfile
 import beholder, fastapi, onnx, onnxruntime, scipy.optimize, sklearn.cluster, sklearn.linear_model, timm, torch, torchvision
 import typer, uvicorn
 from PIL import Image

@@ -11,6 +11,7 @@ import datetime
 import os
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -158,7 +159,7 @@ class Group:
                     self.tell([LEAVE] + 5 * [0.0])
 
     def leave(self) -> None:
-        """End the connections, by which those notice it who wait for this rank: they last as long as anything refers to them."""
+        """End the connections, by which those who wait for this rank notice it: they last while anything refers to them."""
         self._steps = self._calls = None
         _leave()
 
@@ -168,6 +169,7 @@ class Group:
             yield
         except RuntimeError as error:  # gloo and NCCL have no type of their own for a peer that is gone
             self.lost = True
+            traceback.clear_frames(error.__traceback__)  # they refer to the group, whose connections would stay open
             raise LostRankError(str(error).splitlines()[0][:200]) from error
 
 
