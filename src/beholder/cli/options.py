@@ -35,7 +35,7 @@ Source = Annotated[
         help="Pictures with labels: a folder of class folders, a folder with train/val/test inside, "
         "a CSV, TSV or Parquet with path,label, a zip or tar of these, Parquet with pictures inside, "
         "WebDataset shards, COCO, Pascal VOC, YOLO or a table of boxes (boxes:SOURCE for a picture a box), "
-        "an .npz with x and y, torchvision:NAME, hf:NAME, or https://… of a zip or tar. docs/SOURCES.md describes each.",
+        "an .npz with x and y, torchvision:NAME, hf:NAME, https://… of a zip or tar, s3://… or gs://…. docs/SOURCES.md tells.",
         show_default=False,
     ),
 ]
