@@ -144,3 +144,9 @@ def test_of_no_pictures_there_is_nothing_to_say(small) -> None:
     logits, features = bundle.outputs(np.zeros((0, 3, bundle.config.pixels.height, bundle.config.pixels.width), np.uint8))
     assert (logits.shape, features.shape) == ((0, 3), (0, 0))
     assert logits.dtype == features.dtype == np.float32
+
+
+def test_it_says_by_what_plan_it_was_trained(small) -> None:
+    plan = small[2].config.plan
+    assert plan["net"] == small[2].config.net.name
+    assert plan["batch"] >= 1
