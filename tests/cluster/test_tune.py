@@ -136,7 +136,9 @@ def test_ctrl_c_leaves_a_study_that_goes_on(two_nodes: str, source: Path, alone:
     assert "kept in" in said
     assert not at_work()
     before = sum('"slice"' in line for line in journal.read_text().splitlines())
-    assert same(found(source, out), alone)
+    resumed = found(source, out)
+    assert [row["reason"] for row in resumed.trials] == [""] * 3
+    assert same(resumed, alone)
     after = sum('"slice"' in line for line in journal.read_text().splitlines())
     assert (before >= 1, after) == (True, 3), "what was scored is not scored again"
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from beholder.base.errors import UsageError
-from beholder.machine.cluster import check, connected, on_loopback
+from beholder.base.errors import MachineError, UsageError
+from beholder.machine.cluster import check, connected, end, on_loopback
 
 
 @pytest.mark.parametrize("address", ["10.0.0.7:6379", "head:6379", "[2001:db8::1]:6379", "0.0.0.0:6379"])
@@ -45,3 +47,54 @@ def test_where_ray_is_not_installed_the_extra_is_named(monkeypatch: pytest.Monke
         pass
     assert error.value.code == "no-ray"
     assert "beholder[cluster]" in error.value.hint
+
+
+class FakeRay(SimpleNamespace):
+    """What `connected` and `end` call. fails: what `init` raises; there: whether the caller has a connection already"""
+
+    def __init__(self, *, fails: Exception | None = None, there: bool = False) -> None:
+        self.fails, self.there, self.ended = fails, there, list[Any]()
+
+    def is_initialized(self) -> bool:
+        return self.there
+
+    def init(self, **_: Any) -> None:
+        if self.fails is not None:
+            raise self.fails
+        self.there = True
+
+    def shutdown(self) -> None:
+        self.there = False
+
+    def nodes(self) -> list[dict[str, str]]:
+        return []
+
+    def cancel(self, task: Any, *, force: bool) -> None:
+        self.ended.append((task, force))
+
+
+@pytest.mark.parametrize(
+    "error", [ConnectionError("nobody"), Exception("The current node timed out during startup.\nmore"), Exception()]
+)
+def test_whatever_ray_raises_at_its_start_is_said_as_no_cluster(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setitem(sys.modules, "ray", FakeRay(fails=error))
+    with pytest.raises(MachineError, match="no Ray cluster on this machine") as caught, connected():
+        pass
+    assert caught.value.code == "no-cluster"
+    assert "\n" not in caught.value.message
+
+
+def test_tasks_are_cancelled_only_on_a_connection_that_outlives_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    ray: Any = FakeRay()
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    with connected() as ours:
+        with connected():
+            pass
+        end(ours, ["a"])
+    assert (ray.ended, ray.there) == ([], False)
+    ray.there = True
+    with connected() as theirs:
+        end(theirs, ["a", "b"])
+    assert (ray.ended, ray.there) == ([("a", True), ("b", True)], True)

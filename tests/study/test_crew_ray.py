@@ -37,7 +37,7 @@ class FakeRay:
     def __init__(self, acts: Callable[[int, int], Any]) -> None:
         self.acts, self.options = acts, dict[str, Any]()
         self.begun: list[dict[str, Any]] = []
-        self.most, self.under_way, self.cancelled = 0, set[int](), list[int]()
+        self.most, self.under_way, self.waited = 0, set[int](), list[list[int]]()
         self.exceptions = SimpleNamespace(RayError=RayError, OutOfMemoryError=OutOfMemoryError, RayTaskError=RayTaskError)
 
     def remote(self, **options: Any) -> Any:
@@ -52,6 +52,7 @@ class FakeRay:
         return lambda _: SimpleNamespace(remote=begin)
 
     def wait(self, refs: list[int], **_: Any) -> tuple[list[int], list[int]]:
+        self.waited.append(refs)
         return refs[:1], refs[1:]
 
     def get(self, ref: int) -> Any:
@@ -61,9 +62,6 @@ class FakeRay:
         if isinstance(found, BaseException):
             raise found
         return found
-
-    def cancel(self, ref: int, *, force: bool = False) -> None:
-        self.cancelled.append(ref)
 
 
 def carried_out(
@@ -119,7 +117,8 @@ def test_when_the_search_is_left_no_task_stays(tmp_path: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         Tasks(ray, tmp_path, 64, 3).run(iter([Job(index, "", {}) for index in range(9)]), took)
-    assert set(ray.cancelled) == {1, 2}
+    assert ray.waited[-1] == [1, 2]
+    assert not (tmp_path / crew_ray.TOKEN).exists()
 
 
 def test_a_task_works_only_where_it_sees_the_file_of_whoever_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,6 +144,38 @@ def test_a_task_works_only_where_it_sees_the_file_of_whoever_asked(tmp_path: Pat
     assert [(what["score"], what["facts"]) for what in found] == [(3.0, {"is": 1}), (4.0, {"is": 1})]
     assert reads == [tmp_path], "read once by a process"
     crew_ray._read.cache_clear()
+
+
+def test_a_task_ends_once_the_search_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(crew_ray, "LOOK", 0.01)
+    file = tmp_path / crew_ray.TOKEN
+    file.write_text("mine")
+
+    def left(*_: Any) -> Slice:
+        file.unlink()
+        for _ in range(1000):
+            crew_ray.time.sleep(0.01)
+        return Slice(score=1.0)
+
+    monkeypatch.setattr(worker, "read", lambda folder: None)
+    monkeypatch.setattr(worker, "shared", left)
+    assert advance(str(tmp_path), "mine", {"index": 0, "recipe": "", "factors": {}}, 1)["failed"] == "the search was left"
+    crew_ray._read.cache_clear()
+    monkeypatch.setattr(crew_ray, "SEEN", 0.02)
+    with pytest.raises(UsageError, match="does not see"):
+        advance(str(tmp_path), "mine", {"index": 0, "recipe": "", "factors": {}}, 1)
+
+
+def test_a_disk_that_does_not_answer_ends_no_task(tmp_path: Path) -> None:
+    file = tmp_path / "a" / crew_ray.TOKEN
+    assert crew_ray._holds(file, "mine") is False
+    file.parent.write_text("no folder: another error than that the file is missing")
+    assert crew_ray._holds(file, "mine") is None
+    file.parent.unlink()
+    file.parent.mkdir()
+    for text, held in (("mine", True), ("another", False)):
+        file.write_text(text)
+        assert crew_ray._holds(file, "mine") is held
 
 
 def test_where_trials_are_carried_out_is_said_once(tmp_path: Path) -> None:

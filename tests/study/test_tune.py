@@ -125,6 +125,13 @@ def test_the_rate_is_a_factor_on_what_the_run_plans(leaves: Path, tmp_path: Path
     assert rates[1] == pytest.approx(0.5 * rates[0])
 
 
+def test_a_slice_whose_result_was_lost_goes_on_from_its_checkpoint(leaves: Path, tmp_path: Path) -> None:
+    field, job = made(leaves, tmp_path)
+    once, again = advanced(field, job), advanced(field, job)
+    assert (again.failed, again.score, again.curve) == ("", once.score, once.curve)
+    assert again.facts["recipe"] == once.facts["recipe"]
+
+
 @pytest.mark.parametrize(
     ("error", "said"),
     [

@@ -9,13 +9,17 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from types import ModuleType
+from typing import Any
 
 from beholder.base.errors import MachineError, UsageError
 
 LOOPBACK_ALONE = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 """Where this is 0, Ray takes 127.0.0.1 for what it is; else it puts the address that other machines see in its place."""
+
+_own: list[bool] = []
+"""Whether the connection was made, and will be ended, by `connected`: not empty then."""
 
 
 @contextlib.contextmanager
@@ -40,11 +44,23 @@ def connected() -> Iterator[ModuleType]:
             **({} if address else {"include_dashboard": False}),
         )
     try:
+        _own.append(True)
         for node in ray.nodes():
             check(node["NodeManagerAddress"])
         yield ray
     finally:
         ray.shutdown()
+        _own.clear()
+
+
+def end(ray: ModuleType, tasks: Iterable[Any]) -> None:
+    """End tasks that nobody waits for any more.
+
+    Where the connection is this process's own they end with it, and are not cancelled: of a task that ends at that very moment
+    `cancel` may end the process that asked, by a failed check in Ray's core.
+    """
+    for task in () if _own else tasks:
+        ray.cancel(task, force=True)
 
 
 def check(address: str) -> None:
@@ -92,8 +108,8 @@ def _said(address: str) -> Iterator[None]:
     """Turn what Ray raises where it cannot connect into a `MachineError` (no-cluster)."""
     try:
         yield
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except Exception as error:  # Ray raises bare ones too, where a node does not start in time
         where = f"at {address}" if address else "on this machine"
         hint = "is it running, and of the same version of Ray and Python? RAY_ADDRESS says where it is"
-        what = f"no Ray cluster {where}: {str(error).splitlines()[0][:200]}"
+        what = f"no Ray cluster {where}: {(str(error).splitlines() or [type(error).__name__])[0][:200]}"
         raise MachineError(what, code="no-cluster", hint=hint) from error

@@ -13,7 +13,7 @@ from typing import Any
 
 import beholder.machine.launch as launching
 from beholder.base.errors import UsageError
-from beholder.machine.cluster import connected
+from beholder.machine.cluster import connected, end
 from beholder.machine.ranks import Group, Ranks, joined
 
 
@@ -47,8 +47,7 @@ def on_ray(count: int, follow: Callable[[], None]) -> Iterator[Group | None]:
                 yield group
         finally:
             _, left = ray.wait(running, num_returns=len(running), timeout=launching.LEAVING)
-            for each in left:
-                ray.cancel(each, force=True)
+            end(ray, left)
 
 
 def _room(ray: Any) -> tuple[str, int]:

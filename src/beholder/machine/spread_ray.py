@@ -27,7 +27,7 @@ def on_ray(work: str, argument: str, ranges: Ranges, count: int, *, gpu: bool) -
 
     A task takes a core, or a GPU with its share of the cores. Ray does not repeat tasks: that is done here, by range.
     """
-    from beholder.machine.cluster import connected
+    from beholder.machine.cluster import connected, end
 
     with connected() as ray:
         room = ray.cluster_resources()
@@ -45,8 +45,7 @@ def on_ray(work: str, argument: str, ranges: Ranges, count: int, *, gpu: bool) -
                 yield from _heard(ray, running, ranges)
                 _end_silent(ray, running, ranges)
         finally:
-            for left in running:
-                ray.cancel(left, force=True)
+            end(ray, running)
 
 
 def _heard(ray: Any, running: dict[Any, _Task], ranges: Ranges) -> Iterator[Heard]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import _thread
+import os
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -25,10 +28,10 @@ from beholder.study.search import Job, Slice
 from beholder.study.trial import Field
 
 TOKEN = "shared.txt"
-"""The file that says to a worker that its folder is that of the search."""
+"""The file that says to a worker that its folder is that of the search, and that the search goes on."""
 
 SEEN, LOOK = 10.0, 0.5
-"""Seconds in which a file that was written is to be seen by every machine, and between two looks for it."""
+"""Seconds in which a file that was written is to be seen by every machine, and between two looks for it or at it."""
 
 BUSY = 30.0
 """Seconds after which it is said that no task of the search has come to its end, as the cluster may have no room for one."""
@@ -52,7 +55,6 @@ class Tasks:
     _again: list[Given] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        write_atomic(self.folder / TOKEN, self.token.encode())
         options = {"num_cpus": self.cpus, "num_gpus": self.gpus, "max_retries": 0}
         self._task = self.ray.remote(**options)(advance)
 
@@ -62,6 +64,7 @@ class Tasks:
         A job whose task is lost is begun again. Raises what `advance` raises on a machine that cannot take part.
         """
         said = False
+        write_atomic(self.folder / TOKEN, self.token.encode())
         try:
             while self._filled(jobs):
                 ready, _ = self.ray.wait(list(self._doing), num_returns=1, timeout=BUSY)
@@ -103,14 +106,13 @@ class Tasks:
             self._again.append(again)
 
     def _leave(self) -> None:
-        """Let what is under way keep its checkpoint, and end it."""
-        left = list(self._doing)
-        for ref in left:
-            self.ray.cancel(ref)
-        if left:
-            _, late = self.ray.wait(left, num_returns=len(left), timeout=ENDING)
-            for ref in late:
-                self.ray.cancel(ref, force=True)
+        """Have what is under way keep its checkpoint and end, which the token's absence tells it.
+
+        Ray's own `cancel` is not called: of a task that ends at that moment it may end the process that asked.
+        """
+        (self.folder / TOKEN).unlink(missing_ok=True)
+        if self._doing:
+            self.ray.wait(list(self._doing), num_returns=len(self._doing), timeout=ENDING)
         self._doing.clear()
 
 
@@ -136,28 +138,60 @@ def advance(folder: str, token: str, job: Mapping[str, Any], threads: int) -> di
     """
     torch.set_num_threads(threads)
     memory = free_memory(device()) // (3 * max(1, cores() // threads) * 2**20)
-    with events.listen(alone=True):
-        return asdict(worker.shared(_read(folder, token), Job(**job), threads, max(1, memory)))
+    try:
+        with events.listen(alone=True), _watched(Path(folder) / TOKEN, token):
+            return asdict(worker.shared(_read(folder, token), Job(**job), threads, max(1, memory)))
+    except KeyboardInterrupt:
+        return asdict(Slice(failed="the search was left"))
+
+
+@contextmanager
+def _watched(file: Path, token: str) -> Iterator[None]:
+    """Interrupt this process, as Ctrl-C would, once the search is left, and end it where that does not suffice."""
+    over = threading.Event()
+
+    def watch() -> None:
+        while _holds(file, token) is not False:
+            if over.wait(LOOK):
+                return
+        _thread.interrupt_main()
+        if not over.wait(ENDING):
+            os._exit(1)
+
+    _check_shared(file, token)
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watcher.join()
 
 
 @lru_cache(maxsize=1)
 def _read(folder: str, token: str) -> Field:
     """Return what slices are tried on, which a process of Ray keeps for its next task."""
-    _check_shared(Path(folder) / TOKEN, token)
     return worker.read(Path(folder))
 
 
 def _check_shared(file: Path, token: str, *, now: Callable[[], float] = time.monotonic) -> None:
     """Raise `UsageError` (not-shared) where a file is not seen that whoever asked has written."""
     until = now() + SEEN
-    while True:
-        try:
-            if file.read_text("ascii") == token:
-                return
-        except (OSError, ValueError):
-            pass
+    while not _holds(file, token):
         if now() > until:
             break
         time.sleep(LOOK)
+    else:
+        return
     hint = "give --out on a disk that every machine of the cluster has at the same path"
     raise UsageError(f"a machine of the cluster does not see {file.parent}", code="not-shared", hint=hint)
+
+
+def _holds(file: Path, token: str) -> bool | None:
+    """Return whether a file holds the token; None where the disk does not answer."""
+    try:
+        return file.read_text("ascii") == token
+    except (FileNotFoundError, UnicodeDecodeError):
+        return False
+    except OSError:
+        return None

@@ -117,7 +117,7 @@ def _slice(on: Field, job: Job, recipe: Recipe, stop: Stop, sizes: list[int]) ->
     resume = (folder.path / "checkpoint").exists()
     before = before_of(folder) if resume else None
     prepared = prepare(on.parts, recipe, before=before or Before(None, 0.0, 0, on.flips))
-    prepared, recipe = settled(prepared, recipe, {} if resume else job.factors)
+    prepared, recipe = settled(prepared, recipe, {} if job.rung else job.factors)
     sizes.append(prepared.plan.batch)
     facts = {**_measured(prepared), "recipe": recipe.toml(), "batch": prepared.plan.batch, "net": prepared.created.spec.name}
     if beyond := on.limits.broken(facts["latency"], facts["bytes"]):
