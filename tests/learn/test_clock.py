@@ -207,6 +207,14 @@ def test_what_is_left_counts_later_validations() -> None:
     assert clock.left == pytest.approx(9 + 2 * 3.0)
 
 
+def test_before_the_first_step_no_validation_is_due() -> None:
+    """Four periods of five steps: four validations are to come, and as many while the first period lasts."""
+    clock = Clock(steps_per_epoch=5, epochs=4, seconds=0, validation=3.0, now=Time())
+    assert clock.left == 4 * 3.0
+    clock.tick()
+    assert clock.left == 4 * 3.0
+
+
 def test_dearer_later_steps_are_reckoned_with() -> None:
     time = Time()
     clock = Clock(steps_per_epoch=10, epochs=1, seconds=0, dearer=lambda done: 2.0 if done < 0.75 else 1.0, now=time)

@@ -160,8 +160,8 @@ class Clock:
 
     @property
     def _place(self) -> int:
-        """Return how many steps of the present period between two validations are done, 1 to all; at all one is due."""
-        return (self.step - 1) % self._period + 1
+        """Return how many steps of the present period between two validations are done; at all one is due, before the first 0."""
+        return (self.step - 1) % self._period + 1 if self.step else 0
 
     def _validations(self, steps: int) -> int:
         """Return how many validations come with the next `steps` steps: one due now and the one at the end too."""
