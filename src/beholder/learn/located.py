@@ -76,15 +76,19 @@ def scored_by(see: Seeing, truth: Boxes, classes: int) -> Validate:
 
 
 def together(matches: Matches) -> float:
-    """Return the score from which on F1 over the boxes of all classes is highest; 1 where nothing was found."""
+    """Return the score from which on F1 over the boxes of all classes is highest; 1 where nothing was found.
+
+    Boxes of one score are taken all or none, whatever their order.
+    """
     states = matches.states[:, 0, 0]
     kept = states != IGNORED
     order = np.argsort(-matches.scores[kept], kind="stable")
     scores, right = matches.scores[kept][order], states[kept][order] == RIGHT
     if not len(scores):
         return 1.0
-    f1 = 2 * np.cumsum(right) / (np.arange(1, len(scores) + 1) + matches.counted[:, 0].sum())
-    return float(scores[int(f1.argmax())])
+    ends = np.flatnonzero(np.append(np.diff(scores) != 0, True))
+    f1 = 2 * np.cumsum(right)[ends] / (ends + 1 + matches.counted[:, 0].sum())
+    return float(scores[ends[int(f1.argmax())]])
 
 
 def operating(found: list[Detected], truth: Boxes, classes: int) -> dict[str, Any]:
