@@ -27,7 +27,7 @@ from beholder.base.errors import DataError, MachineError, PictureError, UsageErr
 from beholder.base.records import Pictures, PixelPolicy
 from beholder.data import cache
 from beholder.data import shards as shards_of_rows
-from beholder.data.cache import Pixels, cached, missing
+from beholder.data.cache import PACED, Pixels, cached, missing, pace
 from beholder.image import load
 from beholder.sources import scan
 from beholder.sources.digest import digested
@@ -456,6 +456,33 @@ def test_a_full_disk_is_said_and_leaves_nothing_half_written(tmp_path: Path, mon
     assert left_behind(tmp_path) == []
     monkeypatch.setattr(np, "save", saved)
     assert cached(table(some()), POLICY, root=tmp_path).decoded == 6
+
+
+class Ticking(Memory):
+    """A store of which each picture takes half a second, by a clock that stands still otherwise."""
+
+    now = 100.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def read(self, key: str) -> bytes:
+        self.now += 0.5
+        return super().read(key)
+
+
+def test_the_seconds_of_a_decoded_picture_are_remembered_where_there_were_enough(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = replace(POLICY, width=7)
+    for number, seconds in ((PACED - 1, 0.0), (PACED, 0.5)):
+        pictures = table(some(number, start=100 * number))
+        store = Ticking(some(number, start=100 * number))
+        monkeypatch.setattr(cache, "time", store)
+        cached(replace(pictures, store=store), POLICY, root=tmp_path, workers=1)
+        assert pace(POLICY, root=tmp_path) == seconds
+    cached(replace(pictures, store=store), POLICY, root=tmp_path, workers=1)
+    assert (pace(POLICY, root=tmp_path), pace(other, root=tmp_path)) == (0.5, 0.0)
 
 
 def decoding() -> int:

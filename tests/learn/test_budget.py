@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -67,49 +66,48 @@ def idle(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_costs_are_those_measured_here(
-    parts: beholder.Parts, prepared: Prepared, monkeypatch: pytest.MonkeyPatch, idle: None
+    parts: beholder.Parts, prepared: Prepared, monkeypatch: pytest.MonkeyPatch, idle: None, clock: Time
 ) -> None:
     monkeypatch.setattr(room, "_each", lambda work, **_: 0.5)
     cached(parts.test, prepared.policy)
-    found = budget_of(prepared, parts, time.monotonic(), 0.0)
+    found = budget_of(prepared, parts, clock.now, 0.0)
     assert found.validation == 0.5 * len(prepared.valid.pixels) == 3.0
     assert found.after == CLOSING + OPENING + 0.5 * len(parts.test) + 0.5 * len(prepared.valid.pixels)
-    assert budget_of(prepared, parts, time.monotonic(), 7.0, 4).after == found.after + 7.0 + 2.0
+    assert budget_of(prepared, parts, clock.now, 7.0, 4).after == found.after + 7.0 + 2.0
 
 
 def test_a_test_that_takes_long_is_a_sample_and_a_busy_machine_closes_later(
-    parts: beholder.Parts, prepared: Prepared, monkeypatch: pytest.MonkeyPatch, idle: None
+    parts: beholder.Parts, prepared: Prepared, monkeypatch: pytest.MonkeyPatch, idle: None, clock: Time
 ) -> None:
     monkeypatch.setattr(room, "_each", lambda work, **_: 100.0)
-    assert budget_of(prepared, parts, time.monotonic(), 0.0).after == pytest.approx(CLOSING + OPENING + 0.2 * 60 + 0.1 * 60)
+    assert budget_of(prepared, parts, clock.now, 0.0).after == pytest.approx(CLOSING + OPENING + 0.2 * 60 + 0.1 * 60)
     monkeypatch.setattr(room, "slowness", lambda: 4.0)
-    assert budget_of(prepared, parts, time.monotonic(), 0.0).after == pytest.approx(
-        4 * (CLOSING + OPENING) + 0.2 * 60 + 0.1 * 60
-    )
+    again = budget_of(prepared, parts, clock.now, 0.0)
+    assert again.after == pytest.approx(4 * (CLOSING + OPENING) + 0.2 * 60 + 0.1 * 60)
 
 
 def test_decoding_the_test_part_is_planned_for_where_only_the_others_are_in_the_cache(
-    parts: beholder.Parts, prepared: Prepared, monkeypatch: pytest.MonkeyPatch, idle: None
+    parts: beholder.Parts, prepared: Prepared, monkeypatch: pytest.MonkeyPatch, idle: None, clock: Time
 ) -> None:
     monkeypatch.setattr(room, "_each", lambda work, **_: 0.0)
     again = prepare(parts, prepared.recipe)  # from the cache
     unread = replace(parts.test, digests=np.roll(parts.test.digests, 1, axis=1))  # pictures that no run has seen
-    found = budget_of(again, replace(parts, test=unread), time.monotonic(), 0.0)
-    each = (found.after - CLOSING - OPENING) / len(parts.test)
-    assert 1e-5 < each < 0.5
+    found = budget_of(again, replace(parts, test=unread), clock.now, 0.0)
+    kept = room.pace(again.policy)
+    assert kept > 0
+    assert found.after == CLOSING + OPENING + kept * len(parts.test)
     monkeypatch.setattr(room, "pace", lambda policy: 1.0)
-    told = budget_of(again, replace(parts, test=unread), time.monotonic(), 0.0)
+    told = budget_of(again, replace(parts, test=unread), clock.now, 0.0)
     assert told.after == CLOSING + OPENING + 1.0 * len(parts.test)
 
 
-def test_a_validation_part_that_takes_too_long_is_sampled(prepared: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
-    valid = prepared.valid
+def test_a_validation_part_that_takes_too_long_is_sampled(prepared: Prepared, clock: Time) -> None:
+    valid, now = prepared.valid, clock.now
     many = replace(valid, pixels=valid.pixels.subset(np.arange(600) % 6), pictures=valid.pictures.take(np.arange(600) % 6))
     many = replace(many, targets=valid.targets[np.arange(600) % 6])
-    now = time.monotonic()
     some, limits, rows = sampled(many, Budget(100.0, now, validation=100.0), train=3400)
-    assert len(some.pixels) == len(some.targets) == len(some.pictures) == pytest.approx(120, abs=2)
-    assert limits.validation == pytest.approx(20, abs=0.2)
+    assert len(some.pixels) == len(some.targets) == len(some.pictures) == 120
+    assert limits.validation == pytest.approx(20)
     assert (some.targets.argmax(1).numpy() == some.pictures.targets).all()
     assert len(rows) == len(some.pixels)
     among = np.arange(0, 600, 4)
@@ -119,19 +117,28 @@ def test_a_validation_part_that_takes_too_long_is_sampled(prepared: Prepared, mo
     assert len(sampled(many, Budget(1.0, now, validation=1e6), train=3400)[0].pixels) == 64
 
 
-def test_a_large_validation_part_is_sampled(prepared: Prepared) -> None:
+def test_a_large_validation_part_is_sampled(prepared: Prepared, clock: Time) -> None:
     valid, rows = prepared.valid, np.arange(5000) % 6
     many = replace(valid, pixels=valid.pixels.subset(rows), pictures=valid.pictures.take(rows), targets=valid.targets[rows])
-    none = Budget(0.0, time.monotonic())
+    none = Budget(0.0, clock.now)
     assert len(sampled(many, none, train=10_000)[0].pixels) == 4000
     assert len(sampled(many, none, train=80_000)[0].pixels) == 4800
     assert sampled(many, none, train=100_000)[0] is many
-    some, limits, rows = sampled(many, Budget(100.0, time.monotonic(), validation=5.0), train=10_000)
+    some, limits, rows = sampled(many, Budget(100.0, clock.now, validation=5.0), train=10_000)
     assert len(some.pixels) == 4000
     assert limits.validation == pytest.approx(4.0)
 
 
-def test_the_test_part_is_not_read_for_its_budget(prepared: Prepared, parts: beholder.Parts) -> None:
+def test_the_test_part_is_not_read_for_its_budget(
+    parts: beholder.Parts, prepared: Prepared, monkeypatch: pytest.MonkeyPatch, idle: None, clock: Time
+) -> None:
+    asked: list[int] = []
+
+    def measured(work: Any, *, most: int, enough: float) -> float:
+        asked.append(most)
+        work(most)
+        return 0.0
+
     class Sealed:
         name = "sealed"
 
@@ -142,7 +149,9 @@ def test_the_test_part_is_not_read_for_its_budget(prepared: Prepared, parts: beh
             return ""
 
     sealed = replace(parts, test=replace(parts.test, store=Sealed()))
-    assert budget_of(prepared, sealed, time.monotonic(), 0.0).after > CLOSING
+    monkeypatch.setattr(room, "_each", measured)
+    assert budget_of(prepared, sealed, clock.now, 0.0).after >= CLOSING + OPENING
+    assert asked == [len(prepared.valid.pixels)] * 2
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,7 @@ def test_the_threshold_of_all_classes_is_where_f1_is_highest(
 
 @pytest.mark.parametrize("shift", range(6))
 def test_boxes_of_one_score_are_taken_all_or_none_in_any_order(shift: int) -> None:
-    """At 0.9 F1 is 2·1 / (1 + 3); the right box at 0.5 comes with five false ones, 2·2 / (7 + 3), or with one, 2·2 / (3 + 3)."""
+    """At 0.9 F1 is 2·1 / (1 + 3); a right box at 0.5 comes with five false ones, 2·2 / (7 + 3), or with one, 2·2 / (3 + 3)."""
     for places, classes, best in (([1, 7, 8, 9, 10, 11], [0] * 6, 0.9), ([2, 7, 8, 9, 10, 11], [1, 0, 0, 0, 0, 0], 0.9)):
         tied = np.roll(places, shift).tolist(), np.roll(classes, shift).tolist()
         found = seen([0, *tied[0]], [0, *tied[1]], [0.9] + [0.5] * 6)

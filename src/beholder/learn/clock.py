@@ -160,7 +160,7 @@ class Clock:
 
     @property
     def _place(self) -> int:
-        """Return how many steps of the present period between two validations are done; at all one is due, before the first 0."""
+        """Return how many steps of the present period between two validations are done; at all one is due. At first 0."""
         return (self.step - 1) % self._period + 1 if self.step else 0
 
     def _validations(self, steps: int) -> int:
