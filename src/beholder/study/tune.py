@@ -123,6 +123,7 @@ def tune(
     with _held(out) as place:
         found = preprocess(source, asked, allow_download=allow_download, until=Deadline.of(began, minutes))
         study = _opened(source, found, asked, place, began, minutes, limits, space, storage, resume=resume)
+        study = replace(study, allow_download=allow_download)
         with _kept(study, kept=out is not None):
             return _carried_out(study, trials, at, lang, kept=out is not None)
 
@@ -150,7 +151,11 @@ def _held(out: str | Path | None) -> Iterator[Path]:
 
 @dataclass(frozen=True, eq=False)
 class Study:
-    """A study in progress. base: the recipe as it is, prepared; began: from which its minutes count, on the monotonic clock."""
+    """A study in progress.
+
+    base: the recipe as it is, prepared; began: from which its minutes count, on the monotonic clock
+    allow_download: whether those who carry out slices may fetch the source
+    """
 
     source: str | Path | tuple[Any, Any] | Pictures
     curated: Curated
@@ -162,6 +167,7 @@ class Study:
     place: Path
     began: float
     minutes: float
+    allow_download: bool = False
 
     @property
     def until(self) -> Deadline:
@@ -268,7 +274,8 @@ def _carried_out(study: Study, trials: int, launch: Launch, lang: str, *, kept: 
 
 def _winner(study: Study, trials: int, launch: Launch, *, kept: bool) -> Candidate | None:
     """Return the best candidate; None where none came to a score."""
-    base, offer = study.base, partial(written, study.field, study.source, net=study.asked.net.name, task=study.asked.task)
+    base, own = study.base, {"net": study.asked.net.name, "task": study.asked.task}
+    offer = partial(written, study.field, study.source, **own, allow_download=study.allow_download)
     how: dict[str, Any] = {"batch": base.plan.batch, "device": base.normal.device.type, "offer": offer, "kept": kept}
     with crew(study.field, launch, **how) as among:
         return searched(study.book, among, plan(study, trials), make=study.made, told=lambda each: _told(study, each))

@@ -23,6 +23,7 @@ from beholder.base.recipe import from_toml
 from beholder.base.records import Parts, Pictures
 from beholder.learn.followed import identity
 from beholder.sources import scan
+from beholder.sources.objects import is_object
 from beholder.study.search import Job, Slice
 from beholder.study.trial import Field, Limits, advanced
 
@@ -32,11 +33,12 @@ WATCH = 0.1
 Source = str | Path | tuple[Any, Any] | Pictures
 
 
-def written(field: Field, source: Source, *, net: str = "auto", task: str = "single") -> None:
+def written(field: Field, source: Source, *, net: str = "auto", task: str = "single", allow_download: bool = False) -> None:
     """Write what slices are tried on into its folder, for processes that read the source anew.
 
     net, task: of the recipe; where they are a person's own, their files have to be the same everywhere
-    Raises `UsageError` (in-memory) for a source that has no place.
+    allow_download: whether whoever leads may fetch the source, and with that the others
+    Raises `UsageError` (in-memory) for a source that has no place, and what `scan` raises.
     """
     field.folder.mkdir(parents=True, exist_ok=True)
     if isinstance(source, tuple):
@@ -44,7 +46,8 @@ def written(field: Field, source: Source, *, net: str = "auto", task: str = "sin
         source = field.folder / "source.npz"
     name = source.store.name if isinstance(source, Pictures) else str(source)
     parts = (field.parts.train, field.parts.valid)
-    found = scan(name) if not isinstance(source, Pictures) or Path(name).exists() else None
+    placed = not isinstance(source, Pictures) or Path(name).exists() or is_object(name)
+    found = scan(name, allow_download=allow_download) if placed else None
     if found is None or not {key for part in parts for key in part.keys} <= set(found.keys):
         hint = "give the path of a source, or leave workers at 1"
         raise UsageError("several workers cannot read pictures in memory", code="in-memory", hint=hint)
@@ -59,7 +62,7 @@ def written(field: Field, source: Source, *, net: str = "auto", task: str = "sin
         "bits": field.parts.train.bits,
         "keys": [list(part.keys) for part in parts],
         **{"limits": asdict(field.limits), "seconds": field.seconds, "flips": field.flips},
-        **{"net": net, "task": task, "alike": identity(net, task)},
+        **{"net": net, "task": task, "alike": identity(net, task), "allow_download": allow_download},
     }
     write_atomic(field.folder / "field.json", json.dumps(said).encode())
 
@@ -74,7 +77,7 @@ def read(folder: Path) -> Field:
     if other := [f"{name} is {own.get(name)}, not {value}" for name, value in wanted.items() if own.get(name) != value]:
         hint = "install the same versions of beholder and torch on every machine"
         raise UsageError(f"{platform.node()} cannot take part: {'; '.join(other)}", code="other-version", hint=hint)
-    whole = scan(said["source"])
+    whole = scan(said["source"], allow_download=said["allow_download"])
     row_of = {key: row for row, key in enumerate(whole.keys)}
     with np.load(folder / "parts.npz", allow_pickle=False) as arrays:
         train, valid = (_part(whole, row_of, said, arrays, at) for at in (0, 1))
