@@ -148,11 +148,12 @@ def _pieces(n: int, shape: Sequence[int]) -> list[I64]:
 def launched(launch: str) -> Iterator[None]:
     """Have the processes that `launch` asks for (local:N, ray, ray:N, or "") compute along with all training in the block.
 
-    Raises `UsageError` for another word, and inside of what torchrun or another launch started.
+    Raises `UsageError` for another word, for more processes than devices, and inside of what another launch started.
     """
     if count(launch) == 1:
         yield
         return
+    launching.check_launch(launch)
     if group() is not None:
         raise UsageError("these processes were started together already", code="bad-launch", hint="leave --launch out")
     asked = launching.launched(launch)
@@ -174,6 +175,7 @@ def follow_first() -> None:
 def joining(work: Callable[[], None]) -> None:
     """Do `work` as the first of the ranks that torchrun started; as another one, follow it."""
     ranks = asked()
+    launching.check_started()
     if ranks.rank:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the first one saves, and tells when to leave
     with joined(ranks) as among:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
@@ -39,6 +39,20 @@ MASTER = "weights, optimiser state and losses stay fp32"
 def device() -> torch.device:
     """Return the first device that is there, by `devices.DEVICES`: one of a plug-in, else CUDA, else Apple's, else the CPU."""
     return devices.first()
+
+
+def check_enough(processes: int, *, asked: str, fewer: Callable[[int], str]) -> None:
+    """Raise `UsageError` (too-few-devices) where processes of this machine that train together would not have a device each.
+
+    asked: how so many were asked for; fewer: number of devices → how as many processes are
+    """
+    on = device()
+    count = devices.kind(on).count
+    if count is None or (found := count()) >= processes:
+        return
+    there = f"is one {on.type} device" if found == 1 else f"are {found} {on.type} devices"
+    text = f"{asked} takes a device for each process, and there {there}"
+    raise UsageError(text, code="too-few-devices", hint=fewer(found))
 
 
 def autocast(on: torch.device, precision: Precision) -> AbstractContextManager[Any]:

@@ -41,6 +41,7 @@ class Device:
     settle:   device → None, once it has done what it was given
     seed:     (device, number) → None; seeds the generator that dropout draws from
     autocast: (device, dtype) → the context in which products run in `dtype`
+    count:    () → how many of them this process sees, where processes that train together need one each. None: they share
     memory:   device → bytes in use, after which the peak begins anew; peak: device → the most bytes in use since. None: it does
               not count them
     steady:   () → the context for many steps of one shape, in which it may look for the quickest kernels
@@ -60,6 +61,7 @@ class Device:
     settle: Callable[[torch.device], None]
     seed: Callable[[torch.device, int], None]
     autocast: Callable[[torch.device, torch.dtype], AbstractContextManager[Any]] = autocast
+    count: Callable[[], int] | None = None
     memory: Callable[[torch.device], int] | None = None
     peak: Callable[[torch.device], int] | None = None
     steady: Callable[[], AbstractContextManager[Any]] = nullcontext
@@ -192,6 +194,7 @@ CUDA = Device(
     free=lambda on: int(torch.cuda.mem_get_info(on)[0]),
     settle=lambda on: torch.cuda.synchronize(on),
     seed=_cuda_seed,
+    count=lambda: torch.cuda.device_count(),  # NCCL refuses two processes on one
     memory=_cuda_used,
     peak=_cuda_most,
     steady=lambda: _set(torch.backends.cudnn, "benchmark", True),

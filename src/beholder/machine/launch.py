@@ -53,6 +53,35 @@ def count(launch: str) -> int:
     return found.count or (2 if found.kind else 1)
 
 
+def check_launch(launch: str) -> None:
+    """Raise `UsageError` (too-few-devices) where local:N has more processes than devices, which they cannot share.
+
+    Raises as `launched` does, too.
+    """
+    found = launched(launch)
+    if found.kind == "local" and found.count > 1:
+        from beholder.machine.device import check_enough
+
+        check_enough(
+            found.count,
+            asked=f"--launch local:{found.count}",
+            fewer=lambda n: f"give --launch local:{n}" if n > 1 else "leave --launch out",
+        )
+
+
+def check_started() -> None:
+    """Raise as `check_launch` does for the processes that torchrun started on this machine.
+
+    Where just one GPU is visible, each process may have been given another one.
+    """
+    number = os.environ.get("LOCAL_WORLD_SIZE", "")
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if number.isdecimal() and int(number) > 1 and (visible is None or "," in visible):
+        from beholder.machine.device import check_enough
+
+        check_enough(int(number), asked=f"torchrun --nproc-per-node {number}", fewer=lambda n: f"give --nproc-per-node {n}")
+
+
 @contextlib.contextmanager
 def local(world: int) -> Iterator[Group | None]:
     """Start `world` - 1 processes that compute along with this one, for the block; each has its share of the cores.

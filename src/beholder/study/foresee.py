@@ -31,7 +31,7 @@ from beholder.learn.prepare import pixels_of
 from beholder.learn.tempo import seconds_each, step_of
 from beholder.machine.device import device, free_memory, precision
 from beholder.machine.folders import cache_folder, forgotten
-from beholder.machine.launch import count
+from beholder.machine.launch import check_launch, count
 from beholder.machine.pace import BUSY, slowness
 from beholder.machine.placement import moved
 from beholder.nets.build import create
@@ -92,6 +92,7 @@ def dry(
     """
     began, name = time.monotonic(), str(source) if isinstance(source, (str, Path)) else "in memory"
     place = None if out is None else followed(Path(out))
+    check_launch(launch)
     run = Run(verb, recipe, place, recipe.train.minutes if minutes is None else minutes, workers, count(launch))
     if place is not None:
         check_out(place)

@@ -42,6 +42,7 @@ from beholder.learn.profile import renewed
 from beholder.learn.profile import text as profile_text
 from beholder.learn.train import train
 from beholder.machine.folders import command
+from beholder.machine.launch import check_launch
 from beholder.machine.pace import calm, slowness
 from beholder.machine.stop import check_stop, stopping
 from beholder.nets.build import check, known
@@ -178,6 +179,7 @@ def steps(
     recipe, beside = taught_by(recipe, teacher)
     if dry_run:
         return dry("train", source, recipe, out, images=images, allow_download=allow_download, given=fields, launch=launch)
+    check_launch(launch)
     out = placed(out)
     with stopping(), _first_told(out), alone(out), calm(), recorded(began=began) if profile else nullcontext():
         until = Deadline.of(began, recipe.train.minutes)
