@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from beholder.base.records import PixelPolicy
+from beholder.data import loader
 from beholder.data.augment import Augment, augment, mix, preset
 from beholder.data.cache import cached
 from beholder.data.loader import READY, Batch, Batches, plain, statistics
@@ -149,12 +151,21 @@ def test_a_batch_is_augmented_and_mixed_by_its_draws() -> None:
     assert torch.equal(batch.targets, targets)
 
 
+def settled(pixels: Fake, number: int) -> int:
+    """Wait until so many pictures were read, and a moment in which more could be; return how many were."""
+    for _ in range(2000):
+        if len(pixels.read) >= number:
+            break
+        time.sleep(0.01)
+    time.sleep(0.05)
+    return len(pixels.read)
+
+
 def test_streaming_reads_a_few_batches_ahead_and_stops_when_left() -> None:
     pixels = Fake(400)
     epoch = batches(pixels).epoch(0)
     next(epoch)
-    time.sleep(0.2)
-    assert len(pixels.read) == 4 * (READY + 1)
+    assert settled(pixels, 4 * (READY + 1)) == 4 * (READY + 1)
     assert 1 <= reading() <= READY
     epoch.close()
     assert reading() == 0
@@ -166,8 +177,7 @@ def test_the_number_of_workers_changes_no_batch_and_reads_no_further_ahead(worke
     pixels = Fake(400, wait=0.0005)
     epoch = batches(pixels, plan=plan, workers=workers).epoch(1)
     first = next(epoch)
-    time.sleep(0.1)
-    assert len(pixels.read) == 4 * (READY + 1)
+    assert settled(pixels, 4 * (READY + 1)) == 4 * (READY + 1)
     expected = batches(Fake(400), plan=plan, memory=1 << 30).epoch(1)
     for a, b in zip([first, *epoch], expected, strict=True):
         assert same(a, b)
@@ -191,12 +201,14 @@ def test_streaming_four_times_the_memory_stalls_for_less_than_a_twentieth_of_the
     assert these.stall < 0.05 * (time.perf_counter() - began)
 
 
-def test_waiting_for_pixels_is_counted() -> None:
-    slow, held = batches(Fake(8, wait=0.05)), batches(Fake(8, wait=0.05), memory=1 << 30)
-    list(slow.epoch(0))
+def test_waiting_for_pixels_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second passes by each look at the clock, so each of two batches is waited for a second."""
+    seconds = iter(range(100))
+    monkeypatch.setattr(loader, "time", SimpleNamespace(perf_counter=lambda: next(seconds)))
+    streamed, held = batches(Fake(8)), batches(Fake(8), memory=1 << 30)
+    list(streamed.epoch(0))
     list(held.epoch(0))
-    assert 0.04 < slow.stall < 2
-    assert held.stall == 0
+    assert (streamed.stall, held.stall) == (2, 0)
 
 
 def test_an_error_of_the_reading_thread_is_raised_here() -> None:

@@ -294,9 +294,10 @@ def test_ten_thousand_pictures_of_ten_classes_are_scored_within_a_second() -> No
 
 
 def _seconds(p: np.ndarray, y: np.ndarray) -> float:
-    began = time.perf_counter()
+    """The time that this thread computes: other work on the machine does not count."""
+    began = time.thread_time()
     single(p, y, names(10))
-    return time.perf_counter() - began
+    return time.thread_time() - began
 
 
 def test_of_many_classes_a_note_says_what_holds_for_all_at_once() -> None:

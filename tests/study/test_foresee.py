@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -189,8 +190,10 @@ def test_what_the_times_leave_out_is_said() -> None:
 
 def test_work_on_a_gpu_is_timed_until_it_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
     """Launching takes no time, what was launched does: `settled` waits for it."""
-    monkeypatch.setattr(costs, "settled", lambda _: time.sleep(0.02))
-    assert looking(lambda: None, torch.device("cuda")) >= 0.02
+    seconds, now = iter([9.0, 4.0, 2.0, 3.0]), [0.0]
+    monkeypatch.setattr(costs, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+    monkeypatch.setattr(costs, "settled", lambda _: now.append(now.pop() + next(seconds)))
+    assert looking(lambda: None, torch.device("cuda")) == 2.0, "the first wait is for what was launched before"
 
 
 @pytest.mark.parametrize(
