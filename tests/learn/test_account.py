@@ -32,7 +32,7 @@ def learning(
     best = Best()
     best.score, best.epoch, best.weights = score, epoch, {"weight": torch.ones(1)}
     at = SimpleNamespace(
-        history=[{"seconds": 2.0, "valid_score": 0.5}, {"seconds": 3.0}, {"seconds": 4.0, "valid_score": score}]
+        history=[{"seconds": 2.0, "valid_score": 0.5}, {"seconds": 3.0}, {"seconds": 4.0, "valid_score": score}], epoch=5
     )
     run: Any = SimpleNamespace(best=best, clock=SimpleNamespace(spent=4.0), at=at)
     later: Any = SimpleNamespace(targets=TRUTH, pixels=np.zeros(200))
@@ -143,6 +143,15 @@ def test_validations_without_a_score_are_not_in_the_curve(prepared: Any, monkeyp
 def test_the_first_epoch_may_be_the_best(prepared: Any) -> None:
     floor, training = account.tried((), learning(floor=HEAD, epoch=0, head=object()), prepared, 0.0)
     assert (floor.outcome, training.outcome) == ("training is better", "kept")
+
+
+def test_more_seeds_follow_training_which_is_no_longer_the_best(prepared: Any) -> None:
+    more = Tried("seeds", "the same with seed 1", 0.8, 200, 5.0, 4.0, "better than those before")
+    found = learning(floor=HEAD, epoch=8, head=object())
+    found.run.clock.spent = 9.0
+    *_, training, last = account.tried((), found, prepared, 0.0, seeds=[more])
+    assert last is more
+    assert (training.outcome, training.seconds) == ("more seeds are better", 4.0)
 
 
 def test_a_floor_that_nothing_beat_is_kept_and_one_without_a_score_has_none(prepared: Any) -> None:

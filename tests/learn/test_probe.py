@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -8,9 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-import timm
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from beholder.base.fields import NetRecipe
@@ -26,22 +23,6 @@ from beholder.sources import scan
 from beholder.sources.digest import digested
 from beholder.study.steps import steps
 from beholder.tasks.single import SINGLE
-
-
-@pytest.fixture
-def weights(tmp_path: Path) -> str:
-    """A tiny pretrained net in timm's local-dir form, for pictures of 128 pixels."""
-    torch.manual_seed(3)
-    folder = tmp_path / "weights"
-    folder.mkdir()
-    save_file(timm.create_model("test_resnet", num_classes=2).state_dict(), folder / "model.safetensors")
-    config = {
-        "architecture": "test_resnet",
-        "num_classes": 2,
-        "pretrained_cfg": {"input_size": [3, 128, 128], "num_classes": 2, "first_conv": "conv1.0", "classifier": "fc"},
-    }
-    (folder / "config.json").write_text(json.dumps(config))
-    return str(folder)
 
 
 @pytest.mark.parametrize("size", [(150, 140), (100, 70)])

@@ -20,12 +20,14 @@ STRONGEST = 12
 """Validations among which resamples choose: the best by their scores, for others would hardly ever be chosen."""
 
 
-def tried(before: Sequence[Tried], learning: Learning, prepared: Prepared, began: float) -> tuple[Tried, ...]:
-    """Return what was tried: what came `before` training, the floor that was found since, and training itself.
+def tried(
+    before: Sequence[Tried], learning: Learning, prepared: Prepared, began: float, *, seeds: Sequence[Tried] = ()
+) -> tuple[Tried, ...]:
+    """Return what was tried: what came `before` training, the floor that was found since, training itself, and more `seeds`.
 
     began: `time.monotonic()` of the start of the run
     """
-    return (*before, *_floor(before, learning, prepared), _training(learning, prepared, began))
+    return (*before, *_floor(before, learning, prepared), _training(learning, prepared, began, more=bool(seeds)), *seeds)
 
 
 def decided(recipe: Recipe, before: Sequence[Tried]) -> dict[str, Any]:
@@ -44,17 +46,18 @@ def _floor(before: Sequence[Tried], learning: Learning, prepared: Prepared) -> l
     return [Tried(rung, what, _finite(floor.score), floor.chosen, 0.0, 0.0, outcome)]
 
 
-def _training(learning: Learning, prepared: Prepared, began: float) -> Tried:
+def _training(learning: Learning, prepared: Prepared, began: float, *, more: bool) -> Tried:
     run, net = learning.run, prepared.recipe.net
     what = f"{net.name}, {'fine-tuned' if prepared.created.pretrained else 'from random weights'}"
     what += f", {prepared.policy.width} × {prepared.policy.height} pixels"
     if learning.tempo.left_out:
         return Tried("training", what, None, 0, time.monotonic() - began, 0.0, "left out: there was no time for it")
-    spent = run.clock.spent
-    start = max(0.0, time.monotonic() - began - spent)
+    start = max(0.0, time.monotonic() - began - run.clock.spent)
+    spent = float(run.at.history[-1]["seconds"]) if more else run.clock.spent
     curve = tuple((round(start + row["seconds"], 2), row["valid_score"]) for row in run.at.history if _known(row))
     score = max((value for _, value in curve), default=None)
     outcome = "kept" if run.best.epoch >= 0 else "no better than what it had to beat"
+    outcome = "more seeds are better" if run.best.epoch > run.at.epoch else outcome
     return Tried("training", what, score, len(learning.later.pixels), round(start, 2), round(spent, 2), outcome, curve)
 
 

@@ -359,6 +359,12 @@ _SAMPLED = 200_000
 """About so many pixels of training pictures are shown to the initialisation: more patches change a covariance little."""
 
 
+def created(prepared: Prepared, seed: int) -> Created:
+    """Return a net like that of a run, from other random weights."""
+    on = prepared.train, prepared.normal, Said(), prepared.task
+    return _created(prepared.recipe.set(seed=seed), prepared.policy, *on)
+
+
 def _created(recipe: Recipe, policy: PixelPolicy, train: Material, normal: Normal, said: Said, task: Task) -> Created:
     images, _ = sample(train, normal, min(1024, max(16, _SAMPLED // (policy.height * policy.width))))
     created = create(

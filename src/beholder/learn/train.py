@@ -31,7 +31,7 @@ from beholder.learn.monitors import Best, NotFiniteError
 from beholder.learn.prepare import Prepared, prepare
 from beholder.learn.profile import tell_stall
 from beholder.learn.resumed import before_of
-from beholder.machine.device import telling_memory
+from beholder.learn.seeds import gone, seeded
 from beholder.machine.pace import restored
 from beholder.machine.stop import stopping
 from beholder.tasks.objectives import name_of
@@ -102,10 +102,11 @@ def _learnt(
         run.saves.folder.decide(decided(prepared.recipe, before))
     try:
         if not learning.tempo.left_out:
-            _go(run, prepared.plan.batch)
+            gone(run, prepared.plan.batch)
+        seeds = seeded(learning, prepared, run.stop, began=began)
         _tell_pace(prepared, run, learning.limits)
         prepared, floor = learning.worth(prepared)
-        account = {"tried": tuple(before)} if until.none else _account(before, learning, prepared, parts, began)
+        account = {"tried": tuple(before)} if until.none else _account(before, seeds, learning, prepared, parts, began)
         more = {"floor": floor, **account, **learning.told(prepared, parts, began)}
         bundle = finish.bundle_of(prepared, parts, run, more=more)
         with span("evaluate"):
@@ -119,12 +120,14 @@ def _learnt(
     return bundle
 
 
-def _account(before: Sequence[Tried], learning: Learning, prepared: Prepared, parts: Parts, began: float) -> dict[str, Any]:
+def _account(
+    before: Sequence[Tried], seeds: Sequence[Tried], learning: Learning, prepared: Prepared, parts: Parts, began: float
+) -> dict[str, Any]:
     """Return what a bundle's config says of what was tried, and of what its test should find, which is said."""
     expected = expectation(learning, prepared, len(parts.test))
     if expected is not None:
         events.note("expected", **vars(expected))
-    return {"tried": tried(before, learning, prepared, began), "expected": expected}
+    return {"tried": tried(before, learning, prepared, began, seeds=seeds), "expected": expected}
 
 
 def _folder(path: Path | None) -> RunFolder | None:
@@ -135,18 +138,12 @@ def _folder(path: Path | None) -> RunFolder | None:
     return RunFolder.beside(path)
 
 
-def _when(best: Best, objective: str) -> str:
+def _when(best: Best, objective: str, *, last: int) -> str:
     if not best.weights:
         return "no step was taken"
     when = "with the linear head" if best.epoch < 0 else f"after epoch {best.epoch + 1}"
+    when = "with more than one seed" if best.epoch > last else when
     return f"best {objective or 'score'} {best.score:.4f} {when}"
-
-
-def _go(run: Run, batch: int) -> None:
-    """Train; a signal is heeded at the next step. Raises `NotFiniteError` of a run that diverged at half the rate too."""
-    with telling_memory(batch), run.stop.held():
-        run.go()
-    run.stop.check()
 
 
 def _tell_pace(prepared: Prepared, run: Run, limits: Budget) -> None:
@@ -154,7 +151,7 @@ def _tell_pace(prepared: Prepared, run: Run, limits: Budget) -> None:
         tell_stall(run.batches.stall, run.clock.spent)
     if run.clock.unused > max(3.0, 0.03 * limits.seconds):
         prepared.said(f"all planned epochs are done, {run.clock.unused:.0f} s before the time is up")
-    events.step(5, "validation", _when(run.best, name_of(prepared.task)))
+    events.step(5, "validation", _when(run.best, name_of(prepared.task), last=run.at.epoch))
 
 
 class Saved(Protocol):
