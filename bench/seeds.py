@@ -3,7 +3,7 @@
     .venv/bin/python bench/seeds.py [SETS] [MINUTES] [SEEDS] [EFFORT]
 
 Each with commas between; default: trashnet for 20 minutes with seed 0. EFFORT below 1 makes the plan of training shorter, so
-that a shorter budget has time for more seeds. Both are scored by their weights alone; results are appended to bench/out/seeds.jsonl.
+that a shorter budget has time for more seeds. Both are scored by their weights alone; results go to bench/out/seeds.jsonl.
 """
 
 from __future__ import annotations
