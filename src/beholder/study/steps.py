@@ -180,9 +180,8 @@ def steps(
     if dry_run:
         return dry("train", source, recipe, out, images=images, allow_download=allow_download, given=fields, launch=launch)
     check_launch(launch)
-    out = placed(out)
+    out, until = placed(out), Deadline.of(began, recipe.train.minutes)
     with stopping(), _first_told(out), alone(out), calm(), recorded(began=began) if profile else nullcontext():
-        until = Deadline.of(began, recipe.train.minutes)
         early = partial(keep_first, recipe=recipe, path=None if resume else out, until=until)
         pictures = given(source, recipe, images=images, allow_download=allow_download)
         if wanted(pictures, recipe.task):

@@ -123,9 +123,8 @@ def tune(
     with _held(out) as place:
         found = preprocess(source, asked, allow_download=allow_download, until=Deadline.of(began, minutes))
         study = _opened(source, found, asked, place, began, minutes, limits, space, storage, resume=resume)
-        study = replace(study, allow_download=allow_download)
         with _kept(study, kept=out is not None):
-            return _carried_out(study, trials, at, lang, kept=out is not None)
+            return _carried_out(replace(study, allow_download=allow_download), trials, at, lang, kept=out is not None)
 
 
 def _check(minutes: float, storage: str, out: str | Path | None) -> None:
