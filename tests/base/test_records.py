@@ -100,6 +100,10 @@ def test_pixel_policy_survives_json() -> None:
 def test_a_guess_does_not_print_a_thousand_classes() -> None:
     guess = Prediction("rust", 0.97, {"rust": 0.97, "other": 0.03})
     assert repr(guess) == "Prediction(label='rust', p=0.97)"
+    assert guess.beyond() == {}
+    marked = Prediction("rust", 0.97, {"rust": 0.97}, abstain=False, ood=True, ood_score=0.98)
+    assert repr(marked) == "Prediction(label='rust', p=0.97, abstain=False, ood=True, ood_score=0.98)"
+    assert marked.beyond() == {"abstain": False, "ood": True, "ood_score": 0.98}
 
 
 def test_records_are_frozen() -> None:

@@ -66,11 +66,31 @@ def test_saved_loaded_and_marked_in_predictions(small, tmp_path: Path) -> None:
     (line,) = beholder.predict(again, [next(source.rglob("*.png"))])
     assert line["ood"] in (True, False)
     assert 0 <= line["ood_score"] <= 1
+    told = again(next(source.rglob("*.png")))
+    assert (told.ood, told.ood_score) == (line["ood"], line["ood_score"])
     assert (line["stranger"], line["strangeness"]) == (line["ood"], line["ood_score"])  # for one release
     (tmp_path / "a.beholder" / ood.FILE).write_bytes(b"x")
     with pytest.raises(BundleError, match="references") as caught:
         load(tmp_path / "a.beholder")
     assert caught.value.code == "damaged"
+
+
+def test_predictions_say_of_each_picture_whether_it_is_out_of_distribution(small) -> None:
+    bundle = kept(small)
+    (own, features), (_, far) = rows(40), rows(40, shift=1)
+    strange, share = ood.judged(bundle, own, features)
+    told = bundle.predictions(own, features)
+    assert [one.ood for one in told] == strange.tolist()
+    assert [one.ood_score for one in told] == pytest.approx(share, abs=5e-5)
+    assert [one.label for one in told] == [bundle.guess(row).label for row in bundle.activated(own)]
+    assert repr(told[0]).endswith(f"ood={told[0].ood}, ood_score={told[0].ood_score})")
+    assert all(one.ood and one.ood_score >= 0.95 for one in bundle.predictions(own, far))
+    (none,) = kept(small, 19).predictions(own[:1], features[:1])
+    assert (none.ood, none.ood_score) == (None, None)
+    features[3] = np.nan
+    with pytest.raises(BundleError, match=r"1 of 40 pictures") as caught:
+        bundle.predictions(own, features)
+    assert caught.value.code == "not-finite"
 
 
 def test_a_file_that_is_no_table_is_refused() -> None:

@@ -108,6 +108,8 @@ def test_a_prediction_shows_its_picture_and_bars(small: tuple[Path, Path, Bundle
     assert shown(several).count("data:image/png") == min(24, len(several))
     assert [one.picture for one in several] == sorted(str(path) for path in (source / "rust").iterdir())
     assert "the picture is gone" in shown(Prediction("a", 1.0, {"a": 1.0}))
+    for told in (True, False, None):
+        assert ("out of distribution" in shown(Prediction("a", 1.0, {"a": 1.0}, ood=told))) == (told is True)
 
 
 def test_a_model_says_whether_it_was_tested_and_its_test_what_went_wrong(small: tuple[Path, Path, Bundle]) -> None:

@@ -9,6 +9,7 @@ import pytest
 from tests.server.fakes import BLUE, GREEN, RED, Fake, Served, picture, served
 
 import beholder
+from beholder.bundle import ood
 from beholder.server.guard import Access
 
 
@@ -40,6 +41,17 @@ def test_a_client_says_what_the_recogniser_says(at: Served, tmp_path: Path) -> N
             client(b"hello")
         assert caught.value.code == "not-a-picture"
         assert client.predict([]) == []
+
+
+def test_a_client_says_whether_a_picture_is_out_of_distribution() -> None:
+    recogniser, own = Fake(), np.random.default_rng(0).integers(0, 40, (40, 3, 8, 8), dtype=np.uint8)
+    ood.keep(recogniser, *recogniser.outputs(own + np.array([200, 0, 0], np.uint8).reshape(3, 1, 1)))
+    with served(recogniser) as at, beholder.Client(f"http://127.0.0.1:{at.port}") as client:
+        for given, is_ood in ((picture((220, 20, 20)), False), (picture(BLUE), True)):
+            told, local = client(given), recogniser(given)
+            assert told.ood is local.ood is is_ood
+            assert told.ood_score == local.ood_score
+            assert (told.ood_score >= 0.95) == is_ood
 
 
 def test_what_is_wrong_is_said(at: Served) -> None:

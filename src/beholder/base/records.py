@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -248,6 +248,8 @@ class Prediction:
     abstain:       whether the model is less sure than its operating point asks for; None where it has none
     positive:      whether the class of the operating point reaches its threshold; None where there is none
     set:           the classes that hold the right one as often as was promised; None where nothing was
+    ood:           whether the picture is out of distribution, unlike those of training; None where the model cannot tell
+    ood_score:     the share of validation pictures that were less unusual, in [0, 1]; None where the model cannot tell
     given:         what `picture` returns
     """
 
@@ -257,11 +259,12 @@ class Prediction:
     abstain: bool | None = None
     positive: bool | None = None
     set: tuple[str, ...] | None = None
+    ood: bool | None = None
+    ood_score: float | None = None
     given: Given | None = field(default=None, compare=False)
 
     def __repr__(self) -> str:
-        beyond = {"abstain": self.abstain, "positive": self.positive, "set": self.set}
-        said = [f"{name}={short(value)}" for name, value in beyond.items() if value is not None]
+        said = [f"{name}={short(value)}" for name, value in self.beyond().items()]
         return within("Prediction", [f"label={short(self.label)}", f"p={self.p}", *said])
 
     _repr_html_ = html
@@ -270,6 +273,11 @@ class Prediction:
     def picture(self) -> object:
         """Return the picture, as it was given; None where it is not there any more."""
         return self.given and self.given()
+
+    def beyond(self) -> dict[str, Any]:
+        """Return what is said beyond label, p and probabilities, by name: what is not None."""
+        told = {name: getattr(self, name) for name in ("abstain", "positive", "set", "ood", "ood_score")}
+        return {name: value for name, value in told.items() if value is not None}
 
 
 @dataclass(frozen=True, repr=False)

@@ -5,15 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from beholder.base.arrays import F32, U8
-from beholder.bundle.ood import judged
 from beholder.bundle.recogniser import NOT_FINITE, Recogniser
 
 
 def answers(recogniser: Recogniser, images: U8, *, keep: bool = False) -> list[dict[str, Any]]:
     """Return {"label", "p", "probabilities", …} for each of `images`, uint8 (N, C, height, width), N ≥ 1.
 
-    Where the model has an operating point, sets or references there are "abstain", "positive", "set" (see `Guess`),
-    "ood" (bool) and "ood_score" (in [0, 1]) too, and until 0.3.0 these two as "stranger" and "strangeness".
+    Where the model has an operating point, sets or references there are "abstain", "positive", "set", "ood" and "ood_score"
+    (see `Prediction`) too, and until 0.3.0 the last two as "stranger" and "strangeness".
     keep: "features" too, float32 (F,)
     {"error": {"code", "message"}} alone for a picture to which the net answers NaN or infinity.
     """
@@ -28,16 +27,9 @@ def answers(recogniser: Recogniser, images: U8, *, keep: bool = False) -> list[d
 
 def _said(recogniser: Recogniser, logits: F32, features: F32) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
-    for row in recogniser.activated(logits):
-        guess = recogniser.guess(row)
-        beyond = {"abstain": guess.abstain, "positive": guess.positive, "set": guess.set}
-        found.append(
-            {"label": guess.label, "p": guess.p, "probabilities": guess.probabilities}
-            | {name: value for name, value in beyond.items() if value is not None}
-        )
-    strange = judged(recogniser, logits, features)
-    if strange is not None:
-        for answer, is_ood, share in zip(found, *strange, strict=True):
-            for name, score in (("ood", "ood_score"), ("stranger", "strangeness")):
-                answer |= {name: bool(is_ood), score: round(float(share), 4)}
+    for told in recogniser.predictions(logits, features):
+        answer = {"label": told.label, "p": told.p, "probabilities": told.probabilities, **told.beyond()}
+        if told.ood is not None:
+            answer |= {"stranger": told.ood, "strangeness": told.ood_score}
+        found.append(answer)
     return found

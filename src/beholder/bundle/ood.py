@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 
@@ -15,9 +15,7 @@ from beholder.base.files import file_sha256, sha256
 from beholder.bundle.config import Config, Ood
 from beholder.measure import ood
 from beholder.measure.neighbours import unit
-
-if TYPE_CHECKING:
-    from beholder.bundle.recogniser import Recogniser
+from beholder.tasks.task import Task
 
 FILE = "references.npy"
 
@@ -36,7 +34,18 @@ FEWEST = 20
 LEVELS = 101
 
 
-def keep(bundle: Recogniser, logits: F32, features: F32, *, seed: int = 0) -> None:
+class Model(Protocol):
+    """What is kept here of a model, or read from it."""
+
+    config: Config
+    references: F16 | None
+
+    @property
+    def task(self) -> Task:
+        """Return what was learnt."""
+
+
+def keep(bundle: Model, logits: F32, features: F32, *, seed: int = 0) -> None:
     """Fit on validation pictures what tells out-of-distribution pictures, into `bundle.config.ood` and `bundle.references`.
 
     logits: float32 (N, K), not calibrated; features: float32 (N, F). At most `ROWS` rows and `BYTES` bytes of the features are
@@ -68,7 +77,7 @@ def keep(bundle: Recogniser, logits: F32, features: F32, *, seed: int = 0) -> No
     bundle.config = replace(bundle.config, ood=kept)
 
 
-def scores(bundle: Recogniser, logits: F32, features: F32) -> dict[str, F64]:
+def scores(bundle: Model, logits: F32, features: F32) -> dict[str, F64]:
     """Return score → float64 (N,), larger for less familiar pictures; `knn` only where the bundle has references."""
     found = {
         "energy": ood.energy(logits, family=bundle.task.family),
@@ -77,7 +86,7 @@ def scores(bundle: Recogniser, logits: F32, features: F32) -> dict[str, F64]:
     return found if bundle.references is None else {**found, "knn": ood.knn(features, bundle.references)}
 
 
-def judged(bundle: Recogniser, logits: F32, features: F32) -> tuple[Bools, F64] | None:
+def judged(bundle: Model, logits: F32, features: F32) -> tuple[Bools, F64] | None:
     """Return whether each picture is out-of-distribution, bool (N,), and its score, float64 (N,) in 0..1; None if not fitted.
 
     The score is the share of validation pictures with a lower one, so what is out-of-distribution has more than `accept`.

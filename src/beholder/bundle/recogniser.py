@@ -18,6 +18,7 @@ from beholder.base.display import KEPT, Given, html
 from beholder.base.errors import BundleError
 from beholder.base.records import PixelPolicy, Prediction
 from beholder.base.renamed import current
+from beholder.bundle import ood
 from beholder.bundle.config import Config
 from beholder.bundle.given import naming, one, several
 from beholder.image import load as load_picture
@@ -123,8 +124,8 @@ class Recogniser:
             with naming(name):
                 images.append(self.pixels(picture, allow_download=allow_download))
             given.append(Given(picture, keep=len(given) < keep))
-        rows = self.probabilities(np.stack(images))
-        return [replace(self.guess(row), given=one) for row, one in zip(rows, given, strict=True)]
+        told = self.predictions(*self.outputs(np.stack(images)))
+        return [replace(each, given=one) for each, one in zip(told, given, strict=True)]
 
     def pixels(self, picture: object, *, allow_download: bool = False) -> U8:
         """Return the uint8 tensor (C, height, width) that the net is given for one picture, in any form that a call takes."""
@@ -160,9 +161,7 @@ class Recogniser:
             text = f"the net gives {logits.shape[1]} values a picture, where {len(self.classes)} classes take {self.width}"
             hint = "the weights are not of this bundle: train it again"
             raise BundleError(text, code="inconsistent", hint=hint)
-        unfit = int((~np.isfinite(logits)).any(axis=1).sum())
-        if unfit:
-            raise BundleError(f"{NOT_FINITE} ({unfit} of {len(logits)} pictures)", code="not-finite", hint=NOT_FINITE_HINT)
+        _check(int((~np.isfinite(logits)).any(axis=1).sum()), len(logits))
         calibrated = logits if self.config.calibration is None else self.config.calibration(logits)
         return self.task.family.probabilities(calibrated).astype(np.float32)
 
@@ -184,8 +183,21 @@ class Recogniser:
         """Return the operating point of a kind, risk or sensitivity; None where none was asked for."""
         return next((point for point in self.config.operating_points if point.kind == kind), None)
 
+    def predictions(self, logits: F32, features: F32) -> list[Prediction]:
+        """Return a prediction for each picture, of what `outputs` gave. Raises as `activated` does."""
+        _check(int(self.unfit(logits, features).sum()), len(logits))
+        told = [self.guess(row) for row in self.activated(logits)]
+        strange = ood.judged(self, logits, features)
+        if strange is None:
+            return told
+        shares = strange[1].round(4).tolist()
+        return [
+            replace(one, ood=is_ood, ood_score=share)
+            for one, is_ood, share in zip(told, strange[0].tolist(), shares, strict=True)
+        ]
+
     def guess(self, row: F32) -> Prediction:
-        """Return the prediction for one row of probabilities, float32 (K,)."""
+        """Return the prediction for one row of probabilities, float32 (K,): all but `ood`, which takes features."""
         by_name = {name: float(p) for name, p in zip(self.classes, row, strict=True)}
         answer = self.answers(row[None])[0]
         said = np.flatnonzero(answer) if self.task.several else np.array([answer])
@@ -204,6 +216,12 @@ class Recogniser:
         if sets is not None:
             found["set"] = tuple(name for name, inside in zip(self.classes, sets(row[None])[0], strict=True) if inside)
         return found
+
+
+def _check(unfit: int, n: int) -> None:
+    """Raise `BundleError` (not-finite) where the net answers no numbers to some of n pictures."""
+    if unfit:
+        raise BundleError(f"{NOT_FINITE} ({unfit} of {n} pictures)", code="not-finite", hint=NOT_FINITE_HINT)
 
 
 def _chunks(each: Iterator[tuple[str, object]]) -> Iterator[list[tuple[str, object]]]:

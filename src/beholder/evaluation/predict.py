@@ -37,7 +37,8 @@ def predict(
 ) -> Iterator[dict[str, Any]]:
     """Yield {"path", "label", "p", "probabilities", …} or {"path", "error": {"code", "message"}} for every picture, in order.
 
-    Where the bundle has an operating point or sets, a line also has "abstain", "positive" or "set" (see `Guess`).
+    Where the bundle has an operating point, sets or references, a line also has "abstain", "positive", "set", "ood" and
+    "ood_score" (see `Prediction`).
     paths: pictures, folders and archives, which are walked, or one of these; read lazily, so a long list or a pipe is not held
     in memory; or what `scan` returns; features: a line has "features" too, float32 (F,)
     Raises `UsageError` for what is no path, `DataError` for an archive that cannot be read.

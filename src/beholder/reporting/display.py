@@ -181,7 +181,8 @@ def _name(answer: Prediction | Detections) -> str:
 
 
 def _prediction(answer: Prediction) -> Iterator[b.Block]:
-    said = [text for told, text in ((answer.abstain, "abstains"), (answer.positive, "positive")) if told]
+    marks = ((answer.abstain, "abstains"), (answer.positive, "positive"), (answer.ood, "out of distribution"))
+    said = [text for told, text in marks if told]
     under = [f"one of {listed(answer.set)}"] if answer.set else []
     yield b.title(answer.label or "none of the classes", ", ".join([f"p = {answer.p:.3f}", *said, *under]))
     named = set((answer.label or "").split(";")) | {answer.label}

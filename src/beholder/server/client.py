@@ -70,7 +70,7 @@ class Client:
         if "boxes" in said:
             boxes = tuple(Detection(box["label"], box["p"], tuple(box["box"])) for box in said["boxes"])
             return Detections(said["width"], said["height"], boxes)
-        found: dict[str, Any] = {name: said[name] for name in ("abstain", "positive") if name in said}
+        found: dict[str, Any] = {name: said[name] for name in ("abstain", "positive", "ood", "ood_score") if name in said}
         if "set" in said:
             found["set"] = tuple(said["set"])
         return Prediction(label=said["label"], p=said["p"], probabilities=said["probabilities"], **found)
