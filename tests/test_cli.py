@@ -25,7 +25,7 @@ from beholder.cli.run import run
 from beholder.cli.show import json_line, pairs, table
 from beholder.evaluation.evaluate import Evaluation
 from beholder.measure.scores import single
-from beholder.study.steps import Outcome
+from beholder.study.outcome import Outcome
 
 
 @dataclass

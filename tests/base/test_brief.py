@@ -22,8 +22,7 @@ from beholder.measure.scores import Scores
 from beholder.quality.audit import Findings
 from beholder.runtime.exported import Exported
 from beholder.sources.arrays import ArrayStore
-from beholder.study.steps import Outcome
-from beholder.study.tune import Tuning
+from beholder.study.outcome import Outcome, Tuning
 
 RETURNED = (
     "base.records:Pictures Parts Prediction Finding Bad Score", "base.recipe:Recipe", "quality.audit:Findings",

@@ -19,6 +19,7 @@ from beholder.learn.begin import Learning
 from beholder.learn.floor import Floor
 from beholder.learn.monitors import Best
 from beholder.learn.prepare import Said
+from beholder.measure.optimism import NONE
 from beholder.tasks.single import SINGLE
 
 TRUTH = torch.nn.functional.one_hot(torch.arange(200) % 2, 2).float()
@@ -201,7 +202,7 @@ def test_the_best_is_expected_to_do_less_well_by_those_it_was_chosen_among(prepa
     assert order == [0, 2, 3, -1]
     np.testing.assert_array_equal(targets, TRUTH.numpy())
     assert objective is SINGLE.objective
-    assert how == {"tested": 50, "proportion": True, "seed": 0}
+    assert how == {"tested": 50, "proportion": True, "luck": NONE, "seed": 0}
 
 
 def test_only_the_strongest_are_candidates(prepared: Any, asked: list[Any]) -> None:

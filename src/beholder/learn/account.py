@@ -14,7 +14,7 @@ from beholder.base.recipe import Recipe
 from beholder.bundle.config import Tried
 from beholder.learn.begin import Learning
 from beholder.learn.prepare import Prepared
-from beholder.measure.optimism import Expected, expected
+from beholder.measure.optimism import NONE, Expected, Luck, expected
 
 STRONGEST = 12
 """Validations among which resamples choose: the best by their scores, for others would hardly ever be chosen."""
@@ -69,8 +69,11 @@ def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def expectation(learning: Learning, prepared: Prepared, tested: int) -> Expected | None:
-    """Return what a test of so many pictures should find of the best validation; None where nothing was validated."""
+def expectation(learning: Learning, prepared: Prepared, tested: int, luck: Luck = NONE) -> Expected | None:
+    """Return what a test of so many pictures should find of the best validation; None where nothing was validated.
+
+    luck: of the recipe, where a search chose it on the same pictures
+    """
     task, targets = prepared.task, np.asarray(learning.later.targets.numpy())
     outputs = {at: np.asarray(each.float().numpy()) for at, each in learning.heard.items() if each.isfinite().all()}
     chosen = learning.run.best.epoch
@@ -78,5 +81,6 @@ def expectation(learning: Learning, prepared: Prepared, tested: int) -> Expected
         return None
     order = sorted(outputs, key=lambda at: (at != chosen, -task.objective(outputs[at], targets)))[:STRONGEST]
     proportion = task.objective is task.objectives.get("accuracy") and not task.several
-    found = expected([outputs[at] for at in order], targets, task.objective, tested=tested, proportion=proportion, seed=0)
+    how: dict[str, Any] = {"tested": tested, "proportion": proportion, "luck": luck, "seed": 0}
+    found = expected([outputs[at] for at in order], targets, task.objective, **how)
     return found if math.isfinite(found.value) and math.isfinite(found.low) else None

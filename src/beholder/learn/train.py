@@ -34,6 +34,7 @@ from beholder.learn.resumed import before_of
 from beholder.learn.seeds import gone, seeded
 from beholder.machine.pace import restored
 from beholder.machine.stop import stopping
+from beholder.measure.optimism import NONE, Luck
 from beholder.tasks.objectives import name_of
 
 
@@ -50,6 +51,7 @@ def train(
     before: Sequence[Tried] = (),
     teacher: Bundle | str | Path | None = None,
     beside: Beside | None = None,
+    luck: Luck | None = None,
     **fields: Any,
 ) -> Bundle:
     """Train a model on `parts.train`, choose its weights on `parts.valid`, and return it; `parts.test` is not read.
@@ -60,6 +62,7 @@ def train(
     began:  when the budget of `minutes` started, by `time.monotonic()`; default now; after: seconds of it for what follows the
             test; again: pictures that the net is given there
     before: what was tried to choose this recipe, which is kept; whole_run: it made the parts, too: no field is refused for that
+    luck: of the search that chose this recipe by its score on the same validation part; None: there was none
     teacher: a bundle, or its path, to learn from beside the labels; beside: which pictures have none (docs/UNLABELLED.md)
     Raises `UsageError` for a field that is wrong or not used here, `DataError` for pictures that cannot be learnt from,
     `Interrupted` after Ctrl-C, when the best so far has been saved to `out`.
@@ -72,7 +75,7 @@ def train(
         with span("prepare"):
             prepared = prepare(parts, asked, until=until, before=settled, beside=beside)
         learning = begun(prepared, parts, folder, stop, resume=resume, until=until, room=(began, after, again))
-        bundle = _learnt(learning, prepared, parts, path, until=until, began=began, before=before)
+        bundle = _learnt(learning, prepared, parts, path, until=until, began=began, before=before, luck=luck)
         if path and folder:
             with stop.held():
                 bundle.save(path)
@@ -94,6 +97,7 @@ def _learnt(
     until: Deadline,
     began: float,
     before: Sequence[Tried],
+    luck: Luck | None,
 ) -> Bundle:
     """Train where there is time, and return the bundle, calibrated; what is cut short is saved to `path`."""
     run = learning.run
@@ -106,7 +110,10 @@ def _learnt(
         seeds = seeded(learning, prepared, run.stop, began=began)
         _tell_pace(prepared, run, learning.limits)
         prepared, floor = learning.worth(prepared)
-        account = {"tried": tuple(before)} if until.none else _account(before, seeds, learning, prepared, parts, began)
+        bare = until.none and luck is None
+        account = (
+            {"tried": tuple(before)} if bare else _account((before, seeds), learning, prepared, parts, began, luck or NONE)
+        )
         more = {"floor": floor, **account, **learning.told(prepared, parts, began)}
         bundle = finish.bundle_of(prepared, parts, run, more=more)
         with span("evaluate"):
@@ -121,13 +128,21 @@ def _learnt(
 
 
 def _account(
-    before: Sequence[Tried], seeds: Sequence[Tried], learning: Learning, prepared: Prepared, parts: Parts, began: float
+    others: tuple[Sequence[Tried], Sequence[Tried]],
+    learning: Learning,
+    prepared: Prepared,
+    parts: Parts,
+    began: float,
+    luck: Luck,
 ) -> dict[str, Any]:
-    """Return what a bundle's config says of what was tried, and of what its test should find, which is said."""
-    expected = expectation(learning, prepared, len(parts.test))
+    """Return what a bundle's config says of what was tried, and of what its test should find, which is said.
+
+    others: what was tried before training, and after it
+    """
+    expected = expectation(learning, prepared, len(parts.test), luck)
     if expected is not None:
         events.note("expected", **vars(expected))
-    return {"tried": tried(before, learning, prepared, began, seeds=seeds), "expected": expected}
+    return {"tried": tried(others[0], learning, prepared, began, seeds=others[1]), "expected": expected}
 
 
 def _folder(path: Path | None) -> RunFolder | None:

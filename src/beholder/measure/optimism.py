@@ -8,7 +8,7 @@ Learning 107 (2018).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,6 +43,22 @@ class Expected:
     candidates: int
 
 
+@dataclass(frozen=True)
+class Luck:
+    """By how much the score of a candidate is too good, since it was chosen by it; among: how many it was chosen from."""
+
+    amount: float
+    among: int
+
+
+NONE = Luck(0.0, 1)
+
+
+def luck_of(search: Mapping[str, Any] | None) -> Luck | None:
+    """Return the luck that the account of a search has under "luck"; None without a search."""
+    return None if search is None else Luck(**search["luck"]) if "luck" in search else NONE
+
+
 def expected(
     outputs: Sequence[Array],
     targets: Array,
@@ -51,6 +67,7 @@ def expected(
     tested: int,
     proportion: bool = False,
     most: float = 1.0,
+    luck: Luck = NONE,
     draws: int = DRAWS,
     seed: int = 0,
 ) -> Expected:
@@ -59,6 +76,7 @@ def expected(
     outputs: logits (N, W) of each candidate, of the chosen one first; targets: (N, K)
     objective: (logits, targets) → score, the higher the better
     proportion: it is a share of the pictures, whose interval is Wilson's; else it is normal, from resamples; most: its maximum
+    luck: that the candidates have in common, from an earlier choice on the same pictures
     """
     n, generator = len(targets), np.random.default_rng(seed)
     outside, again = [], []
@@ -71,8 +89,9 @@ def expected(
             outside.append(objective(outputs[int(inside.argmax())][left], targets[left]))
     score = float(objective(outputs[0], targets))
     value = min(score, _mean(outside)) if len(outputs) > 1 and outside else score
+    value -= luck.amount
     low, high = _span(value, n, tested, float(np.nanstd(again)), proportion=proportion, most=most)
-    return Expected(score, value, low, high, n, tested, len(outputs))
+    return Expected(score, value, low, high, n, tested, len(outputs) + luck.among - 1)
 
 
 def better(first: Array, second: Array, targets: Array, objective: Objective, *, draws: int = DRAWS, seed: int = 0) -> float:

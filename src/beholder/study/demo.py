@@ -15,7 +15,8 @@ from beholder.base import events
 from beholder.base.files import telling_disk_errors
 from beholder.base.recipe import Recipe, load
 from beholder.study.dryrun import DryRun
-from beholder.study.steps import Outcome, steps
+from beholder.study.outcome import Outcome
+from beholder.study.steps import steps
 
 MINUTES = 2.0
 """Minutes that all of it may take; a quiet machine of two cores needs less than one."""

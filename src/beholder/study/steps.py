@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from beholder.base import events
-from beholder.base.brief import within, without_secrets
+from beholder.base.brief import without_secrets
 from beholder.base.deadline import NEVER, Deadline
-from beholder.base.display import html
 from beholder.base.errors import DataError, Interrupted, UsageError
 from beholder.base.limits import allow_as
 from beholder.base.locks import alone
 from beholder.base.recipe import Recipe
 from beholder.base.records import PARTS, Parts, Pictures
-from beholder.base.sentences import sentence
 from beholder.base.spans import current, recorded, span
 from beholder.base.used import changed, refuse
 from beholder.bundle.bundle import Bundle
@@ -30,8 +27,6 @@ from beholder.data.groups import named_groups
 from beholder.duplicates.facts import fingerprinted
 from beholder.evaluation.evaluate import Evaluation, beside_leaks, evaluate
 from beholder.evaluation.sections import chosen, examined, looked
-from beholder.evaluation.summary import summary
-from beholder.evaluation.verdict import sampled, unbeaten
 from beholder.learn.budget import CLOSING
 from beholder.learn.checkpoint import placed
 from beholder.learn.distil import taught_by
@@ -41,10 +36,10 @@ from beholder.learn.material import Beside
 from beholder.learn.profile import renewed
 from beholder.learn.profile import text as profile_text
 from beholder.learn.train import train
-from beholder.machine.folders import command
 from beholder.machine.launch import check_launch
 from beholder.machine.pace import calm, slowness
 from beholder.machine.stop import check_stop, stopping
+from beholder.measure.optimism import luck_of
 from beholder.nets.build import check, known
 from beholder.nets.pretrained import weights_file
 from beholder.reporting import report as write_report
@@ -55,6 +50,7 @@ from beholder.study.dryrun import DryRun
 from beholder.study.foresee import dry
 from beholder.study.introduce import introduced
 from beholder.study.ladder import Ladder, begun_before, climbed
+from beholder.study.outcome import Outcome
 from beholder.study.policy import Curated, check_readable, curated
 from beholder.study.synthetic import synthetic
 from beholder.study.unlabelled import Joining, joined_before, joining, rows_of
@@ -65,88 +61,6 @@ from beholder.tasks.targets import classes_of
 
 if TYPE_CHECKING:
     from beholder.study.detect import Outcome as Found
-
-
-@dataclass(frozen=True, eq=False)
-class Outcome:
-    """What one run made: the bundle (saved at `path` unless None), its evaluation on the test part, the seconds it took.
-
-    example: what a person might give `predict` next; profile: where the time went, where that was asked for
-    """
-
-    bundle: Bundle
-    evaluation: Evaluation
-    path: Path | None
-    seconds: float
-    example: str = "PICTURE…"
-    profile: dict[str, Any] | None = None
-
-    def __repr__(self) -> str:
-        return within("Outcome", [repr(self.bundle), repr(self.evaluation), f"{self.seconds:.0f} s"])
-
-    _repr_html_ = html
-
-    @property
-    def clock(self) -> str:
-        """Return what the clock did to the run, in a sentence; "" where it cut nothing."""
-        return self.bundle.config.clock
-
-    @property
-    def floor(self) -> str:
-        """Return by what the net is beaten that anybody has for little, in a sentence; "" where by nothing."""
-        return unbeaten(self.bundle.config)
-
-    @property
-    def card(self) -> dict[str, str]:
-        """Return the run in a hurry, those there are of: verdict to next."""
-        tested = self.evaluation
-        said = summary(tested.scores, tested.sections, bad=len(tested.bad), unleaked=tested.unleaked)
-        rows = {
-            "verdict": " ".join(said.findings),
-            "weakest": " ".join(said.weaknesses[:2]),
-            "floor": self.floor,
-            "clock": self.clock,
-            "test": sampled(len(tested.targets), tested.whole),
-            "advice": said.advice[0] if said.advice else "",
-        }
-        if (expected := self.bundle.config.expected) is not None:
-            rows["expected"] = sentence("expected", asdict(expected))
-        if self.path is not None:
-            rows["report"] = str(self.path / "report.html")
-            rows["next"] = f"{command()} predict {shlex.quote(str(self.path))} {self.example}"
-        return {heading: words for heading, words in rows.items() if words}
-
-    def tried(self) -> list[dict[str, object]]:
-        """Return what a run with a budget tried, as a table."""
-        names = ("what", "score", "n", "seconds", "outcome")
-        return [{name: getattr(row, name) for name in names} for row in self.bundle.config.tried]
-
-    def json(self) -> dict[str, Any]:
-        """Return {"bundle", "net", "seconds", "parts", "scores", "notes"} and, if any, "clock" with "minutes_needed", "floor",
-        "tried", "expected" and "profile".
-        """
-        config = self.bundle.config
-        return {
-            **({"profile": self.profile} if self.profile else {}),
-            **({"clock": self.clock, "minutes_needed": self.bundle.config.minutes_needed} if self.clock else {}),
-            **({"floor": self.floor} if self.floor else {}),
-            **({"tried": [asdict(row) for row in config.tried]} if config.tried else {}),
-            **({"expected": asdict(config.expected)} if config.expected else {}),
-            "bundle": str(self.path) if self.path is not None else None,
-            "net": self.bundle.config.net.name,
-            "seconds": round(self.seconds, 2),
-            "parts": dict(self.bundle.config.parts),
-            "scores": self.evaluation.json()["scores"],
-            "notes": [*self.bundle.config.notes, *self.evaluation.notes],
-        }
-
-    def __str__(self) -> str:
-        net = f"net {self.bundle.config.net.name}, {self.seconds:.0f} s in all"
-        bundle = [f"bundle {self.path}"] if self.path is not None else []
-        rows = self.card
-        last = [f"report {rows.pop('report')}", "", f"next: {rows.pop('next')}"] if self.path is not None else []
-        words = [f"{heading}: {text}" for heading, text in rows.items()]
-        return "\n".join(["test part:", str(self.evaluation), "", *words, "", net, *bundle, *last])
 
 
 def steps(
@@ -176,7 +90,7 @@ def steps(
     """
     began = time.monotonic() if began is None else began
     source, recipe = crops(source, check_net(changed(recipe, fields, verb="steps"), fetch=not dry_run))
-    recipe, beside = taught_by(recipe, teacher)
+    recipe, beside = taught_by(recipe, teacher, allow_download=allow_download)
     if dry_run:
         return dry("train", source, recipe, out, images=images, allow_download=allow_download, given=fields, launch=launch)
     check_launch(launch)
@@ -216,7 +130,8 @@ def train_and_test(
         after = showing(curated.findings) if out is not None and recipe.train.minutes else 0.0
         ladder = Ladder(recipe) if search else _ladder(curated, recipe, out, resume=resume, began=began)
         joins = _joining(curated, ladder, beside, out, resume=resume, began=began)
-        how: dict[str, Any] = {"out": out, "resume": resume, "began": began, "after": after, "again": looked(len(parts.test))}
+        how: dict[str, Any] = {"out": out, "resume": resume, "began": began, "after": after, "luck": luck_of(search)}
+        how["again"] = looked(len(parts.test))
         with launched(launch):
             bundle = train(joins.parts, recipe=ladder.recipe, before=joins.tried, whole_run=True, beside=joins.beside, **how)
     if search:

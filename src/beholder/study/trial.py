@@ -12,12 +12,14 @@ from statistics import median
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from beholder.base import events
 from beholder.base.deadline import Deadline
 from beholder.base.errors import BeholderError, UsageError
-from beholder.base.files import remove_folder
+from beholder.base.files import adopt, remove_folder, write_atomic
 from beholder.base.recipe import Recipe, from_toml
 from beholder.base.records import Parts
 from beholder.bundle.bundle import Bundle
@@ -33,6 +35,7 @@ from beholder.learn.run import run_of
 from beholder.machine.pace import restored
 from beholder.machine.stop import Stop, stopping
 from beholder.nets.head import forget
+from beholder.study.luck import leave
 from beholder.study.search import Job, Slice
 
 LEAST_BATCH = 8
@@ -78,24 +81,48 @@ class Field:
         """Return where the checkpoint of a candidate is."""
         return RunFolder(self.folder / f"{index:04}.run")
 
+    def taken(self, search: str, *, new: bool) -> bool:
+        """Take the folder for a search, by its name, and delete the checkpoints of another; return whether it was another's.
+
+        new: whether the search is only beginning, so that no checkpoint is its own
+        """
+        owner = self.folder / "search.txt"
+        before = owner.read_text("utf-8", "replace") if owner.is_file() else ""
+        other = before not in ("", search)
+        if new or other:
+            for path in self.folder.glob("[0-9]*.run"):
+                remove_folder(path)
+        if other:
+            events.warn(f"the search in {self.folder} was of other pictures or options: its checkpoints are deleted")
+        write_atomic(owner, search.encode())
+        return other
+
 
 def advanced(on: Field, job: Job) -> Slice:
     """Return what a slice of a candidate gave; what goes wrong is its reason, and too little memory halves the batch.
 
     Raises `Interrupted` where somebody asks to stop.
     """
-    recipe, sizes = from_toml(job.recipe, done=True), [0]
+    recipe, sizes, anew = from_toml(job.recipe, done=True), [0], False
     while True:
         try:
             with events.listen(alone=True), stopping() as stop, restored():
                 return _slice(on, job, recipe, stop, sizes)
         except Exception as error:  # noqa: BLE001  (a candidate that fails, however, must not end the study)
             batch = (sizes[-1] or recipe.train.batch) // 2
-            if job.rung or not _is_memory(error) or batch < LEAST_BATCH:
+            if _is_unusable(error) and not anew:
+                anew = True
+            elif job.rung or not _is_memory(error) or batch < LEAST_BATCH:
                 return Slice(failed=_reason(error))
-            recipe = recipe.set(batch=batch)
+            else:
+                recipe = recipe.set(batch=batch)
         if on.run_folder(job.index).path.exists():
             remove_folder(on.run_folder(job.index).path)
+
+
+def _is_unusable(error: Exception) -> bool:
+    """Return whether an error says that a checkpoint cannot be gone on from: of another batch, say, or damaged."""
+    return isinstance(error, BeholderError) and error.code in ("other-run", "damaged")
 
 
 def _is_memory(error: Exception) -> bool:
@@ -114,25 +141,34 @@ def _reason(error: Exception) -> str:
 
 def _slice(on: Field, job: Job, recipe: Recipe, stop: Stop, sizes: list[int]) -> Slice:
     began, folder = time.monotonic(), on.run_folder(job.index)
-    resume = (folder.path / "checkpoint").exists()
+    resume = paused(folder)
     before = before_of(folder) if resume else None
     prepared = prepare(on.parts, recipe, before=before or Before(None, 0.0, 0, on.flips))
     prepared, recipe = settled(prepared, recipe, {} if job.rung else job.factors)
     sizes.append(prepared.plan.batch)
     facts = {**_measured(prepared), "recipe": recipe.toml(), "batch": prepared.plan.batch, "net": prepared.created.spec.name}
-    if beyond := on.limits.broken(facts["latency"], facts["bytes"]):
+    if not (resume or job.rung) and (beyond := on.limits.broken(facts["latency"], facts["bytes"])):
         return Slice(failed=f"beyond the limits: {beyond}", cost=time.monotonic() - began, facts=facts)
-    run, head = _run(on, prepared, folder, stop, resume=resume)
+    heard: dict[int, Tensor] = {}
+    run, head, rows = _run(on, prepared, folder, stop, heard, resume=resume)
     run.pause = _pause(run, job, began)
     with stop.held():
         run.go()
     run.stop.check()
     run.keep()
+    if run.best.epoch in heard:
+        leave(on.folder, job.index, heard[run.best.epoch], rows)
     curve = tuple((_cost(on, run, row), float(row["valid_score"])) for row in run.at.history if row["valid_score"] is not None)
     score = max((value for _, value in curve), default=None)
     done = run.clock.step >= run.clock.total or run.gave_up
     facts |= {"head": head, "epochs": run.clock.step / len(run.batches), "seconds_an_epoch": _pace(run)}
     return Slice(score=score, cost=time.monotonic() - began, curve=curve, done=done, facts=facts)
+
+
+def paused(folder: RunFolder) -> bool:
+    """Return whether a run has a checkpoint to go on from."""
+    adopt(folder.path / "checkpoint")
+    return (folder.path / "checkpoint").exists()
 
 
 def _pace(run: Run) -> float:
@@ -156,8 +192,14 @@ def settled(prepared: Prepared, recipe: Recipe, factors: Mapping[str, float]) ->
     return replace(prepared, recipe=own, plan=replace(plan, **chosen)), recipe
 
 
-def _run(on: Field, prepared: Prepared, folder: RunFolder, stop: Stop, *, resume: bool) -> tuple[Run, float | None]:
-    """Return the run, begun or gone on from its checkpoint, and the score of a head on frozen features, where there is one."""
+def _run(
+    on: Field, prepared: Prepared, folder: RunFolder, stop: Stop, heard: dict[int, Tensor], *, resume: bool
+) -> tuple[Run, float | None, npt.NDArray[np.int64]]:
+    """Return the run, begun or gone on from its checkpoint, the score of a head on frozen features, where there is one, and
+    the positions in the validation part of what it is validated on.
+
+    heard: is given the logits of each validation, by its epoch
+    """
     going_on = opened(folder, prepared, resume=resume)
     best, among, head = Best(), None, None
     probes = not going_on and prepared.created.pretrained and prepared.recipe.train.probe
@@ -165,12 +207,17 @@ def _run(on: Field, prepared: Prepared, folder: RunFolder, stop: Stop, *, resume
     limits = Budget(on.seconds, time.monotonic())
     valid, limits, rows = sampled(prepared.valid, limits, train=len(prepared.train.pixels), among=among)
     if found is not None:
-        head = offered(prepared, found, valid, rows, best)[0].score
+        floor, heard[-1] = offered(prepared, found, valid, rows, best)
+        head = floor.score
         forget(prepared.created.net)
-    run = run_of(prepared, best, valid=valid, limits=limits, folder=folder, stop=stop)
+
+    def hear(logits: Tensor) -> None:
+        heard[run.at.epoch] = logits
+
+    run: Run = run_of(prepared, best, valid=valid, limits=limits, folder=folder, stop=stop, heard=hear)
     if going_on:
         run.resume(folder)
-    return run, head
+    return run, head, rows
 
 
 def _pause(run: Run, job: Job, began: float) -> Any:

@@ -8,7 +8,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 
 from beholder.base import events
-from beholder.base.brief import within
 from beholder.base.deadline import Deadline
 from beholder.base.errors import BeholderError, Interrupted, MachineError, UsageError
 from beholder.base.files import folder_atomic, followed, remove_folder, sha256
@@ -28,6 +27,7 @@ from beholder.learn.checkpoint import RunFolder, check_out
 from beholder.learn.prepare import Prepared, prepare
 from beholder.machine.launch import Launch
 from beholder.machine.stop import stopping
+from beholder.measure.optimism import Luck
 from beholder.nets import onboard
 from beholder.nets.build import wants
 from beholder.nets.choose import dial
@@ -37,10 +37,12 @@ from beholder.study.crew_shared import cleared, over
 from beholder.study.crews import crew, where
 from beholder.study.dryrun import DryRun
 from beholder.study.foresee import dry
+from beholder.study.luck import luck
+from beholder.study.outcome import Tuning
 from beholder.study.policy import Curated
 from beholder.study.search import Book, Candidate, Plan, searched, unanswered
-from beholder.study.steps import Outcome, check_net, preprocess, train_and_test
-from beholder.study.trial import Field, Limits, amount
+from beholder.study.steps import check_net, preprocess, train_and_test
+from beholder.study.trial import Field, Limits, amount, paused
 from beholder.study.worker import written
 
 SCREEN, NARROW, FINISH = 0.35, 0.15, 0.4
@@ -53,35 +55,6 @@ AS_IT_IS = "the recipe as it is"
 
 PLANNED = 8
 """Candidates that are screened where epochs say how long a run is and nobody says how many."""
-
-
-@dataclass(frozen=True, eq=False)
-class Tuning:
-    """What a search found: one row per candidate, the winner's recipe, and the outcome of finishing it.
-
-    journal: the file of the study, None where nothing was kept; importance: field → how much it matters, in 0..1
-    """
-
-    trials: list[dict[str, Any]]
-    recipe: Recipe
-    outcome: Outcome
-    journal: Path | None
-    importance: Mapping[str, float] = field(default_factory=dict)
-
-    def __repr__(self) -> str:
-        return within("Tuning", [f"{len(self.trials):,} trials", repr(self.recipe), repr(self.outcome)])
-
-    def rows(self) -> list[dict[str, Any]]:
-        """Return the trials as a table to read, the best first: what each changes of the recipe, or why it has no score."""
-        shown = ("trial", "valid_score", "seconds", "latency_ms", "megabytes")
-        return [{**{name: row[name] for name in shown}, "change": row["reason"] or row["change"]} for row in self.trials]
-
-    def json(self) -> dict[str, Any]:
-        """Return what `train` returns, "trials" and "importance"."""
-        return {**self.outcome.json(), "trials": self.trials, "importance": dict(self.importance)}
-
-    def __str__(self) -> str:
-        return f"\nthe winner, which went on from its checkpoint:\n{self.outcome}"
 
 
 def tune(
@@ -202,9 +175,7 @@ def _opened(
     """Return the study of these pictures and this recipe: continued where its journal is there, else new."""
     journal, folder = place.with_suffix(".tune.jsonl"), place.with_suffix(".tune")
     if (old := place.with_suffix(".tune.sqlite")).exists():
-        events.warn(
-            f"{old} is of an earlier release and is not continued", hint="delete it: the search is now in a .tune.jsonl"
-        )
+        events.warn(f"{old} is of an earlier release and is not continued", hint="delete it: a search is in a .tune.jsonl")
     if not resume:
         journal.unlink(missing_ok=True)
         if folder.exists():
@@ -212,6 +183,7 @@ def _opened(
     base = prepare(found.parts, asked, until=Deadline.of(began, minutes))
     ranges = spaces.changed(_space(base, asked), given)
     of = asked.toml() + json.dumps({path: asdict(kept) for path, kept in ranges.items()}) + _digest(found.parts)
+    of += json.dumps(asdict(limits)) if limits != Limits() else ""
     name = sha256((of + (str(place.resolve()) if storage else "")).encode())[:16]
     how: dict[str, Any] = {"portfolio": spaces.portfolio(ranges, pretrained=base.created.pretrained), "anew": not resume}
     book = Book(storage or journal, name, space=ranges, seed=asked.seed, **how)
@@ -222,6 +194,8 @@ def _opened(
     left = Deadline.of(began, minutes).left
     seconds = 0.0 if asked.train.epochs else (SLICE + NARROW / 3 + FINISH) * left
     tried_on = Field(parts, folder, limits, seconds, " ".join(base.plan.augment.axes) or "none")
+    if tried_on.taken(name, new=book.new):
+        book.note(spent=book.spent)
     return Study(source, found, asked, base, ranges, book, tried_on, place, began, minutes)
 
 
@@ -249,7 +223,7 @@ def _carried_out(study: Study, trials: int, launch: Launch, lang: str, *, kept: 
     """Return what the search finds, its winner finished and tested."""
     finishing = study.book.finishing
     found = None if finishing is None else next((each for each in study.book.candidates if each.index == finishing), None)
-    going_on = found is not None and (RunFolder.beside(study.place).path / "checkpoint").exists()
+    going_on = found is not None and paused(RunFolder.beside(study.place))
     if going_on:
         over(study.field.folder)
     else:
@@ -263,12 +237,16 @@ def _carried_out(study: Study, trials: int, launch: Launch, lang: str, *, kept: 
     recipe = _finish(study, found, going_on=going_on)
     unscored = [each for each in study.book.candidates if each.score is None]
     rows, importance = [_row(study, each) for each in (*study.book.ranked, *unscored)], study.book.importance()
-    search = {"trials": rows, "importance": importance}
+    search = {"trials": rows, "importance": importance, "luck": asdict(_luck(study))}
     how: dict[str, Any] = {"lang": lang, "began": study.began, "search": search}
     outcome = train_and_test(study.curated, recipe, out=study.place, resume=True, **how)
     study.book.note(spent=0.0)
-    outcome = outcome if kept else replace(outcome, path=None)
-    return Tuning(rows, recipe, outcome, study.book.path if kept else None, importance)
+    return Tuning(rows, recipe, outcome if kept else replace(outcome, path=None), study.book.path if kept else None, importance)
+
+
+def _luck(study: Study) -> Luck:
+    ranked = [each.index for each in study.book.ranked]
+    return luck(study.field.folder, ranked, study.base.valid.targets.numpy(), study.base.task.objective)
 
 
 def _winner(study: Study, trials: int, launch: Launch, *, kept: bool) -> Candidate | None:
@@ -363,6 +341,7 @@ def _kept(study: Study, *, kept: bool) -> Iterator[None]:
         yield
     except KeyboardInterrupt as stopped:
         said = stopped.message if isinstance(stopped, Interrupted) else "interrupted"
+        study.book.leave()
         done = len([each for each in study.book.candidates if each.score is not None])
         number = "1 finished trial is" if done == 1 else f"{done} finished trials are"
         what = f"{number} kept in {study.book.place}" if kept else "nothing is kept of the search"

@@ -18,7 +18,8 @@ from beholder.evaluation.sections.shortcuts import evenly_lit, shortcuts, withou
 from beholder.evaluation.words import Words
 from beholder.quality.checks.shortcuts import FACETS, Shortcut, stated
 from beholder.reporting import report
-from beholder.study.steps import Outcome, steps
+from beholder.study.outcome import Outcome
+from beholder.study.steps import steps
 
 Picture = npt.NDArray[np.uint8]
 Made = tuple[Picture, str]
