@@ -68,6 +68,19 @@ def test_answers_chosen_by_an_objective_that_was_asked_for_stay() -> None:
         assert same.all() == (objective == "macro_f1")
 
 
+def test_pictures_of_one_person_stay_in_one_fold() -> None:
+    """Twelve people with 25 much alike pictures each: what is learnt of a person holds for that person alone."""
+    rng = np.random.default_rng(2)
+    groups = np.repeat(np.arange(12), 25)
+    logits = np.repeat(rng.normal(size=(12, 3)), 25, axis=0) + 0.3 * rng.normal(size=(300, 3))
+    targets = rng.integers(0, 3, 12)[groups]
+    for given, method in ((groups, "none"), (None, "vector"), (np.full(300, -1), "vector")):
+        made = bundle()
+        with events.listen(alone=True):
+            fit(made, logits.astype(np.float32), np.ones((300, 2), np.float32), targets, groups=given)
+        assert made.config.calibration.method == method
+
+
 def test_what_is_not_asked_for_is_not_there() -> None:
     made = calibrated(coverage=0.0, calibrate="none")
     assert made.config.calibration.method == "none"

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 import beholder
@@ -12,6 +15,8 @@ from beholder.base import events
 from beholder.base.errors import DataError, UsageError
 from beholder.bundle.bundle import load
 from beholder.cli.run import run
+from beholder.sources.digest import digested
+from beholder.study import calibrate as module
 from beholder.study.calibrate import calibrate
 
 
@@ -39,6 +44,26 @@ def test_it_reads_the_validation_part_and_nothing_else(trained: tuple[Path, Path
     assert after.readings == before.readings == []
     assert (out / "report.html").read_text() == "kept"
     assert all((after.net.state_dict()[name] == value).all() for name, value in before.net.state_dict().items())
+
+
+def test_validation_pictures_of_a_table_are_read_with_their_groups_and_no_others(
+    trained: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, out = trained
+    bundle, pictures = load(out), beholder.scan(source)
+    given: list[Any] = []
+    monkeypatch.setattr(module.learn, "fit", lambda *_, groups: given.append(groups))
+    monkeypatch.setattr(module, "_save", lambda bundle, path: None)
+    with events.listen(alone=True):
+        calibrate(bundle, pictures)
+        found = calibrate(bundle, replace(pictures, groups=np.arange(len(pictures)) // 3))
+    assert given[0] is None
+    assert len(given[1]) == found.n == bundle.config.parts["valid"]
+    of = np.array(bundle.part_of(digested(pictures).hexdigests))
+    assert given[1].tolist() == (np.flatnonzero(of == "valid") // 3).tolist()
+    with events.listen(alone=True), pytest.raises(DataError) as caught:
+        calibrate(bundle, pictures.take(np.flatnonzero(of != "valid")))
+    assert caught.value.code == "empty-part"
 
 
 def test_the_command_says_what_it_found(trained: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,8 +13,10 @@ from beholder.base.records import Pictures
 from beholder.base.used import refuse
 from beholder.bundle.bundle import Bundle, opened
 from beholder.bundle.format import add_file
+from beholder.evaluation.chosen import of_part
 from beholder.evaluation.evaluate import evaluate
 from beholder.learn import calibrate as learn
+from beholder.sources.digest import digested
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,8 +69,8 @@ def calibrate(
 ) -> Calibrated:
     """Calibrate `bundle` on the validation part of `source`, and save it where it is kept.
 
-    source: what `scan` takes; those of its pictures are read that the bundle's own split calls validation, and those that
-            it does not know but the source calls so. Neither training nor test pictures are.
+    source: what `scan` takes or returns; those of its pictures are read that the bundle's own split calls validation, and
+            those that it does not know but the source calls so. Neither training nor test pictures are.
     fields: change fields of the recipe's section `test`: target_risk=0.02, sensitivity=0.95, positive="rust", coverage=0.9, …
     Raises `UsageError` for a wrong field, `DataError` where no picture serves.
     """
@@ -78,6 +80,8 @@ def calibrate(
     learn.check(bundle.recipe, bundle.classes, bundle.task)
     try:
         with events.only("progress"):
+            if isinstance(source, Pictures):  # of which `evaluate` scores all
+                source = of_part(bundle, digested(source), "valid")[0]
             found = evaluate(bundle, source, part="valid", allow_download=allow_download)
     except DataError as error:
         if error.code != "empty-part":
