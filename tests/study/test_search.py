@@ -120,6 +120,43 @@ def test_killed_at_any_slice_the_study_comes_to_the_same_end(die: int, tmp_path:
     assert [each.params for each in held.candidates] == [each.params for each in whole.candidates]
 
 
+def test_killed_between_any_two_lines_of_the_journal_the_study_comes_to_the_same_end(tmp_path: Path) -> None:
+    def scored(held: Book) -> Any:
+        return [(each.params, each.state, [slice.score for slice in each.slices]) for each in held.candidates]
+
+    whole = book(tmp_path / "whole.tune.jsonl")
+    go(whole, Trainer(), plan(3))
+    lines = (tmp_path / "whole.tune.jsonl").read_bytes().splitlines(keepends=True)
+    assert len(lines) > 20
+    for kept in range(len(lines)):
+        path = tmp_path / f"{kept}.tune.jsonl"
+        path.write_bytes(b"".join(lines[:kept]))
+        held = book(path)
+        go(held, Trainer(), plan(3))
+        assert scored(held) == scored(whole), lines[kept]
+
+
+def test_what_was_cut_while_it_was_asked_for_does_not_count_as_lost(tmp_path: Path) -> None:
+    path = tmp_path / "m.tune.jsonl"
+    for _ in range(3):
+        assert book(path).ask() == (0, FIRST[0])
+        lines = path.read_bytes().splitlines(keepends=True)
+        last = max(number for number, line in enumerate(lines) if b"param_name" in line)
+        path.write_bytes(b"".join(lines[:last]))
+
+
+def test_who_asks_to_stop_loses_no_candidate_however_often(tmp_path: Path) -> None:
+    path = tmp_path / "m.tune.jsonl"
+    for _ in range(3):
+        held = book(path)
+        assert held.ask() == (0, FIRST[0])
+        held.leave()
+    for _ in range(2):
+        held = book(path)
+        assert held.ask()[0] == 0
+    assert book(path).candidates[0].slices[0].failed == f"twice, {LOST}"
+
+
 def test_what_ends_the_process_twice_is_recorded_as_that(tmp_path: Path) -> None:
     path = tmp_path / "m.tune.jsonl"
     for _ in range(2):

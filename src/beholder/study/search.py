@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from itertools import count
 from pathlib import Path
@@ -136,7 +138,8 @@ class Book:
             if anew and isinstance(place, str) and name in optuna.get_all_study_names(storage):
                 optuna.delete_study(study_name=name, storage=storage)
             self._study = optuna.create_study(study_name=name, storage=storage, direction="maximize", load_if_exists=True)
-            self.before = sum(trial.state.is_finished() for trial in self._study.get_trials(deepcopy=False))
+            trials = self._study.get_trials(deepcopy=False)
+            self.new, self.before = not trials, sum(trial.state.is_finished() for trial in trials)
         except Exception as error:
             what = f"{self.place} is not a search that can be continued: {without_secrets(str(error))}"
             raise UsageError(what, code="bad-search", hint="give --no-resume to start anew") from error
@@ -149,19 +152,24 @@ class Book:
         from optuna.trial import TrialState
 
         trials = self._study.get_trials(deepcopy=False)
+        begun = [trial for trial in trials if "index" in trial.user_attrs and self._space.keys() <= trial.params.keys()]
+        losses = Counter(trial.user_attrs["index"] for trial in begun if not trial.user_attrs.get("left"))
         for trial in [trial for trial in trials if trial.state == TrialState.RUNNING]:
             index = trial.user_attrs.get("index")
             if "slice" in trial.user_attrs:
                 self._tell(trial.number, Slice.of(trial.user_attrs["slice"]))
-                continue
-            again = sum(other.user_attrs.get("index") == index for other in trials)
-            if index is not None and again > 1:
+            elif trial in begun and losses[index] > 1:
                 self._study.set_user_attr(f"slice {index} 0", asdict(Slice(failed=f"twice, {LOST}")))
                 self._study.tell(trial.number, state=TrialState.PRUNED)
             else:
                 self._study.tell(trial.number, state=TrialState.FAIL)
-        lost = [trial for trial in self._study.get_trials(deepcopy=False) if trial.state == TrialState.FAIL]
-        self._first |= {trial.user_attrs["index"]: dict(trial.params) for trial in lost if "index" in trial.user_attrs}
+        self._first |= {trial.user_attrs["index"]: dict(trial.params) for trial in begun}
+
+    def leave(self) -> None:
+        """Write down that somebody asked to stop, so that what was running does not count as lost."""
+        with suppress(Exception):  # a database or a disk that fails now; then it does count
+            for trial in self._open.values():
+                trial.set_user_attr("left", True)
 
     def ask(self) -> tuple[int, Params]:
         """Return a new candidate: the next of the portfolio, else what Optuna proposes by what is known."""
