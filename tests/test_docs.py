@@ -112,6 +112,15 @@ def test_readme_first_screen_has_what_a_newcomer_needs() -> None:
     assert len(commands_in(ROOT / "README.md", "beholder")) == 5
 
 
+@pytest.mark.parametrize("name", ["README.md", "README.zh-CN.md", "docs/README.md"])
+def test_lists_of_documents_are_whole(name: str) -> None:
+    """The last section of the front pages, and the page that sorts all."""
+    text = (ROOT / name).read_text("utf-8")
+    given = text if name.startswith("docs") else text[text.rindex("\n## ") :]
+    linked = {link.partition("#")[0].rpartition("/")[2] for link in links.links(given)}
+    assert not {path.name for path in (ROOT / "docs").glob("*.md")} - linked
+
+
 # --- Python ----------------------------------------------------------------------------------------------------------
 
 
