@@ -18,7 +18,7 @@ from beholder.base.arrays import Values
 from beholder.base.errors import PictureError, UsageError
 from beholder.base.limits import LIMITS
 from beholder.image import array_of
-from beholder.sources import remote
+from beholder.sources import objects, remote
 from beholder.sources.folder import file_bytes, listing
 from beholder.sources.listing import is_picture
 
@@ -32,8 +32,8 @@ FORMS = "a path, bytes, an open file, a Pillow picture, an array or tensor (H, W
 def one(given: object, *, bits: int = 0, say: Say = events.note, allow_download: bool = False) -> Taken:
     """Return one picture as encoded bytes, or as an array that `beholder.image.load` takes.
 
-    given: see `FORMS`, and https://… where `allow_download`; a tensor (C, H, W) is one picture, floats lie in 0..1 or, which
-    is said, in 0..255, and whole numbers of any type in 0..255 or 0..65535; bits: as `PixelPolicy` has them
+    given: see `FORMS`, and https://…, s3://… and gs://… where `allow_download`; a tensor (C, H, W) is one picture, floats lie
+    in 0..1 or, which is said, in 0..255, and whole numbers of any type in 0..255 or 0..65535; bits: as `PixelPolicy` has them
     Raises `UsageError` for what is no picture at all, `PictureError` for one that cannot be read.
     """
     if isinstance(given, (str, os.PathLike)):
@@ -107,9 +107,13 @@ def _named(name: str | bytes, allow_download: bool) -> bytes:
         raise UsageError("the name of the picture is empty", code="no-picture", hint=f"give {FORMS}")
     if remote.is_url(text):
         return remote.picture(text, allow_download=allow_download)
+    if objects.is_object(text):
+        return objects.picture(text, allow_download=allow_download)
     if scheme := re.match(r"[a-z][a-z0-9+.-]+(?=://)", text, re.IGNORECASE):
         raise UsageError(
-            f"{text} cannot be fetched: {scheme[0]}", code="no-picture", hint="give a path, or an https:// address"
+            f"{text} cannot be fetched: {scheme[0]}",
+            code="no-picture",
+            hint="give a path, or an https://, s3:// or gs:// address",
         )
     if is_folder(Path(text)):
         raise UsageError(

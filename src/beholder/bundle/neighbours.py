@@ -25,14 +25,20 @@ CHUNK = 512
 
 
 def neighbours(
-    recogniser: Recogniser, source: str | Path | Pictures, trained: Set[str], *, name: str
+    recogniser: Recogniser,
+    source: str | Path | Pictures,
+    trained: Set[str],
+    *,
+    name: str,
+    allow_download: bool = False,
 ) -> tuple[Pictures, Pixels, F32]:
     """Return the pictures of `source` that were trained on and can be read, their pixels, and their directions (N, F).
 
     trained: SHA-256 of the files of the training part, as hexadecimal digits; name: what an error calls the bundle
+    allow_download: as of `scan`
     Raises `DataError` (not-trained-on) where none of them was, and what `scan` raises.
     """
-    pictures = digested(source if isinstance(source, Pictures) else scan(source, labels=None))
+    pictures = digested(source if isinstance(source, Pictures) else scan(source, labels=None, allow_download=allow_download))
     rows = np.flatnonzero(np.array([row in trained for row in pictures.hexdigests], bool))
     if not len(rows):
         text = f"no picture of {pictures.store.name} was in the training part of {name}"

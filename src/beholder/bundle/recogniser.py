@@ -106,8 +106,8 @@ class Recogniser:
         """Recognise one picture, or a list of them: then the answer is a list in their order.
 
         One picture is a path, encoded bytes, an open file, a picture of Pillow, an array or tensor (H, W), (H, W, C) or
-        (C, H, W) of uint8, uint16 or floats in 0..1, or https://… where `allow_download`. Several are a list or another
-        iterable of these, a folder, an array (N, H, W, C) or a tensor (N, C, H, W).
+        (C, H, W) of uint8, uint16 or floats in 0..1, or https://…, s3://… and gs://… where `allow_download`. Several are
+        a list or another iterable of these, a folder, an array (N, H, W, C) or a tensor (N, C, H, W).
         Raises `UsageError` for what is no picture, and `PictureError`, which names the picture, for one that cannot be read;
         `beholder.predict` goes on past bad ones instead.
         """

@@ -68,6 +68,7 @@ def predict_boxes(
     draw: Path | None,
     engine: str,
     trust: bool,
+    allow_download: bool,
 ) -> None:
     """Print what is found in pictures, a line each, and draw it where that is asked for."""
     from beholder.base import events
@@ -79,13 +80,14 @@ def predict_boxes(
     events.note(f"engine: {finder.engine}")
     roots = [path for path in paths if Path(path).is_dir()]
     drawings = None if draw is None else Drawings(draw, roots=roots, classes=finder.classes)
-    lines = predict(finder, each(paths), threshold=threshold, most=most, draw=drawings)
+    how: dict[str, Any] = {"threshold": threshold, "most": most, "draw": drawings, "allow_download": allow_download}
+    lines = predict(finder, each(paths), **how)
     check_read(*_printed(lines, as_csv=as_csv, plain=json or not on_terminal()))
 
 
 def few(paths: list[str]) -> bool:
     """Return whether so few pictures are named that trying engines on them does not pay."""
-    return len(paths) <= 64 and not any(path == "-" or Path(path).is_dir() for path in paths)
+    return len(paths) <= 64 and not any(path == "-" or path.endswith("/") or Path(path).is_dir() for path in paths)
 
 
 def check_read(read: int, bad: int) -> None:

@@ -70,12 +70,12 @@ def score_labels(
     names = chosen(sections)
     for other in ood:
         if not Path(other).exists():  # said before the test is read, not after it
-            scan(other, labels=None)
+            scan(other, labels=None, allow_download=download)
     if report is not None:
         check_writable(report, option="--report", file=True)
     bundle = load(model, trust=trust)
     evaluation = evaluate(bundle, source, part=part, allow_download=download)
-    evaluation = examined(bundle, evaluation, names, ood=ood)
+    evaluation = examined(bundle, evaluation, names, ood=ood, allow_download=download)
     say(json_line(evaluation.json()) if json else evaluation)
     if report is not None:
         from beholder.reporting import report as write_report

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from beholder.cli import complete
-from beholder.cli.options import Cache, Json, Model, Trust
+from beholder.cli.options import AllowDownload, Cache, Json, Model, Trust
 from beholder.cli.show import json_line, say
 
 
 def explain(
     model: Model,
-    image: Annotated[Path, typer.Argument(metavar="IMAGE", help="The picture.", show_default=False)],
+    image: Annotated[str, typer.Argument(metavar="IMAGE", help="The picture.", show_default=False)],
     *,
     out: Annotated[Path, typer.Option(help="Where to write the heat map: .png, .jpg or .webp.")] = Path("heat.png"),
     label: Annotated[
@@ -31,6 +31,7 @@ def explain(
         typer.Option(metavar="SOURCE", help="What it was trained on: show the nearest training pictures.", show_default=False),
     ] = None,
     trust: Trust = False,
+    allow_download: AllowDownload = False,
     cache: Cache = None,
     json: Json = False,
 ) -> None:
@@ -38,6 +39,7 @@ def explain(
     from beholder.bundle.door import load
     from beholder.study.door import explain
 
-    explanation = explain(load(model, trust=trust), image, label=label, method=method, like=like, box=box)
+    how: dict[str, Any] = {"label": label, "method": method, "like": like, "box": box, "allow_download": allow_download}
+    explanation = explain(load(model, trust=trust), image, **how)
     path = explanation.save(out)
     say(json_line({"path": str(path), **explanation.json()}) if json else path)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from beholder.base.errors import UsageError
 from beholder.base.files import check_writable
 from beholder.cli import complete
-from beholder.cli.options import Cache, Json, Model, Trust
+from beholder.cli.options import AllowDownload, Cache, Json, Model, Trust
 from beholder.cli.show import json_line, say
 
 To = Annotated[
@@ -43,6 +43,7 @@ def export(
     fp16: Annotated[bool, typer.Option("--fp16", help="Half precision: half the size.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Write it even where too few pictures keep their label.")] = False,
     trust: Trust = False,
+    allow_download: AllowDownload = False,
     cache: Cache = None,
     json: Json = False,
 ) -> None:
@@ -56,7 +57,8 @@ def export(
     from beholder.runtime.export import export
 
     precision = "int8" if int8 else "fp16" if fp16 else "fp32"
-    written = export(load(model, trust=trust), out, to=to, precision=precision, like=like, force=force)
+    how: dict[str, Any] = {"to": to, "precision": precision, "like": like, "force": force, "allow_download": allow_download}
+    written = export(load(model, trust=trust), out, **how)
     say(json_line(written.json()) if json else written)
     if out is None and to == "onnx":
         note(f"the fastest engine here in float32: {_fastest(model, trust=trust)}")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from beholder.cli.options import Cache, Json, Log
+from beholder.cli.options import AllowDownload, Cache, Json, Log
 from beholder.cli.show import json_line, say
 from beholder.machine.browser import opener
 
@@ -40,11 +40,13 @@ def label(
     port: Annotated[int, typer.Option(help="The port on this machine; 0: any that is free.", min=0, max=65535)] = 0,
     browser: Annotated[bool, typer.Option("--open/--no-open", help="Open the page in the browser.")] = True,
     log: Log = None,
+    allow_download: AllowDownload = False,
     cache: Cache = None,
     json: Json = False,
 ) -> None:
     """Label pictures on a page in the browser, presorted by a head."""
     from beholder.study.label import label
 
-    labelled = label(folder, classes=classes or (), out=out, minutes=minutes, seed=seed, port=port, ready=opener(browser))
+    how: dict[str, Any] = {"minutes": minutes, "seed": seed, "port": port, "allow_download": allow_download}
+    labelled = label(folder, classes=classes or (), out=out, ready=opener(browser), **how)
     say(json_line(labelled.json()) if json else labelled)

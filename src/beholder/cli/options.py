@@ -56,7 +56,8 @@ Out = Annotated[
     ),
 ]
 AllowDownload = Annotated[
-    bool, typer.Option("--allow-download", help="Fetch SOURCE if it is not on this machine: https:, hf: and torchvision:.")
+    bool,
+    typer.Option("--allow-download", help="Fetch what is not on this machine: https:, s3:, gs:, hf: and torchvision:."),
 ]
 Images = Annotated[
     str | None,

@@ -10,7 +10,7 @@ import typer
 from beholder.base.errors import UsageError
 from beholder.base.limits import MILLIONS, allow
 from beholder.cli.detect import Draw, MaxBoxes, Threshold, check_read, each, few, finds, predict_boxes, unused
-from beholder.cli.options import Cache, Engine, Model, PartsFolder, Ranges, Spread, Trust
+from beholder.cli.options import AllowDownload, Cache, Engine, Model, PartsFolder, Ranges, Spread, Trust
 from beholder.cli.show import json_line, on_terminal, print_csv, print_lines, print_table, say
 
 
@@ -18,7 +18,7 @@ def predict(
     model: Model,
     paths: Annotated[
         list[str],
-        typer.Argument(metavar="PATH...", help="Pictures, folders of pictures, or - for paths on stdin.", show_default=False),
+        typer.Argument(metavar="PATH...", help="Pictures, folders, archives, or - for paths on stdin.", show_default=False),
     ],
     *,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print path,label,p,error,… as CSV instead of JSON lines.")] = False,
@@ -35,27 +35,29 @@ def predict(
     engine: Engine = "exact",
     pixels: Annotated[int, typer.Option(help="Millions of pixels of one picture, at most.", min=1, max=4000)] = MILLIONS,
     trust: Trust = False,
+    allow_download: AllowDownload = False,
     cache: Cache = None,
 ) -> None:
     """Print a JSON line a picture; on a terminal, a table."""
     if pixels != MILLIONS:
         allow(pixels)
+    how: dict[str, Any] = {"json": json, "engine": engine, "trust": trust, "allow_download": allow_download}
     if parts is not None:
         unused_in_parts(as_csv=as_csv, draw=draw)
-        more = {"threshold": threshold, "most": max_boxes, "engine": engine, "trust": trust}
-        told_parts(model, paths, parts, launch=launch, ranges=ranges, features=features, json=json, **more)
+        how |= {"threshold": threshold, "most": max_boxes}
+        told_parts(model, paths, parts, launch=launch, ranges=ranges, features=features, **how)
         return
     for_parts(launch=launch, ranges=ranges, features=features)
     if finds(model):
-        predict_boxes(
-            model, paths, as_csv=as_csv, json=json, threshold=threshold, most=max_boxes, draw=draw, engine=engine, trust=trust
-        )
+        predict_boxes(model, paths, as_csv=as_csv, threshold=threshold, most=max_boxes, draw=draw, **how)
         return
     unused(threshold=threshold, max_boxes=max_boxes, draw=draw)
-    told_labels(model, paths, as_csv=as_csv, json=json, engine=engine, trust=trust)
+    told_labels(model, paths, as_csv=as_csv, **how)
 
 
-def told_labels(model: Path, paths: list[str], *, as_csv: bool, json: bool, engine: str, trust: bool) -> None:
+def told_labels(
+    model: Path, paths: list[str], *, as_csv: bool, json: bool, engine: str, trust: bool, allow_download: bool
+) -> None:
     """Print what a model of labels says of pictures."""
     from beholder.base import events
     from beholder.evaluation.predict import predict
@@ -63,7 +65,7 @@ def told_labels(model: Path, paths: list[str], *, as_csv: bool, json: bool, engi
 
     recogniser = fastest(model, engine=engine, trust=trust, probe=not few(paths))
     events.note(f"engine: {recogniser.engine}")
-    lines = predict(recogniser, each(paths))
+    lines = predict(recogniser, each(paths), allow_download=allow_download)
     plain = json or not on_terminal()
     check_read(*(print_csv(lines) if as_csv else print_lines(lines) if plain else print_table(lines)))
 

@@ -14,7 +14,7 @@ import typer
 
 from beholder.base.errors import UsageError
 from beholder.cli import complete
-from beholder.cli.options import Cache, Engine, Trust
+from beholder.cli.options import AllowDownload, Cache, Engine, Trust
 
 if TYPE_CHECKING:
     from beholder.server.guard import Access
@@ -88,6 +88,7 @@ def serve(
     engine: Engine = "exact",
     browser: Annotated[bool, typer.Option("--open", help="Open the page in a browser, once it is there.")] = False,
     trust: Trust = False,
+    allow_download: AllowDownload = False,
     cache: Cache = None,
 ) -> None:
     """Serve bundles over HTTP: a page, JSON, and protocol v2."""
@@ -100,7 +101,7 @@ def serve(
     memory = {"body": body << 20, "held": max(256, 4 * body) << 20, "pixels": pixels * 10**6}
     bounds = Bounds(patience=patience, queue=queue, batch=batch, seconds=timeout, **memory)
     access = Access(keys=_keys(keys), hosts=_hosts(allow_host or []), origins=tuple(map(_origin, allow_origin or [])))
-    bundles, pair = Bundles(named(models), explain, trust, like, engine), _pair(certificate, certificate_key)
+    bundles, pair = Bundles(named(models), explain, trust, like, engine, allow_download), _pair(certificate, certificate_key)
     where = partial(_addresses, "https" if pair else "http")
     show = partial(_show, HERE.get(host, host)) if browser else lambda _: None
     _tell_open(access, host)

@@ -15,10 +15,11 @@ import numpy as np
 from beholder.base.arrays import U8
 from beholder.base.errors import PictureError, UsageError
 from beholder.base.records import Pictures
+from beholder.bundle import given
 from beholder.bundle.answers import answers
 from beholder.bundle.given import is_folder
 from beholder.bundle.recogniser import Recogniser
-from beholder.sources import scan
+from beholder.sources import objects, remote, scan
 from beholder.sources.archive import is_archive
 from beholder.sources.folder import listing
 from beholder.sources.listing import is_picture
@@ -34,6 +35,7 @@ def predict(
     batch: int = 32,
     workers: int = 0,
     features: bool = False,
+    allow_download: bool = False,
 ) -> Iterator[dict[str, Any]]:
     """Yield {"path", "label", "p", "probabilities", …} or {"path", "error": {"code", "message"}} for every picture, in order.
 
@@ -41,14 +43,15 @@ def predict(
     "ood_score" (see `Prediction`).
     paths: pictures, folders and archives, which are walked, or one of these; read lazily, so a long list or a pipe is not held
     in memory; or what `scan` returns; features: a line has "features" too, float32 (F,)
-    Raises `UsageError` for what is no path, `DataError` for an archive that cannot be read.
+    allow_download: whether paths may be addresses, https://…, s3://…, gs://…, of pictures, archives, or folders of objects
+    Raises `UsageError` for what is no path or may not be fetched, `DataError` for an archive that cannot be read.
     """
     workers = workers or min(8, os.cpu_count() or 1)
     bundle = _ready(bundle)
     with ThreadPoolExecutor(workers) as pool:
         waiting: deque[_Work] = deque()
         try:
-            for name, read in each_picture(paths):
+            for name, read in each_picture(paths, allow_download=allow_download):
                 waiting.append((name, pool.submit(_pixels, bundle, read)))
                 if len(waiting) >= 3 * batch:
                     yield from _lines(bundle, [waiting.popleft() for _ in range(batch)], features)
@@ -67,8 +70,10 @@ def _ready(bundle: Recogniser | str | Path) -> Recogniser:
     return bundle.ready()
 
 
-def each_picture(paths: str | Path | Pictures | Iterable[str | Path]) -> Iterator[tuple[str, _Read]]:
-    """Yield the name of each picture, and what reads it."""
+def each_picture(
+    paths: str | Path | Pictures | Iterable[str | Path], *, allow_download: bool = False
+) -> Iterator[tuple[str, _Read]]:
+    """Yield the name of each picture, and what reads it; of an address only where `allow_download`."""
     if isinstance(paths, Pictures):
         yield from ((str(key), partial(paths.store.read, key)) for key in paths.keys)
         return
@@ -77,6 +82,9 @@ def each_picture(paths: str | Path | Pictures | Iterable[str | Path]) -> Iterato
         if not isinstance(path, (str, os.PathLike)):
             hint = "bundle(picture) takes arrays, tensors, bytes and Pillow's pictures"
             raise UsageError(f"predict takes paths, not {type(path).__name__}", code="no-path", hint=hint)
+        if isinstance(path, str) and (remote.is_url(path) or objects.is_object(path)):
+            yield from _elsewhere(path, allow_download)
+            continue
         root = Path(path)
         if is_folder(root):
             yield from each_picture(str(root / name) for name in sorted(listing(root).names) if is_picture(name))
@@ -85,6 +93,16 @@ def each_picture(paths: str | Path | Pictures | Iterable[str | Path]) -> Iterato
             yield from ((f"{path}/{key}", read) for key, read in each_picture(found))
         else:
             yield str(path), partial(str, path)
+
+
+def _elsewhere(address: str, allow_download: bool) -> Iterator[tuple[str, _Read]]:
+    """Yield the pictures at an address: those of an archive, those below a folder of objects, or the one that it names."""
+    one = not remote.is_archive(address) if remote.is_url(address) else is_picture(address)
+    if one:
+        yield address, partial(given.one, address, allow_download=allow_download)
+        return
+    found = scan(address, labels=False, allow_download=allow_download)
+    yield from ((f"{address.rstrip('/')}/{key}", read) for key, read in each_picture(found))
 
 
 def _pixels(bundle: Recogniser, read: _Read) -> U8:

@@ -36,12 +36,13 @@ def predict(
     draw: Drawings | None = None,
     batch: int = 8,
     workers: int = 0,
+    allow_download: bool = False,
 ) -> Iterator[dict[str, Any]]:
     """Yield {"path", "width", "height", "boxes": [{"label", "p", "box": [left, top, right, bottom]}, …]} for every picture.
 
     In their order, boxes in pixels of the upright picture, the surest first; {"path", "error": {"code", "message"}} for a
     picture that cannot be read. What is held in memory does not grow with the number of pictures.
-    finder: a detector, or the path of its bundle or graph; paths: as `evaluation.predict.predict` takes them
+    finder: a detector, or the path of its bundle or graph; paths, allow_download: as of `evaluation.predict.predict`
     threshold: least probability of a box, 0 to 1, None: that of its class; most: boxes of a picture, up to 2,000, None: as the
     bundle has it; draw: where a copy of each picture with its boxes goes; then a line has "drawn", its path, None where the
     picture has gone since
@@ -54,7 +55,7 @@ def predict(
     with ThreadPoolExecutor(workers) as pool:
         waiting: deque[_Work] = deque()
         try:
-            for name, read in each_picture(paths):
+            for name, read in each_picture(paths, allow_download=allow_download):
                 waiting.append(_Work(name, read, pool.submit(_looked, found, read)))
                 if len(waiting) >= 3 * batch:
                     yield from _lines(found, [waiting.popleft() for _ in range(batch)], asked, pool, draw)

@@ -131,14 +131,16 @@ def explain(
     label: str | None = None,
     method: str = "auto",
     like: str | Path | Pictures | None = None,
+    allow_download: bool = False,
 ) -> Explanation:
     """Return where in a picture, in any form that a bundle takes, it finds what speaks for a class.
 
     label: the class; the most probable one where None. method: auto | gradcam | rollout | gradients | occlusion.
     like: the source that the bundle was trained on; its training pictures that are nearest to this one are named and shown.
+    allow_download: fetch a picture, or a source in `like`, that is not on this machine
     Raises `PictureError` for a picture that cannot be read, `UsageError` for an unknown class or an unfit method.
     """
-    bundle, data = opened(bundle), one(picture)
+    bundle, data = opened(bundle), one(picture, allow_download=allow_download)
     whole, image = decode(data, channels=3, background=bundle.policy.background), bundle.pixels(data)
     row = bundle.probabilities(image[None])[0]
     k = int(bundle.task.family.foremost(row[None])[0]) if label is None else class_index(bundle, label)
@@ -153,7 +155,7 @@ def explain(
         heat=unfitted(heat, whole.shape[0], whole.shape[1], bundle.policy),
         picture=whole,
         covered=covered(bundle, image, heat, k),
-        nearest=nearest(bundle, image, like) if like is not None else (),
+        nearest=nearest(bundle, image, like, allow_download=allow_download) if like is not None else (),
     )
 
 

@@ -101,16 +101,21 @@ _SAID = ("method", "reason", "covered", "remark")
 
 
 def explain(
-    detector: Detector | str | Path, picture: object, *, label: str | None = None, box: int | None = None
+    detector: Detector | str | Path,
+    picture: object,
+    *,
+    label: str | None = None,
+    box: int | None = None,
+    allow_download: bool = False,
 ) -> BoxExplanation:
     """Return where in a picture, in any form that a detector takes, it finds what speaks for one of its boxes.
 
     label: explain the surest box of that class; box: the box of that number, in the order in which boxes are told; neither: the
-    surest of all, below the thresholds too where nothing else is found.
+    surest of all, below the thresholds too where nothing else is found. allow_download: fetch a picture that is not here.
     Raises `PictureError` for a picture that cannot be read, `UsageError` (unknown-class, no-box).
     """
     detector = detector if isinstance(detector, Detector) else Detector.load(detector)
-    data = one(picture, bits=detector.policy.bits)
+    data = one(picture, bits=detector.policy.bits, allow_download=allow_download)
     whole, looked = decode(data, channels=3, background=detector.policy.background), detector.looked(data)
     number, found = chosen(detector, looked.pixels, looked.size, label=label, box=box)
     with evaluating(detector.net, on=device()):

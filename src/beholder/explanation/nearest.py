@@ -30,15 +30,18 @@ class Near:
         return {"path": self.key, "labels": list(self.labels), "distance": round(self.distance, 4)}
 
 
-def nearest(bundle: Bundle, image: U8, source: str | Path | Pictures, *, count: int = 5) -> tuple[Near, ...]:
+def nearest(
+    bundle: Bundle, image: U8, source: str | Path | Pictures, *, count: int = 5, allow_download: bool = False
+) -> tuple[Near, ...]:
     """Return the `count` training pictures nearest to `image`, uint8 (C, H, W), the nearest first.
 
     source: what the bundle was trained on; those of its pictures count that were in the training part, by their digests.
+    allow_download: as of `scan`
     Distance is 1 - cosine between what the last layer is given, or between logits where the net has no features.
     Raises `DataError` (not-trained-on) where none of them was.
     """
     trained = {digest for digest, part in dict(bundle.splits).items() if part == "train"}
-    pictures, pixels, known = neighbours(bundle, source, trained, name="this bundle")
+    pictures, pixels, known = neighbours(bundle, source, trained, name="this bundle", allow_download=allow_download)
     (cosines,), (rows,) = nearest_rows(directions(bundle, image[None]), known, count)
     return tuple(
         Near(str(pictures.keys[at]), pictures.labels(at), max(0.0, float(1 - cosine)), picture)

@@ -43,13 +43,19 @@ SURE = 0.9
 
 
 def taught_by(
-    recipe: Recipe, teacher: Bundle | str | Path | None = None, beside: Beside | None = None
+    recipe: Recipe,
+    teacher: Bundle | str | Path | None = None,
+    beside: Beside | None = None,
+    *,
+    allow_download: bool = False,
 ) -> tuple[Recipe, Beside]:
     """Return the recipe with its teacher named, and that teacher in `beside`: the one given, else what the recipe names.
 
+    allow_download: whether pictures that join may be fetched, where nothing is `beside` yet
+
     Raises `UsageError` for what is no bundle, and for fields of a teacher without one, `BundleError` for a damaged one.
     """
-    beside = beside or Beside()
+    beside = beside or Beside(allow_download=allow_download)
     teacher = teacher if teacher is not None else beside.teacher if beside.teacher is not None else recipe.train.teacher or None
     if teacher is None:
         if (recipe.train.teacher_weight, recipe.train.temperature) != (TrainRecipe.teacher_weight, TrainRecipe.temperature):

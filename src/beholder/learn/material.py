@@ -61,11 +61,13 @@ class Beside:
     teacher: whose probabilities are learnt, too
     own: how many pictures of the training part, its first, have labels of their own; None: all
     logits: what the teacher says of the others, float32 (N - own, V), where that is known
+    allow_download: whether pictures that are to join may be fetched
     """
 
     teacher: Bundle | None = None
     own: int | None = None
     logits: F32 | None = None
+    allow_download: bool = False
 
 
 @dataclass(frozen=True, eq=False)

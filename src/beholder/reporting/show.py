@@ -26,11 +26,11 @@ PAGE = """<!doctype html>
 """
 
 
-def show(value: Any, *, out: str | Path | None = None) -> Any:
+def show(value: Any, *, out: str | Path | None = None, allow_download: bool = False) -> Any:
     """Show pictures, findings, scores, predictions, a model or its test as a notebook would; lists of them, too.
 
     value: what a function of Beholder returned; the path of a bundle; or what `scan` takes
-    out: the HTML file to write instead: one file that needs no network
+    out: the HTML file to write instead: one file that needs no network; allow_download: fetch a source that is not here
     In a notebook the value is displayed and nothing returned; elsewhere a page is written to a temporary file, opened in the
     browser where there is a screen, and its path returned. Raises `UsageError`: cannot-show for what has no such form,
     bad-out; `MachineError`; and what `scan` raises.
@@ -40,7 +40,7 @@ def show(value: Any, *, out: str | Path | None = None) -> Any:
     """
     out = None if out is None else page(out)
     if isinstance(value, (str, Path)):
-        value = _opened(value)
+        value = _opened(value, allow_download)
     made = html(value)
     if made is None and (pictures := _scanned(value)) is not None:
         value, made = pictures, html(pictures)
@@ -61,7 +61,7 @@ def show(value: Any, *, out: str | Path | None = None) -> Any:
     return path
 
 
-def _opened(name: str | Path) -> Any:
+def _opened(name: str | Path, allow_download: bool) -> Any:
     """Return the model of a bundle, or the pictures of a source."""
     from beholder.bundle import format
     from beholder.bundle.door import load
@@ -70,7 +70,7 @@ def _opened(name: str | Path) -> Any:
 
     path = Path(name)
     if not (path / format.CONFIG).is_file():
-        return scan(name, labels=None)
+        return scan(name, labels=None, allow_download=allow_download)
     return Generator.load(path) if format.makes_pictures(path) else load(path)
 
 

@@ -31,7 +31,7 @@ class Bundles:
     """What is loaded.
 
     paths: of bundles by name; explain: load exported bundles in torch too; trust: as `beholder.load` has it; like: a source
-    that bundles were trained on; engine: as `fastest` has it
+    that bundles were trained on; engine: as `fastest` has it; allow_download: whether `like` may be fetched
     """
 
     paths: Mapping[str, Path]
@@ -39,6 +39,7 @@ class Bundles:
     trust: bool = False
     like: str | None = None
     engine: str = "exact"
+    allow_download: bool = False
 
     def load(self, threads: int = 0, *, alone: bool = True) -> Loaded:
         """Return it loaded. threads, alone: as `opened` has it. Raises `BundleError`, `UsageError` and `DataError`."""
@@ -48,7 +49,7 @@ class Bundles:
         if self.explain:
             bare = [name for name, each in found.items() if not isinstance(each, Finder) and not hasattr(each, "net")]
             maps = {name: in_torch(self.paths[name], trust=self.trust) for name in bare}
-        return Loaded(found, maps, indexes(found, self.paths, self.like))
+        return Loaded(found, maps, indexes(found, self.paths, self.like, allow_download=self.allow_download))
 
     def digests(self) -> dict[str, str]:
         """Return SHA-256 by name: of a bundle's config.json, which has those of its files, or of an exported file.

@@ -64,17 +64,23 @@ class Nearby:
         return {**found, "image": f"data:image/{kind};base64,{base64.b64encode(made).decode()}"}
 
 
-def indexed(recogniser: Recogniser, bundle: Path, source: str | Path) -> Nearby:
-    """Return the index of the pictures of `source` that `bundle`, a folder, was trained on.
+def indexed(recogniser: Recogniser, bundle: Path, source: str | Path, *, allow_download: bool = False) -> Nearby:
+    """Return the index of the pictures of `source` that `bundle`, a folder, was trained on; allow_download: as of `scan`.
 
     Raises `DataError` (not-trained-on) where none of them was, and what `scan` raises.
     """
-    pictures, _, found = neighbours(recogniser, source, _trained_on(bundle), name=bundle.name)
+    pictures, _, found = neighbours(recogniser, source, _trained_on(bundle), name=bundle.name, allow_download=allow_download)
     return Nearby(recogniser, pictures, found)
 
 
-def indexes(recognisers: Mapping[str, Recogniser | Finder], paths: Mapping[str, Path], source: str | None) -> dict[str, Nearby]:
-    """Return the index of `source` for each bundle of labels that was trained on it, by name.
+def indexes(
+    recognisers: Mapping[str, Recogniser | Finder],
+    paths: Mapping[str, Path],
+    source: str | None,
+    *,
+    allow_download: bool = False,
+) -> dict[str, Nearby]:
+    """Return the index of `source` for each bundle of labels that was trained on it, by name; allow_download: as of `scan`.
 
     Raises `DataError` where none was, `UsageError` (no-labels) where none tells labels.
     """
@@ -86,7 +92,7 @@ def indexes(recognisers: Mapping[str, Recogniser | Finder], paths: Mapping[str, 
         raise UsageError("nearest pictures are shown of labels, and these models find boxes", code="no-labels", hint=hint)
     for name, recogniser in labelling.items() if source is not None else ():
         try:
-            found[name] = indexed(recogniser, paths[name], str(source))
+            found[name] = indexed(recogniser, paths[name], str(source), allow_download=allow_download)
         except DataError as error:
             if error.code != "not-trained-on":
                 raise

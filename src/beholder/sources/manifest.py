@@ -24,7 +24,7 @@ COPY = "or a folder: --out CLEANED"
 def write(pictures: Pictures, out: Path, *, otherwise: str = COPY) -> None:
     """Write the table of the pictures to `out`, whole or not at all.
 
-    otherwise: what else can be done with an archive that `out` does not lie beside
+    otherwise: what else can be done with pictures that are no files of their own
     Raises `UsageError` (no-files), `DataError` (bad-names), `MachineError`.
     """
     named = paths(pictures, out, otherwise=otherwise)
@@ -68,11 +68,9 @@ def paths(pictures: Pictures, out: Path, *, otherwise: str = COPY) -> Sequence[s
     archived = isinstance(store, (ZipStore, TarStore))
     if archived and beside.stem == out.stem and beside.parent == out.absolute().parent:
         return pictures.keys
-    raise UsageError(
-        f"a table cannot name the pictures of {store.name}, which are no files of their own",
-        code="no-files",
-        hint=f"write it to {beside.with_name(beside.stem + '.csv')}, {otherwise}" if archived else "give a folder",
-    )
+    way = f"write it to {beside.with_name(beside.stem + '.csv')}" if archived else "give a folder of this machine"
+    what = f"a table cannot name the pictures of {store.name}, which are no files of their own"
+    raise UsageError(what, code="no-files", hint=f"{way}, {otherwise}")
 
 
 def row(pictures: Pictures, place: int, path: str) -> table.Row:

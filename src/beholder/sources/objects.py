@@ -16,6 +16,9 @@ from typing import Any, TypeVar
 from beholder.base import events
 from beholder.base.brief import without_secrets
 from beholder.base.errors import BeholderError, MachineError, PictureError, UsageError
+from beholder.base.limits import LIMITS, Limits
+from beholder.sources.folder import too_many_bytes
+from beholder.sources.remote import not_allowed
 
 LIBRARIES = {"s3": "s3fs", "gs": "gcsfs"}
 """The library of each scheme. To add one takes a function in `READERS`, too."""
@@ -126,6 +129,26 @@ def read(system: Any, thing: Object, start: int = 0, size: int | None = None) ->
         return tried(once, thing.url) if size else b""
     except UsageError as error:  # it is not there
         raise _changed(thing.url) from error
+
+
+def picture(url: str, *, limits: Limits = LIMITS, allow_download: bool = False) -> bytes:
+    """Return the bytes of one picture, which are not kept. Many are read sooner as a folder: `sources.scan`.
+
+    Raises `UsageError` (download-not-allowed, path-missing, no-picture), `PictureError` (too-many-bytes, changed), and as
+    `system` and `read` do.
+    """
+    where, (scheme, _, path) = without_secrets(url), url.partition("://")
+    if not allow_download:
+        raise not_allowed(where)
+    found = system(url)
+    entry = tried(partial(found.info, path.rstrip("/")), url)
+    if not _is_file(entry):
+        hint = "give it alone, not in a list: its pictures are the list"
+        raise UsageError(f"{where} is a folder", code="no-picture", hint=hint)
+    thing = _object(scheme, entry)
+    if thing.size > limits.bytes:
+        raise too_many_bytes(where, thing.size, limits.bytes)
+    return read(found, thing)
 
 
 def _changed(url: str) -> PictureError:

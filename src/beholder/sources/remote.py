@@ -57,6 +57,11 @@ def is_url(text: str) -> bool:
     return re.match(r"https?://", text, re.IGNORECASE) is not None
 
 
+def is_archive(url: str) -> bool:
+    """Return True for an address whose path names a zip or tar."""
+    return archive.is_archive(Path(unquote(urlsplit(url).path).rpartition("/")[2]))
+
+
 def fetched(url: str, *, limits: Limits = LIMITS, allow_download: bool = False, root: Path | None = None) -> Path:
     """Return the copy of a remote zip or tar in the cache folder (or `root`), downloaded if it is not there yet.
 

@@ -181,25 +181,27 @@ def predict(
 ) -> Iterator[dict[str, Any]]:
     """Yield a dict for every picture, in order: of labels, or of boxes.
 
+    allow_download: bool = False,
     Labels: {"path", "label", "p", "probabilities", …}; boxes: {"path", "width", "height", "boxes": [{"label", "p", "box"}]};
     of a picture that cannot be read {"path", "error": {"code", "message"}}.
     model: a model, or the path of a bundle or of an exported .onnx or .xml file
     paths: pictures, folders and archives, or one of these, read lazily; or what `scan` returns
     threshold: least score of a box, 0 to 1; None: that of its class; most: boxes of a picture. Both are for detectors alone.
-    Raises `UsageError` for what is no path, `DataError` for an archive that cannot be read.
+    allow_download: whether paths may be addresses, https://…, s3://…, gs://…, of pictures, archives, or folders of objects
+    Raises `UsageError` for what is no path or may not be fetched, `DataError` for an archive that cannot be read.
     """
     model = _exported(model)
     if detects(model):
         from beholder.evaluation.predict_boxes import predict as on_boxes
 
         assert not isinstance(model, Recogniser)
-        return on_boxes(model, paths, threshold=threshold, most=most, workers=workers)
+        return on_boxes(model, paths, threshold=threshold, most=most, workers=workers, allow_download=allow_download)
     if threshold is not None or most is not None:
         raise UsageError("threshold and most are for detectors", code="unused-option", hint="leave them out for labels")
     from beholder.evaluation.predict import predict as on_labels
 
     assert not isinstance(model, Finder)
-    return on_labels(model, paths, batch=batch, workers=workers)
+    return on_labels(model, paths, batch=batch, workers=workers, allow_download=allow_download)
 
 
 def _exported(model: Recogniser | Finder | str | Path) -> Recogniser | Finder | str | Path:
@@ -245,20 +247,22 @@ def explain(
 ) -> Any:
     """Return where in a picture, in any form that a model takes, it finds what speaks for a class, or for a box.
 
+    allow_download: bool = False,
     label: the class; the most probable one where None; of a detector: of its surest box
     method: auto | gradcam | rollout | gradients | occlusion; like: the source that the model was trained on, whose nearest
     pictures are shown: both for models of labels; box: the number of a found box, 0 the surest, for detectors
     Raises `PictureError` for a picture that cannot be read, `UsageError` for an unknown class or an unfit method.
     """
     if detects(model):
+    allow_download: fetch a picture, or a source in `like`, that is not on this machine
         from beholder.explanation.boxes import explain as of_boxes
 
         if method != "auto" or like is not None:
             raise UsageError("method and like are for models of labels", code="unused-option", hint="leave them out")
-        return of_boxes(model, picture, label=label, box=box)  # type: ignore[arg-type]
+        return of_boxes(model, picture, label=label, box=box, allow_download=allow_download)  # type: ignore[arg-type]
     if box is not None:
         raise UsageError("box is for detectors", code="unused-option", hint="leave it out")
     from beholder.explanation import explain as of_labels
 
     assert not isinstance(model, Finder)
-    return of_labels(model, picture, label=label, method=method, like=like)
+    return of_labels(model, picture, label=label, method=method, like=like, allow_download=allow_download)

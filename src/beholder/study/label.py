@@ -90,6 +90,7 @@ def label(
     seed: int = 0,
     port: int = 0,
     ready: Callable[[str], None] | None = None,
+    allow_download: bool = False,
 ) -> Labelled:
     """Serve the labelling page on loopback until the person finishes, or presses Ctrl-C; every action is on the disk at once.
 
@@ -99,6 +100,7 @@ def label(
     journal of earlier actions lies beside it, they are gone on with
     minutes: what the features of the pictures may take (0: as long as they need); seed: of the random sample and the clusters
     port: 0 = any that is free; ready: called with the page's address
+    allow_download: fetch a source that is not on this machine
     Raises what `scan` raises, `UsageError` (one-class, bad-classes, other-classes, inside-source, exists, in-use, port-taken),
     `DataError` (bad-journal, other-labels, all-unreadable), `MachineError`.
     """
@@ -106,11 +108,12 @@ def label(
     names = named(classes, out)
     _check_place(out, folder, names)
     with alone(out):
-        pictures = digested(_sayable(_found(folder), out))
+        pictures = digested(_sayable(_found(folder, allow_download), out))
+        place = _place(pictures, out, folder)
         notes = continued(journal_of(out), pictures.keys, names)
         notes = _gone_on(notes, out) if notes else _begun(pictures, names, out, seed)
         presorter = Presorter(_features(pictures, minutes), len(notes.classes), seed=seed)
-        session = Session(pictures, notes, presorter, _place(pictures, out, folder))
+        session = Session(pictures, notes, presorter, place)
         _check_readable(session)
         _keep_other(session)
         session.save()
@@ -187,9 +190,9 @@ def _check_place(out: Path, folder: object, names: Sequence[str]) -> None:
         raise UsageError("there are no classes to label with", code="no-classes", hint="name them: --classes cat,dog,other")
 
 
-def _found(folder: str | Path) -> Pictures:
+def _found(folder: str | Path, allow_download: bool) -> Pictures:
     try:
-        return introduced(folder, labels=False)
+        return introduced(folder, labels=False, allow_download=allow_download)
     except (UsageError, DataError) as error:
         if error.code not in ("path-missing", "no-pictures", "unknown-source"):
             raise

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from beholder.base.brief import without_secrets
 from beholder.base.errors import DataError, UsageError
 from beholder.base.limits import LIMITS
 from beholder.base.names import Names
@@ -16,6 +17,8 @@ from beholder.sources import scan
 from beholder.sources.archive import is_archive
 from beholder.sources.folder import FolderStore, listing
 from beholder.sources.listing import is_picture, no_pictures
+from beholder.sources.objects import is_object
+from beholder.sources.remote import is_url
 
 Source = str | Path | Pictures | Iterable[str | Path]
 
@@ -38,11 +41,11 @@ class Listed:
     labels: bool | None = False
 
 
-def listed(source: Source) -> Listed:
+def listed(source: Source, *, allow_download: bool = False) -> Listed:
     """Return the pictures of a source, as `predict` takes it or `scan`; labels are not looked for where none are needed.
 
     source: a folder, an archive, …; or pictures and folders, which are taken as they come, whether they are there or not;
-    or what `scan` gave of files
+    or what `scan` gave of files; allow_download: as of `scan`
     Raises what `scan` raises, and `UsageError` (no-path, several-sources, in-memory).
     """
     if isinstance(source, Pictures):
@@ -54,10 +57,10 @@ def listed(source: Source) -> Listed:
         return _several([source])
     if path.is_dir() and len(keys := _inside(path)):
         return Listed(keys, str(path.absolute()), str(path.absolute()), f"{path}/")
-    found, labels = _scanned(source)
+    found, labels = _scanned(source, allow_download)
     root = found.store.name if isinstance(found.store, FolderStore) else ""
     keys = Names.of(found.keys)
-    prefix = "" if os.path.isabs(keys[0]) else f"{root or source}/"  # noqa: PTH117
+    prefix = "" if os.path.isabs(keys[0]) else f"{(root or str(source)).rstrip('/')}/"  # noqa: PTH117
     return Listed(keys, str(path.absolute()) if path.exists() else str(source), root, prefix, labels)
 
 
@@ -75,15 +78,15 @@ def _inside(folder: Path) -> Names:
     )
 
 
-def _scanned(source: str | Path) -> tuple[Any, bool | None]:
+def _scanned(source: str | Path, allow_download: bool) -> tuple[Any, bool | None]:
     """Return what a source holds, without labels where that can be, and how it was scanned."""
     try:
-        return scan(source, labels=False), False
+        return scan(source, labels=False, allow_download=allow_download), False
     except (DataError, UsageError) as error:
         if error.code not in ("no-pictures", "unknown-source", "path-missing"):
             raise
         try:
-            return scan(source, labels=None), None
+            return scan(source, labels=None, allow_download=allow_download), None
         except (DataError, UsageError):
             raise error from None
 
@@ -101,9 +104,11 @@ def _each(paths: Iterable[str | Path]) -> Iterator[str]:
             hint = "give paths of pictures, or one source"
             raise UsageError(f"parts are made of paths, not of {type(path).__name__}", code="no-path", hint=hint)
         name = os.fspath(path)
-        if not is_picture(name) and is_archive(Path(name)):
+        elsewhere = is_url(name) or is_object(name)
+        if elsewhere or (not is_picture(name) and is_archive(Path(name))):
             hint = "give it alone, with a folder of parts of its own"
-            raise UsageError(f"{path} is an archive among other paths", code="several-sources", hint=hint)
+            what = "lies elsewhere, and is one" if elsewhere else "is an archive"
+            raise UsageError(f"{without_secrets(name)} {what} among other paths", code="several-sources", hint=hint)
         if os.path.isdir(name):  # noqa: PTH112 (it makes no Path of each of a million names)
             yield from (f"{path}/{inner}" for inner in _inside(Path(name)))
         else:

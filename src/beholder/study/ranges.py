@@ -77,6 +77,7 @@ def predict_parts(
     most: int | None = None,
     engine: str = "exact",
     trust: bool = False,
+    allow_download: bool = False,
 ) -> InParts:
     """Write what a model says of very many pictures into Parquet parts, and return what lies there: a row a picture.
 
@@ -86,17 +87,17 @@ def predict_parts(
     launch: local:N works in N processes of this machine, ray or ray:N in tasks of a cluster; "": in this process
     ranges: how many parts there are to be, 0: by the number of pictures; features: a column of those of the net too
     threshold, most: as of `predict`; engine: exact, fast, or a name, as of the command; trust: as of `load`
+    allow_download: fetch a source that is not on this machine, in each process
     Raises `UsageError` (other-plan where the folder was begun with another model, source or version; in-use; no-pyarrow),
     `MachineError` (ranges-failed where some were given up) and what `load` and `scan` raise.
     """
     path = _place(model)
     kind = BOXES if _finds_boxes(path) else LABELS
     _check(kind, features, threshold, most)
-    found = listed(source)
+    found = listed(source, allow_download=allow_download)
     asked = {"model": plans.model_digest(path), "engine": engine, "features": features, "threshold": threshold, "most": most}
-    begun = Plan(
-        kind, asked, len(found.keys), 0, found.source, found.root, found.prefix, 0, found.labels, model=str(path), trust=trust
-    )
+    how: dict[str, Any] = {"model": str(path), "trust": trust, "allow_download": allow_download}
+    begun = Plan(kind, asked, len(found.keys), 0, found.source, found.root, found.prefix, 0, found.labels, **how)
 
     def opened() -> Plan:
         return _with_model(begun, engine, features)

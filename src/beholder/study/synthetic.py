@@ -68,7 +68,7 @@ def synthetic(curated: Curated, recipe: Recipe, beside: Beside, *, out: Path | N
     if before is not None and before[0] is None:
         return without_others(parts, beside, "none joined before", KIND)
     started = time.monotonic()
-    pool = _offered(parts, recipe, out, until, again=before is not None)
+    pool = _offered(parts, recipe, beside, out, until, again=before is not None)
     if before is not None:
         pool = pool.take(_rows(pool, before[0]))
         return replace(with_others(parts, beside, pool, pool.targets, "as before", KIND), tried=before[1])
@@ -125,13 +125,13 @@ def _joined(
     return replace(without_others(on.parts, beside, f"{words}; they did not help{why}", KIND), tried=(row,))
 
 
-def _offered(parts: Parts, recipe: Recipe, out: Path | None, until: Deadline, *, again: bool) -> Pictures:
+def _offered(parts: Parts, recipe: Recipe, beside: Beside, out: Path | None, until: Deadline, *, again: bool) -> Pictures:
     """Return the made pictures that are offered, with digests, as classes of the training part."""
     classes = parts.train.classes
     if recipe.data.synthetic == AUTO:
         found = digested(_made(parts, recipe, out, until, again=again))
     else:
-        found = digested(_of_one(introduced(recipe.data.synthetic, labels=None)))
+        found = digested(_of_one(introduced(recipe.data.synthetic, labels=None, allow_download=beside.allow_download)))
     other = sorted(set(found.classes) - set(classes))
     if other or found.multi:
         what = f"the classes {', '.join(other[:5])}" if other else "several labels a picture"

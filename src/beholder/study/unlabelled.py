@@ -127,7 +127,7 @@ class On:
 def _pool(on: On, beside: Beside) -> tuple[Pictures, str]:
     """Return the pictures that may join, readable, each once, and a sentence on what was left out."""
     policy, train = on.policy(beside), digested(on.parts.train)
-    offered = digested(introduced(on.recipe.data.unlabelled, labels=False))
+    offered = digested(introduced(on.recipe.data.unlabelled, labels=False, allow_download=beside.allow_download))
     known = np.concatenate([digested(part).digests for _, part in on.parts.items()])
     assert offered.digests is not None
     _, first = np.unique(offered.digests, axis=0, return_index=True)
@@ -256,7 +256,7 @@ def joined_before(curated: Curated, recipe: Recipe, beside: Beside, out: Path) -
     words = f"as before the interruption{'; ' + tried[-1].what + ': ' + tried[-1].outcome if tried else ''}"
     if kept is None:
         return replace(without_others(parts, beside, words), tried=tried)
-    offered = digested(introduced(recipe.data.unlabelled, labels=False))
+    offered = digested(introduced(recipe.data.unlabelled, labels=False, allow_download=beside.allow_download))
     assert offered.digests is not None
     place = {row.tobytes(): k for k, row in enumerate(offered.digests)}
     there = [k for k, row in enumerate(kept["digests"]) if row.tobytes() in place]

@@ -77,13 +77,15 @@ def examined(
     *,
     ood: Sequence[str | Path] = (),
     until: Deadline = NEVER,
+    allow_download: bool = False,
 ) -> Evaluation:
     """Return the evaluation with the sections `names`; one that fails warns and is left out, the others stay.
 
     until: when they should be over: those that there is no time for are left out, and that is said
     ood: sources of pictures of none of the classes; where there are some, the section `ood` is among the names.
+    allow_download: fetch those of them that are not on this machine
     """
-    given: dict[str, dict[str, Any]] = {"ood": {"sources": ood}} if ood else {}
+    given: dict[str, dict[str, Any]] = {"ood": {"sources": ood, "allow_download": allow_download}} if ood else {}
     if not until.none and "ood" in (*names, *given):
         given["ood"] = {**given.get("ood", {}), "until": until}
     if not until.none:

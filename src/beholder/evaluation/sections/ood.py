@@ -38,7 +38,12 @@ PATCHES = 4
 
 
 def out_of_distribution(
-    bundle: Bundle, evaluation: Evaluation, *, sources: Sequence[str | Path] = (), until: Deadline = NEVER
+    bundle: Bundle,
+    evaluation: Evaluation,
+    *,
+    sources: Sequence[str | Path] = (),
+    until: Deadline = NEVER,
+    allow_download: bool = False,
 ) -> dict[str, Any] | None:
     """Return how well out-of-distribution pictures are told from those tested; None where pixels were not kept.
 
@@ -47,6 +52,7 @@ def out_of_distribution(
     {"n", "auroc": score name → score, "fpr95": score name → score, "caught": score, the share detected}}
     The sets: noise, patches (tested pictures in shuffled pieces), digits (of scikit-learn; not where the classes are digits),
     and `sources`, each a folder of pictures or what `scan` takes. Without references there is no `knn`, `accepted`, `caught`.
+    allow_download: as of `scan`
     """
     if evaluation.pixels is None or len(evaluation.pixels) < 2:
         return None
@@ -65,7 +71,7 @@ def out_of_distribution(
     total = (2 if _digits_are_known(bundle) else 3) + len(sources)
     with evaluating(bundle.net, on=device()):
         run = engine(bundle, evaluation.pixels, pictures=3 * BUILT_IN, seconds=until.left)
-        for done, (name, images) in enumerate(_sets(bundle, evaluation, sources), 1):
+        for done, (name, images) in enumerate(_sets(bundle, evaluation, sources, allow_download), 1):
             sets[name] = _against(bundle, own, images, run, until)
             events.progress("out-of-distribution", done, total)
     return {**found, "sets": sets}
@@ -97,8 +103,10 @@ def shuffled(images: U8, rng: np.random.Generator) -> U8:
     return made
 
 
-def named(bundle: Bundle, source: str | Path, *, seed: int = 0) -> U8:
+def named(bundle: Bundle, source: str | Path, *, seed: int = 0, allow_download: bool = False) -> U8:
     """Return at most `MOST` pictures of a folder, or of what `scan` takes, as the net is given them: uint8 (M, C, H, W).
+
+    allow_download: as of `scan`
 
     Raises `DataError` where not one can be read.
     """
@@ -114,7 +122,7 @@ def named(bundle: Bundle, source: str | Path, *, seed: int = 0) -> U8:
         if images:
             return np.stack(images)
     else:
-        pictures = scan(source, labels=None)
+        pictures = scan(source, labels=None, allow_download=allow_download)
         some = pictures.take(np.sort(rng.permutation(len(pictures))[:MOST]))
         pixels = cached(some, bundle.policy, on_bad="skip")
         if len(pixels):
@@ -122,12 +130,14 @@ def named(bundle: Bundle, source: str | Path, *, seed: int = 0) -> U8:
     raise DataError(f"no picture of {source} can be read", code="no-pictures", hint="name a folder or an archive of pictures")
 
 
-def _sets(bundle: Bundle, evaluation: Evaluation, sources: Sequence[str | Path]) -> Iterator[tuple[str, U8]]:
+def _sets(
+    bundle: Bundle, evaluation: Evaluation, sources: Sequence[str | Path], allow_download: bool
+) -> Iterator[tuple[str, U8]]:
     assert evaluation.pixels is not None
     rows = np.sort(np.random.default_rng(0).permutation(len(evaluation.pixels))[:BUILT_IN])
     yield from built_in(bundle, evaluation.pixels.take(rows))
     for source in sources:
-        yield Path(source).name or str(source), named(bundle, source)
+        yield Path(source).name or str(source), named(bundle, source, allow_download=allow_download)
 
 
 def _against(bundle: Bundle, own: dict[str, F64], images: U8, run: Run, until: Deadline) -> dict[str, Any]:

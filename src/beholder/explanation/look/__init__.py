@@ -80,12 +80,13 @@ def look(
     out: str | Path | None = None,
     trust: bool = False,
     net: object = None,
+    allow_download: bool = False,
 ) -> Look:
     """Show how a picture, in any form that a bundle takes, goes through its net, on one page of at most 2 MB, offline.
 
     label: the true class, from which a plain net learns in the step that is shown, and whose logit is taken apart first; of
     several labels with ";" between. None: the prediction. out: where to write the page, NAME.html
-    trust, net: as `load` takes them, where the model is a path
+    trust, net: as `load` takes them, where the model is a path; allow_download: fetch a picture that is not on this machine
     Raises `PictureError` for a picture that cannot be read; `UsageError` for an unknown class, another ending of `out`, a
     model of boxes (finds-boxes) or a generator (a-generator), the last as a path `BundleError`.
     """
@@ -100,7 +101,7 @@ def look(
     bundle = model if isinstance(model, Bundle) else load(model, trust=trust, net=net)
     truth = None if label is None else asked(bundle, label)
     name = Path(os.fsdecode(os.fspath(picture))).name if isinstance(picture, (str, os.PathLike)) else ""
-    data = one(picture, bits=bundle.policy.bits)
+    data = one(picture, bits=bundle.policy.bits, allow_download=allow_download)
     whole, image = decode(data, channels=3, background=bundle.policy.background, bits=bundle.policy.bits), bundle.pixels(data)
     with restored(), evaluating(bundle.net, on=torch.device("cpu")):
         if slowness() >= BUSY:

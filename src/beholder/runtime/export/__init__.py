@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from beholder.base import events
 from beholder.base.errors import BundleError, UsageError
@@ -27,6 +27,7 @@ def export(
     precision: str = "fp32",
     like: str | Path | Pictures | None = None,
     force: bool = False,
+    allow_download: bool = False,
 ) -> Written:
     """Write the bundle in another form, after it has given the bundle's answers, and return what was written.
 
@@ -34,7 +35,7 @@ def export(
     out: a file of your own; left out, one in the bundle's folder, from where `predict` and `serve` may use it
     to: onnx | openvino | torch, or what a plug-in adds; precision: fp32 | fp16 | int8
     like: what the bundle was trained on, to try the export on, and to quantise on (int8 needs it)
-    force: write it even where too few labels agree
+    force: write it even where too few labels agree; allow_download: fetch a source in `like` that is not on this machine
     Raises `UsageError` for a kind or precision that does not exist, or a bundle that lies nowhere and no `out`; `BundleError`
     (not-the-same) where too few pictures get the bundle's label, or a detector's boxes are not found again.
     """
@@ -43,19 +44,26 @@ def export(
     if isinstance(bundle, Detector):
         from beholder.runtime.export import boxes
 
-        return boxes.export(bundle, out, to=to, precision=precision, like=like, force=force)
-    return _of_labels(bundle, out, to, precision, like, force)
+        how: dict[str, Any] = {"to": to, "precision": precision, "like": like, "force": force}
+        return boxes.export(bundle, out, **how, allow_download=allow_download)
+    return _of_labels(bundle, out, to, precision, like, force, allow_download)
 
 
 def _of_labels(
-    bundle: Bundle, out: str | Path | None, to: str, precision: str, like: str | Path | Pictures | None, force: bool
+    bundle: Bundle,
+    out: str | Path | None,
+    to: str,
+    precision: str,
+    like: str | Path | Pictures | None,
+    force: bool,
+    allow_download: bool,
 ) -> Written:
     form = checked(bundle, out, to, precision, like)
     from beholder.runtime.export.parity import check, parity
     from beholder.runtime.export.samples import sample
     from beholder.runtime.exported import Exported
 
-    tried = sample(bundle, like)
+    tried = sample(bundle, like, allow_download=allow_download)
     if precision == "int8" and not len(tried.training):
         raise UsageError("none of those pictures is of training", code="needs-pictures", hint="int8 is calibrated on some")
     with exports.EXPORTS.guarded(to):

@@ -101,10 +101,11 @@ def export(
     precision: str = "fp32",
     like: str | Path | Pictures | None = None,
     force: bool = False,
+    allow_download: bool = False,
 ) -> Written:
     """Write the detector as one ONNX graph, after it has found the detector's boxes, and return what was written.
 
-    out, to, precision, like, force: as `runtime.export.export` has them; how near it has to come says `finders.fault`
+    All else is as `runtime.export.export` has it; how near it has to come says `finders.fault`.
     Raises `UsageError`, and `BundleError` (not-the-same, not-exportable) as that does.
     """
     if to != "onnx":
@@ -113,7 +114,7 @@ def export(
     checked(detector, out, to, precision, like)
     from beholder.runtime.export.found import encoded
 
-    tried = sample(detector, like)
+    tried = sample(detector, like, allow_download=allow_download)
     if precision == "int8" and not len(tried.training):
         raise UsageError("none of those pictures is of training", code="needs-pictures", hint="int8 is calibrated on some")
     data = encoded(detector, precision=precision, training=tried.training)
@@ -147,17 +148,19 @@ def check(found: Parity, precision: str) -> None:
         raise BundleError(f"the export is not the bundle: {wrong}", code="not-the-same", hint=hint)
 
 
-def sample(detector: Detector, like: str | Path | Pictures | None = None, *, seed: int = 0) -> Sample:
+def sample(
+    detector: Detector, like: str | Path | Pictures | None = None, *, seed: int = 0, allow_download: bool = False
+) -> Sample:
     """Return pictures to try exports of a detector on.
 
     like: what it was trained on: validation pictures first, then those of training; at most `TRIED`. The test part is not
-    touched. None: pieces of the two photographs that come with scikit-learn.
+    touched. None: pieces of the two photographs that come with scikit-learn. allow_download: as of `scan`.
     Raises `DataError` where the source has no picture that was trained or chosen on.
     """
     if like is None:
         pieces = [detector.looked(piece) for piece in cut_pieces(PIECES, seed)]
         return Sample(pieces, None, _stacked(detector, []), f"{PIECES} pieces of two photographs")
-    pictures = digested(like if isinstance(like, Pictures) else scan(like, labels=None))
+    pictures = digested(like if isinstance(like, Pictures) else scan(like, labels=None, allow_download=allow_download))
     known = np.array(detector.part_of(pictures.hexdigests))
     rng = np.random.default_rng(seed)
     valid, train = (rng.permutation(np.flatnonzero(known == part))[:TRIED] for part in ("valid", "train"))

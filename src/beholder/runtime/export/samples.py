@@ -41,14 +41,14 @@ class Sample:
     what: str
 
 
-def sample(bundle: Bundle, like: str | Path | Pictures | None = None, *, seed: int = 0) -> Sample:
+def sample(bundle: Bundle, like: str | Path | Pictures | None = None, *, seed: int = 0, allow_download: bool = False) -> Sample:
     """Return pictures to try exports of the bundle on.
 
     like: what it was trained on: validation pictures are tried first, then those of training; at most `MOST`. The test part is
-    not touched. None: `PIECES` pieces of the two photographs that come with scikit-learn.
+    not touched. None: `PIECES` pieces of the two photographs that come with scikit-learn. allow_download: as of `scan`.
     Raises `DataError` where the source has no picture that was trained or chosen on.
     """
-    return _pieces(bundle, seed) if like is None else _own(bundle, like, seed)
+    return _pieces(bundle, seed) if like is None else _own(bundle, like, seed, allow_download)
 
 
 def _pieces(bundle: Bundle, seed: int) -> Sample:
@@ -74,8 +74,8 @@ def _piece(photograph: U8, rng: np.random.Generator) -> U8:
     return np.ascontiguousarray(photograph[top : top + height, left : left + width])
 
 
-def _own(bundle: Bundle, like: str | Path | Pictures, seed: int) -> Sample:
-    pictures = digested(like if isinstance(like, Pictures) else scan(like, labels=None))
+def _own(bundle: Bundle, like: str | Path | Pictures, seed: int, allow_download: bool) -> Sample:
+    pictures = digested(like if isinstance(like, Pictures) else scan(like, labels=None, allow_download=allow_download))
     rows = {part: _rows(bundle, pictures, part, seed) for part in ("valid", "train")}
     tried = rows["valid"][:MOST]
     if len(tried) < FEWEST:
