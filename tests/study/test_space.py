@@ -114,6 +114,9 @@ def test_a_person_gives_other_ranges_in_a_table_or_in_toml(tmp_path: Path) -> No
         ({"lr": {"low": 0.0, "high": 1.0, "log": True}}, "bad-space"),
         ({"smoothing": {"low": 0.5, "high": 2.0, "factor": True}}, "bad-space"),
         ({"mixup": {"low": "a", "high": 1.0}}, "bad-space"),
+        ({"lr": {"low": 0.1, "high": float("inf"), "factor": True}}, "bad-space"),
+        ({"lr": {"low": -2.0, "high": 2.0, "factor": True}}, "bad-space"),
+        ({"net.name": {"low": 1, "high": 2}}, "bad-space"),
         ({"augment": ["light", "lihgt"]}, "bad-value"),
         ({"lr": {"low": 1.0, "high": 1000.0}}, "bad-value"),
         ({"learning": [1]}, "unknown-field"),
@@ -124,3 +127,13 @@ def test_what_is_no_range_is_refused(said: Any, code: str) -> None:
     with pytest.raises(UsageError) as caught:
         changed({}, said)
     assert caught.value.code == code
+
+
+@pytest.mark.parametrize(
+    "said", ['"train.lr" = {low = 0.1, high = 1.0, lgo = true}', "lr = {lwo = 0.1}", "[train]\nlr = {lwo = 1}"]
+)
+def test_a_misspelt_word_of_a_range_is_said_of_that_range(said: str, tmp_path: Path) -> None:
+    (tmp_path / "ranges.toml").write_text(said)
+    with pytest.raises(UsageError, match=r"is no range for train\.lr") as caught:
+        changed({}, tmp_path / "ranges.toml")
+    assert caught.value.code == "bad-space"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -127,7 +128,7 @@ def _read(path: Path) -> dict[str, object]:
         raise UsageError(f"{path} is no table of ranges: {error}", code="bad-space", hint="see docs/TUNING.md") from error
     found: dict[str, object] = {}
     for section, inner in table.items():
-        nested = isinstance(inner, dict) and not set(inner) <= {"low", "high", "log", "factor"}
+        nested = isinstance(inner, dict) and is_dataclass(getattr(Recipe(), section, None))
         found |= {f"{section}.{name}": value for name, value in inner.items()} if nested else {section: inner}
     return found
 
@@ -152,7 +153,8 @@ def _range(path: str, said: object) -> Range:
         low, high = float(said["low"]), float(said["high"])
     except (TypeError, ValueError):
         raise bad from None
-    if not low < high or (log and low <= 0) or (factor and path not in FACTORS):
+    named = isinstance(value_of(Recipe(), path), str)
+    if named or not -math.inf < low < high < math.inf or (log and low <= 0) or (factor and (low < 0 or path not in FACTORS)):
         raise bad
     for value in () if factor else (low, high):
         Recipe().override([f"{path}={value}"])
