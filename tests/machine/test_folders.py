@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from beholder.base.errors import MachineError
+from beholder.base.errors import MachineError, UsageError
 from beholder.cli.run import run
 from beholder.machine.folders import cache, cache_folder, forgotten
 
@@ -65,6 +65,18 @@ def test_a_cache_that_cannot_be_is_one_clear_error(place: str, tmp_path: Path, c
     assert said.startswith("error: cannot write ")
     assert "--cache" in said.partition("hint: ")[2]
     assert "BEHOLDER_CACHE" not in os.environ
+
+
+def test_a_cache_without_a_name_is_one_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError) as caught:
+        cache("")
+    assert caught.value.code == "no-name"
+    assert run(["info", "--cache", ""]) == 2
+    assert capsys.readouterr().err.startswith("error: the cache folder has no name")
+    assert not list(tmp_path.iterdir())
+    assert "BEHOLDER_CACHE" not in os.environ
+    assert cache(".") == tmp_path
 
 
 def test_a_variable_that_names_a_file_costs_time_and_a_warning(

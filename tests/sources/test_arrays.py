@@ -111,6 +111,20 @@ def test_arrays_that_cannot_be_used(x: Any, y: Any, error: type, code: str) -> N
     assert caught.value.hint
 
 
+@pytest.mark.parametrize("names", [("x",), ("x_train", "x_test")])
+def test_an_npz_without_labels_is_one_clear_error(names: tuple[str, ...], tmp_path: Path) -> None:
+    path = tmp_path / "a.npz"
+    np.savez(path, **dict.fromkeys(names, X), mean=np.zeros(3))
+    for labels in (True, None):
+        with pytest.raises(DataError, match=f"has pictures .{', '.join(names)}. and no labels of them") as caught:
+            scan(path, labels=labels)
+        assert (caught.value.code, "add y" in caught.value.hint) == ("no-labels", True)
+    with pytest.raises(UsageError, match=r"not read from an \.npz") as other:
+        scan(path, labels=False)
+    assert (other.value.code, "numpy.load" in other.value.hint) == ("unknown-source", True)
+    assert len(scan(np.load(path)[names[0]], labels=False)) == len(X)
+
+
 def test_npz_that_cannot_be_used(tmp_path: Path) -> None:
     path = tmp_path / "a.npz"
     for content, code in (({"a": X}, "no-arrays"), ({"x": np.array([{}]), "y": Y[:1]}, "not-an-archive")):

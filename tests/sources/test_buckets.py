@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -81,6 +82,71 @@ def test_shards_by_braces_by_pattern_and_by_folder(storage: Storage, leaves: Pat
         alike(read(url + pattern), scan(f"{local}/{pattern}" if pattern else local))
 
 
+def told(folder: Path, kind: str) -> Path:
+    """Write a file that tells what the leaves show; return its path."""
+    files = [file.relative_to(folder).as_posix() for file in sorted(folder.rglob("*.png"))]
+    rows = [{"path": name, "label": name.partition("/")[0], "split": "test" if "/00" in name else "train"} for name in files]
+    path = folder / f"labels.{kind}"
+    if kind == "json":
+        path = folder / "annotations" / "coco.json"
+        path.parent.mkdir()
+        classes = sorted({row["label"] for row in rows})
+        boxes = [
+            {"id": k, "image_id": k, "category_id": classes.index(row["label"]), "bbox": [2, 3, 10, 8]}
+            for k, row in enumerate(rows)
+        ]
+        whole = {
+            "images": [{"id": k, "file_name": row["path"], "width": 24, "height": 20} for k, row in enumerate(rows)],
+            "categories": [{"id": k, "name": name} for k, name in enumerate(classes)],
+            "annotations": boxes,
+        }
+        path.write_text(json.dumps(whole))
+    elif kind == "jsonl":
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    elif kind == "parquet":
+        arrow = pytest.importorskip("pyarrow")
+        pytest.importorskip("pyarrow.parquet").write_table(arrow.Table.from_pylist(rows), path)
+    else:
+        mark = "," if kind == "csv" else "\t"
+        path.write_text("".join(mark.join(row) + "\n" for row in (["path", "label", "split"], *map(dict.values, rows))))
+    return path
+
+
+@pytest.mark.parametrize("kind", ["csv", "tsv", "jsonl", "parquet", "json"])
+def test_a_file_that_tells_of_pictures_beside_it(kind: str, storage: Storage, leaves: Path, cache: Path) -> None:
+    (leaves / "other.csv").write_text("path,label\nrust/00.png,none\nrust/01.png,of these\n")
+    path = told(leaves, kind)
+    url = storage.put(leaves, "leaves") + path.relative_to(leaves).as_posix()
+    found = read(url)
+    alike(found, scan(path))
+    assert not kind.startswith("json") or kind == "jsonl" or found.boxes is not None
+    with pytest.raises(BeholderError, match="is not read where labels are not") as caught:
+        read(url, labels=False)
+    assert (caught.value.code, "the folder" in caught.value.hint) == ("unknown-source", True)
+
+
+def test_a_table_of_pictures_that_are_not_there(storage: Storage, leaves: Path, cache: Path) -> None:
+    url = storage.write("t/labels.csv", b"path,label\n../a.png,x\n/etc/b.png,y\n")
+    with pytest.raises(BeholderError) as caught:
+        read(url)
+    assert (caught.value.code, bool(caught.value.hint)) == ("missing-files", True)
+
+
+def test_pictures_inside_one_file(storage: Storage, leaves: Path, tmp_path: Path, cache: Path) -> None:
+    arrow = pytest.importorskip("pyarrow")
+    files = sorted(leaves.rglob("*.png"))
+    columns = {"image": [file.read_bytes() for file in files], "label": [file.parent.name for file in files]}
+    pytest.importorskip("pyarrow.parquet").write_table(arrow.table(columns), tmp_path / "a.parquet")
+    np.savez(tmp_path / "a.npz", x=np.zeros((6, 8, 8), np.uint8), y=np.arange(6) % 2)
+    alike(read(storage.write("f/a.parquet", (tmp_path / "a.parquet").read_bytes())), scan(tmp_path / "a.parquet"))
+    found = read(storage.write("f/a.npz", (tmp_path / "a.npz").read_bytes()))
+    assert (len(found), found.targets.tolist()) == (6, [0, 1] * 3)
+    storage.write("g/a.parquet", (tmp_path / "a.parquet").read_bytes())
+    with pytest.raises(BeholderError, match="holds 1 Parquet files") as caught:
+        read(f"s3://{storage.bucket}/g/")
+    assert (caught.value.code, f"s3://{storage.bucket}/g/a.parquet" in caught.value.hint) == ("unknown-source", True)
+
+
 def test_numbers_get_their_names_from_the_list_beside_the_shards(storage: Storage, leaves: Path, cache: Path) -> None:
     pictures = [file.read_bytes() for file in sorted(leaves.rglob("*.png"))[:4]]
     data = packed(
@@ -139,7 +205,8 @@ ERRORS: dict[str, tuple[Wrong, str, str]] = {
     "no key": (lambda s, _: f"s3://{s.bucket}/nothing/", "path-missing", "there is nothing at"),
     "no archive": (lambda s, _: f"s3://{s.bucket}/set.zip", "path-missing", "there is nothing at"),
     "no shard": (lambda s, _: f"s3://{s.bucket}/set-{{0..1}}.tar", "path-missing", "there is no s3://"),
-    "a table": (lambda s, _: f"s3://{s.bucket}/train.csv", "unknown-source", "no kind of file"),
+    "no table": (lambda s, _: f"s3://{s.bucket}/train.csv", "path-missing", "there is nothing at"),
+    "another file": (lambda s, _: f"s3://{s.bucket}/data.yaml", "unknown-source", "no kind of file"),
     "password": (lambda *_: "s3://me:pass@bucket/x", "bad-address", "names no bucket"),
     "no credentials": (no_credentials, "no-credentials", "there are no credentials for"),
     "refused": (refused, "download-failed", "after 5 attempts"),

@@ -177,7 +177,7 @@ Size = Annotated[int | None, typer.Option(help="Side of the pictures in pixels: 
 ReportLang = Annotated[Lang, typer.Option("--lang", help="The language of the report: English or Simplified Chinese.")]
 
 
-def _use(folder: Path | None) -> None:
+def _use(folder: str | None) -> None:
     if folder is not None:
         from beholder.machine.folders import cache
 
@@ -185,7 +185,7 @@ def _use(folder: Path | None) -> None:
 
 
 Cache = Annotated[
-    Path | None,
+    str | None,  # of "" a Path would make the folder that one is in
     typer.Option(
         "--cache",
         metavar="FOLDER",

@@ -83,8 +83,11 @@ def forgotten() -> Iterator[Path]:
 def cache(path: str | Path) -> Path:
     """Keep what can be made again in the folder `path`, in this process and those it starts; return its absolute path.
 
-    Raises `MachineError` (cannot-write).
+    Raises `UsageError` (no-name) for "", `MachineError` (cannot-write).
     """
+    if not str(path):
+        hint = "leave --cache out for the user's own cache folder; . is the folder that you are in"
+        raise UsageError("the cache folder has no name", code="no-name", hint=hint)
     folder = cache_folder(path)
     check_writable(folder / "pixels", option="--cache")
     os.environ[VARIABLE] = str(folder)

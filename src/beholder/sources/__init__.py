@@ -49,8 +49,8 @@ def scan(
     source: a folder of class folders; a folder with train, valid, test of them; a CSV, TSV or Parquet with
     path,label[,split,group], or one a part; a zip or tar of any of these; Parquet with pictures inside; WebDataset shards
     (set-{0000..0012}.tar); COCO, Pascal VOC, YOLO, tables of boxes; torchvision:NAME; hf:NAME; https://… of a zip or
-    tar; s3://… and gs://… of a folder, a zip or tar, or WebDataset shards; an .npz with x and y; or arrays (x, y); a map-style
-    data set of PyTorch; KIND:NAME of a plug-in.
+    tar; an .npz with x and y; s3://… and gs://… of all these but data.yaml, and of Parquet one file alone; or arrays (x, y);
+    a map-style data set of PyTorch; KIND:NAME of a plug-in.
     boxes:SOURCE makes a picture of each box. docs/SOURCES.md describes each; none is ever written to.
     labels: whether the pictures have to have some; None: they may; False: none are looked for. Without labels a source may also
     be a flat folder or archive, a pattern such as new/*.jpg, a list of paths, or arrays without y
@@ -107,7 +107,8 @@ def _stored(url: str, limits: Limits, boxes: bool, images: Listing | None, allow
     """Return the pictures of a source on object storage."""
     found = buckets.opened(url, labels=True, limits=limits, allow_download=allow_download)
     if isinstance(found, Path):
-        return _in_file(found, limits, boxes, images=images)
+        held = buckets.around(url, limits) if images is None and _tells(found, limits) else images
+        return _in_file(found, limits, boxes, images=held)
     if isinstance(found, Listing):
         return _listed(found, limits, boxes, images)
     if boxes:
@@ -115,6 +116,14 @@ def _stored(url: str, limits: Limits, boxes: bool, images: Listing | None, allow
     if images is not None:
         raise apart.unused(url)
     return found
+
+
+def _tells(path: Path, limits: Limits) -> bool:
+    """Return True for a file that tells of pictures which lie beside it."""
+    kind = path.suffix.lower()
+    return kind in (".csv", ".tsv", ".jsonl", ".json") or (
+        kind == ".parquet" and not parquet.holds_pictures(path, limits=limits)
+    )
 
 
 def _of_kind(kind: str, name: str, images: str | Path | None, limits: Limits, allow_download: bool) -> Pictures:

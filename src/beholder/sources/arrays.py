@@ -109,7 +109,7 @@ def bare(x: Any) -> tuple[ArrayStore, int, list[str]]:
 def from_npz(path: Path, *, limits: Limits = LIMITS) -> Pictures:
     """Return the pictures of an .npz with x and y, or x_train, y_train, x_test, y_test; pickled objects are refused.
 
-    Raises `DataError` (not-an-archive, no-arrays, too-many-bytes, bad-arrays).
+    Raises `DataError` (not-an-archive, no-labels, no-arrays, too-many-bytes, bad-arrays).
     """
     try:
         with zipfile.ZipFile(path) as packed:
@@ -123,6 +123,9 @@ def from_npz(path: Path, *, limits: Limits = LIMITS) -> Pictures:
     except _ERRORS as error:
         hint = "write it with numpy.savez(path, x=x, y=y); arrays of Python objects are refused"
         raise DataError(f"{path} is not an .npz of plain arrays: {error}", code="not-an-archive", hint=hint) from error
+    if not found and (bare := [name for name in names if (role := _role(name)) is not None and role[1]]):
+        hint = "add y, a label for each picture; without labels give them in Python: numpy.load(path)['x']"
+        raise DataError(f"{path} has pictures ({some(bare)}) and no labels of them", code="no-labels", hint=hint)
     if not found:
         listed = ", ".join(names) or "none"
         hint = "name them x and y, or x_train, y_train, x_test and y_test"

@@ -1,4 +1,7 @@
-"""Sources on object storage: a folder of pictures, a zip or tar, WebDataset shards. Pictures are read when they are needed."""
+"""Sources on object storage: a folder, a zip or tar, WebDataset shards, a table, COCO, Parquet or .npz.
+
+Pictures are read when they are needed; files that hold several are fetched whole, but for plain tars.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +44,8 @@ AHEAD = 2
 """Tars that are fetched while the one before them is looked through."""
 
 _TEXT = 64 << 10
-_FILES = ("csv", "tsv", "jsonl", "parquet", "npz", "json", "yaml", "yml")
+_FETCHED = ("csv", "tsv", "jsonl", "json", "parquet", "npz")
+_FILES = (*_FETCHED, "yaml", "yml")
 
 
 @dataclass(frozen=True)
@@ -202,31 +206,56 @@ def share(pictures: Pictures, ranks: Ranks) -> I64:
 
 
 def opened(url: str, *, labels: bool, limits: Limits, allow_download: bool) -> Listing | Path | Pictures:
-    """Return what is at an address: the listing of a folder, the copy of a zip or tar, or the pictures of shards.
+    """Return what is at an address: the listing of a folder, the copy of one file, or the pictures of shards.
 
-    labels: whether pictures of shards have to have some
+    labels: whether pictures of shards have to have some; without, tables and other files that tell of labels are refused
     Raises `UsageError` (download-not-allowed, path-missing, unknown-source, bad-address), `MachineError` (no-credentials,
     forbidden, download-failed, missing-library), `DataError` (too-many-bytes, too-many-members, no-pictures, …).
     """
     if not allow_download:
         raise not_allowed(without_secrets(url))
-    system = objects.system(url)
-    bucket = Bucket(system, Copies(partial(objects.read, system)), Coming(), limits)
+    bucket = _bucket(url, limits)
+    system = bucket.system
     read: Callable[..., Pictures] = _labelled if labels else _bare
     if shards.is_pattern(url):
         return read(_matching(system, url), url, url.rpartition("/")[0] + "/", bucket)
-    if archive.is_archive(Path(url)):
-        return _archive(system, url, bucket)
-    if url.rpartition(".")[2].lower() in _FILES:
+    ending = url.rpartition(".")[2].lower()
+    if archive.is_archive(Path(url)) or (labels and ending in _FETCHED):
+        return _fetched(url, bucket)
+    if ending in _FILES:
+        what = "is no kind of file that is read from object storage" if labels else "is not read where labels are not"
         hint = "give the folder that it lies in, or copy it to this machine"
-        raise UsageError(f"{url} is no kind of file that is read from object storage", code="unknown-source", hint=hint)
+        raise UsageError(f"{url} {what}", code="unknown-source", hint=hint)
     top = url.rstrip("/") + "/"
     found = _listed(top, system, bucket)
     tars = [name for name in found.names if name.lower().endswith(TAR)]
+    packed = [name for name in found.names if name.lower().endswith(".parquet")]
+    if packed and not tars and not any(map(is_picture, found.names)):
+        hint = f"give one alone, {top}{packed[0]}, or copy the folder to this machine"
+        raise UsageError(
+            f"{top} holds {len(packed):,} Parquet files, which are read one alone", code="unknown-source", hint=hint
+        )
     if not tars or any(map(is_picture, found.names)):
         return found
     assert isinstance(found.store, ObjectStore)
     return read([found.store.at(name) for name in tars], top, top, bucket)
+
+
+def around(url: str, limits: Limits) -> Listing:
+    """Return the files of the folder that one which tells of pictures lies in; of COCO in annotations/, the folder above.
+
+    Raises as `opened` does.
+    """
+    top, _, name = url.rpartition("/")
+    if name.lower().endswith(".json") and top.lower().endswith("/annotations"):
+        top = top.rpartition("/")[0]
+    bucket = _bucket(url, limits)
+    return _listed(f"{top}/", bucket.system, bucket)
+
+
+def _bucket(url: str, limits: Limits) -> Bucket:
+    system = objects.system(url)
+    return Bucket(system, Copies(partial(objects.read, system)), Coming(), limits)
 
 
 def _listed(top: str, system: Any, bucket: Bucket) -> Listing:
@@ -248,8 +277,9 @@ def _listed(top: str, system: Any, bucket: Bucket) -> Listing:
     return Listing(store, names, tuple(case_notes(names)), foreign=True)
 
 
-def _archive(system: Any, url: str, bucket: Bucket) -> Path:
-    thing = next((one for one in _beside(system, url) if one.url == url), None)
+def _fetched(url: str, bucket: Bucket) -> Path:
+    """Return the copy of one file."""
+    thing = next((one for one in _beside(bucket.system, url) if one.url == url), None)
     if thing is None:
         raise UsageError(f"there is nothing at {url}", code="path-missing", hint="check the spelling; names are case-sensitive")
     if thing.size > bucket.limits.download:
@@ -280,7 +310,7 @@ def _matching(system: Any, url: str) -> list[Object]:
             found.append(folders[folder][one])
     odd = [one.url for one in found if not one.url.lower().endswith(TAR)]
     if odd:
-        hint = "only plain tars are read where they lie; unpack .tar.gz and the like"
+        hint = "of several files, only plain tars are read where they lie; unpack .tar.gz, or give one file alone"
         raise UsageError(f"{odd[0]} is no tar", code="unknown-source", hint=hint)
     return found
 

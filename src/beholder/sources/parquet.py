@@ -173,12 +173,16 @@ def _incomplete(files: Iterable[str]) -> list[str]:
     return notes
 
 
+def holds_pictures(path: Path, *, limits: Limits = LIMITS) -> bool:
+    """Return whether the pictures are inside a file, which is else a table. Raises as `pictures_of` does."""
+    return bool(_image(_file(path, limits).schema_arrow, {}))
+
+
 def rows_of(path: Path, *, limits: Limits = LIMITS) -> list[list[str]] | None:
     """Return a table with path,label as lines of text cells, the columns' names first; None where the pictures are inside."""
-    file = _file(path, limits)
-    if _image(file.schema_arrow, {}):
+    if holds_pictures(path, limits=limits):
         return None
-    table = file.read()
+    table = _file(path, limits).read()
     rows = [list(table.column_names)]
     columns = [[labels.cell(value) for value in column.to_pylist()] for column in table.columns]
     return rows + [list(row) for row in zip(*columns, strict=True)]

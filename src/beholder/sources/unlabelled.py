@@ -70,6 +70,9 @@ def _files(paths: Sequence[Path], name: str, limits: Limits) -> Pictures:
             keys.append(str(path.absolute()))
         else:
             raise UsageError(f"there is no {path}", code="path-missing", hint=f"it was named by {name}")
+    if keys and keys[0].lower().endswith(".npz"):
+        hint = "in Python give the array itself, numpy.load(path)['x']; else a folder, a zip or a tar of pictures"
+        raise UsageError(f"pictures without labels are not read from an .npz: {name}", code="unknown-source", hint=hint)
     if not any(map(is_picture, keys)):
         hint = "give a folder, a zip or tar, a pattern such as new/*.jpg, or a list of pictures"
         raise UsageError(f"there are no pictures in {name}", code="unknown-source", hint=hint)
