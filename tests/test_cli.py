@@ -525,6 +525,7 @@ def test_names_that_are_not_utf8_pass_through() -> None:
         ("train x --optimizer adam", "--set train.optimiser=VALUE"),
         ("train x --pretrained w", "--set net.weights=VALUE"),
         ("train x --device cuda", "beholder info"),
+        ("generate x --launch local:2", "one process: leave --launch out"),
         ("tune x --minutes 1 --epochs 3", "--set train.epochs=VALUE"),
         ("audit x --net resnet50", "--set net.name=VALUE"),
         ("audit x --epochs 3", "an audit trains no model"),

@@ -11,8 +11,11 @@ import pytest
 import torch
 from tests.learn import ranked
 
+import beholder
 from beholder.base.errors import UsageError
 from beholder.base.files import sha256
+from beholder.base.recipe import Recipe
+from beholder.cli.run import run
 from beholder.learn import followed
 from beholder.learn.parallel import Alone
 from beholder.machine.ranks import ALONE
@@ -107,6 +110,74 @@ def test_ranks_are_alike_in_versions_sources_and_what_is_a_persons_own() -> None
     own = followed.identity("tests.learn.ranked:net", "tests.learn.ranked:TASK")
     assert set(own) == {*plain, "net", "task"}
     assert own["net"] == own["task"] == sha256(Path(ranked.__file__).read_bytes())[:16]
+
+
+PRUNED, SMALL = {"subset": "prune:0.5"}, {"batch": 2}
+
+
+@pytest.mark.parametrize(
+    ("fields", "launch", "started", "refused"),
+    [
+        (PRUNED, "", 0, ""),
+        (PRUNED, "local:1", 0, ""),
+        (PRUNED, "local:2", 0, "losses of one process"),
+        (PRUNED, "ray", 0, "losses of one process"),
+        (PRUNED, "", 2, "losses of one process"),
+        ({"subset": "random:0.5"}, "local:2", 0, ""),
+        (SMALL, "local:2", 0, ""),
+        (SMALL, "local:3", 0, "a batch of 2 pictures cannot be shared by 3 processes"),
+        (SMALL, "", 3, "a batch of 2 pictures cannot be shared by 3 processes"),
+        ({}, "local:64", 0, ""),
+    ],
+)
+def test_what_processes_cannot_do_together_is_known_beforehand(
+    monkeypatch: pytest.MonkeyPatch, fields: dict[str, Any], launch: str, started: int, refused: str
+) -> None:
+    """started: processes that torchrun started."""
+    monkeypatch.setattr(followed, "group", lambda: SimpleNamespace(ranks=SimpleNamespace(world=started)) if started else None)
+    recipe = Recipe().set(**fields)
+    if not refused:
+        followed.check_together(recipe, launch)
+        return
+    with pytest.raises(UsageError, match=refused) as error:
+        followed.check_together(recipe, launch)
+    assert (error.value.code, bool(error.value.hint)) == ("one-rank", True)
+
+
+def unreadable(folder: Path) -> Path:
+    """Twenty files in two classes, none of which is a picture."""
+    for name in ("a", "b"):
+        (folder / name).mkdir(parents=True)
+        for number in range(10):
+            (folder / name / f"{number}.png").write_bytes(b"x")
+    return folder
+
+
+@pytest.mark.parametrize("more", [[], ["--dry-run"]])
+@pytest.mark.parametrize("kind", ["prune", "batch", "boxes"])
+def test_it_is_refused_in_one_message_before_a_picture_is_decoded_or_a_process_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], kind: str, more: list[str]
+) -> None:
+    monkeypatch.setattr(followed, "local", lambda *_: pytest.fail("started"))
+    folder, asked = unreadable(tmp_path / "set"), {"prune": ["--set", "train.subset=prune:0.5"], "batch": ["--batch", "2"]}
+    if kind == "boxes":
+        rows = "".join(f"a/{number}.png,nut,1,1,5,5\n" for number in range(10))
+        (folder / "boxes.csv").write_text("path,label,xmin,ymin,xmax,ymax\n" + rows)
+        folder = folder / "boxes.csv"
+    assert run(["train", str(folder), "--launch", "local:3", *asked.get(kind, []), *more]) == 2
+    told = capsys.readouterr().err
+    assert told.count("error: ") == told.count("hint: ") == 1
+    assert ("a detector is trained by one process" in told) == (kind == "boxes")
+    assert "Traceback" not in told
+
+
+def test_parts_are_not_read_either(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(followed, "local", lambda *_: pytest.fail("started"))
+    parts = beholder.split(beholder.scan(unreadable(tmp_path / "set")), seed=0, near=False)
+    for fields in (PRUNED, SMALL):
+        with pytest.raises(UsageError) as error:
+            beholder.train(parts, launch="local:3", **fields)
+        assert error.value.code == "one-rank"
 
 
 @pytest.mark.parametrize(("launch", "refused"), [("", False), ("local:1", False), ("local:2", True)])

@@ -187,6 +187,8 @@ def _other_name(wanted: str | None, context: typer.Context | None) -> str:
     word = (wanted or "").lstrip("-").replace("-", "_")
     if word in ("device", "gpu", "gpus", "cuda", "accelerator"):
         return "the device is chosen: beholder info says which, and the variable CUDA_VISIBLE_DEVICES hides a GPU"
+    if word == "launch":
+        return "this command works in one process: leave --launch out"
     if "--set" not in taken or context is None or not word:
         return ""
     meant = [path for path in recipes.names() if path.split(".")[-1] == word] or [synonym(word)]

@@ -26,6 +26,7 @@ from beholder.base import registry
 from beholder.base.arrays import I64, U8
 from beholder.base.errors import BeholderError, UsageError
 from beholder.base.files import sha256
+from beholder.base.recipe import Recipe
 from beholder.data.augment import Augment
 from beholder.data.cache import Pixels
 from beholder.data.loader import Batches, Readable
@@ -58,12 +59,8 @@ def team_of(prepared: Prepared, frozen: Sequence[nn.Module], batches: Batches) -
     batches.ranks = ALONE if among is None else among.ranks
     if among is None:
         return Alone()
-    if batches.subset is not None and batches.subset.prunes:
-        hint = "take train.subset=random:F, or one process"
-        raise UsageError("train.subset=prune:F follows the losses of one process", code="one-rank", hint=hint)
-    if batches.batch < among.ranks.world:
-        what = f"a batch of {batches.batch} pictures cannot be shared by {among.ranks.world} processes"
-        raise UsageError(what, code="one-rank", hint="use fewer processes, or a larger train.batch")
+    prunes = batches.subset is not None and batches.subset.prunes
+    _check_shared(among.ranks.world, prunes=prunes, batch=batches.batch)
     net = prepared.created.net
 
     def left() -> tuple[Alone, int]:
@@ -159,6 +156,26 @@ def launched(launch: str) -> Iterator[None]:
     asked = launching.launched(launch)
     with local(asked.count) if asked.kind == "local" else on_ray(asked.count, follow_first):
         yield
+
+
+def check_together(recipe: Recipe, launch: str) -> None:
+    """Raise `UsageError` (one-rank, too-few-devices) where processes that were asked for or started cannot train by a recipe.
+
+    Before a picture is decoded or a process started. Raises as `launching.check_launch` does, too.
+    """
+    launching.check_launch(launch)
+    among = group()
+    world = count(launch) if among is None else among.ranks.world
+    _check_shared(world, prunes=recipe.train.subset.startswith("prune"), batch=recipe.train.batch or world)
+
+
+def _check_shared(world: int, *, prunes: bool, batch: int) -> None:
+    if prunes and world > 1:
+        hint = "take train.subset=random:F, or one process"
+        raise UsageError("train.subset=prune:F follows the losses of one process", code="one-rank", hint=hint)
+    if batch < world:
+        what = f"a batch of {batch} pictures cannot be shared by {world} processes"
+        raise UsageError(what, code="one-rank", hint="use fewer processes, or a larger train.batch")
 
 
 def one_process(launch: str) -> None:

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from beholder.base import events
 from beholder.base.deadline import NEVER, Deadline
 from beholder.base.errors import UsageError
 from beholder.base.recipe import Recipe
@@ -97,7 +98,8 @@ def _trained(
     parts: Parts, how: dict[str, Any], teacher: Bundle | str | Path | None, launch: str, fields: dict[str, Any]
 ) -> Bundle | Detector:
     """Return what training on parts made, of labels or of boxes; how: the arguments that both take."""
-    from beholder.learn.followed import launched, one_process
+    from beholder.data.groups import asked_of_parts
+    from beholder.learn.followed import check_together, launched, one_process
     from beholder.learn.train import train as on_labels
     from beholder.study.asked import wanted
 
@@ -108,6 +110,9 @@ def _trained(
         one_process(launch)
         more: dict[str, Any] = {} if teacher is None else {"teacher": str(teacher)}
         return on_boxes(parts, **how, **fields, **more)
+    if launch:
+        with events.only():  # `on_labels` says the same of the fields again
+            check_together(asked_of_parts(how["recipe"], fields, parts, verb="train"), launch)
     with launched(launch):
         return on_labels(parts, **how, teacher=teacher, **fields)
 

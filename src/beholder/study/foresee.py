@@ -26,12 +26,12 @@ from beholder.learn.budget import CLOSING, FEW, OPENING
 from beholder.learn.budget import SHARE as VALIDATED
 from beholder.learn.checkpoint import check_out
 from beholder.learn.decide import STRETCH, Plan, plan
-from beholder.learn.followed import one_process
+from beholder.learn.followed import check_together, one_process
 from beholder.learn.prepare import pixels_of
 from beholder.learn.tempo import seconds_each, step_of
 from beholder.machine.device import device, free_memory, precision
 from beholder.machine.folders import cache_folder, forgotten
-from beholder.machine.launch import check_launch, count
+from beholder.machine.launch import count
 from beholder.machine.pace import BUSY, slowness
 from beholder.machine.placement import moved
 from beholder.nets.build import create
@@ -92,7 +92,7 @@ def dry(
     """
     began, name = time.monotonic(), str(source) if isinstance(source, (str, Path)) else "in memory"
     place = None if out is None else followed(Path(out))
-    check_launch(launch)
+    check_together(recipe, launch)
     run = Run(verb, recipe, place, recipe.train.minutes if minutes is None else minutes, workers, count(launch))
     if place is not None:
         check_out(place)

@@ -31,12 +31,11 @@ from beholder.learn.budget import CLOSING
 from beholder.learn.checkpoint import placed
 from beholder.learn.distil import taught_by
 from beholder.learn.first import keep_first
-from beholder.learn.followed import launched
+from beholder.learn.followed import check_together, launched
 from beholder.learn.material import Beside
 from beholder.learn.profile import renewed
 from beholder.learn.profile import text as profile_text
 from beholder.learn.train import train
-from beholder.machine.launch import check_launch
 from beholder.machine.pace import calm, slowness
 from beholder.machine.stop import check_stop, stopping
 from beholder.measure.optimism import luck_of
@@ -93,7 +92,7 @@ def steps(
     recipe, beside = taught_by(recipe, teacher, allow_download=allow_download)
     if dry_run:
         return dry("train", source, recipe, out, images=images, allow_download=allow_download, given=fields, launch=launch)
-    check_launch(launch)
+    check_together(recipe, launch)
     out, until = placed(out), Deadline.of(began, recipe.train.minutes)
     with stopping(), _first_told(out), alone(out), calm(), recorded(began=began) if profile else nullcontext():
         early = partial(keep_first, recipe=recipe, path=None if resume else out, until=until)
