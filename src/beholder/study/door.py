@@ -183,10 +183,10 @@ def predict(
     most: int | None = None,
     batch: int = 32,
     workers: int = 0,
+    allow_download: bool = False,
 ) -> Iterator[dict[str, Any]]:
     """Yield a dict for every picture, in order: of labels, or of boxes.
 
-    allow_download: bool = False,
     Labels: {"path", "label", "p", "probabilities", …}; boxes: {"path", "width", "height", "boxes": [{"label", "p", "box"}]};
     of a picture that cannot be read {"path", "error": {"code", "message"}}.
     model: a model, or the path of a bundle or of an exported .onnx or .xml file
@@ -249,17 +249,17 @@ def explain(
     method: str = "auto",
     like: str | Path | Pictures | None = None,
     box: int | None = None,
+    allow_download: bool = False,
 ) -> Any:
     """Return where in a picture, in any form that a model takes, it finds what speaks for a class, or for a box.
 
-    allow_download: bool = False,
     label: the class; the most probable one where None; of a detector: of its surest box
     method: auto | gradcam | rollout | gradients | occlusion; like: the source that the model was trained on, whose nearest
     pictures are shown: both for models of labels; box: the number of a found box, 0 the surest, for detectors
+    allow_download: fetch a picture, or a source in `like`, that is not on this machine
     Raises `PictureError` for a picture that cannot be read, `UsageError` for an unknown class or an unfit method.
     """
     if detects(model):
-    allow_download: fetch a picture, or a source in `like`, that is not on this machine
         from beholder.explanation.boxes import explain as of_boxes
 
         if method != "auto" or like is not None:
