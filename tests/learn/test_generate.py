@@ -249,17 +249,18 @@ def test_the_loop_is_told_how_a_generator_learns(kind: str, clip: float, used: f
 
 
 @pytest.mark.parametrize(
-    ("slow", "most", "count", "tried", "said"),
+    ("slow", "most", "left", "count", "tried", "said"),
     [
-        ((2.0, 2.0), 4, 2, True, ["training with 2 of 4 threads, which is quicker at this moment"]),
-        ((2.0, 2.0), 4, 4, True, []),
-        ((2.0, 1.0), 4, 2, False, []),
-        ((module.BUSY, module.BUSY), 4, 4, True, []),
-        ((2.0, 2.0), 1, 1, False, []),
+        ((2.0, 2.0), 4, 60.0, 2, True, ["training with 2 of 4 threads, which is quicker at this moment"]),
+        ((2.0, 2.0), 4, 59.0, 2, False, []),
+        ((2.0, 2.0), 4, float("inf"), 4, True, []),
+        ((2.0, 1.0), 4, 600.0, 2, False, []),
+        ((module.BUSY, module.BUSY), 4, 600.0, 4, True, []),
+        ((2.0, 2.0), 1, 600.0, 1, False, []),
     ],
 )
-def test_threads_are_tried_where_the_machine_is_busy(
-    monkeypatch: pytest.MonkeyPatch, slow: tuple[float, float], most: int, count: int, tried: bool, said: list[str]
+def test_threads_are_tried_where_the_machine_is_busy_and_there_is_time(
+    monkeypatch: pytest.MonkeyPatch, slow: tuple[float, float], most: int, left: float, count: int, tried: bool, said: list[str]
 ) -> None:
     looks, calls, renewed = iter(slow), [], []
     monkeypatch.setattr(module, "slowness", lambda: next(looks))
@@ -268,7 +269,7 @@ def test_threads_are_tried_where_the_machine_is_busy(
     monkeypatch.setattr(module, "quickest", lambda work, *, most: calls.append((work, most)) or count)
     monkeypatch.setattr(module, "_machine", lambda this: {"threads": "n"})
     it = made()
-    module._settle(it, SimpleNamespace(renew=renewed.append), going_on=False)  # type: ignore[arg-type]
+    module._settle(it, SimpleNamespace(renew=renewed.append), going_on=False, left=left)  # type: ignore[arg-type]
     assert calls == [(("a step of", it), most)] * tried
     assert it.said.notes == said
     assert renewed == [{"threads": "n"}]
@@ -283,7 +284,7 @@ def test_a_resumed_run_takes_the_threads_that_it_had(
     monkeypatch.setattr(torch, "set_num_threads", taken.append)
     monkeypatch.setattr(module, "quickest", lambda *_, **__: pytest.fail("tried"))
     folder: Any = SimpleNamespace(chosen=lambda: chosen, renew=lambda _: pytest.fail("renewed"))
-    module._settle(made(), folder, going_on=True)
+    module._settle(made(), folder, going_on=True, left=100.0)
     assert taken == [threads]
 
 

@@ -53,6 +53,21 @@ class Deadline:
         """Return the moment `seconds` before this one."""
         return Deadline(self.at - seconds, self.now)
 
+    def fitting(self, work: Callable[[int], object], *, few: int, most: int) -> int:
+        """Return how much work there is time for, `most` at most, judged by how long `few` of it, 1 or more, take.
+
+        0 where not even `few` more fit, or the time is over. Without a deadline nothing is tried.
+        """
+        if self.none:
+            return most
+        if self.passed or few > most:
+            return 0
+        began = self.now()
+        work(few)
+        each = (self.now() - began) / few
+        count = min(most, int(self.left / each)) if each > 0 else most
+        return count if count >= few else 0
+
 
 NEVER = Deadline()
 """No deadline."""

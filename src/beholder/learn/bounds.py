@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from beholder.base.arrays import I64, Values
+from beholder.base.order import stratified
 from beholder.data.loader import plain
 from beholder.learn.loop import Validate
 from beholder.learn.material import Material
@@ -16,7 +18,10 @@ from beholder.machine.placement import evaluating
 from beholder.nets.vae import Vae, bits
 
 SAID_ABOUT = 1000
-"""Validation pictures by which a VAE is scored while it learns."""
+"""Validation pictures by which a VAE is scored while it learns, at most."""
+
+LEAST, SHARE, TIMED = 20, 0.2, 8
+"""Pictures that it is scored by at least; share of the time that scoring once may take; pictures by which that is measured."""
 
 MEAN, STD = 0.5, 0.5
 """By which pixels in 0..1 become -1..1."""
@@ -27,12 +32,40 @@ def targets_of(material: Material) -> Tensor:
     return material.targets if material.pictures.labelled else torch.zeros((len(material.pixels), 0))
 
 
-def bounded(net: nn.Module, valid: Material, precision: Precision, on: torch.device, seed: int) -> Validate:
-    """Return how the players are scored: a VAE by validation pictures with noise that is always the same, a GAN not at all."""
-    some = valid.pixels.subset(np.arange(min(SAID_ABOUT, len(valid.pixels))))
+def some_of(targets: Values, most: int) -> I64:
+    """Return `most` positions of pictures, or all of fewer, of each class nearly its share: int64 (M,), rising."""
+    return np.sort(stratified(targets)[:most])
+
+
+def affordable(
+    net: nn.Module, valid: Material, precision: Precision, on: torch.device, seconds: float, now: Callable[[], float]
+) -> tuple[int, float]:
+    """Return by how many validation pictures a VAE is scored, and about how many seconds one of them takes.
+
+    seconds: of training, of which scoring once takes `SHARE` at most; 0: no limit, and nothing is measured
+    """
+    most = min(SAID_ABOUT, len(valid.pixels))
+    if seconds <= 0 or not isinstance(net, Vae) or not most:
+        return most, 0.0
+    score, taken = bounded(net, valid, precision, on, 0, most=TIMED), []
+    for _ in range(2):  # in the first call kernels are chosen
+        began = now()
+        score({"net": net}, bool)
+        taken.append(now() - began)
+    each = min(taken) / min(TIMED, most)
+    count = max(min(LEAST, most), min(most, int(SHARE * seconds / max(each, 1e-9))))
+    return count, each
+
+
+def bounded(
+    net: nn.Module, valid: Material, precision: Precision, on: torch.device, seed: int, *, most: int = SAID_ABOUT
+) -> Validate:
+    """Return how the players are scored: a VAE by `most` validation pictures with noise that is always the same, a GAN not."""
+    rows = some_of(valid.pictures.targets, most)
+    some = valid.pixels.subset(rows)
     if not isinstance(net, Vae) or not len(some):
         return lambda _nets, _enough: {}
-    targets, dims, channels = targets_of(valid)[: len(some)].to(on), net.dims, net.channels
+    targets, dims, channels = targets_of(valid)[torch.from_numpy(rows)].to(on), net.dims, net.channels
 
     @torch.inference_mode()
     def score(nets: Mapping[str, nn.Module], enough: Callable[[], bool]) -> dict[str, tuple[float, float]] | None:

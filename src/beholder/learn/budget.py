@@ -94,10 +94,15 @@ def budget(
     found = Budget(seconds, began, validation, after)
     left = found.training()
     events.figures("budget", seconds=seconds, left=left, validation=validation, after=after)
+    tell_little(left, seconds=seconds, after=after)
+    return found
+
+
+def tell_little(left: float, *, seconds: float, after: float) -> None:
+    """Warn where less than a tenth of the seconds is left for training, and `after` for what follows it."""
     if left < 0.1 * seconds:
         hint = "decoding is cached, so a second run has more; or give more --minutes"
         events.warn("little-time", hint=hint, left=left, seconds=seconds, after=after)
-    return found
 
 
 def sampled(

@@ -139,6 +139,7 @@ class RunFolder:
 
         sample: which pictures a run takes that has no time for all, part → digests uint8 (M, 32); head: its head on features;
         taught: what a teacher said of which pictures; joined: which pictures without labels joined, and with which
+        validation: count, by how many pictures a VAE is scored
         """
         buffer = io.BytesIO()
         np.savez(buffer, **arrays)  # type: ignore[arg-type]  # names of arrays are none of its options

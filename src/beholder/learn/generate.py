@@ -31,7 +31,8 @@ from beholder.bundle.generator import LARGEST, Config, Generator, Shape, built
 from beholder.data.loader import Batches, plain
 from beholder.data.survey import choose_policy, survey
 from beholder.learn import bounds
-from beholder.learn.bounds import MEAN, STD, bounded, targets_of
+from beholder.learn.bounds import MEAN, STD, affordable, bounded, targets_of
+from beholder.learn.budget import tell_little
 from beholder.learn.checkpoint import RunFolder, Saves, check_out
 from beholder.learn.clock import Clock
 from beholder.learn.finish import splits_of
@@ -210,17 +211,20 @@ def _run(made: Made, folder: RunFolder | None, stop: Stop, *, resume: bool, unti
     if folder is not None and not going_on and not until.none:
         parts = (("train", made.train), ("valid", made.valid))
         folder.keep("sample", {name: part.pictures.digests for name, part in parts if part.pictures.digests is not None})
-    _settle(made, folder, going_on=going_on)
+    _settle(made, folder, going_on=going_on, left=until.left - after)
     recipe, batches = made.recipe, _batches(made)
     events.figures("recipe", values=recipe.flat())
     every = max(1, round(bounds.SAID_ABOUT / max(1, len(made.train.pixels))))
+    count, took = _scoring(made, folder, until, after, going_on=going_on)
     clock = Clock(
         steps_per_epoch=len(batches),
         epochs=recipe.train.epochs or epochs_for(len(batches), budget=not until.none),
         seconds=0.0 if until.none else max(0.02 * 60 * recipe.train.minutes, until.left),
         every=every,
+        validation=took,
         after=after,
     )
+    scored = bounded(made.net, made.valid, made.precision, made.on, recipe.seed, most=count)
     run = Run(
         net=made.net,
         model=made.net,
@@ -228,7 +232,7 @@ def _run(made: Made, folder: RunFolder | None, stop: Stop, *, resume: bool, unti
         turns=made.kind.turns,
         players=_players(made),
         batches=batches,
-        validation=Validation(bounded(made.net, made.valid, made.precision, made.on, made.recipe.seed), every, 0),
+        validation=Validation(scored, every, 0),
         clock=clock,
         settings=_settings(made),
         saves=Saves(folder),
@@ -238,6 +242,19 @@ def _run(made: Made, folder: RunFolder | None, stop: Stop, *, resume: bool, unti
     if going_on and folder is not None:
         run.resume(folder)
     return run
+
+
+def _scoring(made: Made, folder: RunFolder | None, until: Deadline, after: float, *, going_on: bool) -> tuple[int, float]:
+    """Return by how many validation pictures it is scored while it learns, as a resumed run was, and how long that takes."""
+    whole = 60 * made.recipe.train.minutes
+    seconds = 0.0 if until.none else max(0.02 * whole, until.left - after)
+    tell_little(seconds, seconds=whole, after=after)
+    count, each = affordable(made.net, made.valid, made.precision, made.on, seconds, time.monotonic)
+    if folder is not None and going_on and (known := folder.kept("validation")) is not None:
+        count = int(known["count"])
+    elif folder is not None:
+        folder.keep("validation", {"count": np.array(count)})
+    return count, count * each
 
 
 def _batches(made: Made) -> Batches:
@@ -268,13 +285,20 @@ def _settings(made: Made) -> Settings:
     )
 
 
-def _settle(made: Made, folder: RunFolder | None, *, going_on: bool) -> None:
-    """Compute with the threads of the run that is resumed; on a busy machine a new one takes those that are quickest now."""
+TRIAL = 60.0
+"""Seconds of training below which numbers of threads are not tried: on a busy machine the trial takes several of them."""
+
+
+def _settle(made: Made, folder: RunFolder | None, *, going_on: bool, left: float) -> None:
+    """Compute with the threads of the run that is resumed; on a busy machine a new one takes those that are quickest now.
+
+    left: seconds of training
+    """
     if going_on and folder is not None:
         torch.set_num_threads(int(folder.chosen().get("threads") or torch.get_num_threads()))
         return
-    if made.on.type == "cpu" and torch.get_num_threads() > 1 and min(slowness(), slowness()) >= BUSY:
-        most = torch.get_num_threads()
+    most = torch.get_num_threads()
+    if made.on.type == "cpu" and most > 1 and left >= TRIAL and min(slowness(), slowness()) >= BUSY:
         count = quickest(_step_of(made), most=most)
         if count < most:
             made.said(f"training with {count} of {most} threads, which is quicker at this moment")

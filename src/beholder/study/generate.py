@@ -9,28 +9,50 @@ from typing import Any
 
 import numpy as np
 
-from beholder.base.arrays import I64, U8, Values
+from beholder.base.arrays import F32, I64, U8, Values
 from beholder.base.brief import within
 from beholder.base.deadline import Deadline
+from beholder.base.errors import DataError
 from beholder.base.files import followed
+from beholder.base.order import stratified
 from beholder.base.recipe import Recipe
-from beholder.base.records import Parts, Pictures
+from beholder.base.records import Parts, Pictures, Score
 from beholder.base.used import changed
 from beholder.bundle.generator import Generator
 from beholder.data.cache import cached
 from beholder.data.groups import named_groups
 from beholder.data.split import split
-from beholder.learn.generate import check_free_of_models
+from beholder.learn.bounds import some_of
+from beholder.learn.generate import FEWEST, check_free_of_models
 from beholder.learn.generate import generate as learnt
+from beholder.machine.pace import slowness
 from beholder.machine.stop import stopping
 from beholder.reporting.generated import Shown, generated
 from beholder.study.dryrun import DryRun
 from beholder.study.foresee import dry
 from beholder.study.introduce import introduced
-from beholder.study.worth import Features, bits_of, compared
+from beholder.study.worth import Features, bits_of, comparable, compared
 
 CLOSING, MOST = 0.12, 45.0
-"""Share of the minutes, and seconds at most, for the figures and the page after training; saving takes two seconds more."""
+"""Share of the minutes, and seconds at most, for the figures and the page after training."""
+
+SAVING = 2.0
+"""Seconds that saving and writing the page take on an idle machine."""
+
+SCORED, DRAWS = 500, 4
+"""Validation pictures of which bits per dimension are told, at most, and how often the latents are drawn."""
+
+BITS, COMPARED = 0.35, 0.75
+"""Share of the time after training for bits per dimension, and of what is left of it for features; the page has the rest."""
+
+ROW, FEW_IN_ROW, MAPPED = 12, 3, 400
+"""Samples of a class on the page, and where time is short; validation pictures on the map of the latent space, at most."""
+
+TRIED = 8
+"""Pictures that tell how long more of them take."""
+
+REBUILT = ("reconstructions", "map of the latent space")
+"""What the page shows of a VAE where there is time."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,21 +107,61 @@ def generate(
         check_free_of_models(out := followed(Path(out)))
     if dry_run:
         return dry("generate", source, asked, out, allow_download=allow_download)
-    minutes = asked.train.minutes
-    after = min(MOST, CLOSING * 60 * minutes) + 2.0 if minutes else 0.0
+    minutes, saving = asked.train.minutes, SAVING * slowness()
+    after = min(MOST, CLOSING * 60 * minutes) + saving if minutes else 0.0
     with stopping():
         pictures = named_groups(introduced(source, labels=None, allow_download=allow_download), asked.data.group_from)
         parts = _split(pictures, asked)
         made = learnt(parts, recipe=asked, out=out, resume=resume, began=began, after=after)
-        until = Deadline.of(began, minutes)
-        found = compared(
-            made, parts.train, parts.valid, seed=asked.seed, minutes=0.0 if until.none else max(0.01, until.left / 60)
-        )
-        made.scores = scored(made, parts, found)
-        if out is not None:
-            made.save(out)
-            generated(shown(made, parts, found), made, out / "report.html")
-    return Outcome(made, out, time.monotonic() - began, found)
+        found = _finished(made, parts, out, Deadline.of(began, minutes).before(saving))
+    return Outcome(made, out, time.monotonic() - began, found.features)
+
+
+@dataclass(frozen=True, eq=False)
+class Known:
+    """What is known of made pictures.
+
+    bits: a VAE's bits per dimension on validation pictures, and their spread over draws; left_out: for what there was no time
+    """
+
+    bits: tuple[Score, float] | None
+    features: Features | None
+    left_out: tuple[str, ...]
+
+
+def _finished(made: Generator, parts: Parts, out: Path | None, until: Deadline) -> Known:
+    """Measure what there is time for until then, save it with the page, and return it."""
+    found, page = measured(made, parts, until), None
+    if out is not None:
+        page, missing = shown(made, parts, found, until)
+        found = replace(found, left_out=(*found.left_out, *missing))
+    made.scores = scored(found)
+    if out is not None and page is not None:
+        made.save(out)
+        generated(page, made, out / "report.html")
+    return found
+
+
+def measured(made: Generator, parts: Parts, until: Deadline) -> Known:
+    """Return what is known of made pictures beside validation pictures: of as many as there is time for."""
+    bits, left_out = None, list[str]()
+    if made.config.shape.kind == "vae":
+        images, labels = _validation(made, parts, SCORED, until)
+        bits = _bits(made, images, labels, until.within(BITS * until.left)) if len(images) > 1 else None
+        left_out += ["bits per dimension"] if bits is None and (len(images) > 1 or until.passed) else []
+    features = compared(made, parts.train, parts.valid, seed=made.recipe.seed, until=until.within(COMPARED * until.left))
+    if features is None and not until.none and comparable(parts.train, parts.valid) is not None:
+        left_out.append("kernel distance and recall")
+    return Known(bits, features, tuple(left_out))
+
+
+def _bits(made: Generator, images: U8, labels: Values, until: Deadline) -> tuple[Score, float] | None:
+    """Return a VAE's bits per dimension, and their spread over draws; None where there is no time for `FEWEST` pictures."""
+    least = min(FEWEST, len(images))
+    few, most = min(TRIED, len(images)), DRAWS * len(images)
+    count = until.fitting(lambda n: made.bounds(images[:n], labels[:n]), few=few, most=most)
+    some = some_of(labels, count // DRAWS)
+    return bits_of(made, images[some], labels[some], draws=DRAWS) if len(some) >= least else None
 
 
 def _first_of(labels: Values) -> I64:
@@ -119,40 +181,68 @@ def _split(pictures: Pictures, recipe: Recipe) -> Parts:
     return Parts(*(replace(part, classes=(), targets=np.zeros((len(part), 0), np.uint8)) for _, part in parts.items()))
 
 
-def scored(made: Generator, parts: Parts, found: Features | None) -> dict[str, Any]:
-    """Return what scores.json says: a VAE's bits per dimension on validation pictures, and what features say."""
+def scored(found: Known) -> dict[str, Any]:
+    """Return what scores.json says: a VAE's bits per dimension on validation pictures, what features say, what was left out."""
     said: list[str] = []
     scores: dict[str, Any] = {}
-    images, labels = _validation(made, parts, 500)
-    if made.config.shape.kind == "vae" and len(images) > 1:
-        score, spread = bits_of(made, images, labels, draws=4)
+    if found.bits is not None:
+        score, spread = found.bits
         scores = {"bits_per_dimension": score.json(), "spread_over_draws": spread}
         of = f"(n={score.n}; ±{spread:.4f} over draws of the latents)"
         said.append(f"{score.short()} bits per dimension on validation pictures {of}")
-    if found is not None:
-        scores["features"] = found.json()
-        said += found.sentences()
-    return {**scores, "said": said}
+    if found.features is not None:
+        scores["features"] = found.features.json()
+        said += found.features.sentences()
+    if found.left_out:
+        said.append(f"left out for lack of time: {', '.join(found.left_out)}; give more --minutes")
+    return {**scores, "left_out": list(found.left_out), "said": said}
 
 
-def _validation(made: Generator, parts: Parts, most: int) -> tuple[U8, Values]:
-    """Return the first validation pictures as the net sees them, uint8 (N, C, H, W), and their targets."""
-    pixels = cached(parts.valid, made.config.pixels, on_bad="skip")
-    some = np.arange(min(most, len(pixels)))
-    return pixels.take(some), np.asarray(pixels.of(parts.valid).targets)[some]
+def _validation(made: Generator, parts: Parts, most: int, until: Deadline) -> tuple[U8, Values]:
+    """Return validation pictures of all classes as the net sees them, uint8 (N, C, H, W), and their targets."""
+    some = parts.valid.take(some_of(parts.valid.targets, most))
+    try:
+        pixels = cached(some, made.config.pixels, on_bad="skip", enough=lambda: until.passed)
+    except DataError:  # none can be read, or there is no time to
+        return np.zeros((0, 0, 0, 0), np.uint8), some.targets[:0]
+    return pixels.take(np.arange(len(pixels))), np.asarray(pixels.of(some).targets)
 
 
-def shown(made: Generator, parts: Parts, found: Features | None) -> Shown:
-    """Return what the page shows: made pictures, the nearest training pictures, reconstructions, the way between two, a map."""
-    few = made.classes[:10]
-    samples = [(name, made.sample(12, label=name, seed=7)[0]) for name in few] or [("", made.sample(48, seed=7)[0])]
-    usual, near = (None, []) if found is None else (found.near[2], _near(made, parts, found))
-    images, labels = _validation(made, parts, 400)
-    if made.config.shape.kind != "vae" or len(images) < 2:
-        return Shown(samples, near, usual, [], [], None)
-    rebuilt = list(zip(images[:12], made.rebuilt(images[:12], labels[:12]), strict=True))
-    between = list(made.between(images[:2], labels[:2]))
-    return Shown(samples, near, usual, rebuilt, between, (made.latents(images, labels), _first_of(labels)))
+def shown(made: Generator, parts: Parts, found: Known, until: Deadline) -> tuple[Shown, tuple[str, ...]]:
+    """Return what the page shows, and what there was no time for.
+
+    Made pictures, the training pictures nearest to them and, of a VAE, reconstructions, the way between two, a map.
+    """
+    few, features = made.classes[:10], found.features
+    rows = max(4, len(few))
+    count = until.fitting(lambda n: made.sample(n, seed=7), few=FEW_IN_ROW, most=ROW * rows) // rows
+    each = max(FEW_IN_ROW, count)
+    samples = [(name, made.sample(each, label=name, seed=7)[0]) for name in few] or [("", made.sample(rows * each, seed=7)[0])]
+    usual, near = (None, []) if features is None else (features.near[2], _near(made, parts, features))
+    if made.config.shape.kind != "vae":
+        return Shown(samples, near, usual, [], [], None), ()
+    rebuilt, between, mapped, missing = _latent(made, parts, until)
+    return Shown(samples, near, usual, rebuilt, between, mapped), missing
+
+
+def _latent(
+    made: Generator, parts: Parts, until: Deadline
+) -> tuple[list[tuple[U8, U8]], list[U8], tuple[F32, Values] | None, tuple[str, ...]]:
+    """Return reconstructions, what lies between two pictures, a map of the latents, and what there was no time for."""
+    images, labels = _validation(made, parts, MAPPED, until)
+    if len(images) < 2:
+        return [], [], None, REBUILT if until.passed else ()
+    few, others = min(TRIED, len(images)), 3 * ROW
+    count = until.fitting(lambda n: made.latents(images[:n], labels[:n]), few=few, most=len(images) + others)
+    if count < others:
+        return [], [], None, REBUILT
+    first = stratified(labels)[:ROW]
+    rebuilt = list(zip(images[first], made.rebuilt(images[first], labels[first]), strict=True))
+    between = list(made.between(images[first[:2]], labels[first[:2]]))
+    some = some_of(labels, count - others)
+    if len(some) < min(FEWEST, len(images)):
+        return rebuilt, between, None, REBUILT[1:]
+    return rebuilt, between, (made.latents(images[some], labels[some]), _first_of(labels[some])), ()
 
 
 def _near(made: Generator, parts: Parts, found: Features) -> list[tuple[U8, U8, float]]:

@@ -7,7 +7,6 @@ is named, with the distance of training from test pictures as its floor. Anybody
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import numpy as np
 from beholder.base import events
 from beholder.base.arrays import F32, I64, U8, Values
 from beholder.base.brief import within
+from beholder.base.deadline import NEVER, Deadline
 from beholder.base.errors import DataError
 from beholder.base.recipe import Recipe, load
 from beholder.base.records import PARTS, Parts, Pictures, Score
@@ -26,19 +26,23 @@ from beholder.data.survey import survey
 from beholder.evaluation.evaluate import evaluate
 from beholder.learn.generate import FEWEST
 from beholder.learn.train import train
+from beholder.machine.pace import slowness
 from beholder.machine.stop import stopping
 from beholder.measure.generative import covered, kid
 from beholder.measure.intervals import multiplier, proportion
 from beholder.measure.neighbours import nearest, unit
 from beholder.sources import scan
 from beholder.sources.digest import digested
-from beholder.study.evidence import at_hand, features_of
+from beholder.study.evidence import Backbone, at_hand, features_of
 
 MOST = 1000
 """Made pictures, and real ones of each part, whose features are compared at most."""
 
 SHOWN = 24
 """Made pictures that stand beside the nearest training pictures."""
+
+OPENING, SAMPLING = 3.0, 0.3
+"""Seconds that are needed to compare features on an idle machine; share of the time that making the pictures may take."""
 
 COLLAPSED = 0.25
 """Share of the recall of training pictures below which a generator's is called a collapse."""
@@ -87,40 +91,58 @@ def _distance(score: Score) -> str:
     return f"{score.value:.4f} [{score.low:.4f}, {score.high:.4f}]" if score.low == score.low else f"{score.value:.4f}"
 
 
-def compared(made: Generator, train: Pictures, held: Pictures, *, seed: int, minutes: float = 0.0) -> Features | None:
-    """Return what features say of made pictures beside `held`, which nothing was learnt from.
+def comparable(train: Pictures, held: Pictures) -> Backbone | None:
+    """Return the pretrained net by whose features made pictures are compared; None where there is none, or too few pictures."""
+    return at_hand(Recipe().net, survey(train), small=True) if min(len(train), len(held)) >= FEWEST else None
 
-    minutes: about what the features may take (0: as long as they need)
-    None where no pretrained net is on this machine, or where there are too few pictures, or no time.
+
+def compared(made: Generator, train: Pictures, held: Pictures, *, seed: int, until: Deadline = NEVER) -> Features | None:
+    """Return what features say of made pictures beside `held`, which nothing was learnt from: of as many as there is time for.
+
+    None where they are not `comparable`, or there is no time.
     """
-    count = min(MOST, len(train), len(held))
-    backbone = at_hand(Recipe().net, survey(train), small=True)
-    if backbone is None or count < FEWEST:
+    backbone = comparable(train, held)
+    if backbone is None or (not until.none and until.left < OPENING * slowness()):
+        return None
+    most, making = min(MOST, len(train), len(held)), until.within(SAMPLING * until.left)
+    count = making.fitting(lambda n: made.sample(n, seed=seed + 1), few=FEWEST, most=most)
+    if not count:
         return None
     rng = np.random.default_rng(seed)
     real, known = (digested(p.take(np.sort(rng.permutation(len(p))[:count]))) for p in (held, train))
     images, labels = made.sample(count, seed=seed + 1)
     fakes = digested(pictures_of(made, images, labels))
-    began, found = time.monotonic(), list[F32]()
+    found = list[F32]()
     for some, what in ((real, "features"), (fakes, "features of made pictures"), (known, "features")):
-        left = 0.0 if not minutes else max(1e-3, (minutes - (time.monotonic() - began) / 60) / (3 - len(found)))
-        found.append(features_of(some, backbone, Recipe(), survey(real), left, like=None, what=what))
+        minutes = 0.0 if until.none else max(1e-3, until.left / 60 / (3 - len(found)))
+        found.append(features_of(some, backbone, Recipe(), survey(real), minutes, like=None, what=what))
     kept = [np.flatnonzero(np.isfinite(rows).all(axis=1)) for rows in found]
     if min(map(len, kept)) < FEWEST:
         return None
+    return _features(backbone.net.name, found, kept, _rows_in(train, known), rng)
+
+
+def _features(net: str, found: list[F32], kept: list[I64], of: I64, rng: np.random.Generator) -> Features:
+    """Return what features say.
+
+    found: of real, made and training pictures, float32 (N, F) each; kept: the rows that are known; of: rows in the whole
+    training part
+    """
     rows = [values[at] for values, at in zip(found, kept, strict=True)]
     ways = [unit(values) for values in rows]
     shown = kept[1][:SHOWN]
     cosine, place = nearest(ways[1][: len(shown)], ways[2], 1)
     usual = float(np.median(nearest(ways[0], ways[2], 1)[0]))
-    near = np.stack([shown, _rows_in(train, known)[kept[2]][place[:, 0]]])
+    near = np.stack([shown, of[kept[2]][place[:, 0]]])
     few = min(map(len, rows))
+    mixed = [rng.permutation(len(each))[:few] for each in rows]  # sources lie class by class: a block would be of one class
+    real, made, known = (values[at] for values, at in zip(rows, mixed, strict=True))
     return Features(
-        backbone.net.name,
-        kid(rows[0], rows[1]),
-        kid(rows[0], rows[2]),
-        proportion(covered(ways[0], ways[1][:few])),
-        proportion(covered(ways[0], ways[2][:few])),
+        net,
+        kid(real, made),
+        kid(real, known),
+        proportion(covered(ways[0], ways[1][mixed[1]])),
+        proportion(covered(ways[0], ways[2][mixed[2]])),
         (near, cosine[:, 0], usual),
     )
 
@@ -233,7 +255,7 @@ def bounds(made: Generator, pictures: Pictures, seed: int) -> dict[str, Any]:
     The first takes up to 2,000 pictures, the last 100.
     """
     pixels, labels = _decoded(made, pictures)
-    some = np.sort(np.random.default_rng(seed).permutation(len(pixels))[:2000])
+    some = np.random.default_rng(seed).permutation(len(pixels))[:2000]
     images = pixels.take(some)
     score, spread = bits_of(made, images, labels[some], draws=8, seed=seed)
     many = made.bounds(images[:100], labels[some][:100], draws=64, seed=seed + 1).astype(np.float64)
