@@ -89,8 +89,7 @@ def scored(bundle: Path, source: Path, files: Path) -> np.ndarray:
         table.writerow(["path", "label", "part"])
         for row, part in enumerate(parts):
             if part and (part != "test" or pictures.keys[row] in found.keys):
-                place = "test" if part == "test" else "train"
-                table.writerow([source / pictures.keys[row], pictures.classes[pictures.targets[row]], place])
+                table.writerow([source / pictures.keys[row], pictures.classes[pictures.targets[row]], part])
     return np.asarray(found.probabilities.argmax(axis=1) == found.targets)
 
 

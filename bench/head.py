@@ -8,8 +8,9 @@ KIND: features   timm's features of frozen WEIGHTS (a local-dir folder) and scik
                  its lr_find, and as many epochs as the time of the frozen one says that there is time for
       pixels     scikit-learn's logistic regression on the pixels
       cnn        the classic small convolutional net (32 and 64 filters, 128 units) with Adam at 0.001, batches of 32
-FILES.csv: path,label,part with the parts train and test. Pictures are read from files, in a fixed shuffle, until the time is
-nearly up; what was seen by then is learnt from. The test part is answered off the clock, whole.
+FILES.csv: path,label,part with the parts train, valid and test; here train and valid are one. Pictures are read from files, in
+a fixed shuffle, until the time is nearly up; what was seen by then is learnt from. The test part is answered off the clock,
+whole.
 Prints "fitted" when the time is over, then a line of JSON: {"n": pictures that were learnt from, "seconds", "right": 0 or 1 for
 each test picture}.
 """
@@ -181,7 +182,7 @@ def main(kind: str, files: str, minutes: float, weights: str = "") -> None:
     end = began + 60 * minutes
     with Path(files).open(encoding="utf-8", newline="") as file:
         rows = [(row["path"], row["label"], row["part"]) for row in csv.DictReader(file)]
-    train = [(path, label) for path, label, part in rows if part == "train"]
+    train = [(path, label) for path, label, part in rows if part != "test"]
     test = [(path, label) for path, label, part in rows if part == "test"]
     train = [train[k] for k in np.random.default_rng(0).permutation(len(train)).tolist()]
     first = read(train[0][0], mode="RGB")

@@ -6,9 +6,10 @@ Each with commas between; default: trashnet,ants-bees,sign-digits,pneumonia,fash
 Of Fashion-MNIST 12,000 pictures are taken, of CIFAR-10 10,000.
 The others: timm's features of the frozen backbone that comes with the install and scikit-learn's logistic regression with its
 penalty from a grid; fastai's fine_tune of the same backbone, where PEERS names a folder for PYTHONPATH that has fastai; of
-Fashion-MNIST and CIFAR-10 also a logistic regression on pixels and the classic small net (bench/head.py). AutoGluon MultiModal
-wants another timm and is not run. All are scored on the whole test part, off the clock; the seconds of each are shown. Our
-regret is how much lower ours is than the best, 0 at least. Results are appended to bench/out/study.jsonl.
+Fashion-MNIST and CIFAR-10 also a logistic regression on pixels and the classic small net (bench/head.py); AutoGluon MultiModal
+with the same backbone, where AUTOGLUON names the Python of an environment that has it (bench/peer_autogluon.py). All are scored
+on the whole test part, off the clock; the seconds of each are shown. Our regret is how much lower ours is than the best, 0 at
+least. Results are appended to bench/out/study.jsonl.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from busy import KINDS, ROOT, SETS, WEIGHTS, scored, unpacked
 MINUTES, SEEDS = (1.0, 5.0), (0,)
 FEWER = {"fashion-mnist": {"train": 10_000, "test": 2_000}, "cifar10": {"train": 8_000, "test": 2_000}}
 """Pictures of a part that are kept of the larger sets: as many of each class, the first by name."""
-PEERS = os.environ.get("PEERS", "")
+PEERS, AUTOGLUON = os.environ.get("PEERS", ""), os.environ.get("AUTOGLUON", "")
 
 
 def fewer(source: Path, counts: dict[str, int]) -> None:
@@ -52,8 +53,12 @@ def ours(source: Path, minutes: float, home: Path, seed: int) -> tuple[float, Pa
 
 def theirs(kind: str, files: Path, minutes: float) -> tuple[np.ndarray, float] | None:
     """Return whether a peer is right of each test picture, bool (N,), and its seconds; None where it is not installed."""
+    given = [str(files), str(minutes), str(WEIGHTS)]
     path = os.pathsep.join(filter(None, [PEERS, os.environ.get("PYTHONPATH", "")]))
-    command = [sys.executable, str(ROOT / "bench" / "head.py"), kind, str(files), str(minutes), str(WEIGHTS)]
+    if kind == "autogluon":
+        command, path = [AUTOGLUON, str(ROOT / "bench" / "peer_autogluon.py"), *given], ""
+    else:
+        command = [sys.executable, str(ROOT / "bench" / "head.py"), kind, *given]
     done = subprocess.run(command, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True)
     if done.returncode:
         last = done.stderr.strip().splitlines()[-1] if done.stderr.strip() else ""
@@ -72,7 +77,8 @@ def cell(name: str, minutes: float, seed: int) -> dict[str, object]:
         fewer(source, FEWER.get(name, {}))
         seconds, bundle = ours(source, minutes, home, seed)
         mine = scored(bundle, source, folder / "files.csv")
-        kinds = ("grid", *(("fastai",) if PEERS else ()), *KINDS.get(name, ()))
+        more = [kind for kind, place in (("fastai", PEERS), ("autogluon", AUTOGLUON)) if place]
+        kinds = ("grid", *more, *KINDS.get(name, ()))
         others = {kind: found for kind in kinds if (found := theirs(kind, folder / "files.csv", minutes)) is not None}
     best = max(others, key=lambda kind: others[kind][0].mean())
     change = mine.astype(float) - others[best][0]
