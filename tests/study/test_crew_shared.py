@@ -265,3 +265,9 @@ def test_silence_is_counted_by_ones_own_clock(tmp_path: Path) -> None:
     assert signs.silence(file) == 7, "the time of a file says nothing"
     file.write_text("2")
     assert signs.silence(file) == 0
+
+
+def test_each_bundle_has_a_search_of_its_own() -> None:
+    places = [crew_shared.study_at(Path("runs") / name) for name in ("m.beholder", "m", "m.1", "m.2.beholder")]
+    assert [str(place) for place in places] == ["runs/m.tune", "runs/m.tune", "runs/m.1.tune", "runs/m.2.tune"]
+    assert crew_shared.study_at(Path("m.beholder"), ".jsonl") == Path("m.tune.jsonl")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -132,6 +133,123 @@ def test_a_slice_whose_result_was_lost_goes_on_from_its_checkpoint(leaves: Path,
     assert again.facts["recipe"] == once.facts["recipe"]
 
 
+class Cut(BaseException):
+    """A kill: nothing catches it."""
+
+
+def test_cut_off_after_each_checkpoint_a_study_comes_to_the_same_end(
+    leaves: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep, seen, how = Run.keep, set[tuple[Path, int]](), {"minutes": 5, "trials": 3, **SHORT}
+
+    def cut(run: Run) -> None:
+        keep(run)
+        assert run.saves.folder is not None
+        at = run.saves.folder.path, run.clock.step
+        if at not in seen:
+            seen.add(at)
+            raise Cut
+
+    wanted, found = tune(leaves, out=tmp_path / "whole.beholder", **how), None
+    monkeypatch.setattr(Run, "keep", cut)
+    while found is None:
+        with suppress(Cut):
+            found = tune(leaves, out=tmp_path / "m.beholder", **how)
+    assert len({path for path, _ in seen}) >= 3, "each candidate was cut off at its end"
+    known = [[(row["trial"], row["state"], row["reason"], row["valid_score"]) for row in one.trials] for one in (found, wanted)]
+    assert known[0] == known[1]
+    assert found.recipe == wanted.recipe
+    weights = {file_sha256(tmp_path / name / "model.safetensors") for name in ("m.beholder", "whole.beholder")}
+    assert len(weights) == 1
+
+
+def test_what_a_candidate_says_is_kept_when_its_slice_is_cut_off_at_its_end(
+    leaves: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut(run: Run) -> None:
+        keep(run)
+        raise KeyboardInterrupt
+
+    keep, (field, job) = Run.keep, made(leaves, tmp_path)
+    monkeypatch.setattr(Run, "keep", cut)
+    with pytest.raises(KeyboardInterrupt):
+        advanced(field, job)
+    monkeypatch.undo()
+    assert advanced(field, job).score is not None
+    assert (field.folder / "0000.heard.npz").is_file()
+    assert field.taken("another search", new=True) is False
+    assert [path.name for path in field.folder.iterdir()] == ["search.txt"]
+
+
+def test_a_halved_batch_whose_result_was_lost_is_tried_anew(
+    leaves: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = Run.go
+
+    def go(run: Run) -> None:
+        if run.batches.batch > 8:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        whole(run)
+
+    monkeypatch.setattr(Run, "go", go)
+    field, job = made(leaves, tmp_path, batch=16)
+    once, again = advanced(field, job), advanced(field, job)
+    assert (once.facts["batch"], again.facts["batch"]) == (8, 8)
+    assert (again.failed, again.score, again.curve) == ("", once.score, once.curve)
+
+
+@pytest.mark.parametrize("rung", [0, 1])
+def test_a_candidate_whose_checkpoint_is_damaged_begins_anew(rung: int, leaves: Path, tmp_path: Path) -> None:
+    field, job = made(leaves, tmp_path)
+    once = advanced(field, job)
+    (field.run_folder(0).path / "checkpoint" / "state.safetensors").write_bytes(b"torn")
+    recipe = once.facts["recipe"] if rung else job.recipe
+    again = advanced(field, Job(0, recipe, job.factors, rung, epochs=1))
+    assert (again.failed, again.score, again.curve) == ("", once.score, once.curve)
+
+
+def test_what_is_damaged_whenever_it_is_tried_fails(leaves: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def go(_: Run) -> None:
+        raise UsageError("the pixels of row 3 are damaged", code="damaged", hint="run again")
+
+    monkeypatch.setattr(Run, "go", go)
+    assert advanced(*made(leaves, tmp_path)).failed == "the pixels of row 3 are damaged"
+
+
+def test_a_candidate_is_within_the_limits_or_not_before_it_is_trained(leaves: Path, tmp_path: Path) -> None:
+    field, job = made(leaves, tmp_path)
+    recipe = advanced(field, job).facts["recipe"]
+    now = Field(field.parts, field.folder, Limits(latency=1e-9))
+    assert [advanced(now, each).failed for each in (job, Job(0, recipe, {}, 1, epochs=2))] == ["", ""]
+    assert "beyond the limits" in advanced(Field(field.parts, tmp_path / "other", now.limits), job).failed
+
+
+def test_a_search_with_other_options_at_the_same_place_begins_anew(leaves: Path, tmp_path: Path) -> None:
+    out, how = tmp_path / "m.beholder", {"minutes": 5, "trials": 2, **SHORT}
+    wanted = tune(leaves, out=tmp_path / "alone.beholder", mixup=0.1, **how)
+    first = tune(leaves, out=out, **how)
+    assert (tmp_path / "m.tune" / "0000.run").is_dir()
+    said, listening = heard()
+    with listening:
+        second, third = tune(leaves, out=out, mixup=0.1, **how), tune(leaves, out=out, **how)
+    assert [(row["trial"], row["valid_score"], row["reason"]) for row in second.trials] == [
+        (row["trial"], row["valid_score"], "") for row in wanted.trials
+    ]
+    assert third.trials == first.trials
+    assert sum("its checkpoints are deleted" in event.message for event in said if event.kind == "warn") == 2
+    weights = [file_sha256(each / "model.safetensors") for each in (tmp_path / "alone.beholder", out)]
+    assert weights[0] != weights[1]
+
+
+def test_limits_that_have_changed_make_another_search(leaves: Path, tmp_path: Path) -> None:
+    out, how = tmp_path / "m.beholder", {"minutes": 5, "trials": 1, **SHORT}
+    tune(leaves, out=out, **how)
+    with pytest.raises(BeholderError, match="beyond the limits") as caught:
+        tune(leaves, out=out, max_size="1kB", **how)
+    assert caught.value.code == "no-trial"
+    assert tune(leaves, out=out, **how).trials[0]["state"] == "scored"
+
+
 @pytest.mark.parametrize(
     ("error", "said"),
     [
@@ -199,7 +317,9 @@ def test_a_model_beyond_the_limits_is_not_trained_and_never_wins(leaves: Path, t
 def test_limits_are_said_in_the_usual_units() -> None:
     assert [amount(said, "latency") for said in ("20ms", "0.02", 0.02, "0.02 s")] == [pytest.approx(0.02)] * 4
     assert [amount(said, "size") for said in ("5 MB", "5000kB", 5e6, "5000000b")] == [5e6] * 4
-    for said in ("fast", "20 MB", "-1ms", "ms"):
+    assert [amount(said, "size") for said in ("5e6", 5e6, 1e16)] == [5e6, 5e6, 1e16]
+    assert amount(2e-05, "latency") == 2e-05
+    for said in ("fast", "20 MB", "-1ms", "ms", "9e999", float("inf")):
         with pytest.raises(UsageError) as caught:
             amount(said, "latency")
         assert caught.value.code == "bad-limit"
@@ -226,8 +346,13 @@ def test_an_interruption_says_what_is_kept(
 
 
 def test_minutes_must_be_there_and_a_place_for_what_a_database_does_not_hold(leaves: Path) -> None:
-    with pytest.raises(UsageError):
-        tune(leaves, minutes=0)
+    for minutes in (0, -1.0, float("nan"), float("inf")):
+        with pytest.raises(UsageError) as caught:
+            tune(leaves, minutes=minutes)
+        assert caught.value.code == "bad-minutes"
+    with pytest.raises(UsageError) as caught:
+        tune("nowhere", minutes=1, space={"lr": 3})
+    assert caught.value.code == "bad-space", "before the source is read"
     with pytest.raises(UsageError) as caught:
         tune(leaves, minutes=1, storage="sqlite:///x.db")
     assert caught.value.code == "no-out"

@@ -32,6 +32,11 @@ FENCE = 4 * BEAT
 """Seconds that whoever leads again waits, so that the others have noticed and ended what they were at."""
 
 
+def study_at(out: Path, ending: str = "") -> Path:
+    """Return where a search is kept, beside its bundle: M.tune beside M.beholder, and M.tune with an ending."""
+    return out.with_name(f"{out.name.removesuffix('.beholder')}.tune{ending}")
+
+
 def folder_of(study: Path) -> Path:
     """Return where the files of those that take part lie, given the folder of a study."""
     return study / "crew"

@@ -19,7 +19,7 @@ from beholder.base.files import followed, telling_disk_errors
 from beholder.machine.device import device
 from beholder.machine.stop import check_stop, stopping
 from beholder.study.crew import Given, Worker, check_pipes, leave, started
-from beholder.study.crew_shared import BEAT, LOOK, Signs, folder_of, said, say
+from beholder.study.crew_shared import BEAT, LOOK, Signs, folder_of, said, say, study_at
 from beholder.study.search import Job
 from beholder.study.worker import read
 
@@ -51,7 +51,7 @@ def join(out: str | Path, *, workers: int = 1) -> Joined:
     if workers > 1 and device().type != "cpu":
         events.warn("several trials at a time would share one GPU: they take turns", hint="leave --workers at 1")
         workers = 1
-    study = followed(Path(out)).with_suffix(".tune")
+    study = study_at(followed(Path(out)))
     lead, seats = Lead(folder_of(study), time.monotonic), [Seat(study, workers) for _ in range(workers)]
     with telling_disk_errors(study):
         folder_of(study).mkdir(parents=True, exist_ok=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
@@ -92,6 +92,8 @@ class Field:
         if new or other:
             for path in self.folder.glob("[0-9]*.run"):
                 remove_folder(path)
+            for path in self.folder.glob("[0-9]*.npz"):
+                path.unlink()
         if other:
             events.warn(f"the search in {self.folder} was of other pictures or options: its checkpoints are deleted")
         write_atomic(owner, search.encode())
@@ -151,13 +153,23 @@ def _slice(on: Field, job: Job, recipe: Recipe, stop: Stop, sizes: list[int]) ->
         return Slice(failed=f"beyond the limits: {beyond}", cost=time.monotonic() - began, facts=facts)
     heard: dict[int, Tensor] = {}
     run, head, rows = _run(on, prepared, folder, stop, heard, resume=resume)
-    run.pause = _pause(run, job, began)
+    over = _pause(run, job, began)
+
+    def left() -> None:
+        if (logits := heard.pop(run.best.epoch, None)) is not None:
+            leave(on.folder, job.index, logits, rows)
+
+    def pause() -> bool:  # asked before a checkpoint is written, from which a slice that is cut off does not hear them again
+        if halts := over():
+            left()
+        return halts
+
+    run.pause = pause
     with stop.held():
         run.go()
+    left()
     run.stop.check()
     run.keep()
-    if run.best.epoch in heard:
-        leave(on.folder, job.index, heard[run.best.epoch], rows)
     curve = tuple((_cost(on, run, row), float(row["valid_score"])) for row in run.at.history if row["valid_score"] is not None)
     score = max((value for _, value in curve), default=None)
     done = run.clock.step >= run.clock.total or run.gave_up
@@ -220,7 +232,7 @@ def _run(
     return run, head, rows
 
 
-def _pause(run: Run, job: Job, began: float) -> Any:
+def _pause(run: Run, job: Job, began: float) -> Callable[[], bool]:
     """Return what says that the slice is over: its epochs are done, or its seconds, after one step at least."""
     if job.epochs:
         steps = math.ceil(job.epochs * len(run.batches))
@@ -256,11 +268,11 @@ def amount(said: float | str, kind: str) -> float:
     (0.02, 5000000.0, 0.0)
     """
     units, hint = _UNITS[kind]
-    found = re.fullmatch(r"\s*([0-9.]+)\s*([a-zA-Z]*)\s*", str(said))
+    found = re.fullmatch(r"\s*([0-9.]+(?:e[+-]?[0-9]+)?)\s*([a-zA-Z]*)\s*", str(said))
     try:
         value = float(found[1]) * units[found[2].lower()] if found else math.nan
     except (ValueError, KeyError):
         value = math.nan
-    if not value >= 0:
+    if not 0 <= value < math.inf:
         raise UsageError(f"'{said}' is no largest {kind}", code="bad-limit", hint=f"for example {hint}")
     return value

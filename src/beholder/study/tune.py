@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import tempfile
 import time
@@ -33,7 +34,7 @@ from beholder.nets.build import wants
 from beholder.nets.choose import dial
 from beholder.sources.digest import digested
 from beholder.study import space as spaces
-from beholder.study.crew_shared import cleared, over
+from beholder.study.crew_shared import cleared, over, study_at
 from beholder.study.crews import crew, where
 from beholder.study.dryrun import DryRun
 from beholder.study.foresee import dry
@@ -89,6 +90,7 @@ def tune(
     Raises `UsageError` for minutes that are not above 0, for `storage` without `out`, and what `train` raises.
     """
     _check(minutes, storage, out)
+    spaces.changed({}, space)
     began, limits = time.monotonic(), Limits(amount(max_latency, "latency"), int(amount(max_size, "size")))
     asked, at = check_net(changed(recipe, fields, verb="tune"), fetch=not dry_run), where(workers, launch)
     if dry_run:
@@ -101,7 +103,7 @@ def tune(
 
 
 def _check(minutes: float, storage: str, out: str | Path | None) -> None:
-    if not minutes > 0:
+    if not 0 < minutes < math.inf:
         raise UsageError(f"tune cannot search for {minutes:g} minutes", code="bad-minutes", hint="give --minutes above 0")
     if storage and out is None:
         hint = "give out=: checkpoints of the trials are kept beside it"
@@ -117,7 +119,7 @@ def _held(out: str | Path | None) -> Iterator[Path]:
         check_out(place)
         stack.enter_context(stopping())
         stack.enter_context(alone(place))
-        cleared(place.with_suffix(".tune"))
+        cleared(study_at(place))
         yield place
 
 
@@ -173,8 +175,8 @@ def _opened(
     resume: bool,
 ) -> Study:
     """Return the study of these pictures and this recipe: continued where its journal is there, else new."""
-    journal, folder = place.with_suffix(".tune.jsonl"), place.with_suffix(".tune")
-    if (old := place.with_suffix(".tune.sqlite")).exists():
+    journal, folder = study_at(place, ".jsonl"), study_at(place)
+    if (old := study_at(place, ".sqlite")).exists():
         events.warn(f"{old} is of an earlier release and is not continued", hint="delete it: a search is in a .tune.jsonl")
     if not resume:
         journal.unlink(missing_ok=True)
