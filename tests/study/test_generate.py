@@ -15,6 +15,7 @@ import beholder
 from beholder.base.errors import DataError, UsageError
 from beholder.base.records import Score
 from beholder.cli.commands import app
+from beholder.cli.run import run
 from beholder.study.sample import MARK
 from beholder.study.worth import Features, _dealt
 
@@ -85,12 +86,12 @@ def test_places_and_numbers_that_do_not_do_are_refused(made: Path, tmp_path: Pat
 
 
 def test_command_line_says_json_and_hints(made: Path, tmp_path: Path) -> None:
-    run = CliRunner().invoke
-    done = run(app, ["sample", str(made), "--n", "4", "--out", str(tmp_path / "g.png"), "--json"])
+    invoked = CliRunner().invoke
+    done = invoked(app, ["sample", str(made), "--n", "4", "--out", str(tmp_path / "g.png"), "--json"])
     assert done.exit_code == 0
     assert json.loads(done.stdout) == {"path": str(tmp_path / "g.png"), "counts": {"0": 1, "1": 1, "2": 1, "3": 1}}
     for words in (["predict", str(made), "x.png"], ["export", str(made)], ["evaluate", str(made), "nowhere"]):
-        failed = run(app, words)
+        failed = invoked(app, words)
         assert failed.exit_code != 0
 
 
@@ -127,3 +128,51 @@ def test_collapse_is_said(recall: float, collapsed: bool) -> None:
     assert found.collapsed is collapsed
     assert any(said.startswith("collapse") for said in found.sentences()) is collapsed
     assert found.json()["collapsed"] is collapsed
+
+
+def drawn(folder: Path, counts: dict[str, int], side: int = 16) -> Path:
+    random = np.random.default_rng(0)
+    for name, count in counts.items():
+        (folder / name).mkdir(parents=True)
+        for k in range(count):
+            Image.fromarray(random.integers(0, 255, (side, side, 3)).astype(np.uint8)).save(folder / name / f"{k}.png")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("counts", "words", "code", "said"),
+    [
+        ({"a": 5, "b": 6}, (), 1, ("7 readable training pictures are too few", "hint: give 20 at least")),
+        ({}, (), 1, ("there are no pictures in", "hint: give a folder")),
+        ({"a": 15, "b": 15}, ("--size", "128"), 2, ("pictures of 128 pixels cannot be made", "hint: --size 8 to 64")),
+    ],
+)
+def test_a_source_of_which_nothing_can_be_made_is_an_error_with_a_hint(
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    counts: dict[str, int],
+    words: tuple[str, ...],
+    code: int,
+    said: tuple[str, ...],
+) -> None:
+    (tmp_path / "source").mkdir()
+    source, out = drawn(tmp_path / "source", counts), tmp_path / "g.beholder"
+    assert run(["generate", str(source), "--out", str(out), "--epochs", "1", *words]) == code
+    heard = capfd.readouterr().err
+    assert all(each in heard for each in said)
+    assert "Traceback" not in heard
+    assert not out.exists()
+
+
+def test_of_one_class_pictures_are_made_without_classes_and_of_large_ones_smaller_ones(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "g.beholder"
+    words = ("--epochs", "1", "--set", "generate.maps=8", "--kind", "gan")
+    assert run(["generate", str(drawn(tmp_path / "cats", {"cat": 40}, 70)), "--out", str(out), *words]) == 0
+    assert "made at 64 pixels, of which there can be no more" in capfd.readouterr().err
+    made = beholder.Generator.load(out)
+    assert made.classes == ()
+    assert made.sample(2)[0].shape == (2, 3, 64, 64)
+    assert run(["sample", str(out), "--class", "cat", "--out", str(tmp_path / "x.png")]) == 2
+    assert "hint: it learnt from pictures without labels" in capfd.readouterr().err
