@@ -89,8 +89,7 @@ def tune(
     False. With train.epochs set, slices are counted in epochs, and the same study comes to the same winner.
     Raises `UsageError` for minutes that are not above 0, for `storage` without `out`, and what `train` raises.
     """
-    _check(minutes, storage, out)
-    spaces.changed({}, space)
+    _check(minutes, storage, out, space)
     began, limits = time.monotonic(), Limits(amount(max_latency, "latency"), int(amount(max_size, "size")))
     asked, at = check_net(changed(recipe, fields, verb="tune"), fetch=not dry_run), where(workers, launch)
     if dry_run:
@@ -102,12 +101,13 @@ def tune(
             return _carried_out(replace(study, allow_download=allow_download), trials, at, lang, kept=out is not None)
 
 
-def _check(minutes: float, storage: str, out: str | Path | None) -> None:
+def _check(minutes: float, storage: str, out: str | Path | None, space: Mapping[str, object] | str | Path | None) -> None:
     if not 0 < minutes < math.inf:
         raise UsageError(f"tune cannot search for {minutes:g} minutes", code="bad-minutes", hint="give --minutes above 0")
     if storage and out is None:
         hint = "give out=: checkpoints of the trials are kept beside it"
         raise UsageError("trials are kept in a database, but nothing beside it", code="no-out", hint=hint)
+    spaces.changed({}, space)
 
 
 @contextmanager
