@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.server
 import io
 import os
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tests.loopback import Quiet, listening
 
 from beholder import image
 from beholder.base import events
@@ -236,17 +236,12 @@ def test_a_file_that_was_just_written_is_read_from_its_start(small: tuple[Path, 
 
 @pytest.fixture
 def address(file: Path) -> Iterator[str]:
-    class Handler(http.server.SimpleHTTPRequestHandler):
+    class Handler(Quiet, http.server.SimpleHTTPRequestHandler):
         def __init__(self, *args: Any) -> None:
             super().__init__(*args, directory=str(file.parent))
 
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-        server.shutdown()
+    with listening(Handler) as found:
+        yield found
 
 
 def test_an_address_is_fetched_where_that_is_allowed(address: str, small: tuple[Path, Path, Bundle], file: Path) -> None:

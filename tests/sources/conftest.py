@@ -11,11 +11,11 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.loopback import Quiet, listening
 
 _NUMBERS = itertools.count()
 
@@ -95,9 +95,7 @@ def front(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> Iterator[Front]:
     """A front to the service, at which sources are read from now on."""
     state, lock = Front(), threading.Lock()
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
+    class Handler(Quiet):
         def do_GET(self) -> None:
             path = self.path.partition("?")[0]
             with lock:
@@ -119,18 +117,9 @@ def front(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> Iterator[Front]:
             self.wfile.write(data[: len(data) // 2] if trouble == "cut" else data)
             self.close_connection = trouble == "cut"
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    listener = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    listener.daemon_threads = True
-    thread = threading.Thread(target=listener.serve_forever, args=(0.05,), daemon=True)
-    thread.start()
-    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{listener.server_port}")
-    yield state
-    listener.shutdown()
-    listener.server_close()
-    thread.join()
+    with listening(Handler) as address:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", address)
+        yield state
 
 
 def packed(files: dict[str, bytes]) -> bytes:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import ModuleType
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
+from tests.loopback import Quiet, listening
 
 import beholder
 from beholder.base import events
@@ -91,9 +90,7 @@ def google(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, tuple[int, byt
     pytest.importorskip("gcsfs", reason="gcsfs is not installed")
     held: dict[str, tuple[int, bytes]] = {}
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
+    class Handler(Quiet):
         def do_GET(self) -> None:
             split = urlsplit(self.path)
             asked = {key: values[0] for key, values in parse_qs(split.query).items()}
@@ -126,21 +123,12 @@ def google(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, tuple[int, byt
             self.end_headers()
             self.wfile.write(data)
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    listener = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    listener.daemon_threads = True
-    thread = threading.Thread(target=listener.serve_forever, args=(0.05,), daemon=True)
-    thread.start()
-    monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{listener.server_port}")
     monkeypatch.setenv("no_proxy", "*")
     monkeypatch.setitem(__import__("fsspec").config.conf, "gs", {"token": "anon"})
     monkeypatch.setitem(__import__("fsspec").config.conf, "gcs", {"token": "anon"})
-    yield held
-    listener.shutdown()
-    listener.server_close()
-    thread.join()
+    with listening(Handler) as address:
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", address)
+        yield held
 
 
 def test_google_cloud_storage(google: dict[str, tuple[int, bytes]], leaves: Path, tmp_path: Path) -> None:

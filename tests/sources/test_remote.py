@@ -2,14 +2,14 @@ from __future__ import annotations
 
 import io
 import ssl
-import threading
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
+from tests.loopback import Quiet, listening
 
 from beholder.base import events
 from beholder.base.errors import BeholderError, DataError, MachineError, UsageError
@@ -46,28 +46,17 @@ class Server:
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     state = Server()
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
+    class Handler(Quiet):
         def do_GET(self) -> None:
             state.asked.append((self.path, self.headers.get("Range")))
             state.ways[self.path](self)
             self.close_connection = True
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    listener = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=listener.serve_forever, args=(0.05,), daemon=True)
-    thread.start()
-    state.address = f"http://127.0.0.1:{listener.server_port}"
     monkeypatch.setattr(remote, "PAUSE", 0.0)
     monkeypatch.setattr(remote, "TIMEOUT", 20.0)
     monkeypatch.setenv("no_proxy", "*")
-    yield state
-    listener.shutdown()
-    listener.server_close()
-    thread.join()
+    with listening(Handler) as state.address:
+        yield state
 
 
 def send(
