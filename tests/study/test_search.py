@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 from typing import Any
 
@@ -214,6 +216,20 @@ def test_something_that_is_no_journal_is_not_continued(tmp_path: Path) -> None:
     path.write_text("no journal\nat all\n")
     with pytest.raises(UsageError, match="not a search"):
         book(path)
+
+
+@pytest.mark.parametrize(("number", "code"), [(errno.ENOSPC, "disk-full"), (errno.EACCES, "cannot-write")])
+def test_a_disk_that_fails_is_not_a_search_to_start_anew(
+    number: int, code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("optuna.storages.journal.JournalFileBackend.append_logs", fail)
+    with pytest.raises(MachineError, match=r"m\.tune\.jsonl") as caught:
+        book(tmp_path / "m.tune.jsonl")
+    assert caught.value.code == code
+    assert "resume" not in caught.value.hint
 
 
 def test_a_study_in_a_database_goes_on_to_the_end_of_one_in_a_file(tmp_path: Path) -> None:

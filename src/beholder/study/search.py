@@ -134,12 +134,15 @@ class Book:
         self.place = without_secrets(str(place))
         storage = database(place) if isinstance(place, str) else None
         try:
-            storage = storage or _storage(self.path)
-            if anew and isinstance(place, str) and name in optuna.get_all_study_names(storage):
-                optuna.delete_study(study_name=name, storage=storage)
-            self._study = optuna.create_study(study_name=name, storage=storage, direction="maximize", load_if_exists=True)
-            trials = self._study.get_trials(deepcopy=False)
+            with telling_disk_errors(self.path or Path(self.place)):
+                storage = storage or _storage(self.path)
+                if anew and isinstance(place, str) and name in optuna.get_all_study_names(storage):
+                    optuna.delete_study(study_name=name, storage=storage)
+                self._study = optuna.create_study(study_name=name, storage=storage, direction="maximize", load_if_exists=True)
+                trials = self._study.get_trials(deepcopy=False)
             self.new, self.before = not trials, sum(trial.state.is_finished() for trial in trials)
+        except MachineError:
+            raise
         except Exception as error:
             what = f"{self.place} is not a search that can be continued: {without_secrets(str(error))}"
             raise UsageError(what, code="bad-search", hint="give --no-resume to start anew") from error
@@ -299,14 +302,13 @@ def _storage(path: Path | None) -> Any:
     from optuna.storages.journal import JournalFileBackend
 
     held: Any = _Held()
-    with telling_disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.is_file():
-            data = path.read_bytes()
-            whole = data.rfind(b"\n") + 1
-            if whole < len(data):
-                with path.open("r+b") as file:
-                    file.truncate(whole)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.is_file():
+        data = path.read_bytes()
+        whole = data.rfind(b"\n") + 1
+        if whole < len(data):
+            with path.open("r+b") as file:
+                file.truncate(whole)
     return JournalStorage(JournalFileBackend(str(path), lock_obj=held))
 
 
