@@ -3,7 +3,7 @@
     .venv/bin/python bench/generate.py figures SET [KIND] [MINUTES] [SEEDS]
     .venv/bin/python bench/generate.py lossless SET
     .venv/bin/python bench/generate.py collapse SET [MINUTES] [SEEDS]
-    .venv/bin/python bench/generate.py rare SET [COUNTS] [MINUTES] [SEEDS]
+    .venv/bin/python bench/generate.py rare SET [COUNTS] [MINUTES] [SEEDS] [EACH]
 
 SET: fashion-mnist | cifar10 | trashnet | … of the shared pictures; KIND: vae,gan; SEEDS with commas between.
 figures:  `beholder generate` for MINUTES, then `beholder evaluate` on the same source: bits per dimension of test pictures
@@ -12,7 +12,8 @@ lossless: bits per dimension of the test pictures as PNG and as lossless WebP, w
 collapse: GANs of several seeds: which recall is below half the median of all, and of which `generate` says that it collapsed
 rare:     the smallest class cut to COUNTS (20,50,100) training pictures, at 64 pixels at most: macro-F1 on the test of a small
           net with nothing done about it, balanced class weights, strong augmentation, mixup, and with pictures of a VAE and of
-          a GAN that learnt for MINUTES from what is left, added up to the mean of the classes, whether they help or not
+          a GAN that learnt for MINUTES from what is left, added up to the mean of the classes, whether they help or not.
+          EACH: at most so many pictures of a class, to try it in minutes; what bench/out/generate.jsonl has is not done again
 Results are appended to bench/out/generate.jsonl.
 """
 
@@ -103,7 +104,53 @@ def collapse(name: str, minutes: str = "3", seeds: str = "0,1,2,3,4,5,6,7,8,9") 
     written({"set": name, "minutes": minutes, "median": median, "seeds": rows})
 
 
-def rare(name: str, counts: str = "20,50,100", minutes: str = "3", seeds: str = "0") -> None:
+WAYS = {
+    "nothing": {},
+    "balanced": {"class_weights": "balanced"},
+    "strong": {"augment": "strong"},
+    "mixup": {"mixup": 0.3},
+    "vae": {},
+    "gan": {},
+}
+"""What is done about a rare class, and the fields of the recipe by which; to the last two made pictures are added."""
+
+
+def done() -> list[dict[str, object]]:
+    """Return the rows that are there; a line that a run left half written is not."""
+    found = []
+    for line in OUT.read_text("utf-8").splitlines() if OUT.is_file() else ():
+        try:
+            found.append(json.loads(line))
+        except ValueError:
+            continue
+    return found
+
+
+def rare(name: str, counts: str = "20,50,100", minutes: str = "3", seeds: str = "0", each: str = "0") -> None:
+    import beholder
+
+    known = [{key: row.get(key) for key in ("set", "count", "way", "seed", "minutes", "each")} for row in done()]
+    pictures = beholder.scan(SHARED / "data" / f"{name}.zip")
+    if int(each):
+        order = np.random.default_rng(0).permutation(len(pictures))
+        own = [order[pictures.targets[order] == k][: int(each)] for k in range(len(pictures.classes))]
+        pictures = pictures.take(np.sort(np.concatenate(own)))
+    for seed in map(int, seeds.split(",")):
+        parts = beholder.split(pictures, seed=seed, near=False)
+        few = int(parts.train.counts().argmin())
+        for count in map(int, counts.split(",")):
+            own = np.flatnonzero(parts.train.targets == few)
+            keep = np.sort(np.concatenate([np.flatnonzero(parts.train.targets != few), own[:count]]))
+            cut = beholder.Parts(parts.train.take(keep), parts.valid, parts.test)
+            for way in WAYS:
+                cell = {"set": name, "count": count, "way": way, "seed": seed, "minutes": minutes, "each": each}
+                if cell not in known:
+                    f1 = helped(cut, few, way, float(minutes), seed, size=0 if name in SMALL else 64)
+                    written({**cell, "rare": cut.train.classes[few], "macro_f1": f1})
+
+
+def helped(cut, few: int, way: str, minutes: float, seed: int, *, size: int) -> dict[str, object]:
+    """Return macro-F1 on the test part of a small net for which something is done about the class `few`."""
     import beholder
     from beholder.base import events
     from beholder.learn.generate import generate
@@ -112,42 +159,15 @@ def rare(name: str, counts: str = "20,50,100", minutes: str = "3", seeds: str = 
     from beholder.study.unlabelled import with_others
     from beholder.study.worth import pictures_of
 
-    pictures = beholder.scan(SHARED / "data" / f"{name}.zip")
-    for seed in map(int, seeds.split(",")):
-        parts = beholder.split(pictures, seed=seed, near=False)
-        few = int(parts.train.counts().argmin())
-        for count in map(int, counts.split(",")):
-            own = np.flatnonzero(parts.train.targets == few)
-            keep = np.sort(np.concatenate([np.flatnonzero(parts.train.targets != few), own[:count]]))
-            cut = beholder.Parts(parts.train.take(keep), parts.valid, parts.test)
-            ways = {
-                "nothing": {},
-                "balanced": {"class_weights": "balanced"},
-                "strong": {"augment": "strong"},
-                "mixup": {"mixup": 0.3},
-            }
-            lacking = int(cut.train.counts().mean()) - count
-            for way in (*ways, "vae", "gan"):
-                with events.only("warn"):
-                    given, fields = cut, ways.get(way, {})
-                    if way in ("vae", "gan"):
-                        made = generate(cut, kind=way, minutes=float(minutes), seed=seed)
-                        images, labels = made.sample(lacking, label=cut.train.classes[few], seed=seed)
-                        added = pictures_of(made, images, labels)
-                        given = with_others(cut, Beside(), digested(added), labels, "", "synthetic").parts
-                    model = beholder.train(given, recipe="sprint", size=0 if name in SMALL else 64, seed=seed, **fields)
-                    scores = beholder.evaluate(model, parts.test).scores
-                f1 = scores.headline["macro_f1"]
-                written(
-                    {
-                        "set": name,
-                        "rare": cut.train.classes[few],
-                        "count": count,
-                        "way": way,
-                        "seed": seed,
-                        "macro_f1": f1.json(),
-                    }
-                )
+    given, lacking = cut, int(cut.train.counts().mean() - cut.train.counts()[few])
+    with events.only("warn"):
+        if way in ("vae", "gan") and lacking > 0:
+            made = generate(cut, kind=way, minutes=minutes, seed=seed)
+            images, labels = made.sample(lacking, label=cut.train.classes[few], seed=seed)
+            added = digested(pictures_of(made, images, labels))
+            given = with_others(cut, Beside(), added, labels, "", "synthetic").parts
+        model = beholder.train(given, recipe="sprint", size=size, seed=seed, **WAYS[way])
+        return beholder.evaluate(model, cut.test).scores.headline["macro_f1"].json()
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from beholder.learn.generate import FEWEST, generate
 from beholder.learn.material import Beside, targets_of
 from beholder.measure.families import CATEGORICAL
 from beholder.measure.optimism import better
-from beholder.nets.head import fit
+from beholder.nets.head import regressed
 from beholder.sources.digest import digested
 from beholder.study.folded import DECAYS
 from beholder.study.introduce import introduced
@@ -107,16 +107,19 @@ def _apart(on: On, pool: Pictures, beside: Beside) -> tuple[Pictures, str]:
 
 
 def _joined(
-    on: On, beside: Beside, pool: Pictures, found: tuple[float, float, float], said: str, when: tuple[float, float]
+    on: On, beside: Beside, pool: Pictures, found: tuple[float, float, float, float], said: str, when: tuple[float, float]
 ) -> Joining:
     """Return the parts with the pool if it helps, and say what it gives."""
-    plain, more, sure = found
+    plain, more, sure, beyond = found
     n, counts = len(on.parts.valid), on.parts.train.counts()
-    helps = sure >= SURE and more > plain
+    helps = min(sure, beyond) >= SURE and more > plain
     outcome = "kept" if helps else "not better in enough resamples"
     row = Tried("head", f"a linear head with {len(pool):,} made pictures", round(more, 4), n, *when, outcome)
     events.note("tried", **{name: value for name, value in vars(row).items() if name != "curve"})
-    words = f"{said}: macro-F1 {plain:.4f} → {more:.4f} on {n:,} validation pictures, better in {sure:.0%} of resamples"
+    words = (
+        f"{said}: macro-F1 {plain:.4f} → {more:.4f} on {n:,} validation pictures, better in {sure:.0%} of resamples, "
+        f"and than class weights to the same effect in {beyond:.0%}"
+    )
     if helps:
         words = f"{words}: they join the training part"
         return replace(with_others(on.parts, beside, pool, pool.targets, words, KIND), tried=(row,))
@@ -175,8 +178,11 @@ def _made(parts: Parts, recipe: Recipe, out: Path | None, until: Deadline, *, ag
     return pictures_of(made, images, labels)
 
 
-def _compared(on: On, parts: Parts, pool: Pictures) -> tuple[float, float, float] | None:
-    """Return macro-F1 on validation of heads without and with the pool, and in what share of resamples it is better with it."""
+def _compared(on: On, parts: Parts, pool: Pictures) -> tuple[float, float, float, float] | None:
+    """Return macro-F1 on validation of heads without and with the pool, and in what shares of resamples it is better with it.
+
+    Better than without, and than without but with the classes weighed as they are in both: that is what pictures of noise do.
+    """
     whole, valid = joined(digested(parts.train), digested(parts.valid))
     x, z = on.features(whole, "pictures are seen by features"), on.features(pool, "made pictures are seen by features")
     seen, fresh = (np.isfinite(each).all(axis=1) for each in (x, z))
@@ -184,12 +190,22 @@ def _compared(on: On, parts: Parts, pool: Pictures) -> tuple[float, float, float
     if min(len(own), len(later), len(extra)) < min(FEWEST, len(parts.valid)):
         return None
     y, hot = targets_of(whole).numpy(), targets_of(pool).numpy()
+    mean, deviation = x[own].mean(0), np.maximum(x[own].std(0), 1e-4)  # not of the pool: noise widens it, which is decay
+    x, z = (x - mean) / deviation, (z - mean) / deviation
     plain = _logits(x[own], y[own], x[later], on)
     more = _logits(np.concatenate([x[own], z[extra]]), np.concatenate([y[own], hot[extra]]), x[later], on)
+    weighed = _logits(x[own], y[own], x[later], on, weights=_weights(y[own].sum(0), hot[extra].sum(0)))
     objective, truth = by(CATEGORICAL, "macro_f1")["macro_f1"], y[later]
-    return objective(plain, truth), objective(more, truth), better(plain, more, truth, objective)
+    sure, beyond = (better(without, more, truth, objective) for without in (plain, weighed))
+    return objective(plain, truth), objective(more, truth), sure, beyond
 
 
-def _logits(x: F32, y: F32, asked_of: F32, on: On) -> F32:
-    weight, bias = fit(torch.from_numpy(x), torch.from_numpy(y), task=on.task, decay=DECAYS[0])
+def _weights(own: F32, added: F32) -> torch.Tensor:
+    """Return weights of classes (K,), 1 on average, that stand for the pictures added; both: counts of the classes (K,)."""
+    found = (own + added) / np.maximum(own, 1)
+    return torch.from_numpy((found * own.sum() / (found * own).sum()).astype(np.float32))
+
+
+def _logits(x: F32, y: F32, asked_of: F32, on: On, *, weights: torch.Tensor | None = None) -> F32:
+    weight, bias = regressed(torch.from_numpy(x), torch.from_numpy(y), task=on.task, decay=DECAYS[0], weights=weights)
     return np.asarray((torch.from_numpy(asked_of) @ weight.T + bias).numpy(), np.float32)
