@@ -5,13 +5,13 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import unquote, urlsplit
+
+from tests.loopback import Quiet, listening
 
 COMMIT = "c" * 40
 FORBIDDEN = "someone/forbidden"
@@ -117,12 +117,10 @@ def _mode(path: str) -> str:
     return "lfs" if path.endswith((".safetensors", ".onnx")) else "regular"
 
 
-def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
+def _handler(hub: Hub) -> type[Quiet]:
     """Return what answers the requests to a hub."""
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
+    class Handler(Quiet):
         def _do(self) -> None:
             body = self._body()
             path = urlsplit(self.path).path
@@ -149,22 +147,11 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
 
         do_GET = do_HEAD = do_POST = do_PUT = _do  # noqa: N815  (so http.server calls them)
 
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
     return Handler
 
 
 @contextmanager
 def serving(hub: Hub) -> Iterator[Hub]:
     """Serve a hub at `hub.address` inside the block."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(hub))
-    hub.address = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
+    with listening(_handler(hub)) as hub.address:
         yield hub
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
