@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -66,7 +67,7 @@ def tune(top: Path, kills: int) -> str:
     began = time.monotonic()
     assert started(["-c", TUNE, str(source), str(whole)], top).wait() == 0
     took, moments, done, rounds = time.monotonic() - began, random.Random(0), 0, 0
-    same = 0
+    same, told = 0, 0
     while done < kills:
         for _ in range(3):  # in a row: each time it goes on from where it was
             done += not ended(started(["-c", TUNE, str(source), str(out)], top), moments.uniform(0.2, 0.9) * took)
@@ -74,9 +75,15 @@ def tune(top: Path, kills: int) -> str:
         rounds += 1
         same += file_sha256(out / "model.safetensors") == file_sha256(whole / "model.safetensors")
         same -= beholder.load(out).recipe != beholder.load(whole).recipe
+        told += trials(beholder.load(out)) == trials(beholder.load(whole))
         for path in top.glob("m.*"):
             subprocess.run(["rm", "-rf", str(path)], check=True)
-    return f"tune: {done} kills in {rounds} studies, the same winner, bit for bit, in {same}"
+    return f"tune: {done} kills in {rounds} studies, the same winner, bit for bit, in {same}, the same trials in {told}"
+
+
+def trials(bundle: Any) -> list[tuple[Any, ...]]:
+    """Return the number, state, reason and score of each trial of a search."""
+    return [tuple(row[name] for name in ("trial", "state", "reason", "valid_score")) for row in bundle.config.search["trials"]]
 
 
 def train(top: Path, kills: int) -> str:

@@ -5,8 +5,10 @@
 KILLS: of each (17); default: all three. A study of four small trials, its budget in epochs, is carried out by two processes
 (local), by this process and one that has joined by the shared folder (join; every second time that process is killed,
 else the one that trains for it), or by two tasks of a Ray cluster on this machine (ray). A worker is killed after a share
-of the time of the search that is drawn anew each time. An end is right where every trial has a score, once, and the weights
-are those of a study that nobody disturbed. Where no worker was there yet, or any more, nothing is counted.
+of the time of the search that is drawn anew each time; in two studies of four as soon as a trial has its first checkpoint
+after that, for the moment between a checkpoint and its result is too short to be drawn. An end is right where every trial has
+a score, once, and the weights are those of a study that nobody disturbed. Where no worker was there yet, or any more, nothing
+is counted. The exit status is 1 where an end was not right; the reasons of trials that failed are printed.
 """
 
 from __future__ import annotations
@@ -97,11 +99,22 @@ def searched(source: Path, out: Path, **how: Any) -> tuple[Any, float]:
         return tune(source, out=out, **SHORT, **how), at[1] - at[0]
 
 
-def struck(mode: str, joined: subprocess.Popen[bytes] | None, turn: int, moments: list[float], said: list[int]) -> None:
-    """Kill a worker at each of the moments; said: takes the processes."""
+def checkpoint(study: Path, until: float) -> None:
+    """Wait until a trial has its first checkpoint, or the time is over."""
+    before = set(study.glob("*.run/checkpoint"))
+    while time.monotonic() < until and not set(study.glob("*.run/checkpoint")) - before:
+        time.sleep(0.001)
+
+
+def struck(
+    mode: str, joined: subprocess.Popen[bytes] | None, turn: int, moments: list[float], study: Path, said: list[int]
+) -> None:
+    """Kill a worker at each of the moments, or at a checkpoint after it; study: its folder; said: takes the processes."""
     began = time.monotonic()
     for moment in sorted(moments):
         time.sleep(max(0.0, began + moment - time.monotonic()))
+        if turn % 4 >= 2:
+            checkpoint(study, began + 2 * max(moments))
         found = workers(mode, joined, turn)
         with suppress(OSError, IndexError):
             os.kill(chosen := random.Random(turn).choice(found), signal.SIGKILL)
@@ -121,7 +134,8 @@ def done(journal: Path) -> Counter[int]:
     return found
 
 
-def faults(mode: str, kills: int, top: Path) -> str:
+def faults(mode: str, kills: int, top: Path) -> tuple[str, bool]:
+    """Return what came of so many kills, in words, and whether every end was right."""
     source, moments, told = leaves(top / "leaves", 40, 24), random.Random(0), Counter[str]()
     whole, _ = searched(source, top / "whole.beholder")
     searched(source, top / "first.beholder", **HOW[mode])  # in which a cluster starts its processes
@@ -133,7 +147,7 @@ def faults(mode: str, kills: int, top: Path) -> str:
             joined = subprocess.Popen([sys.executable, "-c", JOIN, str(top)], stdout=nowhere, stderr=nowhere)
         said: list[int] = []
         when = [moments.uniform(0.1, 1.0) * took for _ in range(EACH[mode])]
-        killer = threading.Thread(target=struck, args=(mode, joined, turn, when, said))
+        killer = threading.Thread(target=struck, args=(mode, joined, turn, when, top / f"{mode}{turn}.tune", said))
         killer.start()
         found, _ = searched(source, top / f"{mode}{turn}.beholder", **HOW[mode])
         killer.join()
@@ -148,6 +162,9 @@ def faults(mode: str, kills: int, top: Path) -> str:
         same = file_sha256(found.outcome.path / "model.safetensors") == wanted and found.recipe == whole.recipe
         told["same"] += same
         told["right"] += same and all(row["state"] == "scored" for row in found.trials)
+        for row in found.trials:
+            if row["state"] != "scored":
+                print(f"  {mode} {turn}: trial {row['trial']} is {row['state']}: {row['reason']}", flush=True)
         print(f"  {mode} {turn}: killed {len(said)}, {'the same' if same else 'ANOTHER'} winner, {dict(screened)}", flush=True)
         if told["kills"] >= kills:
             break
@@ -155,16 +172,20 @@ def faults(mode: str, kills: int, top: Path) -> str:
         joined.kill()
         joined.wait()
     names = ("ends", "right", "same", "lost", "doubled", "failed")
-    return f"{mode}: {told['kills']} kills; " + ", ".join(f"{name} {told[name]}" for name in names)
+    counts = ", ".join(f"{name} {told[name]}" for name in names)
+    return f"{mode}: {told['kills']} kills; {counts}", told["right"] == told["ends"]
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
     crew_shared.LOST = 10.0
     given = sys.argv[1:]
-    count = int(given[0]) if given and given[0].isdigit() else 17
+    count, wrong = int(given[0]) if given and given[0].isdigit() else 17, 0
     for part in HOW:
         if part in given or not set(HOW) & set(given):
             with tempfile.TemporaryDirectory() as place, connected() if part == "ray" else nullcontext():
                 began = time.monotonic()
-                print(faults(part, count, Path(place)), f"({time.monotonic() - began:.0f} s)", flush=True)
+                words, right = faults(part, count, Path(place))
+                print(words, f"({time.monotonic() - began:.0f} s)", flush=True)
+                wrong += not right
+    sys.exit(1 if wrong else 0)
