@@ -91,7 +91,7 @@ def test_until_the_first_step_of_a_run_with_a_budget(tmp_path: Path, monkeypatch
     def first(run: object, batch: int) -> None:
         raise ReachedError
 
-    monkeypatch.setattr("beholder.learn.train._go", first)
+    monkeypatch.setattr("beholder.learn.train.gone", first)
     photos(tmp_path / "set")
     pictures, reads = counted(tmp_path / "set")
     with pytest.raises(ReachedError):
