@@ -1,10 +1,12 @@
 """SIGKILL of a worker or of the command at random moments of `predict --parts`: is a row lost or doubled?
 
-    .venv/bin/python bench/ranges_faults.py [KILLS] [local|ray]
+    .venv/bin/python bench/ranges_faults.py [KILLS] [local|ray|head]
 
 KILLS: how many (50). A job of 400 pictures in 100 ranges is run by two workers (local: processes; ray: tasks of a cluster that
 the run starts itself), killed at a moment drawn from its life, at one of its workers or itself in turn, and run again, until it
-ends; then the next job begins. Every job has to end with one row a picture, equal to that of a run that nobody disturbed.
+ends; then the next job begins. head: what is killed is the head of a cluster that the run only uses, with all of its node; it
+is started again at once, and the command is run again where it has ended. Every job has to end with one row a picture, equal to
+that of a run that nobody disturbed.
 """
 
 from __future__ import annotations
@@ -12,16 +14,20 @@ from __future__ import annotations
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
+
+from beholder.machine.cluster import LOOPBACK_ALONE
 
 RANGES = 100
 
@@ -95,10 +101,81 @@ def job(words: list[str], parts: Path, home: Path, moments: random.Random, left:
             return kills
 
 
+class Head:
+    """The head of a cluster on this machine, with two cores, in a process group of its own."""
+
+    def __init__(self, home: Path) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.home = home
+        self.start()
+
+    def start(self) -> None:
+        """Start it and wait until it is there."""
+        options = [
+            "--node-ip-address",
+            "127.0.0.1",
+            "--port",
+            str(self.port),
+            "--num-cpus",
+            "2",
+            "--include-dashboard",
+            "false",
+        ]
+        env = {**os.environ, "HOME": str(self.home), "RAY_USAGE_STATS_ENABLED": "0", LOOPBACK_ALONE: "0"}
+        words = [str(Path(sys.executable).with_name("ray")), "start", "--head", "--block", *options]
+        nowhere = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        self.process = subprocess.Popen(words, env=env, start_new_session=True, **nowhere)
+        until = time.monotonic() + 60
+        while time.monotonic() < until:
+            with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
+                return
+            time.sleep(0.1)
+
+    def kill(self) -> None:
+        """Kill it, and all that it started."""
+        below = [pid for path in Path("/proc").glob("[0-9]*") if self._owns(pid := int(path.name))]
+        for pid in [self.process.pid, *below]:
+            with suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+        self.process.wait()
+
+    def _owns(self, pid: int) -> bool:
+        try:
+            return os.getsid(pid) == self.process.pid or f":{self.port}".encode() in Path(f"/proc/{pid}/cmdline").read_bytes()
+        except OSError:
+            return False
+
+
+def without_a_head(words: list[str], parts: Path, home: Path, moments: random.Random, left: int) -> int:
+    """Run one job to its end while its head is killed and started again; return how many kills there were, `left` at most."""
+    head, kills = Head(home), 0
+    os.environ["RAY_ADDRESS"] = f"127.0.0.1:{head.port}"
+    try:
+        while True:
+            running, before = started([*words, "--parts", str(parts)], home), len(list(parts.glob("part-*")))
+            wanted = before + moments.randint(0, RANGES // 8)
+            while running.poll() is None and len(list(parts.glob("part-*"))) < wanted:
+                time.sleep(0.005)
+            time.sleep(moments.uniform(0, 0.3))
+            if kills < left and running.poll() is None:
+                kills, began = kills + 1, time.monotonic()
+                head.kill()
+                head.start()
+                code = running.wait()
+                print(f"  ended with {code} {time.monotonic() - began:.0f} s after its head was killed", flush=True)
+            if running.wait() == 0:
+                return kills
+    finally:
+        head.kill()
+        os.environ.pop("RAY_ADDRESS", None)
+
+
 def main(kills: int, where: str) -> int:
     import beholder
 
-    launch = {"local": "local:2", "ray": "ray:2"}[where]
+    launch, run = {"local": "local:2", "ray": "ray:2", "head": "ray:2"}[where], without_a_head if where == "head" else job
     moments, done, jobs, wrong = random.Random(0), 0, 0, 0
     with tempfile.TemporaryDirectory() as place:
         top = Path(place)
@@ -109,7 +186,7 @@ def main(kills: int, where: str) -> int:
         wanted = rows(top / "whole")
         assert len(wanted) == 400
         while done < kills:
-            done += job(words, top / f"parts{jobs}", top, moments, kills - done)
+            done += run(words, top / f"parts{jobs}", top, moments, kills - done)
             wrong += rows(top / f"parts{jobs}") != wanted or bool(list((top / f"parts{jobs}").glob(".*")))
             jobs += 1
             print(f"  {done} kills, {jobs} jobs, {wrong} wrong", flush=True)
@@ -120,4 +197,5 @@ def main(kills: int, where: str) -> int:
 if __name__ == "__main__":
     given = sys.argv[1:]
     count = int(next((word for word in given if word.isdigit()), 50))
-    sys.exit(max(main(count, name) for name in ("local", "ray") if name in given or not {"local", "ray"} & set(given)))
+    kinds = ("local", "ray", "head")
+    sys.exit(max(main(count, name) for name in kinds if name in given or not {*kinds} & {*given}))

@@ -88,6 +88,25 @@ def test_a_budget_is_kept_and_its_rungs_are_named(dry: Callable[..., dict[str, A
     assert "a linear head on timm:" in rungs[0]["what"]
 
 
+def test_time_that_the_plan_does_not_need_is_for_other_seeds(
+    dry: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("seconds_each", "looking"):
+        monkeypatch.setattr(foresee, name, lambda *_, **__: 1e-4)
+    monkeypatch.setattr(foresee, "computing", lambda *_: (time.thread_time, 1.0))
+
+    def trained(*more: str) -> tuple[str, float]:
+        step = next(step for step in dry("train", "--net", "cnn", *more)["steps"] if step["step"] == "train")
+        return step["what"], step["seconds"]
+
+    what, seconds = trained("--minutes", "30")
+    assert what.endswith("and with other seeds as long as there is time")
+    _, once = trained("--minutes", "30", "--epochs", "450")
+    assert math.isclose(seconds, 4 * once, rel_tol=0.01)
+    assert "other seeds" not in trained("--minutes", "30", "--epochs", "450")[0]
+    assert "other seeds" not in trained()[0]
+
+
 def test_tune_and_its_study(dry: Callable[..., dict[str, Any]]) -> None:
     found = dry("tune", "--minutes", "1", "--net", "cnn", "--workers", "2", "--out", "t.beholder")
     assert found["verb"] == "tune"

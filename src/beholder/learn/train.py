@@ -61,26 +61,29 @@ def train(
     out:    where to save the bundle; until it is whole its run folder lies beside it, from which `resume` continues
     began:  when the budget of `minutes` started, by `time.monotonic()`; default now; after: seconds of it for what follows the
             test; again: pictures that the net is given there
-    before: what was tried to choose this recipe, which is kept; whole_run: it made the parts, too: no field is refused for that
-    luck: of the search that chose this recipe by its score on the same validation part; None: there was none
+    before: what was tried to choose this recipe; luck: of a search that did; whole_run: of which the parts are, too
     teacher: a bundle, or its path, to learn from beside the labels; beside: which pictures have none (docs/UNLABELLED.md)
-    Raises `UsageError` for a field that is wrong or not used here, `DataError` for pictures that cannot be learnt from,
-    `Interrupted` after Ctrl-C, when the best so far has been saved to `out`.
+    Raises `UsageError` for a wrong field, `DataError` for pictures that cannot be learnt from, `Interrupted` after Ctrl-C, when
+    the best so far has been saved to `out`.
     """
     began = time.monotonic() if began is None else began
     asked, beside = taught_by(_asked(recipe, fields, parts, whole_run), teacher, beside)
     folder, until = _folder(path := None if out is None else followed(Path(out))), Deadline.of(began, asked.train.minutes)
-    settled = before_of(folder) if folder is not None and resume else None
+    settled = before_of(folder) if folder and resume else None
     with stopping() as stop, alone(path), restored():
         with span("prepare"):
             prepared = prepare(parts, asked, until=until, before=settled, beside=beside)
         learning = begun(prepared, parts, folder, stop, resume=resume, until=until, room=(began, after, again))
         bundle = _learnt(learning, prepared, parts, path, until=until, began=began, before=before, luck=luck)
-        if path and folder:
-            with stop.held():
-                bundle.save(path)
-                folder.discard()
+        with stop.held():
+            _saved(bundle, path, folder)
     return bundle
+
+
+def _saved(bundle: Bundle, path: Path | None, folder: RunFolder | None) -> None:
+    if path and folder:
+        bundle.save(path)
+        folder.discard()
 
 
 def _asked(recipe: Recipe | str, fields: Mapping[str, Any], parts: Parts, whole_run: bool) -> Recipe:
@@ -107,7 +110,7 @@ def _learnt(
     try:
         if not learning.tempo.left_out:
             gone(run, prepared.plan.batch)
-        seeds = seeded(learning, prepared, run.stop, began=began)
+        seeds = seeded(learning, prepared, run.stop, began=began) if luck is None else []
         _tell_pace(prepared, run, learning.limits)
         prepared, floor = learning.worth(prepared)
         bare = until.none and luck is None

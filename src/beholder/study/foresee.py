@@ -21,6 +21,7 @@ from beholder.base.used import refuse
 from beholder.data.groups import named_groups
 from beholder.data.survey import Survey, survey
 from beholder.evaluation.sections import looked as looked_again
+from beholder.learn import seeds
 from beholder.learn.begin import FEWEST
 from beholder.learn.budget import CLOSING, FEW, OPENING
 from beholder.learn.budget import SHARE as VALIDATED
@@ -209,7 +210,10 @@ def _trained(run: Run, made: Plan, costs: Costs, counts: dict[str, int], others:
     if pretrained and epochs < FEWEST:
         words = f"left out: there would be time for {epochs:.1f} epochs; the head on frozen features stays"
         return Step("train", words, n, 0.0)
-    return Step("train", f"about {epochs:.0f} epochs in batches of {made.batch}", n, epochs * epoch)
+    what, once = f"about {epochs:.0f} epochs in batches of {made.batch}", epochs * epoch
+    if run.recipe.train.epochs or run.processes > 1 or left < (1 + seeds.LEAST) * once:
+        return Step("train", what, n, once)
+    return Step("train", f"{what}, and with other seeds as long as there is time", n, min(left, seeds.MOST * once))
 
 
 def _rungs(
