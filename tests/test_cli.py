@@ -212,8 +212,8 @@ def test_evaluate_scores_the_part_and_writes_the_report(
     reports = stand_in("beholder.reporting:report", None)
     asked: list[tuple[Any, ...]] = []
 
-    def examined(bundle: Any, evaluation: Any, names: list[str], *, ood: list[str]) -> Any:
-        asked.append((bundle, names, ood))
+    def examined(bundle: Any, evaluation: Any, names: list[str], *, ood: list[str], allow_download: bool) -> Any:
+        asked.append((bundle, names, ood, allow_download))
         return evaluation
 
     monkeypatch.setattr("beholder.evaluation.sections.examined", examined)
@@ -225,7 +225,7 @@ def test_evaluate_scores_the_part_and_writes_the_report(
     assert not evaluations, "the test part is not read for a wrong option"
     (tmp_path / "dogs.zip").touch()
     assert run(["evaluate", "m.beholder", "x", "--part", "all", "--report", str(page), "--trust", "--json", *OTHERS]) == 0
-    assert asked == [("the bundle", [], ["cats/", "dogs.zip"])]
+    assert asked == [("the bundle", [], ["cats/", "dogs.zip"], False)]
     assert loads == [((Path("m.beholder"),), {"trust": True})]
     assert evaluations == [(("the bundle", "x"), {"part": "all", "allow_download": False})]
     assert reports == [(("the bundle", evaluation, page), {"lang": "zh"})]
@@ -458,7 +458,7 @@ def test_a_reader_that_leaves_early_is_no_error(tmp_path: Path) -> None:
     fake = tmp_path / "fake.py"
     fake.write_text(
         "import sys, types\n"
-        "def predict(bundle, paths):\n    return ({'path': str(n), 'label': 'x' * 500} for n in range(5000))\n"
+        "def predict(bundle, paths, **_):\n    return ({'path': str(n), 'label': 'x' * 500} for n in range(5000))\n"
         "for name, f in (('beholder.runtime.engines', 'fastest'), ('beholder.evaluation.predict', 'predict')):\n"
         "    m = types.ModuleType(name); m.engine = 'none'; setattr(m, f, predict if f == 'predict' else lambda *a, **k: m)\n"
         "    sys.modules[name] = m\n"

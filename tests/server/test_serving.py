@@ -186,7 +186,7 @@ def test_who_listens_is_told_each_address_by_itself(monkeypatch: pytest.MonkeyPa
         def run(self, _: object) -> None: ...
 
     monkeypatch.setattr(loading, "opened", lambda *_, **__: SimpleNamespace(engine="torch fp32"))
-    monkeypatch.setattr(loading, "indexes", lambda *_: {})
+    monkeypatch.setattr(loading, "indexes", lambda *_, **__: {})
     monkeypatch.setattr(serving, "prepared", lambda *_, **__: nullcontext(Server()))
     said: list[events.Event] = []
     two = ("http://10.0.0.1:8000/", "http://10.0.0.2:8000/")

@@ -51,8 +51,8 @@ def test_out_of_distribution_sets_are_given_to_their_section(monkeypatch: pytest
     scores = single(np.eye(2), [0, 1], ["cat", "dog"])
     told = Evaluation(scores, np.eye(2, dtype=np.float32), np.array([0, 1]), ["a", "b"], (), 0.0, "s")
     found = sections.examined(SimpleNamespace(task=SimpleNamespace(without=())), told, [], ood=["x.zip"])  # type: ignore[arg-type]
-    assert found.sections == {"ood": {"sets": ["x.zip"]}}
+    assert found.sections == {"ood": {"sets": ["x.zip"], "allow_download": False}}
 
 
-def against(bundle: object, evaluation: object, *, sources: list[str]) -> dict[str, list[str]]:
-    return {"sets": sources}
+def against(bundle: object, evaluation: object, *, sources: list[str], allow_download: bool) -> dict[str, object]:
+    return {"sets": sources, "allow_download": allow_download}
