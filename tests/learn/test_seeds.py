@@ -45,12 +45,12 @@ def test_the_mean_is_of_each_weight_and_what_counts_is_the_first_s() -> None:
 def test_a_net_from_random_weights_is_trained_with_other_seeds_and_the_best_is_kept(parts: beholder.Parts) -> None:
     bundle = beholder.train(parts, seed=3, **CNN)
     rows = [row for row in bundle.config.tried if row.rung == "seeds"]
-    assert [row.what for row in rows] == [f"the same with seed {seed}" for seed in (4, 5, 6)]
+    assert [row.what for row in rows] == [f"the same with seed {seed}" for seed in (4,)]
     scores = [row.score for row in bundle.config.tried if row.rung in ("training", "seeds") and row.score is not None]
-    assert len(scores) == 4
+    assert len(scores) == 2
     assert bundle.config.valid_score == pytest.approx(max(scores), abs=1e-6)
     assert all(row.curve[-1][0] <= row.began + row.seconds for row in rows)
-    assert any(note.startswith("4 seeds reach") for note in bundle.config.notes)
+    assert any(note.startswith("2 seeds reach") for note in bundle.config.notes)
     assert bundle.recipe.seed == 3
 
 
@@ -68,7 +68,7 @@ def test_fine_tunings_begin_anew_and_their_weights_are_averaged(
     parts = beholder.split(beholder.scan(source), seed=0, near=False)
     bundle = beholder.train(parts, recipe=load("quick").set(weights=weights, effort=0.1, batch=8, minutes=20, size=64))
     rows = [row for row in bundle.config.tried if row.rung == "seeds"]
-    assert [row.what for row in rows] == [*(f"the same with seed {n}" for n in (1, 2, 3)), "the mean of the weights of 4 seeds"]
+    assert [row.what for row in rows] == [*(f"the same with seed {n}" for n in (1,)), "the mean of the weights of 2 seeds"]
     assert all(row.score is not None for row in rows)
     assert all(torch.equal(value, begun[-1][name]) for name, value in begun[0].items()), "each from the same weights"
     assert not begun[0]["fc.weight"].any()
@@ -127,7 +127,7 @@ def test_an_interruption_in_another_seed_keeps_the_best_so_far_and_the_way_on(pa
     assert first.config.interrupted
     assert first.config.valid_score is not None
     resumed = beholder.train(parts, out=out, seed=3, resume=True, **CNN)
-    assert len([row for row in resumed.config.tried if row.rung == "seeds"]) == 3
+    assert len([row for row in resumed.config.tried if row.rung == "seeds"]) == 1
     assert [row["valid_score"] for row in resumed.history] == [row["valid_score"] for row in first.history]
     assert not (tmp_path / "m.run").exists()
 

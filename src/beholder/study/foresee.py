@@ -213,7 +213,7 @@ def _trained(run: Run, made: Plan, costs: Costs, counts: dict[str, int], others:
     what, once = f"about {epochs:.0f} epochs in batches of {made.batch}", epochs * epoch
     if run.recipe.train.epochs or run.processes > 1 or left < (1 + seeds.LEAST) * once:
         return Step("train", what, n, once)
-    return Step("train", f"{what}, and with other seeds as long as there is time", n, min(left, seeds.MOST * once))
+    return Step("train", f"{what}, and again with another seed", n, min(left, seeds.MOST * once))
 
 
 def _rungs(
