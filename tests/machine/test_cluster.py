@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any
 
@@ -59,6 +61,7 @@ class FakeRay(SimpleNamespace):
         return self.there
 
     def init(self, **_: Any) -> None:
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(15))
         if self.fails is not None:
             raise self.fails
         self.there = True
@@ -83,6 +86,16 @@ def test_whatever_ray_raises_at_its_start_is_said_as_no_cluster(error: Exception
         pass
     assert caught.value.code == "no-cluster"
     assert "\n" not in caught.value.message
+
+
+@pytest.mark.parametrize("fails", [None, ConnectionError("nobody")])
+def test_signals_stay_with_whoever_handled_them(fails: Exception | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setitem(sys.modules, "ray", FakeRay(fails=fails))
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+    with suppress(MachineError), connected():
+        pass
+    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
 
 
 def test_tasks_are_cancelled_only_on_a_connection_that_outlives_them(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import os
+import signal
+import threading
 from collections.abc import Iterable, Iterator
 from types import ModuleType
 from typing import Any
@@ -36,7 +38,7 @@ def connected() -> Iterator[ModuleType]:
     if ray.is_initialized():
         yield ray
         return
-    with _said(address):
+    with _said(address), _signals_kept():
         ray.init(
             address=address or "local",
             log_to_driver=False,
@@ -101,6 +103,19 @@ def _imported(address: str) -> ModuleType:
         hint = 'pip install "beholder[cluster]"'
         raise UsageError("a cluster is worked on by Ray, which is not installed", code="no-ray", hint=hint) from error
     return ray
+
+
+@contextlib.contextmanager
+def _signals_kept() -> Iterator[None]:
+    """Put back who handles SIGTERM and Ctrl-C after the block: Ray's own handler of SIGTERM leaves by `sys.exit`."""
+    main = threading.current_thread() is threading.main_thread()
+    kept = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)} if main else {}
+    try:
+        yield
+    finally:
+        for number, handler in kept.items():
+            if handler is not None:
+                signal.signal(number, handler)
 
 
 @contextlib.contextmanager
