@@ -132,6 +132,20 @@ def test_an_interruption_in_another_seed_keeps_the_best_so_far_and_the_way_on(pa
     assert not (tmp_path / "m.run").exists()
 
 
+def test_a_run_that_has_heard_nothing_since_it_was_resumed_has_another_seed_too(
+    parts: beholder.Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = seeds._another
+
+    def forgetful(learning: Any, *rest: Any, **how: Any) -> Any:
+        learning.heard.clear()
+        return real(learning, *rest, **how)
+
+    monkeypatch.setattr(seeds, "_another", forgetful)
+    bundle = beholder.train(parts, seed=3, **CNN)
+    assert [row.what for row in bundle.config.tried if row.rung == "seeds"] == ["the same with seed 4"]
+
+
 def test_a_seed_that_diverges_ends_the_seeds(parts: beholder.Parts, monkeypatch: pytest.MonkeyPatch) -> None:
     ran: list[int] = []
 

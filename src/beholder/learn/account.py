@@ -54,14 +54,15 @@ def _training(learning: Learning, prepared: Prepared, began: float, *, more: boo
         return Tried("training", what, None, 0, time.monotonic() - began, 0.0, "left out: there was no time for it")
     start = max(0.0, time.monotonic() - began - run.clock.spent)
     spent = float(run.at.history[-1]["seconds"]) if more else run.clock.spent
-    curve = tuple((round(start + row["seconds"], 2), row["valid_score"]) for row in run.at.history if _known(row))
+    curve = tuple((round(start + row["seconds"], 2), row["valid_score"]) for row in run.at.history if known(row))
     score = max((value for _, value in curve), default=None)
     outcome = "kept" if run.best.epoch >= 0 else "no better than what it had to beat"
     outcome = "more seeds are better" if run.best.epoch > run.at.epoch else outcome
     return Tried("training", what, score, len(learning.later.pixels), round(start, 2), round(spent, 2), outcome, curve)
 
 
-def _known(row: dict[str, float]) -> bool:
+def known(row: dict[str, Any]) -> bool:
+    """Return whether a row of a history has a validation score."""
     return isinstance(row.get("valid_score"), float) and math.isfinite(row["valid_score"])
 
 

@@ -7,7 +7,6 @@ often better than each (Wortsman et al. 2022, "Model soups"). Nets from random w
 from __future__ import annotations
 
 import copy
-import math
 import time
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,6 +16,7 @@ from torch import Tensor
 
 from beholder.base import events
 from beholder.bundle.config import Tried
+from beholder.learn.account import known
 from beholder.learn.begin import Learning
 from beholder.learn.loop import Run
 from beholder.learn.monitors import Best, NotFiniteError, Weights
@@ -94,7 +94,8 @@ def _allowed(learning: Learning, prepared: Prepared, seconds: float) -> bool:
 
 def _another(learning: Learning, prepared: Prepared, stop: Stop, *, seed: int) -> _Seed:
     """Train once more with another seed, from where the first run began, and offer its best to that of the first."""
-    start, best, after = time.monotonic(), Best(), 1 + max(learning.run.at.epoch, *learning.heard)
+    start, best, first = time.monotonic(), Best(), learning.run
+    after = 1 + max([first.at.epoch, first.best.epoch, *learning.heard])  # a resumed run may have heard nothing yet
     events.note(f"there is time to train once more, with seed {seed}")
 
     def hear(logits: Tensor) -> None:
@@ -112,7 +113,7 @@ def _another(learning: Learning, prepared: Prepared, stop: Stop, *, seed: int) -
         return _Seed(seed, best, start, seconds, "there was no time to validate it")
     again.created.net.load_state_dict(best.weights)
     ahead = learning.run.best.offer(again.created.net, score=best.score, loss=best.loss, epoch=after + best.epoch)
-    curve = tuple((row["seconds"], row["valid_score"]) for row in run.at.history if _known(row))
+    curve = tuple((row["seconds"], row["valid_score"]) for row in run.at.history if known(row))
     return _Seed(seed, best, start, seconds, "better than those before" if ahead else "not better", curve)
 
 
@@ -174,7 +175,3 @@ def _row(found: _Seed, n: int, began: float) -> Tried:
 def _told(row: Tried) -> Tried:
     events.note("tried", **{name: value for name, value in vars(row).items() if name != "curve"})
     return row
-
-
-def _known(row: dict[str, Any]) -> bool:
-    return isinstance(row.get("valid_score"), float) and math.isfinite(row["valid_score"])
