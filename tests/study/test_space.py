@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from beholder.base.errors import UsageError
-from beholder.base.recipe import Recipe, load
+from beholder.base.recipe import Recipe, load, names
 from beholder.study.space import (
     PORTFOLIO,
     RANGES,
+    VARIED,
     Range,
     candidate,
     changed,
@@ -117,6 +118,7 @@ def test_a_person_gives_other_ranges_in_a_table_or_in_toml(tmp_path: Path) -> No
         ({"lr": {"low": 0.1, "high": float("inf"), "factor": True}}, "bad-space"),
         ({"lr": {"low": -2.0, "high": 2.0, "factor": True}}, "bad-space"),
         ({"net.name": {"low": 1, "high": 2}}, "bad-space"),
+        ({"batch": {"low": 16, "high": 64}}, "bad-space"),
         ({"augment": ["light", "lihgt"]}, "bad-value"),
         ({"lr": {"low": 1.0, "high": 1000.0}}, "bad-value"),
         ({"learning": [1]}, "unknown-field"),
@@ -137,3 +139,46 @@ def test_a_misspelt_word_of_a_range_is_said_of_that_range(said: str, tmp_path: P
     with pytest.raises(UsageError, match=r"is no range for train\.lr") as caught:
         changed({}, tmp_path / "ranges.toml")
     assert caught.value.code == "bad-space"
+
+
+FIXED = {
+    *("name", "task", "seed", "net.weights", "net.licence"),
+    *(f"data.{name}" for name in ("audit", "decisions", "group_from", "order", "leaks", "on_bad", "val", "test", "pixels")),
+    *("data.memory", "data.workers", "data.unlabelled", "data.synthetic"),
+    *(f"train.{name}" for name in ("epochs", "effort", "minutes", "patience", "micro", "compile", "objective", "teacher")),
+}
+
+
+def test_each_field_of_a_recipe_may_vary_or_may_not() -> None:
+    may = {f"{section}.{name}" for section, inner in VARIED.items() for name in inner}
+    trained = {path for path in names() if not path.startswith(("test.", "generate.", "detect."))}
+    assert may | FIXED == trained
+    assert not may & FIXED
+    assert {*RANGES, "net.name", "data.size"} <= may
+
+
+def test_what_no_candidate_may_vary_is_refused_in_one_message(tmp_path: Path) -> None:
+    (tmp_path / "space.toml").write_text("seed = [1, 2]\n[data]\nval = {low = 0.1, high = 0.3}\nmixup = [0.0, 0.2]\n")
+    with pytest.raises(UsageError) as caught:
+        changed({}, tmp_path / "space.toml")
+    assert caught.value.code == "bad-space"
+    assert caught.value.message == "the candidates of a search cannot vary seed, data.val"
+    assert "of data: size, fit, " in caught.value.hint
+    for path in [path for path in names() if path.startswith(("test.", "generate.", "detect."))]:
+        with pytest.raises(UsageError, match=path):
+            changed({}, {path: [1]})
+    assert changed({}, {"seed": False}) == {}, "it is not searched in any case"
+
+
+@pytest.mark.parametrize(
+    ("path", "example"),
+    [
+        ("data.size", "[1, 2], or data.size"),
+        ("train.probe", "[true, false], or"),
+        ("train.clip", "[0.1, 0.2], or train.clip = {"),
+    ],
+)
+def test_the_hint_shows_a_range_that_the_field_takes(path: str, example: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        changed({}, {path: 3})
+    assert example in caught.value.hint

@@ -353,6 +353,9 @@ def test_minutes_must_be_there_and_a_place_for_what_a_database_does_not_hold(lea
     with pytest.raises(UsageError) as caught:
         tune("nowhere", minutes=1, space={"lr": 3})
     assert caught.value.code == "bad-space", "before the source is read"
+    with pytest.raises(UsageError, match="no net named 'nonet'") as caught:
+        tune("nowhere", minutes=1, space={"net.name": ["cnn", "nonet"]})
+    assert caught.value.code == "unknown-net"
     with pytest.raises(UsageError) as caught:
         tune(leaves, minutes=1, storage="sqlite:///x.db")
     assert caught.value.code == "no-out"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -69,6 +69,20 @@ RANGES: Mapping[str, Range] = {
 FACTORS = ("train.lr", "train.weight_decay", "net.width", "data.strength")
 """Fields of which the range may be a factor: their usual value is chosen by the net, the pictures and the machine."""
 
+VARIED: Mapping[str, tuple[str, ...]] = {
+    "data": ("size", "fit", "channels", "background", "augment", "strength", "flip", "mixup", "cutmix", "grow"),
+    "net": ("name", "init", "width", "dropout", "enlarge"),
+    "train": (
+        *("batch", "lr", "optimiser", "schedule", "momentum", "weight_decay", "smoothing", "class_weights", "clip"),
+        *("averaging", "precision", "freeze", "layer_decay", "probe", "mirror", "teacher_weight", "temperature", "subset"),
+    ),
+}
+"""Fields that a candidate may vary, by section: how a net learns from the same pictures, in the same time.
+
+All others are one for a whole search: what the pictures, their labels and their parts are, how long a run is, by which score
+candidates are compared, what is fitted after training, and what changes no result (threads, memory).
+"""
+
 SCRATCH, PRETRAINED = ("net.width", "train.optimiser"), ("train.freeze", "train.layer_decay", "net.dropout")
 """Fields that are open for nets from random weights alone, and for pretrained ones alone."""
 
@@ -106,19 +120,32 @@ def changed(found: Mapping[str, Range], given: Mapping[str, object] | str | Path
     """Return the ranges with those of a person in their place: field → a list of choices, {low, high, log, factor}, or false.
 
     given: the table itself, or the path of a TOML file that holds it
-    Raises `UsageError` (bad-space) for what is no range.
+    Raises `UsageError` (bad-space) for what is no range, and for fields that no candidate may vary.
     """
     if given is None:
         return dict(found)
-    table = _read(Path(given)) if isinstance(given, (str, Path)) else dict(given)
-    ranges = dict(found)
-    for name, said in table.items():
-        path = find(name)
+    table = _read(Path(given)) if isinstance(given, (str, Path)) else given
+    ranges, asked = dict(found), {find(name): said for name, said in table.items()}
+    _check_varied(path for path, said in asked.items() if said is not False)
+    for path, said in asked.items():
         if said is False:
             ranges.pop(path, None)
         else:
             ranges[path] = _range(path, said)
     return ranges
+
+
+def nets(given: Mapping[str, object] | str | Path | None) -> tuple[str, ...]:
+    """Return the nets that a person's ranges name. Raises what `changed` raises."""
+    return tuple(str(name) for name in changed({}, given).get("net.name", Range()).choices)
+
+
+def _check_varied(paths: Iterable[str]) -> None:
+    may = {f"{section}.{name}" for section, inner in VARIED.items() for name in inner}
+    if fixed := [path for path in paths if path not in may]:
+        hint = "; ".join(f"of {section}: {', '.join(inner)}" for section, inner in VARIED.items())
+        what = f"the candidates of a search cannot vary {', '.join(fixed)}"
+        raise UsageError(what, code="bad-space", hint=f"they can vary, {hint}")
 
 
 def _read(path: Path) -> dict[str, object]:
@@ -137,11 +164,10 @@ def _range(path: str, said: object) -> Range:
     """Return the range that a person gave for a field; each of its values must be one that the field takes."""
     if isinstance(said, Range):
         return said
-    bad = UsageError(
-        f"'{said}' is no range for {path}",
-        code="bad-space",
-        hint=f'{path} = ["a", "b"], or {path} = {{low = 0.1, high = 1.0, log = true}}, or {path} = false',
-    )
+    kind = type(value_of(Recipe(), path))
+    numbers = f"{path} = {{low = 0.1, high = 1.0, log = true}}, or " if kind is float else ""
+    hint = f"{path} = [{_CHOICES[kind]}], or {numbers}{path} = false"
+    bad = UsageError(f"'{said}' is no range for {path}", code="bad-space", hint=hint)
     if isinstance(said, (list, tuple)) and said:
         for choice in said:
             Recipe().override([f"{path}={choice}"])
@@ -153,13 +179,16 @@ def _range(path: str, said: object) -> Range:
         low, high = float(said["low"]), float(said["high"])
     except (TypeError, ValueError):
         raise bad from None
-    named = isinstance(value_of(Recipe(), path), str)
-    if named or not -math.inf < low < high < math.inf or (log and low <= 0) or (factor and (low < 0 or path not in FACTORS)):
+    sound = -math.inf < low < high < math.inf and (low > 0 or not log) and (not factor or (low >= 0 and path in FACTORS))
+    if kind is not float or not sound:
         raise bad
     for value in () if factor else (low, high):
         Recipe().override([f"{path}={value}"])
     usual = 1.0 if factor and low <= 1 <= high else (low * high) ** 0.5 if log else (low + high) / 2
     return Range(low, high, log, factor, usual=usual, own=factor)
+
+
+_CHOICES = {str: '"a", "b"', int: "1, 2", float: "0.1, 0.2", bool: "true, false"}
 
 
 def suggest(trial: Trial, ranges: Mapping[str, Range]) -> Params:

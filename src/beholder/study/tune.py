@@ -89,9 +89,9 @@ def tune(
     False. With train.epochs set, slices are counted in epochs, and the same study comes to the same winner.
     Raises `UsageError` for minutes that are not above 0, for `storage` without `out`, and what `train` raises.
     """
-    _check(minutes, storage, out, space)
+    _check(minutes, storage, out)
     began, limits = time.monotonic(), Limits(amount(max_latency, "latency"), int(amount(max_size, "size")))
-    asked, at = check_net(changed(recipe, fields, verb="tune"), fetch=not dry_run), where(workers, launch)
+    asked, at = _asked(recipe, fields, space, fetch=not dry_run), where(workers, launch)
     if dry_run:
         return dry("tune", source, asked, out, minutes=minutes, workers=max(1, at.count), allow_download=allow_download)
     with _held(out) as place:
@@ -101,13 +101,20 @@ def tune(
             return _carried_out(replace(study, allow_download=allow_download), trials, at, lang, kept=out is not None)
 
 
-def _check(minutes: float, storage: str, out: str | Path | None, space: Mapping[str, object] | str | Path | None) -> None:
+def _check(minutes: float, storage: str, out: str | Path | None) -> None:
     if not 0 < minutes < math.inf:
         raise UsageError(f"tune cannot search for {minutes:g} minutes", code="bad-minutes", hint="give --minutes above 0")
     if storage and out is None:
         hint = "give out=: checkpoints of the trials are kept beside it"
         raise UsageError("trials are kept in a database, but nothing beside it", code="no-out", hint=hint)
-    spaces.changed({}, space)
+
+
+def _asked(recipe: Recipe | str, fields: Mapping[str, Any], space: Any, *, fetch: bool) -> Recipe:
+    """Return the recipe as it is; its net and those of `space` can be had."""
+    nets, asked = spaces.nets(space), check_net(changed(recipe, fields, verb="tune"), fetch=fetch)
+    for net in nets:
+        check_net(asked.set(net=net), fetch=fetch)
+    return asked
 
 
 @contextmanager
@@ -255,7 +262,7 @@ def _winner(study: Study, trials: int, launch: Launch, *, kept: bool) -> Candida
     """Return the best candidate; None where none came to a score."""
     base, own = study.base, {"net": study.asked.net.name, "task": study.asked.task}
     offer = partial(written, study.field, study.source, **own, allow_download=study.allow_download)
-    how: dict[str, Any] = {"batch": base.plan.batch, "device": base.normal.device.type, "offer": offer, "kept": kept}
+    how: dict[str, Any] = {"batch": base.plan.batch, "offer": offer, "kept": kept}
     with crew(study.field, launch, **how) as among:
         return searched(study.book, among, plan(study, trials), make=study.made, told=lambda each: _told(study, each))
 
