@@ -22,7 +22,7 @@ from beholder.base.errors import UsageError
 def work(argument, index, threads):
     folder = pathlib.Path(argument)
     tries = len(list(folder.glob(f"begun-{index}-*")))
-    (folder / f"begun-{index}-{tries}").write_text(str(os.getpid()))
+    (folder / f"begun-{index}-{tries}").write_text(os.environ.get("LOCAL_RANK", ""))
     yield 0
     if index == 1 and (folder / "deadly").exists() or index == 2 and tries == 0 and (folder / "kill").exists():
         os.kill(os.getpid(), signal.SIGKILL)
@@ -42,6 +42,17 @@ def slow(argument, index, threads):
     while True:
         time.sleep(0.1)
         yield 1
+
+def on_gpus(argument, index, threads):
+    import torch
+    from beholder.machine import devices
+    torch.cuda.is_available, torch.cuda.device_count = lambda: True, lambda: 2
+    torch.cuda.set_device = lambda index: setattr(torch.cuda, "current_device", lambda: index)
+    yield 0
+    (pathlib.Path(argument) / f"{os.environ['LOCAL_RANK']} {devices.CUDA.find()}").touch()
+    while len(list(pathlib.Path(argument).iterdir())) < 3:
+        time.sleep(0.01)
+    yield 1
 """
 
 HERE, TWO = Launch(), Launch("local", 2)
@@ -113,6 +124,21 @@ def test_a_process_that_is_silent_is_ended(folder: Path, monkeypatch: pytest.Mon
     assert time.monotonic() - began < 50
     assert begun(folder)[3] == 2
     assert sorted(each.index for each in said if each.whole) == list(range(6))
+
+
+def test_each_process_has_a_number_and_one_that_takes_the_place_of_another_has_its(folder: Path) -> None:
+    for name in ("kill", "deadly"):
+        (folder / name).touch()
+    with events.listen(alone=True):
+        heard(folder, TWO)
+    assert {path.read_text() for path in folder.glob("begun-*")} == {"0", "1"}
+    assert [workers.vacant(taken) for taken in ((), (0, 1), (0, 2), (1,))] == [0, 2, 1, 0]
+
+
+@pytest.mark.slow
+def test_each_process_takes_the_gpu_of_its_number_and_begins_again_with_the_first(folder: Path) -> None:
+    assert all(not each.failed for each in spread.spread("pretended:on_gpus", str(folder), range(3), Launch("local", 3)))
+    assert {path.name for path in folder.iterdir()} == {"0 cuda:0", "1 cuda:1", "2 cuda:0"}
 
 
 def test_how_long_silence_may_last(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,11 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import beholder
+from beholder.base import events
 from beholder.base.errors import MachineError, UsageError
 from beholder.base.recipe import Recipe, from_toml
 from beholder.base.records import Parts
+from beholder.machine import devices
 from beholder.study import crew
 from beholder.study.crew import Processes, halved
 from beholder.study.search import Job, Slice
@@ -120,6 +123,31 @@ def test_why_a_process_cannot_begin_is_said(tmp_path: Path, monkeypatch: pytest.
     (tmp_path / "field.json").write_text(json.dumps({**said, "alike": {**said["alike"], "beholder": "0.0.1"}}))
     with pytest.raises(UsageError, match=r"beholder is .*, not 0\.0\.1"):
         carried_out([job(0)], tmp_path)
+
+
+def test_each_process_has_a_gpu_of_its_own_and_no_two_share_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    on = torch.device("meta")
+    gpu = replace(devices.CPU, type="meta", find=lambda: on, free=lambda on: 9 * 2**20, count=lambda: 2)
+    monkeypatch.setattr(devices, "_kinds", lambda path: {"gpu": gpu, "cpu": devices.CPU})
+    said: list[str] = []
+    with events.listen(lambda event: said.append(event.message), alone=True):
+        assert [crew.at_a_time(asked) for asked in (1, 2, 4)] == [1, 2, 2]
+    assert said == ["4 trials at a time would take a GPU each, and there are 2: 2 at a time"]
+    what = '{"seat": os.environ["LOCAL_RANK"], "memory": sys.argv[4], "pid": os.getpid()}'
+    monkeypatch.setattr(crew, "PROGRAM", PRETEND.replace('{"pid": os.getpid(), "batch": batch}', what))
+    found = carried_out([job(index, 0.1) for index in range(4)], tmp_path)
+    assert {what.facts["seat"] for what in found.values()} == {"0", "1"}
+    assert len({(what.facts["seat"], what.facts["pid"]) for what in found.values()}) == 2
+    assert {what.facts["memory"] for what in found.values()} == {"3"}, "a third of its own GPU's, which it shares with nobody"
+
+
+def test_on_one_device_trials_take_turns_and_on_the_cpu_they_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert crew.at_a_time(4) == 4
+    for count in (lambda: 1, None):
+        gpu = replace(devices.CPU, type="meta", find=lambda: torch.device("meta"), count=count)
+        monkeypatch.setattr(devices, "_kinds", lambda path, gpu=gpu: {"gpu": gpu})
+        with events.listen(alone=True):
+            assert crew.at_a_time(4) == 1
 
 
 def test_whatever_happens_no_process_stays(tmp_path: Path) -> None:

@@ -198,5 +198,5 @@ def test_where_trials_are_carried_out_is_said_once(tmp_path: Path) -> None:
 def test_others_can_join_what_is_kept_alone(tmp_path: Path, leaves: Path) -> None:
     on: Any = Field(None, tmp_path)  # type: ignore[arg-type]
     for kept in (True, False):
-        with crews.crew(on, crews.where(1, ""), batch=8, device="cpu", offer=lambda: None, kept=kept) as among:
+        with crews.crew(on, crews.where(1, ""), batch=8, offer=lambda: None, kept=kept) as among:
             assert isinstance(among, Single) is not kept

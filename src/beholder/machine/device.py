@@ -55,6 +55,13 @@ def check_enough(processes: int, *, asked: str, fewer: Callable[[int], str]) -> 
     raise UsageError(text, code="too-few-devices", hint=fewer(found))
 
 
+def apart(processes: int) -> int:
+    """Return how many of so many processes of this machine can train each on its own: all on the CPU, else one a device."""
+    on = device()
+    count = devices.kind(on).count
+    return processes if on.type == "cpu" else min(processes, count() if count else 1)
+
+
 def autocast(on: torch.device, precision: Precision) -> AbstractContextManager[Any]:
     """Return the context in which matrix products run in a precision; in fp32 it changes nothing."""
     return devices.kind(on).autocast(on, precision.dtype)

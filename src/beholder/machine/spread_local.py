@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from beholder.base import events
 from beholder.base.errors import MachineError, UsageError
 from beholder.machine.cpu import threads
-from beholder.machine.workers import Heard, Ranges, Silence, messages
+from beholder.machine.workers import Heard, Ranges, Silence, messages, seated, vacant
 
 PROGRAM = "import json, sys; sys.path[:] = json.loads(sys.argv.pop(1)); from beholder.machine.spread_local import main; main()"
 
@@ -33,9 +33,10 @@ WATCH = 0.5
 
 @dataclass(eq=False)
 class _Worker:
-    """A child process. index: the range that it is at, -1: none; heard: the beginning of a line."""
+    """A child process. seat: its number, from 0; index: the range that it is at, -1: none; heard: the beginning of a line."""
 
     process: subprocess.Popen[bytes]
+    seat: int
     silence: Silence
     index: int = -1
     heard: bytes = b""
@@ -63,7 +64,7 @@ class _Worker:
 
 
 class _Crew:
-    """Up to `count` children that carry out ranges of one work."""
+    """Up to `count` children that carry out ranges of one work; each takes the GPU of its number, of those that there are."""
 
     def __init__(self, work: str, argument: str, ranges: Ranges, count: int) -> None:
         self.ranges, self.count = ranges, count
@@ -94,14 +95,15 @@ class _Crew:
 
     def _started(self) -> _Worker:
         command = [sys.executable or "python", "-c", PROGRAM, json.dumps(sys.path), *self._words]
-        env = {"GOMP_SPINCOUNT": SPINS, **os.environ, "OMP_NUM_THREADS": self._words[2]}
+        seat = vacant(worker.seat for worker in self._workers)
+        env = {"GOMP_SPINCOUNT": SPINS, **seated(seat), "OMP_NUM_THREADS": self._words[2]}
         pipe, nowhere = subprocess.PIPE, subprocess.DEVNULL
         try:
             process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=nowhere, env=env, start_new_session=True)
         except OSError as error:
             hint = "close other programs, or start fewer processes: --launch local:N"
             raise MachineError(f"no process can be started: {error.strerror}", code="no-process", hint=hint) from error
-        worker = _Worker(process, Silence(time.monotonic()))
+        worker = _Worker(process, seat, Silence(time.monotonic()))
         self._workers.append(worker)
         self._seen.register(process.stdout, selectors.EVENT_READ, worker)  # type: ignore[arg-type]
         return worker

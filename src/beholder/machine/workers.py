@@ -7,10 +7,12 @@ all. threads: that it may compute with; 0: as many as it takes by itself.
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 from beholder.base import errors, events
@@ -104,6 +106,17 @@ class Silence:
     def too_long(self, patience: float) -> bool:
         """Return whether a worker that was ready is silent for longer than `patience` seconds, or another for `START`."""
         return time.monotonic() - self.since > (patience if self.ready else START)
+
+
+def vacant(taken: Iterable[int]) -> int:
+    """Return the first number, from 0, that none of the workers of a machine has: that of one that was lost, if any."""
+    held = set(taken)
+    return next(seat for seat in count() if seat not in held)
+
+
+def seated(seat: int) -> dict[str, str]:
+    """Return the environment of the worker of this number: that of this process, and LOCAL_RANK, by which it takes a device."""
+    return {**os.environ, "LOCAL_RANK": str(seat)}
 
 
 def messages(work: str, argument: str, index: int, threads: int) -> Iterator[Message]:

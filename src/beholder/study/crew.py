@@ -17,9 +17,9 @@ from beholder.base import events
 from beholder.base.errors import MachineError, UsageError
 from beholder.base.recipe import from_toml
 from beholder.machine.cpu import threads
-from beholder.machine.device import device, free_memory
+from beholder.machine.device import apart, device, free_memory
 from beholder.machine.memory import shortages
-from beholder.machine.workers import raised
+from beholder.machine.workers import raised, seated, vacant
 from beholder.study.search import Job, Slice
 
 PROGRAM = "import json, sys; sys.path[:] = json.loads(sys.argv.pop(1)); from beholder.study.worker import main; main()"
@@ -58,11 +58,13 @@ class Given:
 class Worker:
     """A process and what it does.
 
+    seat: its number, from 0, by which it takes a GPU
     heard: the beginning of a line of its results; ready: whether it has read the source; wrong: why it could not
     short: how often the system had run out of memory when its job was given
     """
 
     process: subprocess.Popen[bytes]
+    seat: int = 0
     given: Given | None = None
     heard: bytes = b""
     ready: bool = False
@@ -113,17 +115,35 @@ class Worker:
         return status
 
 
-def started(folder: Path, count: int) -> Worker:
-    """Return a process, one of `count`, that carries out slices of a study. Raises `MachineError` (no-process)."""
-    share, memory = max(1, threads() // count), free_memory(device()) // (3 * count * 2**20)
+def at_a_time(asked: int) -> int:
+    """Return how many of so many trials are carried out at a time on this machine, and say where they are fewer.
+
+    On the CPU they share the cores; of GPUs each takes one of its own.
+    """
+    found = apart(asked)
+    if found < asked:
+        there, hint = ("is one", "leave --workers at 1") if found == 1 else (f"are {found}", f"give --workers {found}")
+        events.warn(f"{asked} trials at a time would take a GPU each, and there {there}: {found} at a time", hint=hint)
+    return found
+
+
+def started(folder: Path, count: int, seat: int) -> Worker:
+    """Return process `seat` of `count` that carry out slices of a study. Raises `MachineError` (no-process).
+
+    They share the cores and the memory; of GPUs each has one of its own, which its LOCAL_RANK says.
+    """
+    on = device()
+    sharing = count if on.type == "cpu" else 1
+    share, memory = max(1, threads() // count), free_memory(on) // (3 * sharing * 2**20)
     words = [json.dumps(sys.path), str(folder), str(share), str(max(1, memory)), str(os.getpid())]
     command = [sys.executable or "python", "-c", PROGRAM, *words]
-    pipe, nowhere = subprocess.PIPE, subprocess.DEVNULL
+    pipe, nowhere, env = subprocess.PIPE, subprocess.DEVNULL, seated(seat)
     try:
-        return Worker(subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=nowhere, start_new_session=True))
+        process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=nowhere, env=env, start_new_session=True)
     except OSError as error:
         hint = "close other programs, or give fewer --workers"
         raise MachineError(f"no process can be started: {error.strerror}", code="no-process", hint=hint) from error
+    return Worker(process, seat)
 
 
 def leave(workers: list[Worker]) -> None:
@@ -182,7 +202,7 @@ class Processes:
                 break
             worker.give(following)
         while len(self._workers) < self.count and (following := self._following(jobs)) is not None:
-            worker = started(self.folder, self.count)
+            worker = started(self.folder, self.count, vacant(worker.seat for worker in self._workers))
             self._workers.append(worker)
             assert worker.process.stdout is not None
             seen.register(worker.process.stdout, selectors.EVENT_READ, worker)

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 
-from beholder.base import events
 from beholder.base.errors import UsageError
 from beholder.machine.launch import Launch, launched
-from beholder.study.crew import Processes
+from beholder.study.crew import Processes, at_a_time
 from beholder.study.crew_ray import tasks
 from beholder.study.crew_shared import shared
 from beholder.study.search import Crew, Single
@@ -31,10 +30,10 @@ def where(workers: int, launch: str, *, join: bool = False) -> Launch:
 
 
 @contextmanager
-def crew(on: Field, launch: Launch, *, batch: int, device: str, offer: Callable[[], None], kept: bool) -> Iterator[Crew]:
-    """Yield who carries out slices; on a GPU, which several would have to share, this process and those that join.
+def crew(on: Field, launch: Launch, *, batch: int, offer: Callable[[], None], kept: bool) -> Iterator[Crew]:
+    """Yield who carries out slices; with one GPU, which several would have to share, this process and those that join.
 
-    batch: of the recipe as it is; device: of this process, such as cpu; offer: writes what others need
+    batch: of the recipe as it is; offer: writes what others need
     kept: whether the study has a place where others can join it
     """
     if launch.kind == "ray":
@@ -43,10 +42,8 @@ def crew(on: Field, launch: Launch, *, batch: int, device: str, offer: Callable[
             yield found
         return
     own: Crew = Single(lambda job: advanced(on, job))
-    if launch.count > 1 and device != "cpu":
-        events.warn("several trials at a time would share one GPU: they take turns", hint="leave --workers at 1")
-    elif launch.count > 1:
+    if (count := at_a_time(launch.count)) > 1:
         offer()
-        own = Processes(on.folder, launch.count, batch)
+        own = Processes(on.folder, count, batch)
     with shared(own, on.folder, batch, offer) if kept else nullcontext(own) as among:
         yield among

@@ -16,9 +16,8 @@ from pathlib import Path
 from beholder.base import events
 from beholder.base.errors import UsageError
 from beholder.base.files import followed, telling_disk_errors
-from beholder.machine.device import device
 from beholder.machine.stop import check_stop, stopping
-from beholder.study.crew import Given, Worker, check_pipes, leave, started
+from beholder.study.crew import Given, Worker, at_a_time, check_pipes, leave, started
 from beholder.study.crew_shared import BEAT, LOOK, Signs, folder_of, said, say, study_at
 from beholder.study.search import Job
 from beholder.study.worker import read
@@ -48,11 +47,9 @@ def join(out: str | Path, *, workers: int = 1) -> Joined:
     and what `worker.read` raises where this machine cannot.
     """
     check_pipes()
-    if workers > 1 and device().type != "cpu":
-        events.warn("several trials at a time would share one GPU: they take turns", hint="leave --workers at 1")
-        workers = 1
+    workers = at_a_time(workers)
     study = study_at(followed(Path(out)))
-    lead, seats = Lead(folder_of(study), time.monotonic), [Seat(study, workers) for _ in range(workers)]
+    lead, seats = Lead(folder_of(study), time.monotonic), [Seat(study, workers, seat) for seat in range(workers)]
     with telling_disk_errors(study):
         folder_of(study).mkdir(parents=True, exist_ok=True)
     checked = False
@@ -119,12 +116,13 @@ class Lead:
 class Seat:
     """One of those that take part, and its process.
 
-    study: the folder of the search; count: of processes that share this machine
+    study: the folder of the search; count: of processes that share this machine; seat: which of them this one is, from 0
     name: of its files; "" before it has any, and after they were deleted by whoever leads; done: slices carried out
     """
 
     study: Path
     count: int
+    seat: int = 0
     name: str = ""
     worker: Worker | None = None
     key: int = 0
@@ -148,7 +146,7 @@ class Seat:
         what = said(self._file("job"))
         if what and what["key"] != self.key:
             self.key = what["key"]
-            self.worker = self.worker or started(self.study, self.count)
+            self.worker = self.worker or started(self.study, self.count, self.seat)
             self.worker.give(Given(Job(**what["job"])))
 
     def _begin(self, now: float) -> None:
