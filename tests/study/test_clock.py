@@ -191,9 +191,15 @@ def test_a_resumed_run_keeps_the_parts_that_it_had_although_more_is_known_now(
         steps(leaves_of_three, recipe=recipe, out=out)
     sample = RunFolder.beside(out).kept("sample")
     assert sample is not None
+    whole = digested(scan(leaves_of_three))
+    gone = whole.keys[whole.hexdigests.index(sample["train"][0].tobytes().hex())]
     monkeypatch.setattr(mend, "split", otherwise)
+    monkeypatch.setattr(mend, "certain", lambda *_: {gone: "drop"})  # as if it were seen to contradict another only now
     outcome = steps(leaves_of_three, recipe=recipe, out=out, resume=True)
     known = dict(outcome.bundle.splits)
+    assert len(known) == len(whole)
+    assert outcome.bundle.config.audit is not None
+    assert outcome.bundle.config.audit.dropped == 0
     assert all(known[row.tobytes().hex()] == part for part, digests in sample.items() for row in digests)
     assert outcome.bundle.history[-1]["epoch"] > 2
     again = steps(leaves_of_three, recipe=recipe, out=out, resume=True)

@@ -138,6 +138,8 @@ class RunFolder:
         """Keep arrays that a resumed run goes on with.
 
         sample: which pictures a run takes that has no time for all, part → digests uint8 (M, 32); head: its head on features;
+        parts: in which part each picture of the source is, and how it is labelled and grouped;
+        heard, luck: what a candidate said of which validation pictures, and by how much the chosen one looks too good
         taught: what a teacher said of which pictures; joined: which pictures without labels joined, and with which
         validation: count, by how many pictures a VAE is scored
         """

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import zlib
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from beholder.base.files import sha256
 from beholder.base.recipe import Recipe
+from beholder.base.records import Parts
 from beholder.learn.checkpoint import RunFolder
 from beholder.learn.prepare import Before, Prepared
 from beholder.learn.probe import Head
 from beholder.machine.info import machine
+from beholder.sources.digest import digested
 
 
 def opened(folder: RunFolder | None, prepared: Prepared, *, resume: bool) -> bool:
@@ -20,15 +25,47 @@ def opened(folder: RunFolder | None, prepared: Prepared, *, resume: bool) -> boo
     if folder is None:
         return False
     going_on = folder.begin(_identity(prepared), resume=resume, machine=_machine(prepared))
-    taken = {name: part.pictures.digests for name, part in (("train", prepared.train), ("valid", prepared.valid))}
+    taken = sample_of(prepared)
     if not going_on and prepared.recipe.train.minutes:
-        folder.keep("sample", {name: digests for name, digests in taken.items() if digests is not None})
-    if not going_on and prepared.train.taught is not None and taken["train"] is not None:
+        folder.keep("sample", taken)
+    if not going_on and prepared.train.taught is not None:
         folder.keep("taught", {"digests": taken["train"], "logits": prepared.train.taught.logits})
-    if not going_on and prepared.own is not None and taken["train"] is not None:
+    if not going_on and prepared.own is not None:
         rows = prepared.train.pixels.rows >= prepared.own
         folder.keep("joined", {"digests": taken["train"][rows], "targets": prepared.train.pictures.targets[rows]})
     return going_on
+
+
+def sample_of(prepared: Prepared) -> dict[str, npt.NDArray[np.uint8]]:
+    """Return which pictures a run takes, part → digests uint8 (M, 32)."""
+    pictures = {"train": digested(prepared.train.pictures), "valid": digested(prepared.valid.pictures)}
+    return {name: part.digests for name, part in pictures.items() if part.digests is not None}
+
+
+def parts_kept(parts: Parts, own: int | None = None) -> dict[str, npt.NDArray[Any]]:
+    """Return what says of each picture in which part it is, and with which labels and group, as arrays to keep.
+
+    own: how many of the training part, its first, are of the source; None: all
+    "digests" uint8 (M, 32), "names" uint8 (M, 4), "parts" int8 (M,), "groups" int64 (M,), "classes" text (K,), and "targets"
+    int64 (M,), or of several labels a picture uint8 (M, ⌈K / 8⌉), a bit each
+    """
+    train = parts.train if own is None else parts.train.take(np.arange(own))
+    held = [digested(pictures) for pictures in (train, parts.valid, parts.test)]
+    targets = np.concatenate([pictures.targets for pictures in held])
+    return {
+        "digests": np.concatenate([pictures.digests for pictures in held if pictures.digests is not None]),
+        "names": np.concatenate([names_of(pictures.keys) for pictures in held]),
+        "parts": np.repeat(np.arange(len(held), dtype=np.int8), [len(pictures) for pictures in held]),
+        "groups": np.concatenate([pictures.groups for pictures in held]),
+        "classes": np.array(parts.train.classes),
+        "targets": np.packbits(targets, axis=1) if train.multi else targets,
+    }
+
+
+def names_of(keys: Iterable[str]) -> npt.NDArray[np.uint8]:
+    """Return what tells pictures with the same bytes apart, uint8 (N, 4): the CRC-32 of each one's name."""
+    sums = [zlib.crc32(key.encode("utf-8", "surrogateescape")) for key in keys]
+    return np.array(sums, "<u4").view(np.uint8).reshape(-1, 4)
 
 
 def before_of(folder: RunFolder) -> Before | None:

@@ -30,7 +30,7 @@ from beholder.learn.material import Beside
 from beholder.learn.monitors import Best, NotFiniteError
 from beholder.learn.prepare import Prepared, prepare
 from beholder.learn.profile import tell_stall
-from beholder.learn.resumed import before_of
+from beholder.learn.resumed import before_of, parts_kept
 from beholder.learn.seeds import gone, seeded
 from beholder.machine.pace import restored
 from beholder.machine.stop import stopping
@@ -107,6 +107,8 @@ def _learnt(
     events.figures("recipe", values={**prepared.recipe.flat(), **prepared.plan.flat()})
     if run.saves.folder is not None:
         run.saves.folder.decide(decided(prepared.recipe, before))
+        if prepared.recipe.train.minutes:
+            run.saves.folder.keep("parts", parts_kept(parts, prepared.own))
     try:
         if not learning.tempo.left_out:
             gone(run, prepared.plan.batch)

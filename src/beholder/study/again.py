@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,23 +13,25 @@ from beholder.base.recipe import Recipe
 from beholder.base.records import PARTS, Parts
 from beholder.bundle.bundle import Bundle, load
 from beholder.bundle.format import finished
+from beholder.data.lost import without_classes
 from beholder.learn.checkpoint import RunFolder
 from beholder.learn.finish import splits_of
 from beholder.learn.resumed import comparable
+from beholder.quality.audit import applied
 from beholder.sources.digest import digested
 from beholder.study.policy import Curated
+from beholder.study.replayed import replayed, rows_of
 
 
 def gone_on(curated: Curated, recipe: Recipe, out: Path) -> tuple[Curated, Bundle | None]:
     """Return the parts as the interrupted run of `out` had them, and its bundle where only the test may be missing.
 
-    Under a budget there may have been no time to look at every picture; now that more are known, others look alike, and a split
-    would tie others together. The run goes on with the parts that it had.
+    Under a budget there may have been no time to look at every picture; now that more are known, others look alike, a split
+    would tie others together, and others would be left out. The run goes on with the parts that it had.
     """
     if finished(out):
         bundle = load(out, trust=True)
-        known = [(bytes.fromhex(digest), part) for digest, part in bundle.splits]
-        parts = regrouped(curated.parts, known) if recipe.train.minutes else curated.parts
+        parts = regrouped(curated, bundle.splits) if recipe.train.minutes else curated.parts
         ours = dict(splits_of(parts))
         theirs = {digest: part for digest, part in bundle.splits if digest in ours or not recipe.data.unlabelled}
         if _same(bundle, recipe) and theirs == ours:
@@ -40,11 +41,8 @@ def gone_on(curated: Curated, recipe: Recipe, out: Path) -> tuple[Curated, Bundl
             RunFolder.beside(out).discard()
             return dataclasses.replace(curated, parts=parts), bundle
         return curated, None
-    sample = RunFolder.beside(out).kept("sample")
-    if sample is None:
-        return curated, None
-    known = [(row.tobytes(), part) for part, digests in sample.items() for row in digests]
-    return dataclasses.replace(curated, parts=regrouped(curated.parts, known, rest="test")), None
+    before = RunFolder.beside(out).kept("parts")
+    return (curated if before is None else replayed(curated, before)), None
 
 
 def _same(bundle: Bundle, recipe: Recipe) -> bool:
@@ -53,30 +51,18 @@ def _same(bundle: Bundle, recipe: Recipe) -> bool:
     return comparable(bundle.recipe) == comparable(dataclasses.replace(recipe, net=net))
 
 
-def regrouped(parts: Parts, known: Sequence[tuple[bytes, str]], *, rest: str = "") -> Parts:
-    """Return the parts with each picture in the part, and at the place, where its digest is `known`.
+def regrouped(curated: Curated, splits: Sequence[tuple[str, str]]) -> Parts:
+    """Return the parts with each picture in the part, and at the place, where `splits`, (SHA-256, part), have it.
 
-    known: (SHA-256, part) in the order of the pictures; others are left out, but for those that are in the part `rest` already
+    Others are left out. A picture that is left out of the parts now, but was not then, is taken from the source again.
     """
-    held = [digested(pictures) for _, pictures in parts.items()]
-    digests = np.concatenate([pictures.digests for pictures in held if pictures.digests is not None])
-    whole = dataclasses.replace(
-        held[0],
-        keys=[key for pictures in held for key in pictures.keys],
-        targets=np.concatenate([pictures.targets for pictures in held]),
-        parts=np.concatenate([pictures.parts for pictures in held]),
-        groups=np.concatenate([pictures.groups for pictures in held]),
-        digests=digests,
-    )
-    places: dict[bytes, deque[tuple[int, str]]] = {}
-    for place, (digest, part) in enumerate(known):
-        places.setdefault(digest, deque()).append((place, part))
-    now = [name for name, pictures in parts.items() for _ in range(len(pictures))]
-    found: dict[str, list[tuple[int, int]]] = {part: [] for part in PARTS}
-    for row, (digest, name) in enumerate(zip(digests, now, strict=True)):
-        if left := places.get(digest.tobytes()):
-            place, part = left.popleft()
-            found[part].append((place, row))
-        elif name == rest:
-            found[rest].append((len(known) + row, row))
-    return Parts(*(whole.take(np.array([row for _, row in sorted(rows)], np.int64)) for rows in found.values()))
+    if curated.findings is None:
+        return curated.parts
+    relabelled = {key: what for key, what in curated.done.items() if what.startswith("relabel:")}
+    labelled = applied(digested(curated.findings.pictures), relabelled)
+    gone = np.array([name not in curated.parts.train.classes for name in labelled.classes], bool)
+    carried = labelled.targets[:, gone].any(axis=1) if labelled.multi else gone[labelled.targets]
+    labelled = without_classes(labelled.take(np.flatnonzero(~carried)), gone)
+    digests = np.frombuffer(bytes.fromhex("".join(digest for digest, _ in splits)), np.uint8).reshape(-1, 32)
+    rows, part = rows_of(labelled, digests), np.array([PARTS.index(name) for _, name in splits], np.int8)
+    return Parts(*(labelled.take(rows[(rows >= 0) & (part == k)]) for k in range(len(PARTS))))

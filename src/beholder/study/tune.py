@@ -26,6 +26,7 @@ from beholder.base.records import Parts, Pictures
 from beholder.base.used import changed
 from beholder.learn.checkpoint import RunFolder, check_out
 from beholder.learn.prepare import Prepared, prepare
+from beholder.learn.resumed import parts_kept, sample_of
 from beholder.machine.launch import Launch
 from beholder.machine.stop import stopping
 from beholder.measure.optimism import Luck
@@ -41,6 +42,7 @@ from beholder.study.foresee import dry
 from beholder.study.luck import luck
 from beholder.study.outcome import Tuning
 from beholder.study.policy import Curated
+from beholder.study.replayed import content, record, recorded
 from beholder.study.search import Book, Candidate, Plan, searched, unanswered
 from beholder.study.steps import check_net, preprocess, train_and_test
 from beholder.study.trial import Field, Limits, amount, paused
@@ -189,7 +191,8 @@ def _opened(
         journal.unlink(missing_ok=True)
         if folder.exists():
             remove_folder(folder)
-    base = prepare(found.parts, asked, until=Deadline.of(began, minutes))
+    own = {path: asdict(kept) for path, kept in spaces.changed({}, given).items()}
+    found, base = _settled(found, asked, folder, json.dumps([own, asdict(limits)]), Deadline.of(began, minutes))
     ranges = spaces.changed(_space(base, asked), given)
     of = asked.toml() + json.dumps({path: asdict(kept) for path, kept in ranges.items()}) + _digest(found.parts)
     of += json.dumps(asdict(limits)) if limits != Limits() else ""
@@ -206,6 +209,19 @@ def _opened(
     if tried_on.taken(name, new=book.new):
         book.note(spent=book.spent)
     return Study(source, found, asked, base, ranges, book, tried_on, place, began, minutes)
+
+
+def _settled(found: Curated, asked: Recipe, folder: Path, how: str, until: Deadline) -> tuple[Curated, Prepared]:
+    """Return the parts, and the recipe as it is, prepared: as the search in the folder had both; of a new one they are kept.
+
+    how: ranges and limits, with which a search is another one
+    """
+    of = sha256((asked.toml() + how + content(found)).encode())
+    found, before = recorded(folder, of, found)
+    base = prepare(found.parts, asked, until=until, before=before)
+    if before is None:
+        record(folder, of, found, base)
+    return found, base
 
 
 def _digest(parts: Parts) -> str:
@@ -318,6 +334,8 @@ def _finish(study: Study, found: Candidate, *, going_on: bool) -> Recipe:
             state = json.loads((folder / "checkpoint" / "state.json").read_text("utf-8"))
             state["clock"]["free"] = state["clock"]["spent"]
             (folder / "checkpoint" / "state.json").write_bytes(json.dumps(state).encode())
+        run.keep("parts", parts_kept(study.curated.parts))
+        run.keep("sample", sample_of(study.base))
     pace = float(found.slices[0].facts.get("seconds_an_epoch", 0.0))
     free = study.asked.train.epochs and pace * study.asked.train.epochs < study.until.left
     return recipe.set(minutes=0.0 if free else study.minutes)
