@@ -19,7 +19,7 @@ from beholder.base.errors import BeholderError, PictureError
 from beholder.base.records import Pictures, PixelPolicy
 from beholder.data.cache import cached
 from beholder.machine.ranks import Ranks
-from beholder.sources import buckets, scan
+from beholder.sources import buckets, parquet, scan
 from beholder.sources.ahead import expect
 from beholder.sources.digest import digested
 
@@ -141,10 +141,64 @@ def test_pictures_inside_one_file(storage: Storage, leaves: Path, tmp_path: Path
     alike(read(storage.write("f/a.parquet", (tmp_path / "a.parquet").read_bytes())), scan(tmp_path / "a.parquet"))
     found = read(storage.write("f/a.npz", (tmp_path / "a.npz").read_bytes()))
     assert (len(found), found.targets.tolist()) == (6, [0, 1] * 3)
-    storage.write("g/a.parquet", (tmp_path / "a.parquet").read_bytes())
-    with pytest.raises(BeholderError, match="holds 1 Parquet files") as caught:
-        read(f"s3://{storage.bucket}/g/")
-    assert (caught.value.code, f"s3://{storage.bucket}/g/a.parquet" in caught.value.hint) == ("unknown-source", True)
+
+
+def parquet_files(folder: Path, leaves: Path, *, files: int) -> Path:
+    """Write Parquet files of the leaves, three pictures a row group; the last is of the test part."""
+    arrow, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    folder.mkdir()
+    pictures = sorted(leaves.rglob("*.png"))
+    for number in range(files):
+        some, part = pictures[number::files], "test" if number == files - 1 else "train"
+        columns = {"image": [{"bytes": file.read_bytes(), "path": file.name} for file in some]}
+        columns |= {"label": [file.parent.name for file in some]}  # type: ignore[dict-item]
+        pq.write_table(arrow.table(columns), folder / f"{part}-{number:03}.parquet", row_group_size=3)
+    return folder
+
+
+def test_several_parquet_files_by_braces_by_pattern_and_by_folder(
+    storage: Storage, leaves: Path, tmp_path: Path, cache: Path
+) -> None:
+    local = parquet_files(tmp_path / "local", leaves, files=4)
+    url = storage.put(local, "packed")
+    for pattern in ("", "t*.parquet", "train-{000..002}.parquet", "{train-001,test-003}.parquet"):
+        found = read(url + pattern)
+        alike(found, scan(f"{local}/{pattern}" if pattern else local))
+        assert found.store.name == url + pattern
+    assert {key.partition("/")[0] for key in read(url, labels=None).keys} == {path.name for path in local.iterdir()}
+    with pytest.raises(BeholderError, match="is not read where labels are not") as caught:
+        read(url, labels=False)
+    assert (caught.value.code, "the folder" in caught.value.hint) == ("unknown-source", True)
+    storage.write("packed/set.tar", b"")
+    with pytest.raises(BeholderError, match="is not read with others"):
+        read(url + "{train-000.parquet,set.tar}")
+
+
+def test_parquet_files_are_fetched_once_each(storage: Storage, front: Front, leaves: Path, tmp_path: Path, cache: Path) -> None:
+    url = storage.put(parquet_files(tmp_path / "local", leaves, files=3), "packed")
+    for _ in range(2):
+        digested(read(url))
+    assert sorted(n for path, n in front.asked.items() if path.endswith(".parquet")) == [1] * 3
+
+
+def test_parquet_files_that_find_no_room_are_read_where_they_lie(
+    storage: Storage, front: Front, leaves: Path, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    local = parquet_files(tmp_path / "local", leaves, files=3)
+    url = storage.put(local, "packed")
+    monkeypatch.setenv("BEHOLDER_ROOM", str(sum(file.stat().st_size for file in local.iterdir()) / 2**30 / 2))
+    monkeypatch.setattr(parquet, "HELD", 0)
+    found = read(url)
+    asked = sum(n for path, n in front.asked.items() if path.endswith(".parquet"))
+    assert [found.store.read(key)[:4] for key in found.keys] == [b"\x89PNG"] * 36
+    assert sum(n for path, n in front.asked.items() if path.endswith(".parquet")) - asked == 12, "a request a row group"
+    assert not (cache / "objects").exists()
+    alike(found, scan(local))
+    assert len({found.store.stamp(key) for key in found.keys}) == 36
+    storage.write("packed/train-000.parquet", bytes((local / "train-000.parquet").stat().st_size))
+    with pytest.raises(PictureError) as caught:
+        found.store.read(next(key for key in found.keys if key.startswith("train-000")))
+    assert caught.value.code == "changed"
 
 
 def test_numbers_get_their_names_from_the_list_beside_the_shards(storage: Storage, leaves: Path, cache: Path) -> None:

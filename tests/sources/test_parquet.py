@@ -140,7 +140,16 @@ def test_only_a_few_row_groups_are_held(beans: Path, monkeypatch: pytest.MonkeyP
     store = found.store.found(found.keys[0])[0]  # type: ignore[attr-defined]
     order: Sequence[int] = np.random.default_rng(0).permutation(10).tolist()
     assert [store.read(str(i)) for i in order] == [b"picture %d" % i for i in order]
-    assert len(store._held) == 1
+    assert len(store.groups._held) == 1
+
+
+def test_the_files_of_a_source_hold_row_groups_together(beans: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parquet, "HELD", 100)
+    found = scan(beans)
+    assert [found.store.read(key) for key in found.keys] == [b"picture %d" % i for i in (*range(20, 30), *range(20))]
+    groups = {id(store.groups) for store in found.store.stores.values()}  # type: ignore[attr-defined]
+    held = next(iter(found.store.stores.values())).groups._held  # type: ignore[attr-defined]
+    assert (len(groups), sum(column.nbytes for column in held.values()) <= 100) == (1, True)
 
 
 @pytest.mark.parametrize(

@@ -48,9 +48,9 @@ def scan(
 
     source: a folder of class folders; a folder with train, valid, test of them; a CSV, TSV or Parquet with
     path,label[,split,group], or one a part; a zip or tar of any of these; Parquet with pictures inside; WebDataset shards
-    (set-{0000..0012}.tar); COCO, Pascal VOC, YOLO, tables of boxes; torchvision:NAME; hf:NAME; https://… of a zip or
-    tar; an .npz with x and y; s3://… and gs://… of all these but data.yaml, and of Parquet one file alone; or arrays (x, y);
-    a map-style data set of PyTorch; KIND:NAME of a plug-in.
+    (set-{0000..0012}.tar; so of Parquet); COCO, Pascal VOC, YOLO, tables of boxes; torchvision:NAME; hf:NAME; https://… of a
+    zip or tar; an .npz with x and y; s3://… and gs://… of all these but data.yaml; or arrays (x, y); a map-style data set of
+    PyTorch; KIND:NAME of a plug-in.
     boxes:SOURCE makes a picture of each box. docs/SOURCES.md describes each; none is ever written to.
     labels: whether the pictures have to have some; None: they may; False: none are looked for. Without labels a source may also
     be a flat folder or archive, a pattern such as new/*.jpg, a list of paths, or arrays without y
@@ -99,7 +99,8 @@ def _labelled(source: Any, images: str | Path | None, limits: Limits, allow_down
         if images is not None:
             raise apart.unused(text)
         paths = shards.expanded(str(path))
-        return shards.from_paths(paths, name=str(path.absolute()), root=path.absolute().parent, limits=limits)
+        read = parquet.pictures_of if all(one.suffix.lower() == ".parquet" for one in paths) else shards.from_paths
+        return read(paths, name=str(path.absolute()), root=path.absolute().parent, limits=limits)
     raise _missing(text, path)
 
 

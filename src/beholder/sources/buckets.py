@@ -26,7 +26,7 @@ from beholder.base.names import Names
 from beholder.base.records import Pictures
 from beholder.machine.folders import cache_folder
 from beholder.machine.ranks import Ranks
-from beholder.sources import archive, objects, shards, unlabelled
+from beholder.sources import archive, objects, parquet, shards, unlabelled
 from beholder.sources.ahead import Coming
 from beholder.sources.copies import Copies, piece_of
 from beholder.sources.folder import STRIDE, too_many_bytes, too_many_members
@@ -34,6 +34,7 @@ from beholder.sources.joined import JoinedStore
 from beholder.sources.listing import Listing, case_notes, is_junk, is_picture
 from beholder.sources.members import TAR, unreadable
 from beholder.sources.objects import Object
+from beholder.sources.ranged import Ranged
 from beholder.sources.remote import not_allowed
 from beholder.sources.tars import TarStore
 
@@ -43,6 +44,7 @@ RUN, GAP = 8 << 20, 64 << 10
 AHEAD = 2
 """Tars that are fetched while the one before them is looked through."""
 
+PARQUET = (".parquet",)
 _TEXT = 64 << 10
 _FETCHED = ("csv", "tsv", "jsonl", "json", "parquet", "npz")
 _FILES = (*_FETCHED, "yaml", "yml")
@@ -60,6 +62,12 @@ class Bucket:
     def read(self, thing: Object, start: int, size: int) -> bytes:
         """Return a part of an object. Raises as `objects.read` does."""
         return objects.read(self.system, thing, start, size)
+
+    def part(self, thing: Object, start: int, size: int) -> bytes:
+        """Return a part of a large object, from its copy where there is one. Raises as `objects.read` does."""
+        here = self.copies.here(thing)
+        found = None if here is None else piece_of(here, start, size)
+        return self.read(thing, start, size) if found is None else found
 
 
 class ObjectStore:
@@ -133,9 +141,7 @@ class TarObjectStore:
         start, size = self._spans[row].tolist()
         if size > self._bucket.limits.bytes:
             raise too_many_bytes(key, size, self._bucket.limits.bytes)
-        here = self._bucket.copies.here(self.tar)
-        found = None if here is None else piece_of(here, start, size)
-        return self._bucket.read(self.tar, start, size) if found is None else found
+        return self._bucket.part(self.tar, start, size)
 
     def expect(self, keys: Sequence[str]) -> None:
         """Ask for members before they are read; those that lie together are one request."""
@@ -215,30 +221,29 @@ def opened(url: str, *, labels: bool, limits: Limits, allow_download: bool) -> L
     if not allow_download:
         raise not_allowed(without_secrets(url))
     bucket = _bucket(url, limits)
-    system = bucket.system
     read: Callable[..., Pictures] = _labelled if labels else _bare
     if shards.is_pattern(url):
-        return read(_matching(system, url), url, url.rpartition("/")[0] + "/", bucket)
+        return read(_matching(bucket.system, url), url, url.rpartition("/")[0] + "/", bucket)
     ending = url.rpartition(".")[2].lower()
     if archive.is_archive(Path(url)) or (labels and ending in _FETCHED):
         return _fetched(url, bucket)
     if ending in _FILES:
-        what = "is no kind of file that is read from object storage" if labels else "is not read where labels are not"
-        hint = "give the folder that it lies in, or copy it to this machine"
-        raise UsageError(f"{url} {what}", code="unknown-source", hint=hint)
-    top = url.rstrip("/") + "/"
-    found = _listed(top, system, bucket)
-    tars = [name for name in found.names if name.lower().endswith(TAR)]
-    packed = [name for name in found.names if name.lower().endswith(".parquet")]
-    if packed and not tars and not any(map(is_picture, found.names)):
-        hint = f"give one alone, {top}{packed[0]}, or copy the folder to this machine"
-        raise UsageError(
-            f"{top} holds {len(packed):,} Parquet files, which are read one alone", code="unknown-source", hint=hint
+        raise _unread(
+            url, f"is {'no kind of file that is read from object storage' if labels else 'not read where labels are not'}"
         )
-    if not tars or any(map(is_picture, found.names)):
+    top = url.rstrip("/") + "/"
+    found = _listed(top, bucket.system, bucket)
+    tars = [name for name in found.names if name.lower().endswith(TAR)]
+    several = tars or [name for name in found.names if name.lower().endswith(PARQUET)]
+    if not several or any(map(is_picture, found.names)):
         return found
     assert isinstance(found.store, ObjectStore)
-    return read([found.store.at(name) for name in tars], top, top, bucket)
+    return read([found.store.at(name) for name in several], top, top, bucket)
+
+
+def _unread(url: str, why: str) -> UsageError:
+    hint = "give the folder that it lies in, or copy it to this machine"
+    return UsageError(f"{url} {why}", code="unknown-source", hint=hint)
 
 
 def around(url: str, limits: Limits) -> Listing:
@@ -308,15 +313,29 @@ def _matching(system: Any, url: str) -> list[Object]:
                 hint = f"it is one of those that {url} stands for"
                 raise UsageError(f"there is no {folder}/{one}", code="path-missing", hint=hint)
             found.append(folders[folder][one])
-    odd = [one.url for one in found if not one.url.lower().endswith(TAR)]
+    kind = TAR if found[0].url.lower().endswith(TAR) else PARQUET
+    odd = [one.url for one in found if not one.url.lower().endswith(kind)]
     if odd:
-        hint = "of several files, only plain tars are read where they lie; unpack .tar.gz, or give one file alone"
-        raise UsageError(f"{odd[0]} is no tar", code="unknown-source", hint=hint)
+        hint = "several files are all plain tars, or all Parquet; unpack .tar.gz, or give one file alone"
+        raise UsageError(f"{odd[0]} is not read with others", code="unknown-source", hint=hint)
     return found
 
 
+def _packed(files: Sequence[Object], name: str, top: str, bucket: Bucket) -> Pictures:
+    """Return the labelled pictures of Parquet files: of copies, where all find room beside each other, else where they lie."""
+    if bucket.copies.fits(one.size for one in files):
+        events.note(f"downloading {name} to {bucket.copies.folder}", path=str(bucket.copies.folder))
+        for done, one in enumerate(files, start=1):
+            bucket.copies.fetched(one)
+            events.progress("fetching", done, len(files))
+    far = {one.url.removeprefix(top): Ranged(one.url, one.size, one.tag, partial(bucket.part, one)) for one in files}
+    return parquet.joined(far, name=name, limits=bucket.limits)
+
+
 def _labelled(tars: Sequence[Object], name: str, top: str, bucket: Bucket) -> Pictures:
-    """Return the labelled pictures of shards."""
+    """Return the labelled pictures of shards, or of Parquet files."""
+    if tars[0].url.lower().endswith(PARQUET):
+        return _packed(tars, name, top, bucket)
     lists = [one for one in _beside(bucket.system, top) if one.url.removeprefix(top) in shards.NAMES]
     lists.sort(key=lambda one: shards.NAMES.index(one.url.removeprefix(top)))
     names = shards.lines(bucket.copies.bytes_of(lists[0])) if lists else []
@@ -324,7 +343,9 @@ def _labelled(tars: Sequence[Object], name: str, top: str, bucket: Bucket) -> Pi
 
 
 def _bare(tars: Sequence[Object], name: str, top: str, bucket: Bucket) -> Pictures:
-    """Return the pictures of shards, labels not looked for."""
+    """Return the pictures of shards, labels not looked for. Raises `UsageError` (unknown-source) for Parquet files."""
+    if tars[0].url.lower().endswith(PARQUET):
+        raise _unread(name, "is not read where labels are not")
     found = dict(_walked(tars, top, bucket))
     names = Names.of(f"{shard}/{key}" for shard, listing in found.items() for key in listing.names)
     return unlabelled.listed(Listing(JoinedStore(name, {shard: one.store for shard, one in found.items()}), names))

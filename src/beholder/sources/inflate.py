@@ -49,7 +49,7 @@ def held(owner: object, path: Path) -> None:
         hold(owner, path)
 
 
-def check(path: Path, unpacked: int, packed: int, limits: Limits) -> None:
+def check(path: object, unpacked: int, packed: int, limits: Limits) -> None:
     """Raise `DataError` (too-many-bytes) where an archive unpacks to too much."""
     if unpacked > limits.total or (unpacked > RATIO_FLOOR and unpacked > limits.ratio * max(packed, 1)):
         raise DataError(

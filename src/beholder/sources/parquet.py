@@ -6,11 +6,13 @@ A picture is a struct {bytes, path} or plain bytes. Class names come from the fe
 from __future__ import annotations
 
 import json
+import os
 import re
 import threading
 from collections import Counter, OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +31,14 @@ from beholder.sources.folder import too_many_bytes
 from beholder.sources.joined import JoinedStore
 from beholder.sources.listing import assemble, no_pictures, tabled
 from beholder.sources.parts import in_part, part_of
+from beholder.sources.ranged import Ranged
 from beholder.sources.table import COLUMNS
 
 LABELS = (*COLUMNS["label"], "fine_label")
 """What a column of labels may be called, best first."""
 
 HELD = 128 << 20
-"""Bytes of row groups that a file keeps in memory, beside the one that is read."""
+"""Bytes of row groups that the files of a source keep in memory, beside the one that was read last."""
 
 
 @dataclass(frozen=True)
@@ -57,64 +60,93 @@ class Columns:
 
 
 @dataclass
-class ParquetStore:
-    """Pictures of one file; the key is the row as text. Reads a row group at a time and keeps the last few."""
+class Groups:
+    """Row groups of the files of a source that are kept in memory, the last used, by file and number."""
 
-    path: Path
-    columns: Columns
-    limits: Limits
-    _file: Any
-    _starts: Any
-    _held: OrderedDict[int, Any] = field(default_factory=OrderedDict)
+    _held: OrderedDict[tuple[str, int], Any] = field(default_factory=OrderedDict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    @property
-    def name(self) -> str:
-        """Return the file's absolute path."""
-        return str(self.path)
+    def get(self, file: str, group: int) -> Any:
+        """Return the pictures of a row group, None where they are not kept."""
+        with self._lock:
+            if (file, group) in self._held:
+                self._held.move_to_end((file, group))
+            return self._held.get((file, group))
+
+    def keep(self, file: str, group: int, column: Any) -> None:
+        """Keep the pictures of a row group, in place of others where they are too many."""
+        with self._lock:
+            self._held[file, group] = column
+            while len(self._held) > 1 and sum(held.nbytes for held in self._held.values()) > HELD:
+                self._held.popitem(last=False)
+
+
+@dataclass
+class ParquetStore:
+    """Pictures of one file; the key is the row as text. Reads a row group at a time.
+
+    name: the absolute path, or the address; version: () → what is another text where the content is another
+    """
+
+    name: str
+    version: Callable[[], str]
+    columns: Columns
+    limits: Limits
+    groups: Groups
+    _file: Any
+    _starts: Any
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def read(self, key: str) -> bytes:
-        """Return a picture's bytes. Raises `PictureError` (unreadable, too-many-bytes)."""
+        """Return a picture's bytes. Raises `PictureError` (unreadable, too-many-bytes), and what a file far away may raise."""
         row = int(key) if key.isdecimal() else -1
         if not 0 <= row < self._starts[-1]:
-            raise PictureError(f"there is no row {key} in {self.path}", code="unreadable", hint="check the file")
+            raise PictureError(f"there is no row {key} in {self.name}", code="unreadable", hint="check the file")
         group = int(np.searchsorted(self._starts, row, side="right")) - 1
         value = self._column(group)[row - int(self._starts[group])].as_py()
         if not isinstance(value, bytes):
-            raise PictureError(f"row {key} of {self.path} holds no bytes", code="empty", hint="leave the row out")
+            raise PictureError(f"row {key} of {self.name} holds no bytes", code="empty", hint="leave the row out")
         if len(value) > self.limits.bytes:
-            raise too_many_bytes(f"row {key} of {self.path}", len(value), self.limits.bytes)
+            raise too_many_bytes(f"row {key} of {self.name}", len(value), self.limits.bytes)
         return value
 
     def stamp(self, key: str) -> str:
-        """Return what `inflate.version` says of the file, and the row."""
-        return f"{inflate.version(self.path)}-{key}"
+        """Return the version of the file, and the row."""
+        return f"{self.version()}-{key}"
 
     def _column(self, group: int) -> Any:
         with self._lock:
-            if group not in self._held:
-                import pyarrow as pa
+            found = self.groups.get(self.name, group)
+            if found is None:
+                found = self._read(group)
+                self.groups.keep(self.name, group, found)
+            return found
 
-                name = self.columns.image + (".bytes" if self.columns.nested else "")
-                try:
-                    column = self._file.read_row_group(group, columns=[name], use_threads=False).column(0)
-                except (pa.ArrowException, OSError) as error:
-                    raise PictureError(f"cannot read {self.path}: {error}", code="unreadable", hint="fetch it again") from error
-                column = column.combine_chunks()
-                self._held[group] = column.field("bytes") if self.columns.nested else column
-                while len(self._held) > 1 and sum(held.nbytes for held in self._held.values()) > HELD:
-                    self._held.popitem(last=False)
-            self._held.move_to_end(group)
-            return self._held[group]
+    def _read(self, group: int) -> Any:
+        import pyarrow as pa
+
+        name = self.columns.image + (".bytes" if self.columns.nested else "")
+        try:
+            column = self._file.read_row_group(group, columns=[name], use_threads=False).column(0)
+        except (pa.ArrowException, OSError) as error:
+            raise PictureError(f"cannot read {self.name}: {error}", code="unreadable", hint="fetch it again") from error
+        column = column.combine_chunks()
+        return column.field("bytes") if self.columns.nested else column
 
 
 def pictures_of(paths: Sequence[Path], *, name: str, root: Path, limits: Limits = LIMITS) -> Pictures:
-    """Return the pictures of one or more files below `root`, all with the same columns; `name`: what the whole is called.
+    """Return the pictures of one or more files on this machine. root: from where on their names are told. Rest as `joined`."""
+    return joined({os.path.relpath(path, root).replace("\\", "/"): path for path in paths}, name=name, limits=limits)
+
+
+def joined(files: Mapping[str, Path | Ranged], *, name: str, limits: Limits = LIMITS) -> Pictures:
+    """Return the pictures of files by name, all with the same columns; `name`: what the whole is called.
 
     The parts are those that the files' names say, such as train-00000-of-00002.parquet. Rows without a label are left out.
     Raises `MachineError` (missing-library), `DataError` (not-parquet, no-image-column, no-label-column, no-pictures, …).
     """
-    opened = {path.relative_to(root).as_posix(): _opened(path, limits) for path in paths}
+    groups = Groups()
+    opened = {file: _opened(source, limits, groups) for file, source in files.items()}
     if not sum(int(store._starts[-1]) for store in opened.values()):
         raise no_pictures(name)
     notes = list(dict.fromkeys(note for store in opened.values() for note in store.columns.notes))
@@ -146,7 +178,7 @@ def _parts(file: str, store: ParquetStore) -> I8:
     odd = next((name for name, part in known.items() if part is None), "")
     if odd:
         hint = "the parts are train, valid and test"
-        raise DataError(f"{store.path}: '{odd}' in the column {store.columns.split} is no part", code="bad-split", hint=hint)
+        raise DataError(f"{store.name}: '{odd}' in the column {store.columns.split} is no part", code="bad-split", hint=hint)
     given = np.array([known[name] for name in said], np.int8)
     found: I8 = np.where(given < 0, named, given)
     return found
@@ -188,12 +220,12 @@ def rows_of(path: Path, *, limits: Limits = LIMITS) -> list[list[str]] | None:
     return rows + [list(row) for row in zip(*columns, strict=True)]
 
 
-def _file(path: Path, limits: Limits) -> Any:
+def _file(path: Path | Ranged, limits: Limits) -> Any:
     try:
         import pyarrow as pa
         import pyarrow.parquet as pq
     except ImportError as error:
-        text = f"reading {path.name} takes pyarrow, which is not installed"
+        text = f"reading {path} takes pyarrow, which is not installed"
         hint = "pip install 'beholder[hf]'"
         raise MachineError(text, code="missing-library", hint=hint) from error
     try:
@@ -203,27 +235,31 @@ def _file(path: Path, limits: Limits) -> Any:
         raise DataError(
             f"{path} is not a Parquet file, or is damaged: {error}", code="not-parquet", hint="fetch or write it again"
         ) from error
-    inflate.check(path, sum(group.total_byte_size for group in groups), path.stat().st_size, limits)
+    size = path.stat().st_size if isinstance(path, Path) else path.size
+    inflate.check(path, sum(group.total_byte_size for group in groups), size, limits)
     if file.metadata.num_rows > limits.members:
         raise DataError(f"{path} holds more than {limits.members:,} rows", code="too-many-members", hint="raise Limits.members")
     return file
 
 
-def _opened(path: Path, limits: Limits) -> ParquetStore:
+def _opened(path: Path | Ranged, limits: Limits, groups: Groups) -> ParquetStore:
     file = _file(path, limits)
     sizes = [file.metadata.row_group(i).num_rows for i in range(file.metadata.num_row_groups)]
-    return ParquetStore(path.absolute(), _columns(file.schema_arrow, path), limits, file, np.cumsum([0, *sizes]))
+    name, version = (
+        (str(path.absolute()), partial(inflate.version, path)) if isinstance(path, Path) else (path.address, path.version)
+    )
+    return ParquetStore(name, version, _columns(file.schema_arrow, name), limits, groups, file, np.cumsum([0, *sizes]))
 
 
-def _columns(schema: Any, path: Path) -> Columns:
+def _columns(schema: Any, where: str) -> Columns:
     features = _features(schema)
     image = _image(schema, features)
     if not image:
-        raise _no_column(path, schema, "image", "a picture is a struct of bytes and path, or bytes, in a column named image")
+        raise _no_column(where, schema, "image", "a picture is a struct of bytes and path, or bytes, in a column named image")
     known = [name for name in LABELS if name in schema.names]
     known += [name for name, what in features.items() if name not in known and _class_names(what) and name in schema.names]
     if not known:
-        raise _no_column(path, schema, "label", "name the column of the labels 'label'")
+        raise _no_column(where, schema, "label", "name the column of the labels 'label'")
     notes = (f"labels are those of the column {known[0]}; not used: {', '.join(known[1:])}",) if known[1:] else ()
     import pyarrow as pa
 
@@ -281,9 +317,9 @@ def _is_bytes(kind: Any) -> bool:
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
 
-def _no_column(path: Path, schema: Any, what: str, hint: str) -> DataError:
+def _no_column(where: str, schema: Any, what: str, hint: str) -> DataError:
     listed = ", ".join(schema.names) or "none"
-    return DataError(f"{path} has no column of {what}s; its columns are: {listed}", code=f"no-{what}-column", hint=hint)
+    return DataError(f"{where} has no column of {what}s; its columns are: {listed}", code=f"no-{what}-column", hint=hint)
 
 
 def _column(store: ParquetStore, name: str = "") -> Any:
@@ -294,32 +330,32 @@ def _column(store: ParquetStore, name: str = "") -> Any:
         name = name or store.columns.label
         return store._file.read(columns=[name]).column(name)
     except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{store.path} is damaged: {error}", code="not-parquet", hint="fetch or write it again") from error
+        raise DataError(f"{store.name} is damaged: {error}", code="not-parquet", hint="fetch or write it again") from error
 
 
 def _sets(store: ParquetStore) -> list[tuple[str, ...]]:
     """Return the labels of each row of a column of lists."""
-    rows = ([_name(v, store.columns.names, store.path) for v in row or ()] for row in _column(store).to_pylist())
+    rows = ([_name(v, store.columns.names, store.name) for v in row or ()] for row in _column(store).to_pylist())
     return [tuple(dict.fromkeys(label for label in row if label)) for row in rows]
 
 
 def _targets(store: ParquetStore, known: dict[str, int]) -> npt.NDArray[np.int32]:
     """Return the number of each row's label in `known`, which grows by those that are new: int32 (N,), -1 = none."""
     coded = _column(store).combine_chunks().dictionary_encode()
-    names = [_name(value, store.columns.names, store.path) for value in coded.dictionary.to_pylist()]
+    names = [_name(value, store.columns.names, store.name) for value in coded.dictionary.to_pylist()]
     numbers = [known.setdefault(name, len(known)) if name else -1 for name in names]
     places = coded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
     found: npt.NDArray[np.int32] = np.append(np.array(numbers, np.int32), np.int32(-1))[places]
     return found
 
 
-def _name(value: object, names: Sequence[str], path: Path) -> str:
+def _name(value: object, names: Sequence[str], where: str) -> str:
     """Return a label as text, "" for none; the Hub writes -1 where a test part keeps its labels secret."""
     value = int(value) if isinstance(value, float) and value.is_integer() else value
     if not names or not isinstance(value, int):
         return labels.text(value)
     if not -1 <= value < len(names):
         raise DataError(
-            f"{path} has the label {value}, but its features name {len(names):,} classes", code="bad-labels", hint="check it"
+            f"{where} has the label {value}, but its features name {len(names):,} classes", code="bad-labels", hint="check it"
         )
     return "" if value == -1 else names[value]
