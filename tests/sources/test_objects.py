@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 from tests.loopback import Quiet, listening
+from tests.sources.conftest import Storage
 
 import beholder
 from beholder.base import events
@@ -76,6 +79,37 @@ def test_the_extra_is_named_where_it_is_not_installed(scheme: str, monkeypatch: 
     with pytest.raises(MachineError, match=objects.LIBRARIES[scheme]) as caught:
         scan(f"{scheme}://bucket/set", allow_download=True)
     assert caught.value.hint == "pip install 'beholder[objects]'"
+
+
+def test_single_pictures_share_a_client_and_other_credentials_have_another(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[object] = []
+    core = importlib.import_module("s3fs.core")
+
+    class Counted(core.S3FileSystem):  # type: ignore[misc, name-defined]
+        def __init__(self, **how: object) -> None:
+            super().__init__(**how)
+            made.append(self)
+
+    monkeypatch.setattr(core, "S3FileSystem", Counted)
+    urls = [storage.write(f"{k}.png", b"%d" % k) for k in range(8)]
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(lambda url: objects.picture(url, allow_download=True), urls)) == [b"%d" % k for k in range(8)]
+    assert len(made) == 1
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "another")
+    assert objects.system(urls[0]) is objects.system(f"s3://{storage.bucket}-2/x")
+    assert len(made) == 2
+
+
+def test_after_an_error_of_the_service_credentials_are_looked_for_anew(storage: Storage, pauses: list[float]) -> None:
+    before = objects.system("s3://bucket/a")
+    with pytest.raises(UsageError):
+        objects.tried(failing([FileNotFoundError("none")]), "s3://bucket/a")
+    assert objects.system("s3://bucket/a") is before
+    with pytest.raises(MachineError):
+        objects.tried(failing([PermissionError("no")]), "s3://bucket/a")
+    assert objects.system("s3://bucket/a") is not before
 
 
 def test_addresses_are_told_from_paths() -> None:

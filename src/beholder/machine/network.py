@@ -1,8 +1,9 @@
-"""By which addresses other machines reach this one."""
+"""By which addresses other machines reach this one, and what its libraries know of theirs."""
 
 from __future__ import annotations
 
 import ipaddress
+import os
 import socket
 import threading
 from contextlib import suppress
@@ -13,6 +14,11 @@ ELSEWHERE = {socket.AF_INET: "192.0.2.1", socket.AF_INET6: "2001:db8::1"}
 
 PATIENCE = 1.0
 """Seconds that a name server is waited for: without a network it may not answer for many."""
+
+
+def settings() -> frozenset[tuple[str, str]]:
+    """Return the variables of this process, by which libraries find services, proxies and credentials."""
+    return frozenset(os.environ.items())
 
 
 def addresses(*, v6: bool = False) -> list[str]:

@@ -6,17 +6,20 @@ Credentials are those of the libraries: variables, configuration files, roles of
 from __future__ import annotations
 
 import importlib
+import os
 import re
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, TypeVar
 
 from beholder.base import events
 from beholder.base.brief import without_secrets
 from beholder.base.errors import BeholderError, MachineError, PictureError, UsageError
 from beholder.base.limits import LIMITS, Limits
+from beholder.machine.network import settings
 from beholder.sources.folder import too_many_bytes
 from beholder.sources.remote import not_allowed
 
@@ -30,6 +33,7 @@ PAUSE = 0.5
 """Seconds before the second attempt; doubled before each further one."""
 
 _T = TypeVar("_T")
+_MAKING = threading.Lock()
 _CREDENTIALS = "Credential", "TokenRetrieval", "ProfileNotFound", "RefreshError"
 _FOREIGN = {"aiobotocore", "aiohttp", "botocore", "gcsfs", "google", "requests", "urllib3"}
 
@@ -53,7 +57,7 @@ def is_object(text: str) -> bool:
 
 
 def system(url: str) -> Any:
-    """Return fsspec's file system for an address.
+    """Return fsspec's file system for an address: one for all of a scheme, as long as what libraries find it by is the same.
 
     Raises `MachineError` (missing-library), `UsageError` (bad-address).
     """
@@ -62,6 +66,13 @@ def system(url: str) -> Any:
     if not bucket or "@" in bucket or ":" in bucket:
         hint = f"write {scheme}://BUCKET/NAME; credentials come from the environment, never from the address"
         raise UsageError(f"{without_secrets(url)} names no bucket", code="bad-address", hint=hint)
+    with _MAKING:
+        return _client(scheme, os.getpid(), settings())
+
+
+@lru_cache(maxsize=4)
+def _client(scheme: str, _process: int, _settings: frozenset[tuple[str, str]]) -> Any:
+    """Return a new file system. A process that was forked has none of its own yet. Raises `MachineError` (missing-library)."""
     library = LIBRARIES[scheme]
     try:
         module = importlib.import_module(f"{library}.core")
@@ -193,6 +204,8 @@ def tried(work: Callable[[], _T], url: str) -> _T:
             raise
         except Exception as error:  # each library has its own tree of errors
             final = _final(error, url)
+            if isinstance(final, MachineError):
+                _client.cache_clear()  # the next one asks anew who is to be let in
             if final is not None:
                 raise final from error
             why = without_secrets(str(error) or type(error).__name__)
