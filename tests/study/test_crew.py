@@ -121,8 +121,10 @@ def test_why_a_process_cannot_begin_is_said(tmp_path: Path, monkeypatch: pytest.
     assert "source.npz" in caught.value.message
     said = json.loads((tmp_path / "field.json").read_text())
     (tmp_path / "field.json").write_text(json.dumps({**said, "alike": {**said["alike"], "beholder": "0.0.1"}}))
-    with pytest.raises(UsageError, match=r"beholder is .*, not 0\.0\.1"):
+    with pytest.raises(MachineError, match=r"changed while it ran: .*beholder is .*, not 0\.0\.1") as changed:
         carried_out([job(0)], tmp_path)
+    assert (changed.value.code, changed.value.exit_code) == ("changed", 1), "which is no wrong usage"
+    assert "same command again" in changed.value.hint
 
 
 def test_each_process_has_a_gpu_of_its_own_and_no_two_share_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -93,11 +93,16 @@ class Worker:
     def lost(self) -> tuple[str, bool]:
         """Return why a process that ended did so, and whether it may be that memory did not suffice.
 
-        Raises what kept it from its work, or `MachineError` (no-process), where it did not begin by itself.
+        Raises what kept it from its work, or `MachineError`: (changed) where Beholder, or a net or task of one's own, is not as
+        it was when the search began, (no-process) where it did not begin by itself.
         """
         status, more = self.end(), shortages()
         if self.wrong is not None:
-            raise raised(self.wrong)
+            error = raised(self.wrong)
+            if error.code != "other-version":
+                raise error
+            what = f"what the search runs was changed while it ran: {error.message}"
+            raise MachineError(what, code="changed", hint="run the same command again: it goes on with what is kept")
         if not self.ready and status >= 0:
             what = f"a process of the search ended before it began, with status {status}"
             raise MachineError(what, code="no-process", hint="leave --workers at 1 to see why")
