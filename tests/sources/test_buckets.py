@@ -125,6 +125,29 @@ def test_a_file_that_tells_of_pictures_beside_it(kind: str, storage: Storage, le
     assert (caught.value.code, "the folder" in caught.value.hint) == ("unknown-source", True)
 
 
+@pytest.mark.parametrize("kind", ["csv", "json"])
+def test_pictures_apart_from_what_tells_of_them(
+    kind: str, storage: Storage, front: Front, leaves: Path, tmp_path: Path, cache: Path
+) -> None:
+    folder = storage.put(leaves, "leaves")
+    packed = shutil.make_archive(str(tmp_path / "set"), "zip", leaves)
+    path = told(shutil.copytree(leaves, tmp_path / "tables"), kind)
+    local = scan(path, images=leaves)
+    with pytest.raises(BeholderError) as caught:
+        scan(path, images=folder)
+    assert (caught.value.code, front.asked.total()) == ("download-not-allowed", 0)
+    for images in (folder, storage.write("set.zip", Path(packed).read_bytes())):
+        found = read(str(path), images=images)
+        alike(found, local)
+        assert (found.boxes is None) == (local.boxes is None)
+    with pytest.raises(BeholderError, match="there is nothing at") as caught:
+        read(str(path), images=f"{folder}none/")
+    assert caught.value.code == "path-missing"
+    with pytest.raises(BeholderError) as caught:
+        read(str(leaves), images=folder)
+    assert caught.value.code == "images-unused"
+
+
 def test_a_table_of_pictures_that_are_not_there(storage: Storage, leaves: Path, cache: Path) -> None:
     url = storage.write("t/labels.csv", b"path,label\n../a.png,x\n/etc/b.png,y\n")
     with pytest.raises(BeholderError) as caught:

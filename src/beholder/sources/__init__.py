@@ -54,7 +54,8 @@ def scan(
     boxes:SOURCE makes a picture of each box. docs/SOURCES.md describes each; none is ever written to.
     labels: whether the pictures have to have some; None: they may; False: none are looked for. Without labels a source may also
     be a flat folder or archive, a pattern such as new/*.jpg, a list of paths, or arrays without y
-    images: the folder or archive that holds the pictures, where COCO, VOC, YOLO or a table tells of them and they lie apart
+    images: the folder or archive that holds the pictures (s3://… and gs://… too), where COCO, VOC, YOLO or a table tells of them
+    and they lie apart
     allow_download: fetch what is not on this machine; without it nothing is asked of any network
     Raises `UsageError` (path-missing, unknown-source, images-unused, download-not-allowed), `DataError` (no-pictures, …).
     """
@@ -82,7 +83,7 @@ def _labelled(source: Any, images: str | Path | None, limits: Limits, allow_down
         text, boxes = text.removeprefix("boxes:"), True
     path = Path(text).expanduser()
     if objects.is_object(text):
-        held = None if images is None else apart.listing(images, limits=limits)
+        held = None if images is None else _apart(images, limits, allow_download)
         return _stored(text, limits, boxes, held, allow_download)
     if remote.is_url(text):
         path = remote.fetched(text, limits=limits, allow_download=allow_download)
@@ -91,7 +92,7 @@ def _labelled(source: Any, images: str | Path | None, limits: Limits, allow_down
             raise marked.no_boxes(text)
         return _of_kind(found[1], found[2], images, limits, allow_download)
     if path.exists():
-        held = None if images is None else apart.listing(images, limits=limits)
+        held = None if images is None else _apart(images, limits, allow_download)
         return (_in_folder if path.is_dir() else _in_file)(
             path.absolute() if path.is_dir() else path, limits, boxes, images=held
         )
@@ -102,6 +103,15 @@ def _labelled(source: Any, images: str | Path | None, limits: Limits, allow_down
         read = parquet.pictures_of if all(one.suffix.lower() == ".parquet" for one in paths) else shards.from_paths
         return read(paths, name=str(path.absolute()), root=path.absolute().parent, limits=limits)
     raise _missing(text, path)
+
+
+def _apart(images: str | Path, limits: Limits, allow_download: bool) -> Listing:
+    """Return the files of the folder or archive that holds the pictures of a source, on this machine or elsewhere."""
+    if objects.is_object(str(images)):
+        return buckets.files_of(str(images), limits=limits, allow_download=allow_download)
+    if remote.is_url(str(images)):
+        images = remote.fetched(str(images), limits=limits, allow_download=allow_download)
+    return apart.listing(images, limits=limits)
 
 
 def _stored(url: str, limits: Limits, boxes: bool, images: Listing | None, allow_download: bool) -> Pictures:

@@ -241,6 +241,16 @@ def opened(url: str, *, labels: bool, limits: Limits, allow_download: bool) -> L
     return read([found.store.at(name) for name in several], top, top, bucket)
 
 
+def files_of(url: str, *, limits: Limits, allow_download: bool) -> Listing:
+    """Return the files of a folder, or of an archive, which is fetched. Raises as `opened` does."""
+    if not allow_download:
+        raise not_allowed(without_secrets(url))
+    bucket = _bucket(url, limits)
+    if archive.is_archive(Path(url)):
+        return archive.listing(_fetched(url, bucket), limits=limits)
+    return _listed(url.rstrip("/") + "/", bucket.system, bucket)
+
+
 def _unread(url: str, why: str) -> UsageError:
     hint = "give the folder that it lies in, or copy it to this machine"
     return UsageError(f"{url} {why}", code="unknown-source", hint=hint)
