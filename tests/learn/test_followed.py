@@ -16,7 +16,7 @@ from beholder.base.errors import UsageError
 from beholder.base.files import sha256
 from beholder.base.recipe import Recipe
 from beholder.cli.run import run
-from beholder.learn import followed
+from beholder.learn import followed, rank_cache
 from beholder.learn.parallel import Alone
 from beholder.machine.ranks import ALONE
 
@@ -36,21 +36,21 @@ from beholder.machine.ranks import ALONE
 def test_pixels_are_sent_in_pieces_of_so_many_bytes(
     monkeypatch: pytest.MonkeyPatch, n: int, shape: tuple[int, int, int], sizes: list[int]
 ) -> None:
-    monkeypatch.setattr(followed, "PIECE", 900)
-    found = followed._pieces(n, shape)
+    monkeypatch.setattr(rank_cache, "PIECE", 900)
+    found = rank_cache.pieces(n, shape)
     assert [len(rows) for rows in found] == sizes
     assert [row for rows in found for row in rows.tolist()] == list(range(n))
 
 
 def test_pixels_that_were_sent_are_those_of_the_first_rank(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(followed, "PIECE", 30)
+    monkeypatch.setattr(rank_cache, "PIECE", 30)
     pixels = np.arange(5 * 12, dtype=np.uint8).reshape(5, 3, 2, 2)
     sent = iter([pixels[:2], pixels[2:4], pixels[4:]])
 
     def spread(values: torch.Tensor) -> torch.Tensor:
         return values.copy_(torch.from_numpy(next(sent)))
 
-    found = followed._Sent(SimpleNamespace(spread=spread), 5, (3, 2, 2))  # type: ignore[arg-type]
+    found = rank_cache.Sent(SimpleNamespace(spread=spread), 5, (3, 2, 2))  # type: ignore[arg-type]
     assert (len(found), found.shape) == (5, (3, 2, 2))
     np.testing.assert_array_equal(found.take(np.array([4, 0])), pixels[[4, 0]])
 
@@ -95,7 +95,7 @@ def test_a_batch_of_one_picture_for_each_rank_is_shared(monkeypatch: pytest.Monk
     opened: list[object] = []
     monkeypatch.setattr(followed, "_open", lambda *given: opened.extend(given))
     found._opened()  # type: ignore[attr-defined]
-    assert opened == [among, prepared, [], batches]
+    assert opened == [among, prepared, [], batches, None]
     monkeypatch.setattr(followed, "group", lambda: None)
     left, count = found._remaining()  # type: ignore[attr-defined]
     assert (type(left), count, among.lost) == (Alone, 1, True)

@@ -185,12 +185,21 @@ class Batches:
 
 
 def plain(
-    pixels: Readable, *, batch: int, device: torch.device | str, mean: Sequence[float], std: Sequence[float]
+    pixels: Readable,
+    *,
+    batch: int,
+    device: torch.device | str,
+    mean: Sequence[float],
+    std: Sequence[float],
+    ranks: Ranks = ALONE,
 ) -> Iterator[Tensor]:
-    """Yield all pictures in their order, normalised, float32 (B, C, H, W) on `device`; the last batch may be smaller."""
+    """Yield all pictures in their order, normalised, float32 (B, C, H, W) on `device`; the last batch may be smaller.
+
+    ranks: who has a share of each batch, which may be empty; this one's is yielded
+    """
     device = torch.device(device)
     scale, offset = _affine(mean, std, device)
-    steps = [np.arange(k, min(k + batch, len(pixels))) for k in range(0, len(pixels), batch)]
+    steps = [ranks.shard(np.arange(k, min(k + batch, len(pixels)))) for k in range(0, len(pixels), batch)]
     with closing(_ahead(steps, lambda positions: _tensor(pixels.take(positions), device))) as ahead:
         for images in ahead:
             yield _normalise(images.to(device, non_blocking=True), scale, offset)

@@ -18,23 +18,21 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from beholder.base import registry
-from beholder.base.arrays import I64, U8
 from beholder.base.errors import BeholderError, UsageError
 from beholder.base.files import sha256
 from beholder.base.recipe import Recipe
 from beholder.data.augment import Augment
-from beholder.data.cache import Pixels
 from beholder.data.loader import Batches, Readable
-from beholder.data.shards import Shard, mapped
 from beholder.data.subset import Subset
 from beholder.data.windows import Windows, windows_of
-from beholder.learn import rank_pixels
+from beholder.learn import rank_cache, rank_pixels
+from beholder.learn.answers import Later
 from beholder.learn.distil import distilled
+from beholder.learn.material import Material
 from beholder.learn.parallel import CLOSE, OPEN, Alone, Follower, Team, message
 from beholder.learn.prepare import Prepared
 from beholder.machine import launch as launching
@@ -44,14 +42,12 @@ from beholder.machine.launch_ray import on_ray
 from beholder.machine.ranks import ALONE, LEAVE, Group, LostRankError, asked, group, joined, regrouped
 from beholder.nets.build import build
 from beholder.nets.spec import NetSpec
+from beholder.runtime.inference import Normal
 from beholder.tasks import named
 
-PIECE = 64 << 20
-"""Bytes of pixels that are sent at once to a rank that cannot read them from the cache."""
 
-
-def team_of(prepared: Prepared, frozen: Sequence[nn.Module], batches: Batches) -> Alone:
-    """Return those who compute along with a run: nobody, where there is one rank.
+def team_of(prepared: Prepared, frozen: Sequence[nn.Module], batches: Batches, valid: Material | None = None) -> Alone:
+    """Return those who compute along with a run: nobody, where there is one rank. valid: what they validate on, too.
 
     Raises `UsageError` for what several ranks cannot do, and where they are not of one version.
     """
@@ -65,34 +61,39 @@ def team_of(prepared: Prepared, frozen: Sequence[nn.Module], batches: Batches) -
 
     def left() -> tuple[Alone, int]:
         among.lost = True
-        return team_of(prepared, frozen, batches), batches.ranks.world
+        return team_of(prepared, frozen, batches, valid), batches.ranks.world
 
-    return Team(among, net, batches.batch, lambda: _open(among, prepared, frozen, batches), left)
+    return Team(among, net, batches.batch, lambda: _open(among, prepared, frozen, batches, valid), left)
 
 
-def _open(among: Group, prepared: Prepared, frozen: Sequence[nn.Module], batches: Batches) -> None:
-    """Have the others make the net and the batches of a run."""
+def _open(among: Group, prepared: Prepared, frozen: Sequence[nn.Module], batches: Batches, valid: Material | None) -> bool:
+    """Have the others make the net and the batches of a run; return whether all of them can read `valid` from the cache."""
     among.tell(message(OPEN))
-    among.spread_bytes(json.dumps(_described(prepared, frozen, batches)).encode())
+    among.spread_bytes(json.dumps(_described(prepared, frozen, batches, valid)).encode())
     pixels = prepared.train.pixels
     answers = among.gathered("")
-    wrong = [f"process {rank}: {answer}" for rank, answer in enumerate(answers) if answer not in ("", LACKS)]
-    among.tell(message(CLOSE if wrong else OPEN, LACKS in answers))
+    wrong = [f"process {rank}: {answer}" for rank, answer in enumerate(answers) if answer not in ("", LACKS, ALL)]
+    validates = answers[1:] == [ALL] * (among.ranks.world - 1)
+    among.tell(message(CLOSE if wrong else OPEN, LACKS in answers, validates))
     if wrong:
         hint = "give all of them the same installation and files"
         raise UsageError(f"the processes cannot train together: {wrong[0]}", code="ranks-differ", hint=hint)
     for values in _tensors(prepared, batches):
         among.spread(values)
     if LACKS in answers:
-        for rows in _pieces(len(pixels), pixels.shape):
+        for rows in rank_cache.pieces(len(pixels), pixels.shape):
             among.spread(torch.from_numpy(pixels.take(rows)))
+    if valid is not None and validates:
+        for values in rank_cache.places(valid.pixels):
+            among.spread(values)
+    return validates
 
 
-LACKS = "pixels"
-"""What a rank answers that cannot read the pixels from the cache."""
+LACKS, ALL = "pixels", "validation"
+"""What a rank answers that cannot read the pixels from the cache, and one that can, those of the validation part too."""
 
 
-def _described(prepared: Prepared, frozen: Sequence[nn.Module], batches: Batches) -> dict[str, Any]:
+def _described(prepared: Prepared, frozen: Sequence[nn.Module], batches: Batches, valid: Material | None) -> dict[str, Any]:
     recipe, plan, created, pixels = prepared.recipe, prepared.plan, prepared.created, prepared.train.pixels
     names = {id(module): name for name, module in created.net.named_modules()}
     return {
@@ -103,7 +104,9 @@ def _described(prepared: Prepared, frozen: Sequence[nn.Module], batches: Batches
         "teacher": None if prepared.train.taught is None else [recipe.train.teacher_weight, recipe.train.temperature],
         "frozen": [names[id(module)] for module in frozen if id(module) in names],
         "fixed": [name for name, p in created.net.named_parameters() if not p.requires_grad],
-        "pixels": {"shape": pixels.shape, "n": len(pixels), "shards": [str(shard.path) for shard in pixels.shards]},
+        "pixels": rank_cache.where(pixels),
+        "valid": None if valid is None or rank_pixels.partly(valid.pixels) else rank_cache.where(valid.pixels),
+        "width": 0 if valid is None else prepared.task.width(valid.targets.shape[1]),
         "source": rank_pixels.told(prepared),
         "tars": batches.windows is not None,
         "targets": list(prepared.lessons.shape),
@@ -130,15 +133,9 @@ def _tensors(prepared: Prepared, batches: Batches) -> list[Tensor]:
     return [
         prepared.lessons.float().cpu().contiguous(),
         *([] if weights is None else [weights.float().cpu()]),
-        torch.from_numpy(np.stack([pixels.shard, pixels.place])),
-        torch.from_numpy(np.ascontiguousarray(pixels.digests)),
+        *rank_cache.places(pixels),
         *([] if batches.windows is None else [torch.from_numpy(batches.windows.units)]),
     ]
-
-
-def _pieces(n: int, shape: Sequence[int]) -> list[I64]:
-    step = max(1, PIECE // max(1, int(np.prod(shape))))
-    return [np.arange(k, min(k + step, n)) for k in range(0, n, step)]
 
 
 @contextmanager
@@ -229,23 +226,28 @@ def _opened(among: Group, said: Mapping[str, Any]) -> Follower | None:
     """Return this rank as a follower of the run that is described; None where some rank cannot be one."""
     made, why = _made(said)
     pictures, lost = (None, "") if why else rank_pixels.found(said["source"])
-    shards = [mapped(Path(path), tuple(said["pixels"]["shape"])) for path in said["pixels"]["shards"]]
-    whole = [shard for shard in shards if shard is not None]
-    among.gathered(why or lost or ("" if pictures is not None or len(whole) == len(shards) else LACKS))
-    kind, lacking, *_ = among.tell(message(0))
+    shards = rank_cache.mapped_of(said["pixels"])
+    whole, later = rank_cache.here(shards), rank_cache.mapped_of(said["valid"])
+    here = pictures is not None or len(whole) == len(shards)
+    among.gathered(why or lost or (LACKS if not here else ALL if later and None not in later else ""))
+    kind, lacking, validates, *_ = among.tell(message(0))
     if kind == CLOSE or made is None:
         return None
     n = said["pixels"]["n"]
     targets = among.spread(torch.empty(said["targets"]))
     weights = among.spread(torch.empty(said["weights"])) if said["weights"] else None
-    where = among.spread(torch.empty((2, n), dtype=torch.int64)).numpy()
-    digests = among.spread(torch.empty((n, 32), dtype=torch.uint8)).numpy()
+    where, digests = rank_cache.given(among, n)
     windows = Windows(among.spread(torch.empty(n, dtype=torch.int64)).numpy()) if said["tars"] else None
     if pictures is not None:
-        own = rank_pixels.own(pictures, shards, where, digests, said["source"])
-        return _follower(among, said, made, own, targets, weights, windows and windows_of(own.of(pictures), own))
-    pixels: Readable = _Sent(among, n, said["pixels"]["shape"]) if lacking else _held(whole, where, digests, said)
-    return _follower(among, said, made, pixels, targets, weights, windows)
+        alone = rank_pixels.own(pictures, shards, where, digests, said["source"])
+        pixels: Readable = alone
+        windows = windows and windows_of(alone.of(pictures), alone)
+    else:
+        own = said["pixels"]
+        pixels = rank_cache.Sent(among, n, own["shape"]) if lacking else rank_cache.held(whole, where, digests, own)
+    after = said["valid"]
+    held = rank_cache.held(rank_cache.here(later), *rank_cache.given(among, after["n"]), after) if validates else None
+    return _follower(among, said, made, pixels, targets, weights, windows, held)
 
 
 def _made(said: Mapping[str, Any]) -> tuple[tuple[nn.Module, Any] | None, str]:
@@ -272,8 +274,10 @@ def _follower(
     targets: Tensor,
     weights: Tensor | None,
     windows: Windows | None,
+    later: Readable | None,
 ) -> Follower:
     (net, task), on = made, device()
+    normal = Normal(tuple(said["mean"]), tuple(said["std"]), on)
     modules = dict(net.named_modules())
     if said["teacher"]:
         weight, temperature = said["teacher"]
@@ -304,36 +308,8 @@ def _follower(
         micro=said["micro"],
         weights=None if weights is None else weights.to(on),
         frozen=[modules[name] for name in said["frozen"]],
+        later=None if later is None else Later(later, said["width"], normal),
     )
-
-
-def _held(shards: Sequence[Shard], where: I64, digests: U8, said: Mapping[str, Any]) -> Pixels:
-    """Return the pixels as they lie in the cache that this rank shares with the first."""
-
-    def again(row: int) -> U8:
-        raise UsageError(f"the pixels of row {row} are damaged", code="damaged", hint="run again: the first process mends them")
-
-    rows = np.arange(len(digests))
-    shape = tuple(said["pixels"]["shape"])
-    return Pixels(rows, shape, (), 0, tuple(shards), shard=where[0], place=where[1], digests=digests, again=again)
-
-
-class _Sent:
-    """Pixels that the first rank sent, in memory: this one does not share its cache."""
-
-    def __init__(self, among: Group, n: int, shape: Sequence[int]) -> None:
-        channels, height, width = shape
-        self.shape = (channels, height, width)
-        self._values = torch.empty((n, *self.shape), dtype=torch.uint8)
-        for rows in _pieces(n, self.shape):
-            among.spread(self._values[rows[0] : rows[-1] + 1])
-
-    def __len__(self) -> int:
-        return len(self._values)
-
-    def take(self, positions: I64) -> U8:
-        """Return uint8 (B, C, H, W)."""
-        return self._values[torch.from_numpy(np.asarray(positions))].numpy()
 
 
 def identity(net: str, task: str) -> dict[str, str]:

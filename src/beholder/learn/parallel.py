@@ -6,6 +6,8 @@
     whole: sum of gradients  ◀──────   give theirs
     optimiser steps
     stepped: new weights   ──────▶     take them
+    validating: a net      ──────▶     take it
+    answers: sum of logits  ◀──────    give those of their share, until all pictures are asked
 
 Only the first has optimisers, averages, a clock and a checkpoint, so that a run is the same, and is resumed, with any number of
 ranks. Where one is lost, those who are left meet again and take the step again: it costs nothing but its speed.
@@ -15,6 +17,7 @@ Source: synchronous training as in J. Chen et al., Revisiting distributed synchr
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -24,13 +27,14 @@ from torch import Tensor, nn
 
 from beholder.base import events
 from beholder.data.loader import Batch, Batches
+from beholder.learn.answers import Later, answered
 from beholder.learn.forward import forward, grown, pieces
 from beholder.machine.device import Precision, seed
-from beholder.machine.ranks import Group, LostRankError
+from beholder.machine.ranks import ALONE, Group, LostRankError, Ranks
 from beholder.nets.synced import Synced
 from beholder.tasks.task import Turn, Turns
 
-STEP, WEIGHTS, STATE, CLOSE, OPEN = range(1, 6)
+STEP, WEIGHTS, STATE, CLOSE, OPEN, SCORE, ASK = range(1, 8)
 """What the first rank tells the others, with five numbers; what belongs to it follows."""
 
 
@@ -59,6 +63,17 @@ class Alone:
     def stale(self) -> None:
         """Say that the weights were changed by something else than a step."""
 
+    def validating(self, net: nn.Module, batch: int) -> Ranks:
+        """Say that `net` is to answer the validation pictures, so many of each rank at once; return who does."""
+        return ALONE
+
+    def asked(self) -> None:
+        """Say that the next pictures are to be answered."""
+
+    def answers(self, logits: Tensor) -> Tensor:
+        """Return the logits of all who answer, of those of this one and zeros."""
+        return logits
+
     def regrouped(self, error: LostRankError, *, step: int) -> Alone:
         """Return those who are left, once one of them is lost; the net is as before the step that is to be taken again."""
         raise error
@@ -72,17 +87,18 @@ class Alone:
 class Team(Alone):
     """The other ranks, as the loop of the first one sees them.
 
-    opened: makes them ready for this net and these batches, when the block of `working` begins
+    opened: makes them ready for this net and these batches, when the block of `working` begins; returns whether all of them
+            hold the validation pictures
     left: returns those who are left, once one is gone, and how many they are with the first
     Raises `LostRankError` where one is gone.
     """
 
     def __init__(
-        self, group: Group, net: nn.Module, batch: int, opened: Callable[[], None], left: Callable[[], tuple[Alone, int]]
+        self, group: Group, net: nn.Module, batch: int, opened: Callable[[], bool], left: Callable[[], tuple[Alone, int]]
     ) -> None:
         self._group, self._net, self._batch, self._opened, self._remaining = group, net, batch, opened, left
         self._params = [p for p in net.parameters() if p.requires_grad]
-        self._stale = True
+        self._stale, self._validates = True, False
         self._before: list[Tensor] = []
         self._lost: LostRankError | None = None
 
@@ -96,9 +112,7 @@ class Team(Alone):
             raise self._lost
         if self._stale:
             self._group.tell(message(STATE))
-            with torch.no_grad():
-                for value in self._net.state_dict().values():
-                    value.copy_(self._group.spread(value.detach().clone().contiguous()))
+            _spread_state(self._group, self._net)
             self._stale = False
         self._before = [value.clone() for value in self._net.buffers()]
         self._group.tell(message(STEP, epoch, start, step, done, scaler.get_scale()))
@@ -126,6 +140,25 @@ class Team(Alone):
         """Give the others all of the state before the next step."""
         self._stale = True
 
+    def validating(self, net: nn.Module, batch: int) -> Ranks:
+        """Give the others the state of `net`, where all of them hold the pictures."""
+        if self._lost is not None:
+            raise self._lost
+        if not self._validates:
+            return ALONE
+        self._group.tell(message(SCORE, batch))
+        _spread_state(self._group, net)
+        return self._group.ranks
+
+    def asked(self) -> None:
+        """Say that the next pictures are to be answered."""
+        if self._validates:
+            self._group.tell(message(ASK))
+
+    def answers(self, logits: Tensor) -> Tensor:
+        """Return the logits of all who answer."""
+        return self._group.sum_to_first(logits) if self._validates else logits
+
     def regrouped(self, error: LostRankError, *, step: int) -> Alone:
         """Return those who are left. Batch norms forget the moments of the step that broke off."""
         self._net.zero_grad(set_to_none=True)
@@ -140,7 +173,7 @@ class Team(Alone):
     def working(self) -> Iterator[None]:
         """Have the others ready, and batch norms take the moments of all ranks, for the block."""
         self._stale = True
-        self._opened()
+        self._validates = self._opened()
         try:
             with Synced(self._group.total):
                 yield
@@ -167,7 +200,10 @@ class Follower:
         micro: int = 0,
         weights: Tensor | None = None,
         frozen: Sequence[nn.Module] = (),
+        later: Later | None = None,
     ) -> None:
+        self._later, self._scored = later, net
+        self._asked: Iterator[Tensor] = iter(())
         self._group, self._net, self._batches, self._precision = group, net, batches, precision
         self._turns = pieces(turns, batches, micro)
         self._seed, self._grow, self._how = seed, grow, {"smoothing": smoothing, "weights": weights}
@@ -229,12 +265,35 @@ class Follower:
         self._turn()
 
     def _take_all(self, *_: float) -> None:
-        with torch.no_grad():
-            for value in self._net.state_dict().values():
-                value.copy_(self._group.spread(value.detach().clone().contiguous()))
+        _spread_state(self._group, self._net)
         self._running = iter(())
 
-    _DO: Mapping[int, Callable[..., None]] = {STEP: _step, WEIGHTS: _take, STATE: _take_all}
+    def _score(self, batch: float, *_: float) -> None:
+        """Take a net that is to answer the validation pictures: not the one that learns, but an average of it, or its best."""
+        assert self._later is not None
+        if self._scored is self._net:
+            self._scored = copy.deepcopy(self._net).eval().requires_grad_(False)
+        _spread_state(self._group, self._scored)
+        ranks = self._group.ranks
+        self._asked = answered(self._scored, self._later, self._precision, batch=int(batch), ranks=ranks)
+
+    def _answer(self, *_: float) -> None:
+        self._group.sum_to_first(next(self._asked))
+
+    _DO: Mapping[int, Callable[..., None]] = {
+        STEP: _step,
+        WEIGHTS: _take,
+        STATE: _take_all,
+        SCORE: _score,
+        ASK: _answer,
+    }
+
+
+@torch.no_grad()
+def _spread_state(group: Group, net: nn.Module) -> None:
+    """Give every rank the weights and buffers that the first one's net has."""
+    for value in net.state_dict().values():
+        value.copy_(group.spread(value.detach().clone().contiguous()))
 
 
 def _slopes(params: Sequence[Tensor]) -> list[Tensor]:

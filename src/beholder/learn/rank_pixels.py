@@ -26,9 +26,14 @@ from beholder.sources import scan
 def told(prepared: Prepared) -> dict[str, Any] | None:
     """Return what the others need to read the training pictures themselves; None where the cache holds all pixels."""
     pictures, pixels = prepared.train.pictures, prepared.train.pixels
-    if not any(isinstance(shard, Streamed) for shard in pixels.shards):
+    if not partly(pixels):
         return None
     return {"source": pictures.store.name, "keys": list(pictures.keys), "policy": prepared.policy.json()}
+
+
+def partly(pixels: Pixels) -> bool:
+    """Return whether the cache holds only a part of the pixels, or none."""
+    return any(isinstance(shard, Streamed) for shard in pixels.shards)
 
 
 def found(said: Mapping[str, Any] | None) -> tuple[Pictures | None, str]:

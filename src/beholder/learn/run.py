@@ -21,6 +21,7 @@ from beholder.learn.loop import Run, Settings, Validation
 from beholder.learn.material import Material
 from beholder.learn.monitors import Average, Best, Guard, Player
 from beholder.learn.optim import optimiser
+from beholder.learn.parallel import Alone
 from beholder.learn.prepare import Prepared
 from beholder.learn.resizing import dearer, resized, sizes
 from beholder.learn.turned import turned, weighed
@@ -55,9 +56,9 @@ def run_of(
     if (ledger := current()) is not None:
         ledger.settle = lambda: settled(on)
     model = _compiled(prepared, batches, limits)
-    validation = _validation(prepared, valid, heard)
+    validation = _validation(prepared, valid, heard, lambda: run.team)
     average = Average(net, chosen.averaging) if chosen.averaging > 0 else None
-    return Run(
+    run = Run(
         net=net,
         model=model,
         scaler=scaler(on, prepared.precision),
@@ -70,8 +71,9 @@ def run_of(
         saves=Saves(folder),
         stop=stop,
         guard=Guard(prepared.train.pictures.keys, eager=not kind(on).apart),
-        team=team_of(prepared, frozen, batches),
+        team=team_of(prepared, frozen, batches, valid),
     )
+    return run
 
 
 def _compiled(prepared: Prepared, batches: Batches, limits: Budget) -> nn.Module:
@@ -113,11 +115,13 @@ def _optimisers(prepared: Prepared, batch: int) -> list[torch.optim.Optimizer]:
     )
 
 
-def _validation(prepared: Prepared, valid: Material, heard: Callable[[Tensor], object]) -> Validation:
+def _validation(
+    prepared: Prepared, valid: Material, heard: Callable[[Tensor], object], team: Callable[[], Alone]
+) -> Validation:
     """Return the validation on `valid`: as often as it costs a small share of training, about 40 times at most."""
 
     def scored(nets: Mapping[str, nn.Module], enough: Callable[[], bool]) -> dict[str, tuple[float, float]] | None:
-        how: dict[str, Any] = {"task": prepared.task, "enough": enough, "heard": heard}
+        how: dict[str, Any] = {"task": prepared.task, "enough": enough, "heard": heard, "team": team()}
         found = validate(nets["net"], valid.pixels, valid.targets, prepared.normal, prepared.precision, **how)
         return None if found is None else {"net": found}
 
