@@ -54,8 +54,8 @@ def scan(
     boxes:SOURCE makes a picture of each box. docs/SOURCES.md describes each; none is ever written to.
     labels: whether the pictures have to have some; None: they may; False: none are looked for. Without labels a source may also
     be a flat folder or archive, a pattern such as new/*.jpg, a list of paths, or arrays without y
-    images: the folder or archive that holds the pictures (s3://… and gs://… too), where COCO, VOC, YOLO or a table tells of them
-    and they lie apart
+    images: the folder or archive that holds the pictures (s3://… and gs://… too), where COCO, VOC, YOLO or a table tells of
+    them and they lie apart
     allow_download: fetch what is not on this machine; without it nothing is asked of any network
     Raises `UsageError` (path-missing, unknown-source, images-unused, download-not-allowed), `DataError` (no-pictures, …).
     """
