@@ -180,11 +180,34 @@ def test_parts_are_not_read_either(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         assert error.value.code == "one-rank"
 
 
-@pytest.mark.parametrize(("launch", "refused"), [("", False), ("local:1", False), ("local:2", True)])
-def test_a_detector_is_trained_by_one_process(launch: str, refused: bool) -> None:
+@pytest.mark.parametrize(
+    ("launch", "started", "refused"),
+    [("", 0, ""), ("local:1", 0, ""), ("local:2", 0, "leave --launch out"), ("", 2, "start it once, without torchrun")],
+)
+def test_a_detector_is_trained_by_one_process(launch: str, started: int, refused: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(followed, "group", lambda: SimpleNamespace(ranks=SimpleNamespace(world=started)) if started else None)
     if not refused:
         followed.one_process(launch)
         return
     with pytest.raises(UsageError) as error:
         followed.one_process(launch)
-    assert error.value.code == "one-rank"
+    assert (error.value.code, error.value.hint) == ("one-rank", refused)
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_what_one_process_trains_is_refused_where_torchrun_has_started_several(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dry_run: bool
+) -> None:
+    """Before a picture is decoded: none of these is one."""
+    monkeypatch.setattr(followed, "group", lambda: SimpleNamespace(ranks=SimpleNamespace(world=2)))
+    folder = unreadable(tmp_path / "set")
+    rows = "".join(f"a/{number}.png,nut,1,1,5,5\n" for number in range(10))
+    (folder / "boxes.csv").write_text("path,label,xmin,ymin,xmax,ymax\n" + rows)
+    boxes = beholder.scan(folder / "boxes.csv")
+    for what, work in {
+        "a generative model": lambda: beholder.generate(folder, dry_run=dry_run),
+        "a detector": lambda: beholder.steps(boxes, dry_run=dry_run),
+    }.items():
+        with pytest.raises(UsageError, match=f"{what} is trained by one process") as error:
+            work()
+        assert error.value.code == "one-rank"

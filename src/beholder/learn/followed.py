@@ -175,10 +175,12 @@ def _check_shared(world: int, *, prunes: bool, batch: int) -> None:
         raise UsageError(what, code="one-rank", hint="use fewer processes, or a larger train.batch")
 
 
-def one_process(launch: str) -> None:
-    """Raise `UsageError` (one-rank) where several processes are asked for, for what trains in one: detectors."""
-    if count(launch) > 1:
-        raise UsageError("a detector is trained by one process", code="one-rank", hint="leave --launch out")
+def one_process(launch: str = "", *, what: str = "a detector") -> None:
+    """Raise `UsageError` (one-rank) where several processes are asked for or started, for what trains in one."""
+    among = group()
+    if count(launch) > 1 or among is not None:
+        hint = "leave --launch out" if among is None else "start it once, without torchrun"
+        raise UsageError(f"{what} is trained by one process", code="one-rank", hint=hint)
 
 
 def follow_first() -> None:

@@ -23,6 +23,7 @@ from beholder.data.cache import cached
 from beholder.data.groups import named_groups
 from beholder.data.split import split
 from beholder.learn.bounds import some_of
+from beholder.learn.followed import one_process
 from beholder.learn.generate import FEWEST, check_free_of_models
 from beholder.learn.generate import generate as learnt
 from beholder.machine.pace import slowness
@@ -103,6 +104,7 @@ def generate(
     """
     began = time.monotonic() if began is None else began
     asked = changed(recipe, fields, verb="generate")
+    one_process(what="a generative model")
     if out is not None:
         check_free_of_models(out := followed(Path(out)))
     if dry_run:
