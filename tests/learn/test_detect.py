@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -132,10 +133,16 @@ def test_squares_are_found_where_they_are(parts: beholder.Parts, tmp_path: Path)
 
 def test_a_model_of_labels_and_a_detector_are_not_taken_for_each_other(parts: beholder.Parts, tmp_path: Path) -> None:
     path = tmp_path / "d.beholder"
-    train(parts, out=path, **FIELDS)
-    with pytest.raises(BundleError) as found:
-        load(path)
-    assert found.value.code == "a-detector"
+    made = train(parts, out=path, **FIELDS)
+    for given in (made, path):
+        calls: list[Callable[[Any], object]] = [
+            *(load, lambda it: beholder.calibrate(it, parts.valid)),
+            lambda it: beholder.train(parts, task="multi", teacher=it),
+        ]
+        for call in calls:
+            with pytest.raises(UsageError, match="finds boxes; a model of labels is needed here") as wrong:
+                call(given)
+            assert wrong.value.code == "a-detector"
     (path / "model.safetensors").write_bytes(b"0" * 64)
     with pytest.raises(BundleError) as found:
         Detector.load(path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,6 +20,7 @@ from beholder.base.errors import BundleError, DataError, Interrupted, UsageError
 from beholder.base.files import file_sha256
 from beholder.base.recipe import Recipe
 from beholder.base.spans import recorded
+from beholder.cli.run import run
 from beholder.learn import generate as module
 from beholder.learn.checkpoint import Due
 from beholder.learn.generate import generate
@@ -177,9 +179,22 @@ def test_what_cannot_be_made_is_refused(parts: beholder.Parts, leaves: Path) -> 
 
 def test_a_model_and_a_generator_are_told_apart(parts: beholder.Parts, tmp_path: Path) -> None:
     made = generate(parts, out=tmp_path / "g.beholder", **(FIELDS | {"epochs": 1}))
-    with pytest.raises(BundleError) as found:
-        beholder.load(tmp_path / "g.beholder")
-    assert found.value.code == "a-generator"
+    picture = Path(parts.test.store.name) / parts.test.keys[0]
+    for given in (made, tmp_path / "g.beholder"):
+        calls: list[Callable[[Any], object]] = [
+            *(beholder.load, lambda it: list(beholder.predict(it, picture)), lambda it: beholder.explain(it, picture)),
+            *(lambda it: beholder.evaluate(it, parts.test), lambda it: beholder.calibrate(it, parts.valid)),
+            *(lambda it: beholder.compare([it, it], parts.test), lambda it: beholder.look(it, picture)),
+            lambda it: beholder.train(parts, teacher=it, net="logistic", epochs=1),
+        ]
+        for call in calls:
+            with pytest.raises(UsageError, match="makes pictures and recognises none") as found:
+                call(given)
+            assert (found.value.code, "sample" in found.value.hint) == ("a-generator", True)
+    assert run(["predict", str(tmp_path / "g.beholder"), str(picture)]) == 2
+    teacher = str(tmp_path / "g.beholder")
+    with pytest.raises(UsageError, match="makes pictures"):
+        beholder.tune("nowhere", minutes=1, teacher=teacher)
     beholder.train(parts, out=tmp_path / "m.beholder", net="logistic", epochs=1)
     with pytest.raises(UsageError) as wrong:
         beholder.Generator.load(tmp_path / "m.beholder")

@@ -126,9 +126,12 @@ def load(path: str | Path, *, trust: bool = False, net: object = None) -> Bundle
 
     trust: also take nets and tasks of your own (`module:function`), which runs their code.
     net: a net of yours, as `train` was given it: a function that makes it, or an nn.Module, of which a copy gets the weights
-    Raises `UsageError` if there is none, `BundleError` if it is damaged, foreign or of a newer schema.
+    Raises `UsageError` if there is none, or one that makes pictures or finds boxes; `BundleError` if it is damaged, foreign or
+    of a newer schema.
     """
     if not isinstance(path, (str, os.PathLike)):
+        if (kind := format.kind_of(path)) in (format.GENERATOR, format.DETECTOR):
+            raise format.no_labels("this model", kind)
         hint = "give what beholder.train or beholder.load returns, or the path of a bundle"
         raise UsageError(f"{type(path).__name__} is no bundle", code="no-bundle", hint=hint)
     path = Path(path)

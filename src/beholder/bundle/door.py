@@ -20,8 +20,8 @@ def load(path: str | Path, *, trust: bool = False, net: object = None) -> Bundle
 
     trust: also take nets and tasks of your own (`module:function`), which runs their code.
     net: the net of yours that it was trained with, where that was an nn.Module or a function (docs/PYTORCH.md)
-    Raises `UsageError` if there is none, `BundleError` if it is damaged, foreign, of a newer schema, or makes pictures
-    (a-generator).
+    Raises `UsageError` if there is none, or one that makes pictures (a-generator); `BundleError` if it is damaged, foreign, or
+    of a newer schema.
     """
     if isinstance(path, (str, os.PathLike)) and format.finds_boxes(path):
         if net is not None:

@@ -100,18 +100,31 @@ def add_file(path: Path, name: str, data: bytes) -> None:
 def verified(path: Path) -> Config:
     """Return the config of a bundle after its schema, sizes and hashes, and what it says of itself, have been checked.
 
-    Raises `UsageError` if there is nothing at `path`, `BundleError` for anything that is not a whole bundle of a known schema.
+    Raises `UsageError` if there is nothing at `path`, or a bundle of another kind (a-generator, a-detector), and `BundleError`
+    for anything that is not a whole bundle of a known schema.
     """
     values = unsealed(path)
     if values.get("kind") == GENERATOR:
-        hint = f"beholder sample {path} makes pictures with it; in Python beholder.Generator.load"
-        raise BundleError(f"{path} makes pictures and recognises none", code="a-generator", hint=hint)
+        raise no_labels(str(path), GENERATOR)
     if values.get("kind") == DETECTOR:
-        hint = "beholder.load opens it; what is told of labels alone is not told of boxes"
-        raise BundleError(f"{path} finds boxes, which this does not apply to", code="a-detector", hint=hint)
+        raise no_labels(str(path), DETECTOR)
     found = read(values, path)
     check_files(path, found.files)
     return found
+
+
+def no_labels(name: str, kind: str) -> UsageError:
+    """Return the error for a generator or a detector that was given where a model of labels is needed; name: of it."""
+    if kind == GENERATOR:
+        hint = "beholder sample makes pictures with it; in Python beholder.Generator.load(path).sample(n)"
+        return UsageError(f"{name} makes pictures and recognises none", code="a-generator", hint=hint)
+    hint = "predict, evaluate, explain, export, compare and serve take a detector"
+    return UsageError(f"{name} finds boxes; a model of labels is needed here", code="a-detector", hint=hint)
+
+
+def kind_of(model: object) -> str:
+    """Return which kind of model an object says that it is: `GENERATOR`, `DETECTOR`, or "" of labels and of what is none."""
+    return str(getattr(getattr(model, "config", None), "kind", ""))
 
 
 def makes_pictures(path: Path) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
@@ -197,7 +198,8 @@ def names_of(bundles: Sequence[Kept | str | Path]) -> list[str]:
     """Return what to call each: the folder's name, with a number where two are the same."""
     if isinstance(bundles, (str, Path, Kept)) or len(bundles) < 2:
         raise UsageError("there is nothing to compare with", code="too-few-bundles", hint="name two bundles or more")
-    paths = [bundle.path if isinstance(bundle, Kept) else Path(bundle) for bundle in bundles]
+    given = [bundle.path if isinstance(bundle, Kept) else bundle for bundle in bundles]
+    paths = [Path(one) if isinstance(one, (str, os.PathLike)) else None for one in given]
     plain = [path.name.removesuffix(".beholder") if path is not None else "bundle" for path in paths]
     return [name if plain.count(name) == 1 else f"{name} {at + 1}" for at, name in enumerate(plain)]
 

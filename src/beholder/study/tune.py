@@ -25,6 +25,7 @@ from beholder.base.recipe import Recipe, from_toml
 from beholder.base.records import Parts, Pictures
 from beholder.base.used import changed
 from beholder.learn.checkpoint import RunFolder, check_out
+from beholder.learn.distil import taught_by
 from beholder.learn.prepare import Prepared, prepare
 from beholder.learn.resumed import parts_kept, sample_of
 from beholder.machine.launch import Launch
@@ -112,8 +113,9 @@ def _check(minutes: float, storage: str, out: str | Path | None) -> None:
 
 
 def _asked(recipe: Recipe | str, fields: Mapping[str, Any], space: Any, *, fetch: bool) -> Recipe:
-    """Return the recipe as it is; its net and those of `space` can be had."""
+    """Return the recipe as it is; its net, those of `space` and its teacher can be had."""
     nets, asked = spaces.nets(space), check_net(changed(recipe, fields, verb="tune"), fetch=fetch)
+    taught_by(asked)
     for net in nets:
         check_net(asked.set(net=net), fetch=fetch)
     return asked

@@ -88,7 +88,7 @@ def look(
     several labels with ";" between. None: the prediction. out: where to write the page, NAME.html
     trust, net: as `load` takes them, where the model is a path; allow_download: fetch a picture that is not on this machine
     Raises `PictureError` for a picture that cannot be read; `UsageError` for an unknown class, another ending of `out`, a
-    model of boxes (finds-boxes) or a generator (a-generator), the last as a path `BundleError`.
+    model of boxes (finds-boxes) or a generator (a-generator).
     """
     if isinstance(model, Generator):
         hint = "beholder.sample makes pictures with it; look is for models of labels"
