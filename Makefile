@@ -35,10 +35,12 @@ lint: $(DEV) ## ruff and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(DEV) ## every measurement of bench/; what a script lacks (pictures, peers) it names, and is left out
-	@for script in $$(grep -l __main__ bench/[!p]*.py bench/peak.py bench/predict.py); do \
-	  echo "== $$script"; $(BIN)/python "$$script" || exit 1; \
-	done
+bench: $(if $(N),$(DEV)) ## what each script of bench/ measures; N="decode.py 3" runs one
+	@if [ -n "$(N)" ]; then $(BIN)/python bench/$(N); else \
+	  for script in $$(grep -l __main__ bench/*.py | grep -v /peer_); do \
+	    printf '%-22s %s\n' "$${script#bench/}" "$$(sed -n '1s/"""//gp' "$$script")"; \
+	  done; \
+	fi
 
 docs: $(DEV) ## the option tables of docs/CLI.md, docs/REFERENCE.md, code in the pages in Chinese, and the figures of docs/figures/
 	$(BIN)/python docs/tables.py

@@ -9,6 +9,8 @@ import inspect
 import operator
 import re
 import shlex
+import shutil
+import subprocess
 import sys
 import textwrap
 import tomllib
@@ -97,6 +99,15 @@ def test_make_demo_installs_what_a_user_needs_and_make_test_the_rest() -> None:
     assert '$(PIP) -e ".[dev]"' in developer
     assert "https://pytorch.org/get-started/locally/" in user
     assert "https://pytorch.org/get-started/locally/" in (ROOT / "README.md").read_text("utf-8")
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="there is no make here")
+def test_make_bench_lists_what_each_script_measures_and_runs_none() -> None:
+    done = subprocess.run(["make", "--silent", "bench"], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
+    told = dict(line.split(maxsplit=1) for line in done.stdout.splitlines())
+    mains = [path for path in (ROOT / "bench").glob("*.py") if "__main__" in path.read_text("utf-8")]
+    wanted = {path.name: path.read_text("utf-8").partition("\n")[0].replace('"""', "") for path in mains}
+    assert told == {name: line for name, line in wanted.items() if not name.startswith("peer_")}
 
 
 def test_every_extra_is_named_where_it_is_needed() -> None:
