@@ -54,6 +54,37 @@ def test_recipes_that_come_along_are_refused_nowhere(name: str) -> None:
         assert changed(name, {}, verb=verb) == load(name)
 
 
+@pytest.mark.parametrize("more", [[], ["--dry-run"]])
+@pytest.mark.parametrize("verb", ["train", "tune"])
+def test_pruning_in_pieces_is_refused_before_anything_is_read(
+    verb: str, more: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["--set", "train.micro=4", "--set", "train.subset=prune:0.5", "--out", str(tmp_path / "m.beholder")]
+    assert run([verb, str(tmp_path / "nowhere"), "--minutes", "1", *asked, *more]) == 2
+    told = capsys.readouterr().err
+    assert "follows the losses of whole batches" in told
+    assert told.count("error: ") == told.count("hint: ") == 1
+
+
+def test_pruning_in_pieces_is_refused_in_python_with_pictures_that_cannot_be_read(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        for number in range(10):
+            (tmp_path / name / f"{number}.png").write_bytes(b"x")
+    pictures = beholder.scan(tmp_path)
+    parts, fields = beholder.split(pictures, near=False), {"micro": 4, "subset": "prune:0.5"}
+    for work in (
+        lambda: beholder.train(parts, **fields),
+        lambda: beholder.train(parts, dry_run=True, **fields),
+        lambda: beholder.steps(pictures, **fields),
+        lambda: beholder.steps(pictures, recipe=Recipe().set(**fields), dry_run=True),
+        lambda: beholder.tune(pictures, minutes=1, **fields),
+    ):
+        with pytest.raises(UsageError) as refused:
+            work()
+        assert (refused.value.code, bool(refused.value.hint)) == ("one-piece", True)
+
+
 def test_a_whole_run_uses_them(leaves: Path, tmp_path: Path) -> None:
     out = tmp_path / "m.beholder"
     more = ["--net", "logistic", "--epochs", "1", "--set", "data.val=0.3", "--audit", "fix"]

@@ -99,11 +99,22 @@ UNUSED: dict[str, tuple[tuple[str, ...], str]] = {
 
 
 def changed(recipe: Recipe | str | Path, fields: Mapping[str, object], *, verb: str = "") -> Recipe:
-    """Return a recipe, by name or path too, with fields changed by name; those that `verb` does not use are refused."""
+    """Return a recipe, by name or path too, with fields changed by name; those that `verb` does not use are refused.
+
+    Raises `UsageError` as `refuse` and `check_pieces` do.
+    """
     asked = (recipe if isinstance(recipe, Recipe) else load(recipe)).set(**fields)
     if verb:
         refuse(verb, fields, recipe=asked)
+    check_pieces(asked)
     return asked
+
+
+def check_pieces(recipe: Recipe) -> None:
+    """Raise `UsageError` (one-piece) where batches are computed in pieces by what follows the losses of whole ones."""
+    if recipe.train.micro and recipe.train.subset.startswith("prune"):
+        hint = "take train.subset=random:F, or train.micro=0"
+        raise UsageError("train.subset=prune:F follows the losses of whole batches", code="one-piece", hint=hint)
 
 
 def refuse(verb: str, given: Iterable[str], *, recipe: Recipe | None = None) -> None:

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from beholder.base.choices import SCHEDULES
-from beholder.base.errors import UsageError
 from beholder.base.spans import current
+from beholder.base.used import check_pieces
 from beholder.data.loader import Batches
 from beholder.learn.budget import Budget
 from beholder.learn.checkpoint import RunFolder, Saves
@@ -94,9 +94,7 @@ def _turns(prepared: Prepared, batches: Batches) -> Turns:
     task, subset = prepared.learnt, batches.subset
     if subset is None or not subset.prunes:
         return task.turns
-    if prepared.recipe.train.micro:
-        hint = "take train.subset=random:F, or train.micro=0"
-        raise UsageError("train.subset=prune:F follows the losses of whole batches", code="one-piece", hint=hint)
+    check_pieces(prepared.recipe)
     return turned(task.turns, weighed(task, subset.hear), prepared.lessons.shape[1])
 
 
