@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -29,9 +30,9 @@ import beholder
 from beholder.base.errors import DataError, MachineError, UsageError
 from beholder.base.locks import alone
 from beholder.cli.run import run
-from beholder.duplicates.facts import fingerprinted
+from beholder.duplicates.facts import FACTS, fingerprinted
+from beholder.study import columns, ranges
 from beholder.study import plan as plans
-from beholder.study import ranges
 from beholder.study.columns import read_facts
 from beholder.study.listed import listed
 from beholder.study.measured import facts_parts, measured
@@ -314,6 +315,42 @@ def test_facts_in_ranges_are_those_in_one_pass(launch: str, source: Path, tmp_pa
     names = pq.read_table(done.files[0]).schema.names
     assert names[:3] == ["row", "path", "digest"]
     assert row >= 0
+
+
+@pytest.mark.parametrize(("mapped", "most"), [(1 << 20, 1.4), (1, 0.4)])
+def test_facts_are_read_from_parts_with_little_more_than_themselves_in_memory(
+    mapped: int, most: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    n, parts, rng = 40_000, 20, np.random.default_rng(0)
+    facts = np.frombuffer(rng.bytes(n * FACTS.itemsize), FACTS).copy()
+    for name in ("error", "format"):
+        facts[name] = rng.choice([b"", b"JPEG", b"corrupt"], n)
+    for name in ("light", "spread", "mode", "blur", "fine", "tint", "border", "corners"):
+        facts[name] = rng.random(facts[name].shape, np.float32)
+    paths = [tmp_path / f"{k:02}.parquet" for k in range(parts)]
+    for path, some in zip(paths, np.split(facts, parts), strict=True):
+        path.write_bytes(columns.written(columns.of_facts(some, [""] * len(some), 0), {}, named={}))
+    monkeypatch.setattr(columns, "MAPPED", mapped)
+    read_facts(paths[:1])
+    tracemalloc.start()
+    try:
+        found = read_facts(paths)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert found.tobytes() == facts.tobytes()
+    assert peak < most * facts.nbytes
+
+
+def test_without_room_in_the_temporary_folder_facts_are_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "no space")
+
+    monkeypatch.setattr(columns, "MAPPED", 1)
+    monkeypatch.setattr(columns.os, "posix_fallocate", full, raising=False)
+    found = columns.room_for(5)
+    found["height"] = 3
+    assert (found["height"].tolist(), found.dtype) == ([3] * 5, FACTS)
 
 
 def test_an_audit_from_parts_is_the_audit(source: Path, tmp_path: Path) -> None:

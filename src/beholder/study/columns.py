@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import tempfile
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,9 @@ from beholder.duplicates.facts import FACTS, Facts
 
 LABELS, BOXES, FACTS_OF = "labels", "boxes", "facts"
 """The kinds of what is computed in ranges."""
+
+MAPPED = 1 << 20
+"""Pictures from which on their facts, of 245 bytes each, lie in a file of the temporary folder."""
 
 ABOUT = b"beholder"
 """The key of a part's metadata under which stands, as JSON, which range it is of and what is in it."""
@@ -138,19 +143,42 @@ def _column(pa: Any, values: Values, kind: np.dtype[Any]) -> Any:
 
 
 def read_facts(paths: Sequence[Path]) -> Facts:
-    """Return the facts (N,) that parts hold, one part after the other. Raises `DataError` (bad-parts)."""
-    pa, found = arrow(), [np.zeros(0, FACTS)]
+    """Return the facts (N,) that parts hold, one part after the other; no more than one part is held beside them.
+
+    Raises `DataError` (bad-parts).
+    """
+    pa, columns, at = arrow(), list(FACTS.names or ()), 0
+    found = room_for(sum(_read(path, lambda path: pa.parquet.read_metadata(path).num_rows) for path in paths))
     for path in paths:
-        try:
-            table = pa.parquet.read_table(path, columns=list(FACTS.names or ())).combine_chunks()
-        except (OSError, pa.ArrowException) as error:
-            hint = "delete it and run again: it is made anew"
-            raise DataError(f"{path} cannot be read: {error}", code="bad-parts", hint=hint) from error
-        rows = np.zeros(len(table), FACTS)
-        for name in FACTS.names or ():
+        table = _read(path, lambda path: pa.parquet.read_table(path, columns=columns).combine_chunks())
+        rows = found[at : at + len(table)]
+        for name in columns:
             rows[name] = _values(table[name], FACTS[name])
-        found.append(rows)
-    return np.concatenate(found)
+        at += len(table)
+    return found
+
+
+def _read(path: Path, work: Callable[[Path], Any]) -> Any:
+    try:
+        return work(path)
+    except (OSError, arrow().ArrowException) as error:
+        hint = "delete it and run again: it is made anew"
+        raise DataError(f"{path} cannot be read: {error}", code="bad-parts", hint=hint) from error
+
+
+def room_for(n: int) -> Facts:
+    """Return facts (n,) that are 0; of very many in a file without a name, whose pages the system takes back as it needs to.
+
+    Where the temporary folder has no room for that, they are in memory.
+    """
+    if n < MAPPED:
+        return np.zeros(n, FACTS)
+    with tempfile.TemporaryFile() as file:
+        try:  # of a file with holes a full disk would end this process
+            os.posix_fallocate(file.fileno(), 0, n * FACTS.itemsize)
+        except (AttributeError, OSError):
+            return np.zeros(n, FACTS)
+        return np.asarray(np.memmap(file, FACTS, "r+", shape=(n,)))
 
 
 def _values(column: Any, kind: np.dtype[Any]) -> Values:
