@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from beholder.base.errors import MachineError, UsageError
-from beholder.machine.cluster import check, connected, end, on_loopback
+from beholder.machine import cluster, head, launch_ray
+from beholder.machine.cluster import at_hand, check, check_cluster, connected, end, on_loopback
 
 
 @pytest.mark.parametrize("address", ["10.0.0.7:6379", "head:6379", "[2001:db8::1]:6379", "0.0.0.0:6379"])
@@ -67,6 +68,7 @@ class FakeRay(SimpleNamespace):
         self.there = True
 
     def shutdown(self) -> None:
+        assert self.there
         self.there = False
 
     def nodes(self) -> list[dict[str, str]]:
@@ -111,3 +113,53 @@ def test_tasks_are_cancelled_only_on_a_connection_that_outlives_them(monkeypatch
     with connected() as theirs:
         end(theirs, ["a", "b"])
     assert (ray.ended, ray.there) == ([("a", True), ("b", True)], True)
+
+
+def lost(monkeypatch: pytest.MonkeyPatch, why: str) -> Any:
+    """Return a Ray whose head says at once that the cluster is lost, for this reason; "": it is not."""
+    ray = FakeRay()
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(head, "LOOK", 0.001)
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    monkeypatch.setattr(cluster, "asking", lambda _: lambda: why)
+    return ray
+
+
+def test_whoever_waits_for_a_cluster_that_is_lost_hears_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    ray = lost(monkeypatch, "another head")
+
+    def wait() -> None:
+        with connected():
+            while ray.there:
+                check_cluster()
+
+    with pytest.raises(MachineError, match="lost: another head") as error:
+        wait()
+    assert error.value.code == "lost-head"
+    assert not ray.there
+    check_cluster()
+
+
+def test_whoever_goes_on_alone_is_disconnected_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    ray = lost(monkeypatch, "another head")
+    with connected(alone=True):
+        while ray.there:
+            pass
+        with at_hand() as there:
+            assert not there
+        assert launch_ray._gone(ray, ["a", "b"]) == 2
+    with at_hand() as there:
+        assert there
+
+
+class LocalRayletDiedError(Exception):
+    """What Ray calls the error of a task whose node is that of this process."""
+
+
+def test_a_task_that_says_so_is_believed_before_the_head(monkeypatch: pytest.MonkeyPatch) -> None:
+    lost(monkeypatch, "")
+    with connected():
+        check_cluster()
+        check_cluster(ValueError())
+        with pytest.raises(MachineError, match="node of this process"):
+            check_cluster(LocalRayletDiedError())

@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
-from beholder.base.errors import UsageError
+from beholder.base.errors import MachineError, UsageError
 from beholder.base.recipe import Recipe
+from beholder.machine import cluster
+from beholder.machine.head import Head
 from beholder.study import crew_ray, crews, worker
 from beholder.study.crew_ray import Tasks, advance
 from beholder.study.search import Job, Single, Slice
@@ -118,6 +120,15 @@ def test_when_the_search_is_left_no_task_stays(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         Tasks(ray, tmp_path, 64, 3).run(iter([Job(index, "", {}) for index in range(9)]), took)
     assert ray.waited[-1] == [1, 2]
+    assert not (tmp_path / crew_ray.TOKEN).exists()
+
+
+def test_a_search_whose_cluster_is_lost_ends_and_its_tasks_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ray: Any = FakeRay(good)
+    monkeypatch.setattr(cluster, "_heads", [Head(lambda: "", why="another head")])
+    with pytest.raises(MachineError, match="another head"):
+        Tasks(ray, tmp_path, 64, 3).run(iter([Job(0, "", {})]), lambda *_: None)
+    assert len(ray.waited) == 1
     assert not (tmp_path / crew_ray.TOKEN).exists()
 
 

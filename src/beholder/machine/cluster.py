@@ -11,11 +11,12 @@ import ipaddress
 import os
 import signal
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from types import ModuleType
 from typing import Any
 
 from beholder.base.errors import MachineError, UsageError
+from beholder.machine.head import NODE, Head, asking, watched
 
 LOOPBACK_ALONE = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 """Where this is 0, Ray takes 127.0.0.1 for what it is; else it puts the address that other machines see in its place."""
@@ -23,21 +24,38 @@ LOOPBACK_ALONE = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 _own: list[bool] = []
 """Whether the connection was made, and will be ended, by `connected`: not empty then."""
 
+_heads: list[Head] = []
+"""The head of the cluster that this process is connected to, inside of `connected`."""
+
+_ending = threading.RLock()
+"""Held by whoever uses a connection that another thread may end."""
+
 
 @contextlib.contextmanager
-def connected() -> Iterator[ModuleType]:
+def connected(*, alone: bool = False) -> Iterator[ModuleType]:
     """Yield `ray`, connected to the cluster of RAY_ADDRESS, or to one that is started on this machine, for the block.
 
     Within another such block, or where the caller is connected already, the connection is that one.
+    alone: whether the block goes on where the cluster is lost, and asks `at_hand` before it uses it; the connection is then
+    ended at once, for Ray would end this process. Else the block calls `check_cluster` while it waits.
 
     Raises `UsageError` (no-ray, open-cluster, bad-cluster) and `MachineError` (no-cluster) where nobody answers.
     """
     address = _address()
     check(address)
     ray = _imported(address)
-    if ray.is_initialized():
+    if _heads:
         yield ray
-        return
+    elif ray.is_initialized():
+        with _watching(ray, (lambda: None) if alone else None):
+            yield ray
+    else:
+        with _connection(ray, address), _watching(ray, (lambda: _shutdown(ray)) if alone else None):
+            yield ray
+
+
+@contextlib.contextmanager
+def _connection(ray: ModuleType, address: str) -> Iterator[None]:
     with _said(address), _signals_kept():
         ray.init(
             address=address or "local",
@@ -49,10 +67,48 @@ def connected() -> Iterator[ModuleType]:
         _own.append(True)
         for node in ray.nodes():
             check(node["NodeManagerAddress"])
-        yield ray
+        yield
     finally:
-        ray.shutdown()
+        _shutdown(ray)
         _own.clear()
+
+
+def _shutdown(ray: ModuleType) -> None:
+    with _ending:
+        if ray.is_initialized():
+            ray.shutdown()
+
+
+@contextlib.contextmanager
+def _watching(ray: ModuleType, leave: Callable[[], None] | None) -> Iterator[None]:
+    """Have the head watched for the block. leave: see `watched`. Raises `MachineError` (no-cluster)."""
+    with _said(_address()):
+        head = Head(asking(ray))
+    _heads.append(head)
+    try:
+        with watched(head, leave):
+            yield
+    finally:
+        _heads.clear()
+
+
+def check_cluster(error: Exception | None = None) -> None:
+    """Raise `MachineError` (lost-head) where the cluster that this process is connected to is lost.
+
+    error: of a task; Ray's that the node of this process has died says so before the head does
+    """
+    head = _heads[0] if _heads else None
+    if head and type(error).__name__ == "LocalRayletDiedError":
+        head.why = head.why or NODE
+    if head and head.why:
+        raise head.error() from error
+
+
+@contextlib.contextmanager
+def at_hand() -> Iterator[bool]:
+    """Yield whether the cluster is there; for the block the connection stays."""
+    with _ending:
+        yield not (_heads and _heads[0].why)
 
 
 def end(ray: ModuleType, tasks: Iterable[Any]) -> None:

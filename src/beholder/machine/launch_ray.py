@@ -13,7 +13,7 @@ from typing import Any
 
 import beholder.machine.launch as launching
 from beholder.base.errors import UsageError
-from beholder.machine.cluster import connected, end
+from beholder.machine.cluster import at_hand, check_cluster, connected, end
 from beholder.machine.ranks import Group, Ranks, joined
 
 
@@ -23,31 +23,46 @@ def on_ray(count: int, follow: Callable[[], None]) -> Iterator[Group | None]:
 
     count: of processes, this one among them; 0: one for each GPU, or else core, that is free
     follow: what a task calls, in a process whose environment says which rank it is
-    They connect to this process by the address that its node has in the cluster, at ports that the system chooses.
+    They connect to this process by the address that its node has in the cluster, at ports that the system chooses. Where the
+    cluster is lost they are lost with it, and this process goes on alone.
     Raises `UsageError` (no-room) and what `connected` raises.
     """
-    with connected() as ray:
-        kind, room = _room(ray)
-        world = count or room
-        if world - 1 > room:
-            hint = "ask for fewer, or add nodes; `ray status` says what is in use"
-            what = f"--launch ray:{count} needs {world - 1} free {kind}s in the cluster besides this process, which has {room}"
-            raise UsageError(what, code="no-room", hint=hint)
-        if world < 2:
+    with connected(alone=True) as ray:
+        with at_hand():
+            check_cluster()
+            world = _world(ray, count)
+            host = ray.util.get_node_ip_address()
+            store = launching.store_on(host, world) if world > 1 else None
+            running = _started(ray, world, host, store.port, follow) if store is not None else []
+        if store is None:
             yield None
             return
-        host = ray.util.get_node_ip_address()
-        store = launching.store_on(host, world)
-        units = {"num_gpus": 1} if kind == "GPU" else {"num_cpus": 1}
-        task = ray.remote(max_retries=0, max_calls=1, scheduling_strategy="SPREAD", **units)(_task)
-        running = [task.remote(launching.variables(rank, world, host, store.port), follow) for rank in range(1, world)]
         try:
             together = joined(Ranks(0, world), store=store, gone=lambda: _gone(ray, running))
             with launching.meeting_on(launching.interface(host)), together as group:
                 yield group
         finally:
-            _, left = ray.wait(running, num_returns=len(running), timeout=launching.LEAVING)
-            end(ray, left)
+            with at_hand() as there:
+                if there:
+                    _, left = ray.wait(running, num_returns=len(running), timeout=launching.LEAVING)
+                    end(ray, left)
+
+
+def _world(ray: Any, count: int) -> int:
+    """Return how many processes there are to be. Raises `UsageError` (no-room)."""
+    kind, room = _room(ray)
+    if count - 1 > room:
+        hint = "ask for fewer, or add nodes; `ray status` says what is in use"
+        what = f"--launch ray:{count} needs {count - 1} free {kind}s in the cluster besides this process, which has {room}"
+        raise UsageError(what, code="no-room", hint=hint)
+    return count or room
+
+
+def _started(ray: Any, world: int, host: str, port: int, follow: Callable[[], None]) -> list[Any]:
+    """Return the tasks of all ranks but the first."""
+    units = {"num_gpus": 1} if _room(ray)[0] == "GPU" else {"num_cpus": 1}
+    task = ray.remote(max_retries=0, max_calls=1, scheduling_strategy="SPREAD", **units)(_task)
+    return [task.remote(launching.variables(rank, world, host, port), follow) for rank in range(1, world)]
 
 
 def _room(ray: Any) -> tuple[str, int]:
@@ -57,8 +72,9 @@ def _room(ray: Any) -> tuple[str, int]:
 
 
 def _gone(ray: Any, running: list[Any]) -> int:
-    """Return how many tasks have ended."""
-    return len(ray.wait(running, num_returns=len(running), timeout=0)[0])
+    """Return how many tasks have ended: all where the cluster is lost."""
+    with at_hand() as there:
+        return len(ray.wait(running, num_returns=len(running), timeout=0)[0]) if there else len(running)
 
 
 def _task(variables: dict[str, str], follow: Callable[[], None]) -> None:

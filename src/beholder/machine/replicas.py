@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from beholder.base.errors import MachineError, UsageError
+from beholder.machine.cluster import at_hand
 from beholder.machine.told import telling
 
 BUSY = 2.0
@@ -111,7 +112,9 @@ class Application:
                 with contextlib.suppress(TimeoutError):  # replicas have long been ended by then: Ray is slow to say so
                     serve.delete(self.name)
             finally:
-                serve.shutdown()  # type: ignore[no-untyped-call]
+                with at_hand() as there:
+                    if there:
+                        serve.shutdown()  # type: ignore[no-untyped-call]
 
     def _start(self, serve: ModuleType) -> None:
         from ray.exceptions import RayError
@@ -152,7 +155,12 @@ def _plain(build: Callable[[], Any]) -> Callable[[], Any]:
 
 
 def _running(serve: ModuleType, name: str) -> int:
-    application = serve.status().applications.get(name)
+    from ray.exceptions import RayError
+
+    try:
+        application = serve.status().applications.get(name)
+    except RayError:  # whoever knows is gone, and where the head is gone as well that is soon noticed
+        return 0
     return int(application.deployments[name].replica_states.get("RUNNING", 0)) if application else 0
 
 

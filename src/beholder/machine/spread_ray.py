@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from beholder.machine.cluster import check_cluster, connected, end
 from beholder.machine.workers import Heard, Ranges, Silence, messages
 
 LOOK = 1.0
@@ -26,9 +27,8 @@ def on_ray(work: str, argument: str, ranges: Ranges, count: int, *, gpu: bool) -
     """Yield what is heard of ranges in tasks of a cluster, `count` at a time, 0: as many as it has room for.
 
     A task takes a core, or a GPU with its share of the cores. Ray does not repeat tasks: that is done here, by range.
+    Raises what `connected` and `check_cluster` raise.
     """
-    from beholder.machine.cluster import connected, end
-
     with connected() as ray:
         room = ray.cluster_resources()
         gpus = int(room.get("GPU", 0)) if gpu else 0
@@ -43,6 +43,7 @@ def on_ray(work: str, argument: str, ranges: Ranges, count: int, *, gpu: bool) -
                     index = ranges.begin()
                     running[task.remote(work, argument, index, each)] = _Task(index, Silence(time.monotonic()))
                 yield from _heard(ray, running, ranges)
+                check_cluster()
                 _end_silent(ray, running, ranges)
         finally:
             end(ray, running)
@@ -58,6 +59,7 @@ def _heard(ray: Any, running: dict[Any, _Task], ranges: Ranges) -> Iterator[Hear
         except StopIteration:  # it ended without a word that it is through
             message = {}
         except ray.exceptions.RayError as error:
+            check_cluster(error)
             task.why = task.why or f"its task was lost ({type(error).__name__})"
             message = {}
         if not message:

@@ -17,7 +17,7 @@ from typing import Any
 from beholder.base.errors import BeholderError, MachineError, UsageError
 from beholder.base.events import note
 from beholder.machine import replicas
-from beholder.machine.cluster import connected
+from beholder.machine.cluster import check_cluster, connected
 from beholder.machine.replicas import Application, Share
 from beholder.server.replica import Desk, Plan, alike, begun
 from beholder.server.run import listening
@@ -83,9 +83,13 @@ class Clustered(Offer):
 
 
 def watch(answering: Callable[[], int], stop: threading.Event) -> None:
-    """Say how many replicas answer, whenever that has changed, until told to stop."""
+    """Say how many replicas answer, whenever that has changed, until told to stop.
+
+    Raises `MachineError` (lost-head) where the cluster is lost.
+    """
     before = answering()
     while not stop.wait(LOOK):
+        check_cluster()
         now = answering()
         if now != before:
             note(f"replicas that answer: {now}", replicas=now)

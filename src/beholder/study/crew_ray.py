@@ -20,6 +20,7 @@ import torch
 from beholder.base import events
 from beholder.base.errors import BeholderError, UsageError
 from beholder.base.files import write_atomic
+from beholder.machine.cluster import at_hand, check_cluster, connected
 from beholder.machine.cpu import threads as cores
 from beholder.machine.device import device, free_memory
 from beholder.study import worker
@@ -61,14 +62,17 @@ class Tasks:
     def run(self, jobs: Iterator[Job], took: Callable[[Job, Slice], None]) -> None:
         """Carry out the jobs, each asked for when a task is free, and tell what came of each.
 
-        A job whose task is lost is begun again. Raises what `advance` raises on a machine that cannot take part.
+        A job whose task is lost is begun again. Raises what `advance` raises on a machine that cannot take part, and
+        `MachineError` (lost-head) where the cluster is lost.
         """
-        said = False
+        said, heard = False, time.monotonic()
         write_atomic(self.folder / TOKEN, self.token.encode())
         try:
             while self._filled(jobs):
-                ready, _ = self.ray.wait(list(self._doing), num_returns=1, timeout=BUSY)
-                if not ready and not said:
+                ready, _ = self.ray.wait(list(self._doing), num_returns=1, timeout=LOOK)
+                check_cluster()
+                heard = time.monotonic() if ready else heard
+                if not said and time.monotonic() - heard > BUSY:
                     events.note(f"waiting for trials on the cluster, {len(self._doing)} at a time")
                     said = True
                 for ref in ready:
@@ -99,6 +103,7 @@ class Tasks:
                 raise error.cause from None
             again = Slice(failed=f"{type(error.cause).__name__}: {error.cause}")
         except lost.RayError as error:
+            check_cluster(error)
             again = given.again(f"its worker was lost ({type(error).__name__})", most=LOSSES)
         if isinstance(again, Slice):
             took(given.job, again)
@@ -111,8 +116,9 @@ class Tasks:
         Ray's own `cancel` is not called: of a task that ends at that moment it may end the process that asked.
         """
         (self.folder / TOKEN).unlink(missing_ok=True)
-        if self._doing:
-            self.ray.wait(list(self._doing), num_returns=len(self._doing), timeout=ENDING)
+        with at_hand() as there:
+            if self._doing and there:
+                self.ray.wait(list(self._doing), num_returns=len(self._doing), timeout=ENDING)
         self._doing.clear()
 
 
@@ -122,8 +128,6 @@ def tasks(folder: Path, count: int, batch: int) -> Iterator[Tasks]:
 
     Raises what `connected` raises.
     """
-    from beholder.machine.cluster import connected
-
     with connected() as ray:
         room = ray.cluster_resources()
         cpus, gpus = max(1, int(room.get("CPU", 1))), int(room.get("GPU", 0))
