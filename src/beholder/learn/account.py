@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from beholder.base import events
 from beholder.base.recipe import Recipe
 from beholder.bundle.config import Tried
 from beholder.learn.begin import Learning
@@ -28,6 +29,12 @@ def tried(
     began: `time.monotonic()` of the start of the run
     """
     return (*before, *_floor(before, learning, prepared), _training(learning, prepared, began, more=bool(seeds)), *seeds)
+
+
+def told(row: Tried) -> Tried:
+    """Return a row of what was tried, once it is said."""
+    events.note("tried", **{name: value for name, value in vars(row).items() if name != "curve"})
+    return row
 
 
 def decided(recipe: Recipe, before: Sequence[Tried]) -> dict[str, Any]:

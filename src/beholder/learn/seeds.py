@@ -16,7 +16,7 @@ from torch import Tensor
 
 from beholder.base import events
 from beholder.bundle.config import Tried
-from beholder.learn.account import known
+from beholder.learn.account import known, told
 from beholder.learn.begin import Learning
 from beholder.learn.loop import Run
 from beholder.learn.monitors import Best, NotFiniteError, Weights
@@ -74,12 +74,12 @@ def seeded(learning: Learning, prepared: Prepared, stop: Stop, *, began: float) 
         if seed.curve:
             found.append(_plain(seed.best.weights))
             scores.append(seed.best.score)
-        rows.append(_told(_row(seed, len(learning.later.pixels), began)))
+        rows.append(told(_row(seed, len(learning.later.pixels), began)))
         if not seed.curve:
             break
     if len(found) > 1:
         if prepared.created.pretrained:
-            rows.append(_told(_mean(learning, prepared, found, began)))
+            rows.append(told(_mean(learning, prepared, found, began)))
         prepared.said(f"{len(found)} seeds reach {', '.join(f'{score:.4f}' for score in scores)} on validation")
     return rows
 
@@ -170,8 +170,3 @@ def _row(found: _Seed, n: int, began: float) -> Tried:
     score = found.best.score if found.curve else None
     what, outcome = f"the same with seed {found.seed}", found.outcome
     return Tried("seeds", what, score, n if found.curve else 0, round(start, 2), round(found.seconds, 2), outcome, curve)
-
-
-def _told(row: Tried) -> Tried:
-    events.note("tried", **{name: value for name, value in vars(row).items() if name != "curve"})
-    return row

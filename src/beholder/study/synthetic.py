@@ -22,6 +22,7 @@ from beholder.base.records import Parts, Pictures
 from beholder.bundle.config import Tried
 from beholder.bundle.format import makes_pictures
 from beholder.bundle.generator import Generator
+from beholder.learn.account import told
 from beholder.learn.checkpoint import RunFolder
 from beholder.learn.generate import FEWEST, generate
 from beholder.learn.material import Beside, targets_of
@@ -114,8 +115,7 @@ def _joined(
     n, counts = len(on.parts.valid), on.parts.train.counts()
     helps = min(sure, beyond) >= SURE and more > plain
     outcome = "kept" if helps else "not better in enough resamples"
-    row = Tried("head", f"a linear head with {len(pool):,} made pictures", round(more, 4), n, *when, outcome)
-    events.note("tried", **{name: value for name, value in vars(row).items() if name != "curve"})
+    row = told(Tried("head", f"a linear head with {len(pool):,} made pictures", round(more, 4), n, *when, outcome))
     words = (
         f"{said}: macro-F1 {plain:.4f} → {more:.4f} on {n:,} validation pictures, better in {sure:.0%} of resamples, "
         f"and than class weights to the same effect in {beyond:.0%}"

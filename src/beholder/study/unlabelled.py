@@ -27,6 +27,7 @@ from beholder.data.cache import cached
 from beholder.data.folds import folds
 from beholder.data.known import confirmed, hashes
 from beholder.data.survey import survey
+from beholder.learn.account import told
 from beholder.learn.checkpoint import RunFolder
 from beholder.learn.distil import asked as said_by
 from beholder.learn.distil import columns_of, probabilities
@@ -84,8 +85,7 @@ def joining(curated: Curated, recipe: Recipe, beside: Beside, *, began: float, u
     if judgement is None:
         few = "there was no time" if on.until.passed else "there are too few labelled pictures"
         return without_others(parts, beside, f"{said}: {few} to find out what they give: none of them joins the training part")
-    row = _row(judgement, len(given.rows), round(start - began, 2), round(time.monotonic() - start, 2))
-    events.note("tried", **{name: value for name, value in vars(row).items() if name != "curve"})
+    row = told(_row(judgement, len(given.rows), round(start - began, 2), round(time.monotonic() - start, 2)))
     words = f"{said}: {_words(judgement, len(given.rows), name_of(task) or 'score')}"
     if not judgement.helps:
         return replace(without_others(parts, beside, words), tried=(row,))
