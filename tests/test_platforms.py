@@ -77,6 +77,7 @@ FENCED = {
     "machine/cpu.py": {"os.sched_getaffinity"},  # except AttributeError: os.cpu_count
     "image/child.py": {"resource", "signal.setitimer", "os.sysconf"},  # sys.platform, hasattr, and behind /proc
     "image/sandbox.py": {"os.register_at_fork"},  # hasattr
+    "study/columns.py": {"os.posix_fallocate"},  # except AttributeError: facts are in memory
     "server/workers.py": {"os.fork", "os.WNOHANG", "signal.pthread_sigmask"},  # hasattr(os, "fork"), else no-fork
 }
 """File → what it uses of these all the same, with what happens where it is absent."""
