@@ -5,8 +5,8 @@
 KILLS: how many (50). A job of 400 pictures in 100 ranges is run by two workers (local: processes; ray: tasks of a cluster that
 the run starts itself), killed at a moment drawn from its life, at one of its workers or itself in turn, and run again, until it
 ends; then the next job begins. head: what is killed is the head of a cluster that the run only uses, with all of its node; it
-is started again at once, and the command is run again where it has ended. Every job has to end with one row a picture, equal to
-that of a run that nobody disturbed.
+is started again at once, in turn with once the command has ended, and the command is run again. Every job has to end with one
+row a picture, equal to that of a run that nobody disturbed.
 """
 
 from __future__ import annotations
@@ -123,14 +123,13 @@ class Head:
             "--include-dashboard",
             "false",
         ]
-        env = {**os.environ, "HOME": str(self.home), "RAY_USAGE_STATS_ENABLED": "0", LOOPBACK_ALONE: "0"}
+        quiet = {"RAY_USAGE_STATS_ENABLED": "0", LOOPBACK_ALONE: "0", "PYTHONUNBUFFERED": "1"}
         words = [str(Path(sys.executable).with_name("ray")), "start", "--head", "--block", *options]
-        nowhere = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        self.process = subprocess.Popen(words, env=env, start_new_session=True, **nowhere)
-        until = time.monotonic() + 60
-        while time.monotonic() < until:
-            with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
-                return
+        with (self.home / "head.log").open("wb") as log:
+            env = {**os.environ, "HOME": str(self.home), **quiet}
+            self.process = subprocess.Popen(words, env=env, start_new_session=True, stdout=log, stderr=log)
+        until = time.monotonic() + 120
+        while b"Ray runtime started" not in (self.home / "head.log").read_bytes() and time.monotonic() < until:
             time.sleep(0.1)
 
     def kill(self) -> None:
@@ -160,11 +159,14 @@ def without_a_head(words: list[str], parts: Path, home: Path, moments: random.Ra
                 time.sleep(0.005)
             time.sleep(moments.uniform(0, 0.3))
             if kills < left and running.poll() is None:
-                kills, began = kills + 1, time.monotonic()
+                kills, began, at_once = kills + 1, time.monotonic(), kills % 2 == 0
                 head.kill()
-                head.start()
-                code = running.wait()
-                print(f"  ended with {code} {time.monotonic() - began:.0f} s after its head was killed", flush=True)
+                if at_once:
+                    head.start()
+                code, took = running.wait(), time.monotonic() - began
+                if not at_once:
+                    head.start()
+                print(f"  ended with {code} {took:.0f} s after its head was killed", flush=True)
             if running.wait() == 0:
                 return kills
     finally:
