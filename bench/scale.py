@@ -1,9 +1,9 @@
 """Two processes with one core each against the ceiling that two independent runs of one core set, side by side.
 
-    python bench/scale.py [--work train|predict|features] [--net fastnet] [--n 6000] [--epochs 3] [--rounds 3]
+    python bench/scale.py [--work train|predict|features] [--net fastnet] [--n 24000] [--batch 1024] [--epochs 3] [--rounds 3]
 
 The two cores of a machine may be one physical one: the ceiling is what two separate runs reach together, measured in the same
-call. Training is timed from the second epoch on; predict --parts, with features or without, on three quarters of the pictures:
+call. Training is timed from the second epoch on, with its validations; predict --parts, with features or without, on three quarters of the pictures:
 all less a quarter of them, so that what a start costs is left out. The pictures are noise on ten greys: only time is measured.
 """
 
@@ -32,7 +32,7 @@ def pictures(n: int) -> Path:
     return path
 
 
-def train(source: Path, net: str, epochs: int, launch: str) -> float:
+def train(source: Path, net: str, epochs: int, batch: int, launch: str) -> float:
     """Return the pictures a second of the epochs after the first, in this process and those it starts."""
     import torch
 
@@ -40,11 +40,11 @@ def train(source: Path, net: str, epochs: int, launch: str) -> float:
 
     torch.set_num_threads(2 if launch else 1)
     parts = beholder.split(beholder.scan(source), seed=0)
-    fields = {"net": net, "epochs": epochs, "seed": 0, "batch": 256, "precision": "fp32"}
+    fields = {"net": net, "epochs": epochs, "seed": 0, "batch": batch, "precision": "fp32"}
     model = beholder.train(parts, launch=launch, **fields)
     rows = model.history
     spent = rows[-1]["seconds"] - rows[0]["seconds"]
-    return (len(rows) - 1) * (len(parts.train) // 256) * 256 / spent
+    return (len(rows) - 1) * (len(parts.train) // batch) * batch / spent
 
 
 def predict(source: Path, launch: str, *, features: bool) -> float:
@@ -81,7 +81,7 @@ def prepared(n: int, net: str) -> Path:
 
 def child(source: Path, asked: argparse.Namespace, launch: str = "") -> subprocess.Popen[str]:
     words = [sys.executable, __file__, "--source", str(source), "--net", asked.net, "--epochs", str(asked.epochs)]
-    words += ["--work", asked.work]
+    words += ["--work", asked.work, "--batch", str(asked.batch)]
     env = {**os.environ, "OMP_NUM_THREADS": "2" if launch else "1"}
     return subprocess.Popen([*words, "--launch", launch], env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
 
@@ -95,7 +95,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(usage=__doc__)
     parser.add_argument("--work", default="train", choices=["train", "predict", "features"])
     parser.add_argument("--net", default="fastnet")
-    parser.add_argument("--n", type=int, default=6000)
+    parser.add_argument("--n", type=int, default=24000)
+    parser.add_argument("--batch", type=int, default=1024)
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--source", type=Path, default=None)
@@ -104,7 +105,7 @@ def main() -> None:
     if asked.source is not None:
         launch = asked.launch or ""
         if asked.work == "train":
-            found = train(asked.source, asked.net, asked.epochs, launch)
+            found = train(asked.source, asked.net, asked.epochs, asked.batch, launch)
         else:
             found = predict(asked.source, launch, features=asked.work == "features")
         print(json.dumps({"rate": found}))

@@ -208,6 +208,7 @@ class Follower:
         self._turns = pieces(turns, batches, micro)
         self._seed, self._grow, self._how = seed, grow, {"smoothing": smoothing, "weights": weights}
         self._params = [p for p in net.parameters() if p.requires_grad]
+        self._batch: Batch | None = None
         self._ahead: tuple[tuple[int, int], Iterator[Batch]] | None = None
         self._running: Iterator[Turn] = iter(())
         self._scale = 1.0
@@ -235,12 +236,18 @@ class Follower:
         self._turn()
 
     def _next(self, epoch: int, start: int) -> Batch:
-        """Return a batch: usually the one after the last, which has been read ahead."""
+        """Return a batch: usually the one after the last, which has been made ready."""
         if self._ahead is None or self._ahead[0] != (epoch, start):
-            self._ahead = ((epoch, start), iter(self._batches.epoch(epoch, start=start)))
+            self._ahead, self._batch = ((epoch, start), iter(self._batches.epoch(epoch, start=start))), None
         batches = self._ahead[1]
-        self._ahead = ((epoch, start + 1), batches)
-        return next(batches)
+        found = next(batches) if self._batch is None else self._batch
+        self._ahead, self._batch = ((epoch, start + 1), batches), None
+        return found
+
+    def _make_ready(self) -> None:
+        """Vary the next pictures while the first rank steps."""
+        if self._ahead is not None and self._batch is None:
+            self._batch = next(self._ahead[1], None)
 
     def _turn(self) -> None:
         for p in self._params:
@@ -250,6 +257,7 @@ class Follower:
             return
         self._scaled(turn.loss).backward()  # type: ignore[no-untyped-call]
         self._group.sum_to_first(_flat(_slopes(self._params), turn))
+        self._make_ready()
 
     def _scaled(self, loss: Tensor) -> Tensor:
         return loss * self._scale

@@ -35,6 +35,9 @@ MEETING = 300.0
 GATHERING = 10.0
 """Seconds that the first rank waits for those who are left, once one of them is lost."""
 
+FEW, SHORT = 4, 8192
+"""Up to so many ranks give each other up to so many values without an all-reduce."""
+
 LEAVE = 0.0
 """The first number of the message after which the others end."""
 
@@ -124,12 +127,31 @@ class Group:
         return values
 
     def total(self, values: Tensor) -> Tensor:
-        """Return the sum of what the ranks gave, of one shape, in place."""
+        """Return the sum of what the ranks gave, of one shape, in place.
+
+        Few values of few ranks on CPUs go from each to each: two ways at once, where gloo's all-reduce takes several in turn.
+        """
+        import torch
         import torch.distributed as dist
 
         with self._telling():
-            dist.all_reduce(values, group=self._steps)
+            if values.is_cpu and self.ranks.world <= FEW and values.numel() <= SHORT:
+                values.copy_(torch.stack(self._exchanged(values)).sum(0))
+            else:
+                dist.all_reduce(values, group=self._steps)
         return values
+
+    def _exchanged(self, values: Tensor) -> list[Tensor]:
+        """Return what each rank gave, in their order."""
+        import torch
+        import torch.distributed as dist
+
+        others = [rank for rank in range(self.ranks.world) if rank != self.ranks.rank]
+        found = [values if rank == self.ranks.rank else torch.empty_like(values) for rank in range(self.ranks.world)]
+        coming = [dist.irecv(found[rank], rank, group=self._steps) for rank in others]
+        for work in [*(dist.isend(values, rank, group=self._steps) for rank in others), *coming]:
+            work.wait()  # type: ignore[union-attr]
+        return found
 
     def gathered(self, text: str) -> list[str]:
         """Return what each rank gives, in their order, of up to 1,000 bytes, at the first one; nothing at the others."""

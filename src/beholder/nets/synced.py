@@ -95,8 +95,7 @@ class _Normed(torch.autograd.Function):
     """The input, normalised by given moments, whose gradient is also that through the moments of all ranks.
 
     With x̂ the normalised input, g the gradient of the output, w the weight, r one over the deviation, and means over all
-    ranks, that of the input is w r (g - mean(g) - x̂ · mean(g x̂)): the one by torch's kernels for moments that are given, less
-    x̂, scaled and shifted.
+    ranks, that of the input is w r (g - mean(g) - x̂ · mean(g x̂)): x̂, scaled and shifted by torch's kernel, and g times w r.
     """
 
     @staticmethod
@@ -121,9 +120,10 @@ class _Normed(torch.autograd.Function):
     def backward(ctx: Any, slope: Tensor) -> Any:
         """Return the gradients of input, weight and bias, of the last two this rank's share."""
         input, weight, mean, variance = ctx.saved_tensors
-        given = (slope, input, weight, mean, variance, None, None, False, ctx.eps, [True, True, True])
-        found, along, summed = torch.ops.aten.native_batch_norm_backward(*given)
-        both = ctx.total(torch.cat([summed.double(), along.double()])) / ctx.count
-        first, second = (weight * (variance + ctx.eps).rsqrt() * both.chunk(2)[k].to(mean.dtype) for k in (0, 1))
-        found -= F.batch_norm(input, mean, variance, second, first, False, 0.0, ctx.eps)
+        given = (slope, input, weight, mean, variance, None, None, False, ctx.eps, [False, True, True])
+        _, along, summed = torch.ops.aten.native_batch_norm_backward(*given)
+        rate = weight * (variance + ctx.eps).rsqrt()
+        first, second = (ctx.total(torch.cat([summed.double(), along.double()])) / -ctx.count).to(mean.dtype).chunk(2)
+        found = F.batch_norm(input, mean, variance, rate * second, rate * first, False, 0.0, ctx.eps)
+        found.addcmul_(slope, rate.view(1, -1, *([1] * (input.ndim - 2))))
         return found, along, summed, None, None, None, None, None
