@@ -130,10 +130,7 @@ def load(path: str | Path, *, trust: bool = False, net: object = None) -> Bundle
     of a newer schema.
     """
     if not isinstance(path, (str, os.PathLike)):
-        if (kind := format.kind_of(path)) in (format.GENERATOR, format.DETECTOR):
-            raise format.no_labels("this model", kind)
-        hint = "give what beholder.train or beholder.load returns, or the path of a bundle"
-        raise UsageError(f"{type(path).__name__} is no bundle", code="no-bundle", hint=hint)
+        raise format.no_bundle(path)
     path = Path(path)
     config = format.verified(path)
     try:

@@ -122,9 +122,13 @@ def no_labels(name: str, kind: str) -> UsageError:
     return UsageError(f"{name} finds boxes; a model of labels is needed here", code="a-detector", hint=hint)
 
 
-def kind_of(model: object) -> str:
-    """Return which kind of model an object says that it is: `GENERATOR`, `DETECTOR`, or "" of labels and of what is none."""
-    return str(getattr(getattr(model, "config", None), "kind", ""))
+def no_bundle(given: object) -> UsageError:
+    """Return the error for an object that is no bundle of labels: a model of another kind, or no model at all."""
+    kind = getattr(getattr(given, "config", None), "kind", None)
+    if kind in (GENERATOR, DETECTOR):
+        return no_labels("this model", kind)
+    hint = "give what beholder.train or beholder.load returns, or the path of a bundle"
+    return UsageError(f"{type(given).__name__} is no bundle", code="no-bundle", hint=hint)
 
 
 def makes_pictures(path: Path) -> bool:

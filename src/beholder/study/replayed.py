@@ -21,9 +21,11 @@ import numpy.typing as npt
 
 from beholder.base import events
 from beholder.base.arrays import I8, I64, U8
+from beholder.base.deadline import Deadline
 from beholder.base.files import sha256, write_atomic
+from beholder.base.recipe import Recipe
 from beholder.base.records import PARTS, Parts, Pictures
-from beholder.learn.prepare import Before, Prepared
+from beholder.learn.prepare import Before, Prepared, prepare
 from beholder.learn.resumed import names_of, parts_kept, sample_of
 from beholder.sources.digest import digested
 from beholder.study.policy import Curated
@@ -86,6 +88,19 @@ def _done(curated: Curated, whole: Pictures, rows: I64, own: Pictures, part: I8)
         before, now = np.array(whole.classes)[whole.targets[rows]], np.array(own.classes)[own.targets]
         done |= {own.keys[at]: f"relabel:{now[at]}" for at in np.flatnonzero(before != now).tolist()}
     return done
+
+
+def begun(found: Curated, asked: Recipe, folder: Path, how: str, until: Deadline) -> tuple[Curated, Prepared]:
+    """Return the parts, and the recipe as it is, prepared: as the search in the folder had both; of a new one they are kept.
+
+    how: ranges and limits, with which a search is another one
+    """
+    of = sha256((asked.toml() + how + content(found)).encode())
+    found, before = recorded(folder, of, found)
+    base = prepare(found.parts, asked, until=until, before=before)
+    if before is None:
+        record(folder, of, found, base)
+    return found, base
 
 
 def record(folder: Path, of: str, curated: Curated, base: Prepared) -> None:

@@ -26,7 +26,7 @@ from beholder.base.records import Parts, Pictures
 from beholder.base.used import changed
 from beholder.learn.checkpoint import RunFolder, check_out
 from beholder.learn.distil import taught_by
-from beholder.learn.prepare import Prepared, prepare
+from beholder.learn.prepare import Prepared
 from beholder.learn.resumed import parts_kept, sample_of
 from beholder.machine.launch import Launch
 from beholder.machine.stop import stopping
@@ -43,7 +43,7 @@ from beholder.study.foresee import dry
 from beholder.study.luck import luck
 from beholder.study.outcome import Tuning
 from beholder.study.policy import Curated
-from beholder.study.replayed import content, record, recorded
+from beholder.study.replayed import begun
 from beholder.study.search import Book, Candidate, Plan, searched, unanswered
 from beholder.study.steps import check_net, preprocess, train_and_test
 from beholder.study.trial import Field, Limits, amount, paused
@@ -194,7 +194,7 @@ def _opened(
         if folder.exists():
             remove_folder(folder)
     own = {path: asdict(kept) for path, kept in spaces.changed({}, given).items()}
-    found, base = _settled(found, asked, folder, json.dumps([own, asdict(limits)]), Deadline.of(began, minutes))
+    found, base = begun(found, asked, folder, json.dumps([own, asdict(limits)]), Deadline.of(began, minutes))
     ranges = spaces.changed(_space(base, asked), given)
     of = asked.toml() + json.dumps({path: asdict(kept) for path, kept in ranges.items()}) + _digest(found.parts)
     of += json.dumps(asdict(limits)) if limits != Limits() else ""
@@ -211,19 +211,6 @@ def _opened(
     if tried_on.taken(name, new=book.new):
         book.note(spent=book.spent)
     return Study(source, found, asked, base, ranges, book, tried_on, place, began, minutes)
-
-
-def _settled(found: Curated, asked: Recipe, folder: Path, how: str, until: Deadline) -> tuple[Curated, Prepared]:
-    """Return the parts, and the recipe as it is, prepared: as the search in the folder had both; of a new one they are kept.
-
-    how: ranges and limits, with which a search is another one
-    """
-    of = sha256((asked.toml() + how + content(found)).encode())
-    found, before = recorded(folder, of, found)
-    base = prepare(found.parts, asked, until=until, before=before)
-    if before is None:
-        record(folder, of, found, base)
-    return found, base
 
 
 def _digest(parts: Parts) -> str:
