@@ -3,8 +3,9 @@
     python bench/scale.py [--work train|predict|features] [--net fastnet] [--n 24000] [--batch 1024] [--epochs 3] [--rounds 3]
 
 The two cores of a machine may be one physical one: the ceiling is what two separate runs reach together, measured in the same
-call. Training is timed from the second epoch on, with its validations; predict --parts, with features or without, on three quarters of the pictures:
-all less a quarter of them, so that what a start costs is left out. The pictures are noise on ten greys: only time is measured.
+call. Training is timed from the second epoch on, with its validations; predict --parts, with features or without, on three
+quarters of the pictures: all less a quarter of them, so that what a start costs is left out. The pictures are noise on ten
+greys: only time is measured.
 """
 
 from __future__ import annotations

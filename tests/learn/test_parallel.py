@@ -163,6 +163,32 @@ def test_a_process_that_dies_at_its_start_is_not_waited_for(
 
 
 @pytest.mark.slow
+def test_validation_is_shared_and_a_process_that_dies_in_one_is_missed(
+    parts: beholder.Parts, losses: list[float], children: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Scores are those of one process; the one that is lost has the validation begin anew, by those that are left."""
+    one = beholder.train(parts, **WIDE, epochs=4)
+    asked: list[int] = []
+    ask = parallel.Team.asked
+
+    def noted(team: parallel.Team) -> None:
+        asked.append(team._group.ranks.world)
+        if len(asked) == 2:
+            children[0].kill()
+            children[0].wait()
+        ask(team)
+
+    monkeypatch.setattr(parallel.Team, "asked", noted)
+    losses.clear()
+    with at(10**9, lambda: None) as warned:
+        several = beholder.train(parts, **WIDE, epochs=4, launch="local:3")
+    assert asked == [3, 3, 2, 2, 2], "four validations of one batch, of which the second was done again"
+    assert [message.rpartition(" ")[2] for message in warned if "going on from step" in message] == ["2"]
+    for name in ("loss", "valid_loss", "valid_score"):
+        assert [row[name] for row in several.history] == pytest.approx([row[name] for row in one.history], rel=1e-5)
+
+
+@pytest.mark.slow
 def test_a_process_that_hangs_is_noticed_and_the_others_go_on(
     parts: beholder.Parts, losses: list[float], children: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -322,6 +348,26 @@ def test_the_first_rank_says_which_batch_is_next_and_all_of_the_state_where_it_m
     assert group.told[-1] == [parallel.WEIGHTS, 0, 0, 0, 0, 0]
     (given,) = group.given
     assert given.tolist() == [*net[0].weight.flatten().tolist(), *net[1].bias.tolist()]
+
+
+def test_those_who_hold_the_validation_pictures_answer_along() -> None:
+    net, group = net_of_three(), Group(torch.tensor([[1.0, 2.0]]))
+    group.ranks = ranks.Ranks(0, 3)
+    holds: Any = iter([False, True])
+    team = parallel.Team(group, net, 8, lambda: next(holds), lambda: (parallel.Alone(), 1))  # type: ignore[arg-type]
+    logits = torch.zeros(1, 2)
+    with team.working():
+        assert team.validating(net, 4) == ranks.ALONE
+        team.asked()
+        assert team.answers(logits) is logits
+        assert not group.told
+    group.told.clear()
+    with team.working():
+        assert team.validating(net, 4) == group.ranks
+        assert len(group.given) == len(net.state_dict())
+        team.asked()
+        assert [told[:2] for told in group.told] == [[parallel.SCORE, 4], [parallel.ASK, 0]]
+        assert team.answers(logits).tolist() == [[1.0, 2.0]]
 
 
 def test_a_rank_that_is_gone_after_a_step_is_missed_at_the_next_and_moments_are_put_back() -> None:
