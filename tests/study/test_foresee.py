@@ -107,6 +107,18 @@ def test_time_that_the_plan_does_not_need_is_for_other_seeds(
     assert "another seed" not in trained()[0]
 
 
+@pytest.mark.parametrize(
+    ("left", "heads", "fields", "said"),
+    [(700.0, 2, {}, True), (500.0, 2, {}, False), (700.0, 1, {}, False), (700.0, 2, {"epochs": 9}, False)],
+)
+def test_dearer_candidates_are_foreseen_where_there_is_time_for_them(
+    left: float, heads: int, fields: dict[str, Any], said: bool, tmp_path: Path
+) -> None:
+    run = Run("train", beholder.Recipe().set(minutes=20.0, **fields), tmp_path / "m.beholder", 20.0)
+    steps = [Step("candidate", "a head", 9, 1.0)] * heads + [Step("candidate", "a head: left out", 9, 0.0)]
+    assert ("about as good by its head" in foresee._beside(run, steps, left)) == said
+
+
 def test_tune_and_its_study(dry: Callable[..., dict[str, Any]]) -> None:
     found = dry("tune", "--minutes", "1", "--net", "cnn", "--workers", "2", "--out", "t.beholder")
     assert found["verb"] == "tune"

@@ -28,7 +28,7 @@ from beholder.reporting import render
 from beholder.study import scratch
 from beholder.study import steps as study
 from beholder.study.folded import head_logits
-from beholder.study.ladder import SURE, _is_better, _Judged, _Material, _too_dear, _weighted, begun_before, climbed
+from beholder.study.ladder import SURE, _beside, _is_better, _Judged, _Material, _too_dear, _weighted, begun_before, climbed
 from beholder.study.policy import Curated, curated
 from beholder.study.steps import steps
 from beholder.tasks import named
@@ -95,6 +95,17 @@ def test_a_dearer_candidate_has_to_be_better_by_a_paired_test() -> None:
     assert _is_better(larger, judged(base)), "larger pictures are better as a rule"
     assert not _is_better(replace(larger, score=base.mean() - 0.01), judged(base))
     assert not _is_better(replace(larger, recipe=RECIPE.set(size=256, net="timm:tf_efficientnet_lite1")), judged(base))
+
+
+def test_a_dearer_candidate_that_is_about_as_good_is_a_rival() -> None:
+    base = np.arange(200) % 5 > 0
+    worse, as_good = base.copy(), base.copy()
+    worse[np.flatnonzero(base)[:2]] = False  # two fewer right of 200: 2 / sqrt(2) standard errors
+    as_good[np.flatnonzero(base)[:1]] = False
+    best = judged(base)
+    assert _beside(best, judged(worse)) == best
+    larger = replace(judged(as_good), recipe=RECIPE.set(size=256))
+    assert _beside(_beside(best, larger), judged(base)).rivals == (RECIPE.set(size=256), RECIPE)
 
 
 @pytest.mark.parametrize(

@@ -75,7 +75,7 @@ class Baseline:
 class Tried:
     """A candidate that was tried.
 
-    rung: floor | head | short run | training | seeds; what: its name
+    rung: floor | head | short run | slice | training | seeds; what: its name
     score: on `n` pictures that it did not learn from, None where it has none
     began, seconds: when it began, in seconds from the start of the run, and what it cost; outcome: why it ended, or was kept
     curve: (seconds from the start of the run, score) of each validation

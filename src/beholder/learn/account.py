@@ -14,6 +14,7 @@ from beholder.base import events
 from beholder.base.recipe import Recipe
 from beholder.bundle.config import Tried
 from beholder.learn.begin import Learning
+from beholder.learn.checkpoint import RunFolder
 from beholder.learn.prepare import Prepared
 from beholder.measure.optimism import NONE, Expected, Luck, expected
 
@@ -75,6 +76,12 @@ def known(row: dict[str, Any]) -> bool:
 
 def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
+
+
+def luck_in(folder: RunFolder | None) -> Luck:
+    """Return the luck of the run in the folder, where it was chosen from several by the beginnings of their training."""
+    kept = folder.kept("luck") if folder is not None else None
+    return NONE if kept is None else Luck(float(kept["luck"][0]), int(kept["luck"][1]))
 
 
 def expectation(learning: Learning, prepared: Prepared, tested: int, luck: Luck = NONE) -> Expected | None:

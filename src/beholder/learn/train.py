@@ -20,7 +20,7 @@ from beholder.bundle.config import Tried
 from beholder.bundle.format import finished
 from beholder.data.groups import asked_of_parts
 from beholder.learn import finish
-from beholder.learn.account import decided, expectation, tried
+from beholder.learn.account import decided, expectation, luck_in, tried
 from beholder.learn.begin import Learning, begun
 from beholder.learn.budget import Budget
 from beholder.learn.checkpoint import RunFolder, check_out
@@ -34,7 +34,7 @@ from beholder.learn.resumed import before_of, parts_kept
 from beholder.learn.seeds import gone, seeded
 from beholder.machine.pace import restored
 from beholder.machine.stop import stopping
-from beholder.measure.optimism import NONE, Luck
+from beholder.measure.optimism import Luck
 from beholder.tasks.objectives import name_of
 
 
@@ -116,9 +116,8 @@ def _learnt(
         _tell_pace(prepared, run, learning.limits)
         prepared, floor = learning.worth(prepared)
         bare = until.none and luck is None
-        account = (
-            {"tried": tuple(before)} if bare else _account((before, seeds), learning, prepared, parts, began, luck or NONE)
-        )
+        chance = luck or luck_in(run.saves.folder)
+        account = {"tried": tuple(before)} if bare else _account((before, seeds), learning, prepared, parts, began, chance)
         more = {"floor": floor, **account, **learning.told(prepared, parts, began)}
         bundle = finish.bundle_of(prepared, parts, run, more=more)
         with span("evaluate"):

@@ -10,7 +10,7 @@ from beholder.evaluation.words import Words
 from beholder.reporting import charts
 from beholder.reporting.context import Room
 
-STYLES = {"floor": "third", "head": "second", "short run": "second", "training": "first", "seeds": "first"}
+STYLES = {"floor": "third", "head": "second", "short run": "second", "slice": "second", "training": "first", "seeds": "first"}
 
 
 def tried(room: Room) -> dict[str, Any] | None:

@@ -38,7 +38,7 @@ from beholder.machine.placement import moved
 from beholder.nets.build import create
 from beholder.nets.choose import SMALL
 from beholder.nets.depth import freeze
-from beholder.study import ladder, scratch
+from beholder.study import ladder, scratch, slices
 from beholder.study.asked import wanted
 from beholder.study.costs import (
     LOOKS,
@@ -211,9 +211,17 @@ def _trained(run: Run, made: Plan, costs: Costs, counts: dict[str, int], others:
         words = f"left out: there would be time for {epochs:.1f} epochs; the head on frozen features stays"
         return Step("train", words, n, 0.0)
     what, once = f"about {epochs:.0f} epochs in batches of {made.batch}", epochs * epoch
+    what += _beside(run, others, left)
     if run.recipe.train.epochs or run.processes > 1 or left < (1 + seeds.LEAST) * once:
         return Step("train", what, n, once)
     return Step("train", f"{what}, and again with another seed", n, min(left, seeds.MOST * once))
+
+
+def _beside(run: Run, others: list[Step], left: float) -> str:
+    """Return what is to be said of dearer candidates that may be trained for a slice, too; "" where none can be."""
+    heads = sum(step.step == "candidate" and step.seconds > 0 for step in others)
+    may = heads > 1 and left >= slices.FROM and run.out is not None and run.processes == 1 and not run.recipe.train.epochs
+    return f"; the first {slices.SHARE:.0%} also with what is dearer and about as good by its head" if may else ""
 
 
 def _rungs(

@@ -84,10 +84,11 @@ SURE = 1.64
 
 @dataclass(frozen=True)
 class Ladder:
-    """The recipe to train with, and what was tried to choose it."""
+    """The recipe to train with, and what was tried to choose it; rivals: dearer ones whose heads are about as good."""
 
     recipe: Recipe
     tried: tuple[Tried, ...] = ()
+    rivals: tuple[Recipe, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,7 @@ class _Judged:
     rows: int64 (M,), rising; right: what each answer scores, (M,); score: the task's objective
     features: (M, F); targets: (M, K); logits: (M, W), each from a head that was fitted on other folds
     seconds: that the features took, little where they were remembered; needed: that they would take
+    rivals: dearer ones that are about as good
     """
 
     recipe: Recipe
@@ -108,6 +110,7 @@ class _Judged:
     score: float
     seconds: float
     needed: float
+    rivals: tuple[Recipe, ...] = ()
 
 
 def climbed(curated: Curated, recipe: Recipe, *, began: float, until: Deadline) -> Ladder:
@@ -128,10 +131,10 @@ def climbed(curated: Curated, recipe: Recipe, *, began: float, until: Deadline) 
     on = _Material(parts, looked, pictures, fold, task, began, until)
     if candidates[0].net.enlarge > recipe.net.enlarge:
         found, rows = _of_small(candidates[0], recipe, on)
-    else:
-        best, rows = _compared(candidates, on)
-        found = recipe if best is None else best.recipe
-    return Ladder(found, tuple(_told([*floors, *rows])))
+        return Ladder(found, tuple(_told([*floors, *rows])))
+    best, rows = _compared(candidates, on)
+    told = tuple(_told([*floors, *rows]))
+    return Ladder(recipe, told) if best is None else Ladder(best.recipe, told, best.rivals)
 
 
 def _of_small(candidate: Recipe, recipe: Recipe, on: _Material) -> tuple[Recipe, list[Tried]]:
@@ -164,7 +167,7 @@ def begun_before(recipe: Recipe, out: Path) -> Ladder | None:
     named = {"net": known["net"], "enlarge": known.get("enlarge", 0)} if recipe.net.name == "auto" else {}
     sized = {"size": known["size"]} if not recipe.data.size else {}
     weights = known.get("class_weights", recipe.train.class_weights)
-    tried = tuple(Tried(**{**row, "curve": ()}) for row in known["tried"])
+    tried = tuple(Tried(**{**row, "curve": tuple(map(tuple, row.get("curve", ())))}) for row in known["tried"])
     return Ladder(recipe.set(**named, **sized, class_weights=weights), tried)
 
 
@@ -231,7 +234,7 @@ def _compared(candidates: list[Recipe], on: _Material) -> tuple[_Judged | None, 
         rows = [*(_outdone(rows) if ahead else rows), *floor]
         outcome = KEPT if ahead else "not better than a cheaper one, by a paired test"
         rows.append(_row(name, found, began - on.began, outcome))
-        best = found if ahead else best
+        best = found if best is None or ahead else _beside(best, found)
     return _weighted(best, rows, on) if best is not None else (None, rows)
 
 
@@ -262,8 +265,9 @@ def _weighted(best: _Judged, rows: list[Tried], on: _Material) -> tuple[_Judged,
     logits = head_logits(best.features, best.targets, on.fold[best.rows], task=on.task, weights=weights)
     reached = score(torch.from_numpy(logits), torch.from_numpy(best.targets), on.task)
     ahead = better(best.logits, logits, best.targets, on.task.objective) >= OFTEN
-    recipe = best.recipe.set(class_weights="balanced")
-    found = dataclasses.replace(best, recipe=recipe, logits=logits, score=reached, seconds=time.monotonic() - began)
+    recipe, *rivals = (each.set(class_weights="balanced") for each in (best.recipe, *best.rivals))
+    found = dataclasses.replace(best, recipe=recipe, rivals=tuple(rivals), logits=logits, score=reached)
+    found = dataclasses.replace(found, seconds=time.monotonic() - began)
     outcome = KEPT if ahead else "not better in enough resamples"
     row = _row("the best of these, with balanced class weights", found, began - on.began, outcome)
     return (found if ahead else best), [*(_outdone(rows) if ahead else rows), row]
@@ -314,9 +318,21 @@ def _is_better(found: _Judged, best: _Judged) -> bool:
         return found.score >= best.score
     if found.score <= best.score:
         return False
-    both, mine, theirs = np.intersect1d(found.rows, best.rows, return_indices=True)
+    return _apart(found, best) > SURE
+
+
+def _apart(found: _Judged, best: _Judged) -> float:
+    """Return by how many standard errors one has more right answers than another, of the pictures that both answered."""
+    _, mine, theirs = np.intersect1d(found.rows, best.rows, return_indices=True)
     change = found.right[mine] - best.right[theirs]
-    return float(change.sum()) > SURE * math.sqrt(max(1e-9, float((change**2).sum()))) and len(both) > 0
+    return float(change.sum()) / math.sqrt(max(1e-9, float((change**2).sum())))
+
+
+def _beside(best: _Judged, dearer: _Judged) -> _Judged:
+    """Return the best head, with a dearer one as its rival where that is not worse by a standard error."""
+    if _apart(dearer, best) < -1:
+        return best
+    return dataclasses.replace(best, rivals=(*best.rivals, dearer.recipe))
 
 
 def _majority(parts: Parts, task: Task, began: float) -> Tried:

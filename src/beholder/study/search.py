@@ -29,15 +29,12 @@ STARTUP = 4
 """Candidates with a result before Optuna draws by what it knows of them, and not at random."""
 
 
-Made = tuple[str, Mapping[str, float]]
-"""Of a candidate: its recipe as TOML, and the factors on what its run plans."""
-
-
 @dataclass(frozen=True)
 class Job:
     """A slice of a candidate: recipe as TOML, factors on what its run plans, and where the slice ends.
 
     rung: 0 screening, 1 going on; seconds: of this slice; epochs: since the candidate's first step, 0: the seconds decide
+    share: of the schedule, from its beginning; 0: one of the others decides
     """
 
     index: int
@@ -46,6 +43,7 @@ class Job:
     rung: int = 0
     seconds: float = 0.0
     epochs: float = 0.0
+    share: float = 0.0
 
 
 @dataclass(frozen=True)

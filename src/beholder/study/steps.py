@@ -51,6 +51,7 @@ from beholder.study.introduce import introduced
 from beholder.study.ladder import Ladder, begun_before, climbed
 from beholder.study.outcome import Outcome
 from beholder.study.policy import Curated, check_readable, curated
+from beholder.study.slices import Room, sliced
 from beholder.study.synthetic import synthetic
 from beholder.study.unlabelled import Joining, joined_before, joining, rows_of
 from beholder.tasks import BOXES, asked, named
@@ -131,8 +132,11 @@ def train_and_test(
         joins = _joining(curated, ladder, beside, out, resume=resume, began=began)
         how: dict[str, Any] = {"out": out, "resume": resume, "began": began, "after": after, "luck": luck_of(search)}
         how["again"] = looked(len(parts.test))
+        ladder = replace(ladder, tried=joins.tried)
+        if not (search or launch):
+            ladder, how["resume"] = _sliced(ladder, joins, how)
         with launched(launch):
-            bundle = train(joins.parts, recipe=ladder.recipe, before=joins.tried, whole_run=True, beside=joins.beside, **how)
+            bundle = train(joins.parts, recipe=ladder.recipe, before=ladder.tried, whole_run=True, beside=joins.beside, **how)
     if search:
         bundle.config = replace(bundle.config, search=search)
     with _kept(bundle, out):
@@ -166,6 +170,18 @@ def _joining(
     before = joined_before(curated, recipe, beside, out) if out is not None and resume else None
     found = before or joining(curated, recipe, beside, began=began, until=Deadline.of(began, recipe.train.minutes))
     return replace(found, tried=rows_of(ladder.tried, found.tried))
+
+
+def _sliced(ladder: Ladder, joins: Joining, how: Mapping[str, Any]) -> tuple[Ladder, bool]:
+    """Return the ladder with the best of its trained candidates, and whether its run is to be gone on with.
+
+    Nothing is compared of what learns from a teacher or from pictures without labels of their own.
+    """
+    data = ladder.recipe.data
+    if how["out"] is None or joins.beside.teacher is not None or data.unlabelled or data.synthetic:
+        return ladder, how["resume"]
+    until = Deadline.of(how["began"], ladder.recipe.train.minutes)
+    return sliced(ladder, joins.parts, how["out"], Room(until, how["began"], how["after"], how["again"]), resume=how["resume"])
 
 
 SHARES = 0.8, 0.5

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
+import shutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -19,7 +21,7 @@ from torch import Tensor
 from beholder.base import events
 from beholder.base.deadline import Deadline
 from beholder.base.errors import BeholderError, UsageError
-from beholder.base.files import adopt, remove_folder, write_atomic
+from beholder.base.files import adopt, folder_atomic, remove_folder, write_atomic
 from beholder.base.recipe import Recipe, from_toml
 from beholder.base.records import Parts
 from beholder.bundle.bundle import Bundle
@@ -67,7 +69,7 @@ class Field:
     """What every candidate of a study is tried on.
 
     parts: the test part is not read; folder: where the run folders of the candidates are
-    flips: the axes along which pictures are flipped, as `learn.prepare.Before` has them
+    flips: the axes along which pictures are flipped, as `learn.prepare.Before` has them; first: where that of the first is
     seconds: that a full run takes; 0: the epochs of the recipe say how long
     """
 
@@ -76,10 +78,11 @@ class Field:
     limits: Limits = Limits()
     seconds: float = 0.0
     flips: str = ""
+    first: RunFolder | None = None
 
     def run_folder(self, index: int) -> RunFolder:
         """Return where the checkpoint of a candidate is."""
-        return RunFolder(self.folder / f"{index:04}.run")
+        return self.first if self.first and not index else RunFolder(self.folder / f"{index:04}.run")
 
     def taken(self, search: str, *, new: bool) -> bool:
         """Take the folder for a search, by its name, and delete the checkpoints of another; return whether it was another's.
@@ -100,16 +103,20 @@ class Field:
         return other
 
 
-def advanced(on: Field, job: Job) -> Slice:
+Work = Callable[["Field", Job, Recipe, Stop, list[int]], Slice]
+"""Carries out a slice of a candidate, given what it is tried on, and appends the batch that it takes to the list."""
+
+
+def advanced(on: Field, job: Job, work: Work | None = None) -> Slice:
     """Return what a slice of a candidate gave; what goes wrong is its reason, and too little memory halves the batch.
 
-    Raises `Interrupted` where somebody asks to stop.
+    work: default: a slice of a search. Raises `Interrupted` where somebody asks to stop.
     """
     recipe, sizes, anew = from_toml(job.recipe, done=True), [0], False
     while True:
         try:
             with events.listen(alone=True), stopping() as stop, restored():
-                return _slice(on, job, recipe, stop, sizes)
+                return (work or _slice)(on, job, recipe, stop, sizes)
         except Exception as error:  # noqa: BLE001  (a candidate that fails, however, must not end the study)
             batch = (sizes[-1] or recipe.train.batch) // 2
             if _is_unusable(error) and not anew:
@@ -173,7 +180,7 @@ def _slice(on: Field, job: Job, recipe: Recipe, stop: Stop, sizes: list[int]) ->
     curve = tuple((_cost(on, run, row), float(row["valid_score"])) for row in run.at.history if row["valid_score"] is not None)
     score = max((value for _, value in curve), default=None)
     done = run.clock.step >= run.clock.total or run.gave_up
-    facts |= {"head": head, "epochs": run.clock.step / len(run.batches), "seconds_an_epoch": _pace(run)}
+    facts |= {"head": head, "epochs": run.clock.step / len(run.batches), "seconds_an_epoch": pace(run)}
     return Slice(score=score, cost=time.monotonic() - began, curve=curve, done=done, facts=facts)
 
 
@@ -183,7 +190,22 @@ def paused(folder: RunFolder) -> bool:
     return (folder.path / "checkpoint").exists()
 
 
-def _pace(run: Run) -> float:
+def handed_over(own: RunFolder, run: RunFolder, write: Callable[[RunFolder], object] = lambda _: None) -> None:
+    """Put the checkpoint of a candidate in place of `run`, where it is gone on from; write: what is kept beside it.
+
+    The seconds that it took are not of the time that is left.
+    """
+    with folder_atomic(run.path) as folder:
+        shutil.copytree(own.path, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("[0-9]*.run"))
+        file = folder / "checkpoint" / "state.json"
+        state = json.loads(file.read_text("utf-8"))
+        state["clock"]["free"] = state["clock"]["spent"]
+        file.write_bytes(json.dumps(state).encode())
+        write(RunFolder(folder))
+
+
+def pace(run: Run) -> float:
+    """Return the seconds that an epoch took so far."""
     return run.clock.spent / max(1e-9, run.clock.step / len(run.batches))
 
 

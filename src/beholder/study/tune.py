@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -19,7 +18,7 @@ import numpy as np
 from beholder.base import events
 from beholder.base.deadline import Deadline
 from beholder.base.errors import BeholderError, Interrupted, MachineError, UsageError
-from beholder.base.files import folder_atomic, followed, remove_folder, sha256
+from beholder.base.files import followed, remove_folder, sha256
 from beholder.base.locks import alone
 from beholder.base.recipe import Recipe, from_toml
 from beholder.base.records import Parts, Pictures
@@ -46,7 +45,7 @@ from beholder.study.policy import Curated
 from beholder.study.replayed import begun
 from beholder.study.search import Book, Candidate, Plan, searched, unanswered
 from beholder.study.steps import check_net, preprocess, train_and_test
-from beholder.study.trial import Field, Limits, amount, paused
+from beholder.study.trial import Field, Limits, amount, handed_over, paused
 from beholder.study.worker import written
 
 SCREEN, NARROW, FINISH = 0.35, 0.15, 0.4
@@ -318,11 +317,7 @@ def _finish(study: Study, found: Candidate, *, going_on: bool) -> Recipe:
     run, own = RunFolder.beside(study.place), study.field.run_folder(found.index)
     if not going_on and own.path.is_dir():
         run.discard()
-        with folder_atomic(run.path) as folder:
-            shutil.copytree(own.path, folder, dirs_exist_ok=True)
-            state = json.loads((folder / "checkpoint" / "state.json").read_text("utf-8"))
-            state["clock"]["free"] = state["clock"]["spent"]
-            (folder / "checkpoint" / "state.json").write_bytes(json.dumps(state).encode())
+        handed_over(own, run)
         run.keep("parts", parts_kept(study.curated.parts))
         run.keep("sample", sample_of(study.base))
     pace = float(found.slices[0].facts.get("seconds_an_epoch", 0.0))
