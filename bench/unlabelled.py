@@ -5,10 +5,10 @@
 
 The first line fits heads on frozen features, the second runs `beholder train` with and without --unlabelled. SET: trashnet |
 cifar10 | signs | fashion-mnist | pneumonia; LABELS: a class, training and validation together; SEEDS: how often, each
-time others; POOL, TEST: pictures without labels, and for the test (default: 2,000 each, or what there is); force: they join
-whatever is judged. Near-duplicates of test pictures are in no pool. Prints a line a seed: test error without and with
-pseudo-labels, whether they are adopted by cross-fitting, how many there are and what share of them is right; then the means:
-without, with them in any case, and of what is shipped, which is without them where they are not adopted.
+time others, or FIRST:END, which ones; POOL, TEST: pictures without labels, and for the test (default: 2,000 each, or what there
+is); force: they join whatever is judged. Near-duplicates of test pictures are in no pool. Prints a line a seed: test error
+without and with pseudo-labels, whether they are adopted by cross-fitting, how many there are and what share of them is right;
+then the means: without, with them in any case, and of what is shipped, which is without them where they are not adopted.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def error(x: torch.Tensor, y: torch.Tensor, z: torch.Tensor, goal: torch.Tensor)
     return 1 - score(decays.logits, goal, SINGLE)
 
 
-def heads(name: str, labels: int, seeds: int, pool: int, test: int) -> None:
+def heads(name: str, labels: int, seeds: range, pool: int, test: int) -> None:
     """Print the errors of heads."""
     pictures, units = sampled(name, pool, test)
     looked, recipe = survey(pictures), load("quick")
@@ -99,7 +99,7 @@ def heads(name: str, labels: int, seeds: int, pool: int, test: int) -> None:
     features = features_of(pictures, backbone, recipe, looked, 0)
     hot = np.eye(len(pictures.classes), dtype=np.float32)[pictures.targets]
     found = []
-    for seed in range(seeds):
+    for seed in seeds:
         rows, began = drawn(pictures, units, labels, pool, test, seed), time.monotonic()
         mine, theirs = rows.labelled, rows.pool
         fold = np.empty(len(mine), np.int64)
@@ -124,8 +124,9 @@ def heads(name: str, labels: int, seeds: int, pool: int, test: int) -> None:
         )
     means = np.array(found, np.float64).mean(axis=0)
     print(
-        f"{name} {labels} a class, {len(rows.pool)} without labels, {len(rows.test)} of the test, {seeds} seeds: error without "
-        f"{means[0]:.4f}, with {means[1]:.4f}, shipped {means[2]:.4f} ({means[2] / means[0] - 1:+.1%}), adopted {means[3]:.0%}"
+        f"{name} {labels} a class, {len(rows.pool)} without labels, {len(rows.test)} of the test, {len(seeds)} seeds: error "
+        f"without {means[0]:.4f}, with {means[1]:.4f}, shipped {means[2]:.4f} ({means[2] / means[0] - 1:+.1%}), "
+        f"adopted {means[3]:.0%}"
     )
 
 
@@ -140,11 +141,11 @@ def written(pictures: Pictures, rows: Drawn, folder: Path) -> None:
             (place / f"{row:06}{Path(pictures.keys[row]).suffix}").write_bytes(data)
 
 
-def trained(name: str, labels: int, seeds: int, pool: int, test: int, minutes: float) -> None:
+def trained(name: str, labels: int, seeds: range, pool: int, test: int, minutes: float) -> None:
     """Print the errors of whole runs."""
     pictures, units = sampled(name, pool, test)
     found = []
-    for seed in range(seeds):
+    for seed in seeds:
         folder = Path(tempfile.mkdtemp())
         written(pictures, drawn(pictures, units, labels, pool, test, seed), folder)
         errors = []
@@ -156,20 +157,21 @@ def trained(name: str, labels: int, seeds: int, pool: int, test: int, minutes: f
         found.append(errors)
         shutil.rmtree(folder)
     without, with_it = np.array(found).mean(axis=0)
-    print(f"{name} {labels} a class, {seeds} seeds, {minutes:g} minutes: error {without:.4f} → {with_it:.4f}")
+    print(f"{name} {labels} a class, {len(seeds)} seeds, {minutes:g} minutes: error {without:.4f} → {with_it:.4f}")
 
 
 def main() -> None:
     """Measure."""
-    name, labels, seeds, *rest = sys.argv[1:]
+    name, labels, which, *rest = sys.argv[1:]
+    seeds = range(*map(int, which.split(":")))
     pool, test = (int(rest[k]) if len(rest) > k else 2000 for k in (0, 1))
     with events.listen(alone=True):
         if rest[3:] == ["force"]:
             pseudo.Judgement.helps = property(lambda _: True)  # type: ignore[assignment]
         if len(rest) > 2:
-            trained(name, int(labels), int(seeds), pool, test, float(rest[2]))
+            trained(name, int(labels), seeds, pool, test, float(rest[2]))
         else:
-            heads(name, int(labels), int(seeds), pool, test)
+            heads(name, int(labels), seeds, pool, test)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Pseudo-labels on plain features: what is agreed on, and a judgement that adopts what helps and refuses what does not."""
+"""Pseudo-labels on plain features: smoothing, what is agreed on, and a judgement that adopts what helps and nothing else."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from scipy.stats import binomtest
 
 from beholder.base.deadline import Deadline
 from beholder.base.records import Score
-from beholder.study.pseudo import Judgement, _surest, judged, labelled
+from beholder.study.pseudo import Judgement, Pseudo, _surest, around, judged, labelled, smoothed
 from beholder.tasks.multi import MULTI
 from beholder.tasks.ordinal import ORDINAL
 from beholder.tasks.single import SINGLE
@@ -32,16 +32,45 @@ def hot(y: Any, classes: int = 4) -> Any:
     return np.eye(classes, dtype=np.float32)[y]
 
 
-def test_what_head_and_neighbours_agree_on_is_labelled_and_the_rest_is_not() -> None:
-    x = np.array([[-3.0, 0], [-2, 0], [2, 0], [3, 0]], np.float32)
-    pool = np.array([[-4, 0], [4, 0], [2.5, 0.2]], np.float32)
-    found = labelled(x, hot(np.array([0, 0, 1, 1]), 2), pool, task=SINGLE, decay=0.01)
-    assert found.rows.tolist() == [0, 1, 2]
-    assert found.hot.argmax(1).tolist() == [0, 1, 1]
-    odd = np.array([[-3.0, 1], [-2, 1], [-2.5, 1], [2, 1], [3, 1], [-3, -1], [-3.2, -1], [-2.9, -1]], np.float32)
-    y = hot(np.array([0, 0, 0, 0, 0, 1, 1, 1]), 2)
-    near_others = labelled(odd, y, np.array([[-3.05, -1]], np.float32), task=SINGLE, decay=10.0)
-    assert not len(near_others.rows), "the head, hardly fitted, says the larger class, the neighbours another"
+def given(x: Any, y: Any, pool: Any, *, task: Any = SINGLE, decay: float = 0.01) -> Pseudo:
+    whole = np.concatenate([x, pool])
+    mine, theirs = np.arange(len(x)), np.arange(len(x), len(whole))
+    even = smoothed(whole, around(whole), np.ones(len(whole), bool))
+    return labelled(whole, even, y, mine, theirs, task=task, decay=decay)
+
+
+def test_a_feature_is_averaged_with_known_neighbours_half_and_half_twice() -> None:
+    x, near = np.array([[0.0], [4.0], [8.0]], np.float32), np.array([[1, 2], [0, 2], [1, 0]])
+    assert smoothed(x, near, np.ones(3, bool)).ravel().tolist() == [3.75, 4.0, 4.25]
+    assert smoothed(x, near, np.array([True, False, True])).ravel().tolist() == [4.0, 4.0, 4.0]
+    assert smoothed(x, near, np.zeros(3, bool)).tolist() == x.tolist(), "without neighbours it stays as it is"
+
+
+def test_what_is_not_known_changes_the_smoothed_features_of_no_other() -> None:
+    x = clusters(60, 3)[0]
+    known, moved = np.arange(60) < 40, x.copy()
+    moved[~known] *= 2
+    even, again = (smoothed(each, around(x), known) for each in (x, moved))
+    assert np.array_equal(even[known], again[known])
+    assert not np.array_equal(even[~known], again[~known])
+
+
+def test_neighbours_are_others_the_nearest_by_cosine() -> None:
+    near = around(clusters(200, 0)[0])
+    assert near.shape == (200, 10)
+    assert not (near == np.arange(200)[:, None]).any()
+    assert around(np.array([[1.0, 0], [2, 0.1], [0, 3]], np.float32)).tolist() == [[1, 2], [0, 2], [1, 0]]
+
+
+def test_what_both_heads_agree_on_is_labelled_and_the_rest_is_not() -> None:
+    x = np.array([[-3.0, 0], [3, 0]], np.float32)
+    pool = np.array([[-4, 0], [-2, 0], [4, 0], [2, 0], [-1, 0.2]], np.float32)
+    whole, y = np.concatenate([x, pool]), hot(np.array([0, 1]), 2)
+    even = whole.copy()
+    even[-1, 0] = 1  # its neighbours are of the other class
+    found = labelled(whole, even, y, np.arange(2), np.arange(2, 7), task=SINGLE, decay=0.01)
+    assert found.rows.tolist() == [0, 1, 2, 3]
+    assert found.hot.argmax(1).tolist() == [0, 0, 1, 1]
 
 
 def test_the_surest_of_each_class_are_taken_of_none_more_than_of_the_median_class() -> None:
@@ -57,7 +86,7 @@ def test_several_labels_and_grades_get_what_their_task_answers(task: Any) -> Non
     x, y = clusters(200, 0)
     targets = np.maximum(hot(y), hot((y + 1) % 4)) if task is MULTI else hot(y)
     pool, truth = clusters(80, 1)
-    found = labelled(x, targets, pool, task=task, decay=0.005)
+    found = given(x, targets, pool, task=task, decay=0.005)
     expected = np.maximum(hot(truth), hot((truth + 1) % 4)) if task is MULTI else hot(truth)
     assert len(found.rows) > 20
     assert set(found.hot.sum(1).tolist()) <= ({0.0, 1.0, 2.0, 3.0, 4.0} if task is MULTI else {1.0})

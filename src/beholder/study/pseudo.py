@@ -1,8 +1,10 @@
-"""Pseudo-labels: labels for pictures that have none, where a head on frozen features and the nearest neighbours agree on them.
+"""Pseudo-labels: labels for pictures that have none, where heads on frozen and on smoothed features agree on them.
 
-Whether they help is judged on labelled pictures that neither the head nor the neighbours behind them have learnt from.
+Smoothed features are averages over the nearest neighbours, labelled or not: what is alike is told alike. Whether pseudo-labels
+help is judged on labelled pictures that nothing behind them has learnt from.
 Sources: D.-H. Lee, Pseudo-label: the simple and efficient semi-supervised learning method for deep neural networks (2013);
-that it may do harm: A. Oliver et al., Realistic evaluation of deep semi-supervised learning algorithms, NeurIPS (2018).
+smoothing: F. Wu et al., Simplifying graph convolutional networks, ICML (2019); that it may do harm: A. Oliver et al., Realistic
+evaluation of deep semi-supervised learning algorithms, NeurIPS (2018).
 """
 
 from __future__ import annotations
@@ -25,12 +27,11 @@ from beholder.nets.head import regressed
 from beholder.study.folded import COMPONENTS, DECAYS, components
 from beholder.tasks.task import Task
 
-NEIGHBOURS = 5
-"""Labelled neighbours that are asked; of classes with fewer pictures, as many as these have."""
+NEIGHBOURS, STEPS = 10, 2
+"""Neighbours over which features are averaged, and how often."""
 
-SHARES = 0.5, 0.7
-"""Share of what is agreed on that is labelled in each round, the surest of each class: in the second by what learnt from the
-first, too. All at once they are wrong too often (docs/LOG.md)."""
+SHARE = 0.7
+"""Share of what is agreed on that is labelled, the surest of each class (docs/LOG.md)."""
 
 SURE, ALPHA = 0.95, 0.05
 """Share of resamples in which pseudo-labels have to be better by the objective, and the level of the paired test."""
@@ -84,28 +85,37 @@ def _p(won: int, lost: int) -> float:
     return float(mcnemar(lost, won)) / 2
 
 
-def labelled(x: F32, y: F32, pool: F32, *, task: Task, decay: float) -> Pseudo:
-    """Return pseudo-labels for those of the pool on which the head and the neighbours agree, the surest of each class.
+def smoothed(x: F32, near: I64, known: Bools) -> F32:
+    """Return features (N, F) averaged with those of their neighbours, half and half, `STEPS` times.
 
-    x: features float32 (N, F) with targets y, (N, K); pool: features (P, F), of the same components; decay: of the head
+    near: int64 (N, k), the neighbours of each; known: bool (N,), those that count as neighbours
     """
-    none = np.zeros(0, np.int64)
-    found = Pseudo(none, np.zeros((0, y.shape[1]), np.float32))
-    for share in SHARES:
-        learnt = np.concatenate([x, pool[found.rows]]), np.concatenate([y, found.hot])
-        itself = np.full(len(pool), -1)
-        itself[found.rows] = len(x) + np.arange(len(found.rows))
-        found = _agreed(*learnt, pool, itself, task=task, decay=decay, share=share)
-    return found
+    weights = known[near].astype(np.float32)
+    weights *= 0.5 / np.maximum(weights.sum(axis=1, keepdims=True), 1)
+    for _ in range(STEPS):
+        step = x * (1 - weights.sum(axis=1, keepdims=True))
+        for place, weight in zip(near.T, weights.T, strict=True):
+            step += x[place] * weight[:, None]
+        x = step
+    return x
 
 
-def _agreed(x: F32, y: F32, pool: F32, itself: I64 | None, *, task: Task, decay: float, share: float) -> Pseudo:
-    """Return the answers of the head for pictures of the pool of which the neighbours give the same, a share of them."""
-    logits = _logits(x, y, pool, task=task, decay=decay)
-    p = task.family.probabilities(logits)
-    answers, others = task.family.answers(p), task.family.answers(_voted(x, y, pool, itself))
+def around(x: F32) -> I64:
+    """Return the nearest neighbours of each row of x, (N, F), among the others, int64 (N, k)."""
+    rows = unit(x)
+    return nearest(rows, rows, NEIGHBOURS, itself=np.arange(len(x)))[1]
+
+
+def labelled(x: F32, even: F32, y: F32, mine: I64, theirs: I64, *, task: Task, decay: float) -> Pseudo:
+    """Return pseudo-labels for those of `theirs` on which two heads agree, the surest of each class; rows are places in it.
+
+    x, even: features float32 (N, F), as they are and smoothed; y: targets (M, K) of the rows `mine`, int64 (M,)
+    decay: of the heads
+    """
+    p, plain = (task.family.probabilities(_logits(z[mine], y, z[theirs], task=task, decay=decay)) for z in (even, x))
+    answers, others = task.family.answers(p), task.family.answers(plain)
     same = np.asarray((answers == others).all(axis=1) if task.several else answers == others, bool)
-    rows = _surest(np.flatnonzero(same), task.family.foremost(p), task.family.certainty(p), share)
+    rows = _surest(np.flatnonzero(same), task.family.foremost(p), task.family.certainty(p), SHARE)
     hot = answers[rows].astype(np.float32) if task.several else np.eye(y.shape[1], dtype=np.float32)[answers[rows]]
     return Pseudo(rows, hot)
 
@@ -129,20 +139,12 @@ def _logits(x: F32, y: F32, pool: F32, *, task: Task, decay: float) -> F32:
     return np.asarray((torch.from_numpy(pool) @ weight.T + bias).numpy())
 
 
-def _voted(x: F32, y: F32, pool: F32, itself: I64 | None) -> F32:
-    """Return the mean targets of the nearest neighbours, float32 (P, K)."""
-    few = int(max(1, min(NEIGHBOURS, y.sum(axis=0).min(initial=NEIGHBOURS))))
-    near, places = nearest(unit(pool), unit(x), few, itself=itself)
-    weights = np.maximum(near, 1e-6)[:, :, None]
-    return np.asarray((y[places] * weights).sum(axis=1) / weights.sum(axis=1), np.float32)
-
-
 def judged(x: F32, y: F32, fold: I64, own: Bools, pool: F32, *, task: Task, until: Deadline) -> tuple[Judgement | None, Pseudo]:
     """Return what pseudo-labels do for a head in cross-fitting, None where there is no time or too little, and those to give.
 
     x: features float32 (N, F) of labelled pictures with targets y, (N, K), in folds, int64 (N,); pool: (P, F) of the others
     own: bool (N,), the pictures that the pseudo-labels to give follow from
-    In each fold the head, the neighbours and the pseudo-labels learn from the other folds alone.
+    In each fold the heads, the smoothing and the pseudo-labels learn from the other folds alone.
     """
     with restored():
         torch.set_num_threads(1)  # many small products: threads that wait for each other cost more on a busy machine
@@ -153,29 +155,34 @@ def _judged(
     x: F32, y: F32, fold: I64, own: Bools, pool: F32, *, task: Task, until: Deadline
 ) -> tuple[Judgement | None, Pseudo]:
     whole = components(torch.from_numpy(np.concatenate([x, pool])), COMPONENTS).numpy()
-    x, pool = whole[: len(x)], whole[len(x) :]
-    names = np.unique(fold).tolist()
+    n, places = len(x), np.arange(len(whole))
+    names, others = np.unique(fold).tolist(), places >= n
     given = Pseudo(np.zeros(0, np.int64), np.zeros((0, y.shape[1]), np.float32))
     if len(names) < LEAST or not len(pool) or (y[own].sum(axis=0) > 0).sum() < LEAST:
         return None, given
+    near, x = around(whole), whole[:n]
     tried = [_out_of_fold(x, y, fold, task=task, decay=decay, names=names[:1]) for decay in DECAYS]
     held = fold == names[0]
     losses = [float(task.loss(torch.from_numpy(each[held]), torch.from_numpy(y[held]))) for each in tried]
     decay = DECAYS[int(np.argmin(losses))]
     before, after = _out_of_fold(x, y, fold, task=task, decay=decay, names=names), np.full_like(tried[0], np.nan)
     hits, cases = 0.0, 0
+
+    def said(inside: Bools, asked: I64) -> Pseudo:
+        even = smoothed(whole, near, np.concatenate([inside, others[n:]]))
+        return labelled(whole, even, y[inside], places[:n][inside], asked, task=task, decay=decay)
+
     for name in names:
         if until.passed:
             return None, given
         inside, out = fold != name, fold == name
-        found = labelled(x[inside], y[inside], pool, task=task, decay=decay)
-        learnt = np.concatenate([x[inside], pool[found.rows]]), np.concatenate([y[inside], found.hot])
+        found, checked = said(inside, places[n:]), said(inside, places[:n][out])
+        learnt = np.concatenate([x[inside], whole[n:][found.rows]]), np.concatenate([y[inside], found.hot])
         after[out] = _logits(*learnt, x[out], task=task, decay=decay)
-        checked = _agreed(*learnt, x[out], None, task=task, decay=decay, share=SHARES[-1])
         hits += float((checked.hot == y[out][checked.rows]).all(axis=1).sum())
         cases += len(checked.rows)
     precision = wilson(hits, cases) if cases else Score(float("nan"), float("nan"), float("nan"), 0)
-    return _judgement(before, after, y, precision, task), labelled(x[own], y[own], pool, task=task, decay=decay)
+    return _judgement(before, after, y, precision, task), said(own, places[n:])
 
 
 def _judgement(before: F32, after: F32, y: F32, precision: Score, task: Task) -> Judgement:
