@@ -156,7 +156,7 @@ def _judged(
 ) -> tuple[Judgement | None, Pseudo]:
     whole = components(torch.from_numpy(np.concatenate([x, pool])), COMPONENTS).numpy()
     n, places = len(x), np.arange(len(whole))
-    names, others = np.unique(fold).tolist(), places >= n
+    names = np.unique(fold).tolist()
     given = Pseudo(np.zeros(0, np.int64), np.zeros((0, y.shape[1]), np.float32))
     if len(names) < LEAST or not len(pool) or (y[own].sum(axis=0) > 0).sum() < LEAST:
         return None, given
@@ -168,21 +168,21 @@ def _judged(
     before, after = _out_of_fold(x, y, fold, task=task, decay=decay, names=names), np.full_like(tried[0], np.nan)
     hits, cases = 0.0, 0
 
-    def said(inside: Bools, asked: I64) -> Pseudo:
-        even = smoothed(whole, near, np.concatenate([inside, others[n:]]))
-        return labelled(whole, even, y[inside], places[:n][inside], asked, task=task, decay=decay)
+    def said(inside: Bools, *asked: I64) -> list[Pseudo]:
+        even = smoothed(whole, near, np.concatenate([inside, np.ones(len(pool), bool)]))
+        return [labelled(whole, even, y[inside], places[:n][inside], each, task=task, decay=decay) for each in asked]
 
     for name in names:
         if until.passed:
             return None, given
         inside, out = fold != name, fold == name
-        found, checked = said(inside, places[n:]), said(inside, places[:n][out])
+        found, checked = said(inside, places[n:], places[:n][out])
         learnt = np.concatenate([x[inside], whole[n:][found.rows]]), np.concatenate([y[inside], found.hot])
         after[out] = _logits(*learnt, x[out], task=task, decay=decay)
         hits += float((checked.hot == y[out][checked.rows]).all(axis=1).sum())
         cases += len(checked.rows)
     precision = wilson(hits, cases) if cases else Score(float("nan"), float("nan"), float("nan"), 0)
-    return _judgement(before, after, y, precision, task), said(own, places[n:])
+    return _judgement(before, after, y, precision, task), said(own, places[n:])[0]
 
 
 def _judgement(before: F32, after: F32, y: F32, precision: Score, task: Task) -> Judgement:
