@@ -97,15 +97,18 @@ def test_a_dearer_candidate_has_to_be_better_by_a_paired_test() -> None:
     assert not _is_better(replace(larger, recipe=RECIPE.set(size=256, net="timm:tf_efficientnet_lite1")), judged(base))
 
 
-def test_a_dearer_candidate_that_is_about_as_good_is_a_rival() -> None:
+@pytest.mark.parametrize(("fewer", "slice", "rival"), [(1, 101, True), (2, 101, False), (1, 99, False)])
+def test_a_dearer_candidate_that_is_about_as_good_is_a_rival_where_a_slice_has_steps_enough(
+    fewer: int, slice: int, rival: bool, parts: Curated
+) -> None:
     base = np.arange(200) % 5 > 0
-    worse, as_good = base.copy(), base.copy()
-    worse[np.flatnonzero(base)[:2]] = False  # two fewer right of 200: 2 / sqrt(2) standard errors
-    as_good[np.flatnonzero(base)[:1]] = False
-    best = judged(base)
-    assert _beside(best, judged(worse)) == best
-    larger = replace(judged(as_good), recipe=RECIPE.set(size=256))
-    assert _beside(_beside(best, larger), judged(base)).rivals == (RECIPE.set(size=256), RECIPE)
+    right = base.copy()
+    right[np.flatnonzero(base)[:fewer]] = False  # 1 / sqrt(1) or 2 / sqrt(2) standard errors fewer
+    pictures = parts.parts.train
+    until = Deadline(3 * 0.5 / 0.6 * 16 * slice * 32 / len(pictures), now=lambda: 0.0)
+    on = _Material(parts.parts, cast(Any, None), pictures, np.zeros(0, np.int64), cast(Any, None), 0.0, until)
+    larger = replace(judged(right), recipe=RECIPE.set(size=256), needed=0.5)
+    assert _beside(judged(base), larger, on).rivals == ((larger.recipe,) if rival else ())
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.conftest import Draw
+from tests.learn.conftest import weights as weights
 
 import beholder
 from beholder.base import events
@@ -26,8 +28,8 @@ from beholder.learn.loop import Run
 from beholder.learn.train import train
 from beholder.study import slices
 from beholder.study import steps as study
-from beholder.study.ladder import Ladder, begun_before
-from beholder.study.slices import FROM, SHARE, Room, sliced
+from beholder.study.ladder import SLICE, Ladder, begun_before
+from beholder.study.slices import FROM, Room, sliced
 from beholder.study.steps import steps
 
 CNN: dict[str, Any] = {"net": "cnn", "batch": 8, "effort": 0.02, "minutes": 20.0, "precision": "fp32", "audit": "off"}
@@ -103,7 +105,7 @@ def test_a_dearer_candidate_that_is_better_is_its_checkpoint(
     assert [row.outcome for row in rows] == [slices.BEATEN, slices.KEPT]
     assert all(row.n == len(parts.valid) and row.curve and row.score == row.curve[-1][1] for row in rows)
     at = next(event.fields for event in heard if event.name == "resumed")
-    assert at["step"] == pytest.approx(SHARE * at["steps"], abs=1)
+    assert at["step"] == pytest.approx(SLICE * at["steps"], abs=1)
     expected = bundle.config.expected
     assert expected is not None
     assert expected.candidates == STRONGEST + 1, "the other candidate counts"
@@ -123,6 +125,24 @@ def test_the_seconds_of_a_slice_are_not_of_the_time_that_is_left(
     assert found.recipe == ladder().rivals[0]
     assert sorted(path.name for path in folder.path.glob("*.run")) == []
     assert sliced(replace(found, rivals=()), parts, out, room(), resume=True) == (replace(found, rivals=()), True)
+
+
+def test_a_pretrained_net_that_goes_on_still_has_to_beat_its_head(
+    draw: Draw, weights: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    verdict(monkeypatch, 1.0)
+    parts = beholder.split(beholder.scan(draw(tmp_path / "set", each=14, size=(150, 140))), seed=0, near=False)
+    recipe = load("quick").set(weights=weights, effort=0.1, batch=8, minutes=20.0, size=64, audit="off")
+    given, out = Ladder(recipe, (HEAD,), (recipe.set(size=96),)), tmp_path / "m.beholder"
+    found, going_on = sliced(given, parts, out, room(), resume=False)
+    folder = RunFolder.beside(out)
+    assert going_on
+    assert folder.kept("head") is not None
+    assert [row.what.split(",")[1] for row in found.tried[1:]] == [" 64 × 64 pixels", " 96 × 96 pixels"]
+    bundle = train(parts, recipe=found.recipe, out=out, resume=True, before=found.tried, whole_run=True)
+    assert bundle.config.floor is not None
+    assert bundle.config.floor.name == "a linear head on frozen features"
+    assert bundle.config.pixels.width == 96
 
 
 class Cut(BaseException):

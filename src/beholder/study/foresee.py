@@ -221,7 +221,7 @@ def _beside(run: Run, others: list[Step], left: float) -> str:
     """Return what is to be said of dearer candidates that may be trained for a slice, too; "" where none can be."""
     heads = sum(step.step == "candidate" and step.seconds > 0 for step in others)
     may = heads > 1 and left >= slices.FROM and run.out is not None and run.processes == 1 and not run.recipe.train.epochs
-    return f"; the first {slices.SHARE:.0%} also with what is dearer and about as good by its head" if may else ""
+    return f"; the first {ladder.SLICE:.0%} also with what is dearer and about as good by its head" if may else ""
 
 
 def _rungs(

@@ -69,6 +69,10 @@ LARGER = 1.3
 STEPS, BATCH = 100, 32
 """Steps, of so many pictures, from which on fine-tuning is worth more than a better head."""
 
+SLICE = 1 / 16
+"""Share of the schedule for which candidates are trained beside each other (`study.slices`): of fewer than `STEPS` steps
+nothing can be told, for the head of a fine-tuned net begins anew."""
+
 ENOUGH = 6.0
 """Epochs of fine-tuning that a dearer candidate should have time for."""
 
@@ -234,7 +238,7 @@ def _compared(candidates: list[Recipe], on: _Material) -> tuple[_Judged | None, 
         rows = [*(_outdone(rows) if ahead else rows), *floor]
         outcome = KEPT if ahead else "not better than a cheaper one, by a paired test"
         rows.append(_row(name, found, began - on.began, outcome))
-        best = found if best is None or ahead else _beside(best, found)
+        best = found if best is None or ahead else _beside(best, found, on)
     return _weighted(best, rows, on) if best is not None else (None, rows)
 
 
@@ -328,9 +332,11 @@ def _apart(found: _Judged, best: _Judged) -> float:
     return float(change.sum()) / math.sqrt(max(1e-9, float((change**2).sum())))
 
 
-def _beside(best: _Judged, dearer: _Judged) -> _Judged:
-    """Return the best head, with a dearer one as its rival where that is not worse by a standard error."""
-    if _apart(dearer, best) < -1:
+def _beside(best: _Judged, dearer: _Judged, on: _Material) -> _Judged:
+    """Return the best head, with a dearer one as its rival where that is not worse by a standard error and a slice can tell."""
+    train = len(on.parts.train)
+    steps = scratch.epochs(dearer.needed, len(on.pictures), train, on.until) * train / BATCH
+    if _apart(dearer, best) < -1 or SLICE * steps < STEPS:
         return best
     return dataclasses.replace(best, rivals=(*best.rivals, dearer.recipe))
 

@@ -3,8 +3,8 @@
 A slice is the beginning of the run that its candidate would have, the same share of the schedule for each, so that like is
 compared with like and nothing is trained twice. It favours what sees more pictures in the time: so beside the default stand
 only dearer ones (a larger picture, a larger backbone), and one takes its place only where it is better in 19 of 20 resamples
-of the validation pictures, behind as it is. Widths of nets from random weights are not told apart by slices. Figures:
-docs/LOG.md, "Slices of a schedule".
+of the validation pictures, behind as it is. Widths of nets from random weights are not told apart by slices, nor anything
+by slices of few steps. Figures: docs/LOG.md, "Slices of a schedule".
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from beholder.learn.prepare import Prepared, prepare
 from beholder.learn.resumed import before_of, comparable, parts_kept
 from beholder.machine.stop import Stop
 from beholder.measure.optimism import Luck, better, expected
-from beholder.study.ladder import OFTEN, Ladder
+from beholder.study.ladder import OFTEN, SLICE, Ladder
 from beholder.study.search import Job, Slice
 from beholder.study.trial import Field, advanced, handed_over, pace, paused
 from beholder.tasks import asked, named
@@ -44,8 +44,8 @@ from beholder.tasks.task import Task
 FROM = 600.0
 """Seconds that must be left after the heads: of less, what other candidates take is missed."""
 
-SHARE, DEAREST = 1 / 16, 1 / 8
-"""Share of the schedule that a slice is, and of the time left that another candidate's may take, its preparation included."""
+DEAREST = 1 / 8
+"""Share of the time left that the slice of another candidate may take, its preparation included."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def sliced(ladder: Ladder, parts: Parts, out: Path, room: Room, *, resume: bool)
         events.warn(f"an interrupted run in {run.path} is discarded", hint="--resume would have continued it")
         run.discard()
     candidates = [each.set(minutes=ladder.recipe.train.minutes) for each in candidates]
-    rung = _Rung(ladder, candidates, Field(parts, run.path, first=run), room, SHARE * room.left)
+    rung = _Rung(ladder, candidates, Field(parts, run.path, first=run), room, SLICE * room.left)
     try:
         slices = _slices(rung, [Slice.of(each) for each in kept.get("slices", ())])
     except Interrupted as stopped:
@@ -130,7 +130,7 @@ def _state(rung: _Rung, slices: list[Slice]) -> dict[str, Any]:
 
 
 def _advanced(rung: _Rung, index: int) -> Slice:
-    found = advanced(rung.field, Job(index, rung.candidates[index].toml(), {}, share=SHARE), partial(_work, rung))
+    found = advanced(rung.field, Job(index, rung.candidates[index].toml(), {}, share=SLICE), partial(_work, rung))
     if found.failed:
         events.warn(f"a candidate is left out: {found.failed}")
     return found
@@ -234,6 +234,6 @@ def _row(found: Slice, outcome: str) -> Tried:
     facts, cost = found.facts, round(found.cost, 2)
     if found.score is None:
         return Tried("slice", "a dearer candidate", None, 0, 0.0, cost, f"left out: {found.failed or 'it has no score'}")
-    what = f"{facts['net']}, {facts['pixels']} pixels, the first {SHARE:.0%} of its schedule"
+    what = f"{facts['net']}, {facts['pixels']} pixels, the first {SLICE:.0%} of its schedule"
     curve = tuple((round(facts["began"] + seconds, 2), score) for seconds, score in found.curve)
     return Tried("slice", what, found.score, facts["n"], round(facts["began"], 2), cost, outcome, curve)
