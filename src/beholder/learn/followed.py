@@ -27,6 +27,7 @@ from beholder.base.files import sha256
 from beholder.base.recipe import Recipe
 from beholder.data.augment import Augment
 from beholder.data.loader import Batches, Readable
+from beholder.data.shards import Shard
 from beholder.data.subset import Subset
 from beholder.data.windows import Windows, windows_of
 from beholder.learn import rank_cache, rank_pixels
@@ -247,9 +248,15 @@ def _opened(among: Group, said: Mapping[str, Any]) -> Follower | None:
     else:
         own = said["pixels"]
         pixels = rank_cache.Sent(among, n, own["shape"]) if lacking else rank_cache.held(whole, where, digests, own)
-    after = said["valid"]
-    held = rank_cache.held(rank_cache.here(later), *rank_cache.given(among, after["n"]), after) if validates else None
+    held = _later(among, said, rank_cache.here(later)) if validates else None
     return _follower(among, said, made, pixels, targets, weights, windows, held)
+
+
+def _later(among: Group, said: Mapping[str, Any], shards: Sequence[Shard]) -> Later:
+    """Return the validation pictures of the first rank, which this one reads from its cache."""
+    where = said["valid"]
+    pixels = rank_cache.held(shards, *rank_cache.given(among, where["n"]), where)
+    return Later(pixels, said["width"], Normal(tuple(said["mean"]), tuple(said["std"]), device()))
 
 
 def _made(said: Mapping[str, Any]) -> tuple[tuple[nn.Module, Any] | None, str]:
@@ -276,24 +283,22 @@ def _follower(
     targets: Tensor,
     weights: Tensor | None,
     windows: Windows | None,
-    later: Readable | None,
+    later: Later | None,
 ) -> Follower:
     (net, task), on = made, device()
-    normal = Normal(tuple(said["mean"]), tuple(said["std"]), on)
     modules = dict(net.named_modules())
     if said["teacher"]:
         weight, temperature = said["teacher"]
         task = distilled(task, weight=weight, temperature=temperature, classes=said["classes"])
     how: dict[str, Any] = {"batch": said["batch"], "seed": said["seed"], "device": on}
+    seen = {"mean": said["mean"], "std": said["std"], "workers": said["workers"]}
     batches = Batches(
         pixels,
         targets,
         **how,
-        mean=said["mean"],
-        std=said["std"],
+        **seen,
         plan=Augment(**{**said["plan"], "erase_area": tuple(said["plan"]["erase_area"])}),
         memory=said["memory"] * 2**20 or free_memory(on) // (3 * among.ranks.world),
-        workers=said["workers"],
         subset=None if said["subset"] == "off" else Subset(said["subset"], len(pixels), **how),
         ranks=among.ranks,
         windows=windows,
@@ -310,7 +315,7 @@ def _follower(
         micro=said["micro"],
         weights=None if weights is None else weights.to(on),
         frozen=[modules[name] for name in said["frozen"]],
-        later=None if later is None else Later(later, said["width"], normal),
+        later=later,
     )
 
 
