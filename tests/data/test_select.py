@@ -5,6 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from beholder.base.arrays import F32, I64
+from beholder.data import clusters
 from beholder.data.select import BINS, WAYS, Ground, covering, cut_of, el2n, quotas, select, strata_of, to_label
 from beholder.measure.neighbours import unit
 
@@ -122,17 +124,46 @@ def test_el2n_is_the_length_of_the_error() -> None:
     assert np.allclose(el2n(p, np.array([[1, 0, 0], [0, 1, 0]])), [np.sqrt(0.16 + 0.16), 0])
 
 
-def test_to_label_is_typical_of_large_clusters_first_or_doubtful() -> None:
-    sizes = [30, 20, 10]
-    rng = np.random.default_rng(0)
-    features = unit(np.repeat(np.eye(3), sizes, axis=0) + 0.05 * rng.normal(size=(60, 3)))
-    margins = rng.random(60)
-    blob = np.repeat(np.arange(3), sizes)
-    typical = to_label(features, margins, 3, typical=True)
-    assert blob[typical].tolist() == [0, 1, 2]
-    doubtful = to_label(features, margins, 3, typical=False)
-    least = [np.flatnonzero(blob == k)[margins[blob == k].argmin()] for k in range(3)]
-    assert sorted(doubtful.tolist()) == sorted(least)
-    assert (np.diff(margins[doubtful]) >= 0).all()
-    for kind in (True, False):
-        assert sorted(to_label(features, margins, 60, typical=kind).tolist()) == list(range(60))
+def three_blobs() -> tuple[F32, I64]:
+    """Rows of 30, 20 and 10 that are alike, and which they are."""
+    blob = np.repeat(np.arange(3), [30, 20, 10])
+    return unit(np.eye(3)[blob] + 0.05 * np.random.default_rng(0).normal(size=(60, 3))), blob
+
+
+def test_where_all_is_doubtful_each_kind_comes_once_the_commonest_first() -> None:
+    features, blob = three_blobs()
+    assert blob[to_label(features, np.zeros(60), 3)].tolist() == [0, 1, 2]
+    assert blob[to_label(features, np.zeros(60), 2, known=features[:1])].tolist() == [1, 2]
+
+
+def test_what_the_model_is_sure_of_comes_last() -> None:
+    features, blob = three_blobs()
+    assert blob[to_label(features, np.where(blob == 0, 1.0, 0.0), 3)].tolist() == [1, 2, 0]  # thirty of weight 0.3
+    margins = np.where(blob == 1, 0.0, 0.9)  # twenty of weight 1 outweigh thirty of weight 0.37
+    assert blob[to_label(features, margins, 3)].tolist() == [1, 0, 2]
+    assert blob[to_label(features, np.ones(60), 3)].tolist() == [0, 1, 2]  # sure of all: still one of each kind
+
+
+def test_to_label_is_the_greedy_choice_of_all_rows() -> None:
+    rng = np.random.default_rng(1)
+    features, margins = unit(rng.normal(size=(300, 8))), rng.random(300)
+    known, left = unit(rng.normal(size=(5, 8))), list(range(300))
+    squares = ((features[:, None] - features[None]) ** 2).sum(axis=2)
+    covered = np.exp(-((features[:, None] - known[None]) ** 2).sum(axis=2)).max(axis=1)
+    found: list[int] = []
+    for _ in range(20):
+        sums = [((1 - 0.7 * margins) * np.maximum(covered, np.exp(-squares[row]))).sum() for row in left]
+        found.append(left.pop(int(np.argmax(sums))))
+        covered = np.maximum(covered, np.exp(-squares[found[-1]]))
+    assert to_label(features, margins, 20, known=known).tolist() == found
+
+
+def test_to_label_of_all_equal_or_many_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    features, blob = three_blobs()
+    assert sorted(to_label(features, np.zeros(60), 60).tolist()) == list(range(60))
+    same = np.tile(np.float32([1, 0]), (100, 1))
+    assert len(np.unique(to_label(same, np.ones(100), 70))) == 70
+    monkeypatch.setattr(clusters, "AT_ONCE", 60)  # four blocks of rows by chance
+    found = to_label(features, np.zeros(60), 12)
+    assert len(np.unique(found)) == 12
+    assert set(blob[found].tolist()) == {0, 1, 2}

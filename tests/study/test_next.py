@@ -47,18 +47,28 @@ def test_the_table_names_pictures_and_is_a_source_once_filled_in(small: Small, n
     assert beholder.scan(tmp_path / "done.csv").classes == ("a", "b")
 
 
-def test_the_first_are_typical_and_with_more_labels_doubtful(small: Small, new: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    _, _, bundle = small
-    few = beholder.next(bundle, new, n=6)
-    assert few.way == "typical"
-    monkeypatch.setattr(verb, "FEW", 1)
-    many = beholder.next(bundle, new, n=6)
-    assert many.way == "doubtful"
-    margins = [one.margin for one in many.offers]
-    assert margins == sorted(margins)
-    assert margins[0] == pytest.approx(min(one.margin for one in beholder.next(bundle, new, n=40).offers), abs=1e-6)
-    again = beholder.next(bundle, new, n=6)
-    assert again.rows() == many.rows()
+def test_the_same_come_again_and_what_is_doubtful_early(small: Small, new: Path) -> None:
+    """Of the forty new pictures ten lie between two classes: without a choice a quarter of any eight would."""
+    few = beholder.next(small[2], new, n=8)
+    assert beholder.next(small[2], new, n=8).rows() == few.rows()
+    every = beholder.next(small[2], new, n=40)
+    assert np.mean([one.margin for one in few.offers]) < np.mean([one.margin for one in every.offers])
+    assert every.offers[0].margin == min(one.margin for one in every.offers)
+
+
+def test_training_pictures_at_hand_count_as_covered(small: Small, new: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[Any] = []
+
+    def seen(features: Any, margins: Any, count: int, *, known: Any, seed: int) -> Any:
+        given.append(known)
+        return np.arange(count)
+
+    monkeypatch.setattr(verb, "to_label", seen)
+    beholder.next(small[2], new, n=5)
+    monkeypatch.setattr(verb, "CHUNK", 7)
+    beholder.next(small[2], new, n=5)
+    learnt = sum(part == "train" for _, part in small[2].splits)
+    assert [len(known) for known in given] == [learnt, 7]
 
 
 def test_chunks_change_nothing_but_the_memory(small: Small, new: Path, monkeypatch: pytest.MonkeyPatch) -> None:

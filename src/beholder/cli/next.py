@@ -26,7 +26,7 @@ def next(
     out: Annotated[
         Path, typer.Option(metavar="NAME.csv", help="The table to write, with a column label to fill in.", show_default=False)
     ],
-    seed: Annotated[int, typer.Option(help="Seed of the clusters.", min=0)] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of what is drawn by chance.", min=0)] = 0,
     trust: Trust = False,
     log: Log = None,
     allow_download: AllowDownload = False,

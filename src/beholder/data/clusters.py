@@ -67,13 +67,13 @@ def kmeans(rows: F32, count: int, *, seed: int = 0) -> tuple[I64, F32]:
     Of many rows and clusters, blocks of the rows drawn by chance are clustered apart (`AT_ONCE`).
     """
     home, near = np.zeros(len(rows), np.int64), np.ones(len(rows), np.float32)
-    for number, (block, first, size) in enumerate(_blocks(len(rows), count, seed)):
+    for number, (block, first, size) in enumerate(blocks(len(rows), count, seed)):
         theirs, cosine = _clustered(rows[block], size, np.random.default_rng([seed, number]))
         home[block], near[block] = first + theirs, cosine
     return home, near
 
 
-def _blocks(n: int, count: int, seed: int) -> Iterator[tuple[I64, int, int]]:
+def blocks(n: int, count: int, seed: int) -> Iterator[tuple[I64, int, int]]:
     """Yield (rows of a block, number of its first cluster, its clusters)."""
     blocks = max(1, min(count, math.ceil(math.sqrt(n * count / AT_ONCE))))
     order = np.random.default_rng(seed).permutation(n) if blocks > 1 else np.arange(n)

@@ -22,12 +22,18 @@ import numpy as np
 import numpy.typing as npt
 
 from beholder.base.arrays import F32, F64, I64, Values
-from beholder.data.clusters import firsts, kmeans
+from beholder.data.clusters import blocks, firsts, kmeans
 
 WAYS = ("random", "hard", "spread", "mixed")
 
 SCORED, FEATURED = ("hard", "mixed"), ("spread",)
 """The ways that go by scores, and those that go by features."""
+
+SEEN, AT_A_TIME = 2048, 64
+"""Rows, drawn by chance, by whose covering others are judged, at least, and how many are judged at a time."""
+
+SURE = 0.3
+"""What a row weighs of which the model has no doubt: it may be sure of what is of a kind it has not seen (docs/LOG.md)."""
 
 BINS = 50
 """Equal ranges of scores that a stratum is drawn from, as in the paper."""
@@ -182,23 +188,54 @@ def el2n(probabilities: Values, targets: Values) -> F32:
     return np.asarray(np.linalg.norm(np.asarray(probabilities, np.float32) - targets, axis=1), np.float32)
 
 
-def to_label(features: F32, margins: F32 | F64, count: int, *, typical: bool, known: F32 | None = None, seed: int = 0) -> I64:
-    """Return the rows that are worth a label, int64 (count,), the most worthwhile first: each of a cluster of its own.
+def to_label(features: F32, margins: F32 | F64, count: int, *, known: F32 | None = None, seed: int = 0) -> I64:
+    """Return the rows that are worth a label, int64 (count,), the most worthwhile first: what is doubtful gets covered.
 
-    features: float32 (N, C) of length 1; margins: float (N,), how much surer a model is of its answer than of the next
-    typical: of each of the largest clusters in which nothing is labelled the row nearest to the centre, the largest first; else
-    of each of `count` clusters that of the least margin; known: features of what is labelled, float32 (M, C) of length 1
-    Sources: G. Hacohen, A. Dekel, D. Weinshall, Active learning on a budget: opposite strategies suit high and low budgets,
-    ICML 2022 (typical first); G. Citovsky et al., Batch active learning at scale, NeurIPS 2021 (margins among clusters).
+    features: float32 (N, C) of length 1; margins: float (N,) in 0..1, how much surer a model is of its answer than of the next
+    known: features of what is labelled, float32 (M, C) of length 1
+    The most alike labelled row covers a row, by exp(-d²), d their distance. One after the other the row is taken that adds most
+    to the covering of all, each weighing from `SURE` to 1 by its doubt, in memory that grows with the rows alone.
+    Source: W. Bae, G. L. Oliveira, D. J. Sutherland, Uncertainty herding: one active learning method for all label budgets,
+    ICLR 2025, here with a kernel of one width, and margins as they are.
     """
-    if not typical:
-        home, _ = kmeans(features, count, seed=seed)
-        return firsts(home, np.asarray(margins, np.float64), count)
-    rows, n = (features, 0) if known is None else (np.concatenate([features, known]), len(known))
-    clusters = min(count + n, len(rows))
-    home, near = kmeans(rows, clusters, seed=seed)
-    mine, nearest = home[: len(features)], near[: len(features)]
-    found = firsts(mine, -nearest, min(clusters, len(features)))
-    sizes, taken = np.bincount(mine, minlength=clusters), np.isin(np.arange(clusters), home[len(features) :])
-    spare = np.arange(len(found)) >= len(np.unique(mine))  # second rows of clusters, where others are empty
-    return found[np.lexsort((-sizes[mine[found]], taken[mine[found]], spare))][:count]
+    doubts = 1 - (1 - SURE) * np.asarray(margins, np.float32)
+    others = features[:0] if known is None else known
+    found, gains = [np.zeros(0, np.int64)], [np.zeros(0)]
+    for number, (block, _, size) in enumerate(blocks(len(features), count, seed)):
+        rows, gained = _covering(features[block], doubts[block], size, others, np.random.default_rng([seed, number]))
+        found.append(block[rows])
+        gains.append(gained)
+    return np.concatenate(found)[np.argsort(-np.concatenate(gains), kind="stable")]
+
+
+def _covering(rows: F32, doubts: F32, count: int, known: F32, rng: np.random.Generator) -> tuple[I64, F64]:
+    """Return `count` rows, int64 (count,), each adding most to what those before it cover, and how much each adds, float64.
+
+    The more is covered, the less is left to add: so a row of which it was once too little is not looked at again (M. Minoux,
+    Accelerated greedy algorithms for maximizing submodular set functions, 1978).
+    """
+    if count >= len(rows):
+        return np.arange(len(rows)), doubts.astype(np.float64)
+    seen = rng.permutation(len(rows))[: max(SEEN, 2 * count)]
+    theirs, weights, covered = rows[seen], doubts[seen] / len(seen), np.zeros(len(seen), np.float32)
+    for at in range(0, len(known), AT_A_TIME):
+        covered = np.maximum(covered, _alike(known[at : at + AT_A_TIME], theirs).max(axis=0))
+    most, found, gains = np.full(len(rows), np.inf), [], []
+    for _ in range(count):
+        best = -1
+        while best < 0 or most[best] < most.max():
+            likely = np.argpartition(-most, min(AT_A_TIME, len(most)) - 1)[:AT_A_TIME]
+            likely = likely[most[likely] >= 0]
+            alike = _alike(rows[likely], theirs)
+            most[likely] = np.maximum(alike - covered, 0) @ weights
+            place = int(most[likely].argmax())
+            best = int(likely[place])
+        found.append(best)
+        gains.append(float(most[best]))
+        covered, most[best] = np.maximum(covered, alike[place]), -1
+    return np.array(found, np.int64), np.array(gains)
+
+
+def _alike(rows: F32, others: F32) -> F32:
+    """Return how alike rows of length 1 are, float32 (N, M): 1 where they are the same, 0.14 where they are at right angles."""
+    return np.asarray(np.exp(2 * (rows @ others.T) - 2), np.float32)

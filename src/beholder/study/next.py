@@ -32,11 +32,8 @@ from beholder.sources.digest import digested
 from beholder.sources.listing import some
 from beholder.study.introduce import introduced
 
-FEW = 10
-"""Labelled pictures of a class, on average, below which a model's doubts say little: what is typical comes first then."""
-
 CHUNK = 4096
-"""Pictures whose logits and features are in memory at a time."""
+"""Pictures whose logits and features are in memory at a time; so many training pictures, at most, stand for all."""
 
 
 @dataclass(frozen=True)
@@ -53,14 +50,13 @@ class Offer:
 class Next:
     """The pictures to label next, the most worthwhile first.
 
-    pictures: those that are offered, in that order; offers: what the model says of each; way: typical | doubtful
+    pictures: those that are offered, in that order; offers: what the model says of each
     looked: pictures of the source; counts: how many were left out, by reason: labelled, near-duplicates, unreadable, not-finite
     out: the table that was written, or None
     """
 
     pictures: Pictures
     offers: tuple[Offer, ...]
-    way: str
     looked: int
     counts: Mapping[str, int]
     out: Path | None
@@ -68,7 +64,7 @@ class Next:
     seconds: float = 0.0
 
     def __repr__(self) -> str:
-        return within("Next", [f"{len(self):,} of {self.looked:,} pictures, {self.way} first"])
+        return within("Next", [f"{len(self):,} of {self.looked:,} pictures"])
 
     def __len__(self) -> int:
         return len(self.offers)
@@ -85,7 +81,6 @@ class Next:
         return {
             "offered": len(self),
             "of": self.looked,
-            "way": self.way,
             "left_out": dict(self.counts),
             "pictures": [{**row, "path": readable(row["path"])} for row in self.rows()],
             "out": None if self.out is None else str(self.out),
@@ -95,8 +90,7 @@ class Next:
 
     def sentences(self) -> list[str]:
         """Return what is offered, in sentences."""
-        how = {"typical": "each typical of a cluster", "doubtful": "each the least sure one of a cluster"}[self.way]
-        said = [f"{len(self):,} of {self.looked:,} pictures are worth a label next, {how}."]
+        said = [f"{len(self):,} of {self.looked:,} pictures are worth a label next, the most worthwhile first."]
         gone = [f"{n:,} {reason}" for reason, n in self.counts.items() if n]
         if gone:
             said.append(f"Left out: {', '.join(gone)}.")
@@ -135,14 +129,14 @@ def next(
     trust: bool = False,
     allow_download: bool = False,
 ) -> Next:
-    """Return which pictures of a source are worth a label next: one of each of `n` clusters of the model's features.
+    """Return which pictures of a source are worth a label next: those most like many others of which the model is unsure.
 
     bundle: a Bundle, or the path of one; source: what `scan` takes, with labels, which are not looked at, or without
     n: how many; all there are, where these are fewer, which is said
     out: write the table there, NAME.csv; nothing is overwritten, and no place inside the source is taken
-    Of each cluster the picture comes of which the model is least sure; while it has learnt from fewer than `FEW` pictures a
-    class, the one nearest to the centre. Pictures that the bundle was trained, chosen or tested on, near-duplicates of those it
-    learnt from, and of each other but one, are not offered; unreadable ones are counted.
+    One after the other the picture comes that adds most to how well all are covered by labelled ones like them, each weighing
+    as much as the model doubts it (`data.select.to_label`). Pictures that the bundle was trained, chosen or tested on,
+    near-duplicates of those it learnt from, and of each other but one, are not offered; unreadable ones are counted.
 
     Raises what `load` and `scan` raise, `UsageError` (bad-n, bad-out, exists, inside-source, no-files), `DataError`
     (all-unreadable, nothing-left).
@@ -185,32 +179,24 @@ def _offered(bundle: Bundle, pictures: Pictures, n: int, seed: int) -> Next:
         raise _nothing(pictures, "every picture of it was given to this model with a label already")
     pixels = cached(pictures.take(rows), bundle.policy, on_bad="skip")
     counts["unreadable"] = len(pixels.bad)
-    typical = _few(bundle)
     single, notes = _single(bundle, replace(pictures.take(rows[pixels.rows]), digests=pixels.digests), pixels)
     counts["near-duplicates"] = len(pixels) - len(single)
     if not len(single):
         raise _nothing(pictures, "every picture of it is a near-duplicate of one that this model learnt from")
-    places, directions, margins, known = _seen(bundle, pixels.subset(single), seed, learnt=typical)
+    places, directions, margins, known = _seen(bundle, pixels.subset(single), seed)
     counts["not-finite"] = len(single) - len(places)
     if not len(places):
         raise _nothing(pictures, "the model answers no numbers for any picture of it, but NaN or infinity")
     if n > len(places):
         notes.append(events.warn(f"{n:,} pictures were asked for, and there are {len(places):,}: all of them are offered"))
-    how: dict[str, Any] = {"typical": typical, "known": known, "seed": seed}
-    best = single[places[to_label(directions, margins, min(n, len(places)), **how)]]
+    best = single[places[to_label(directions, margins, min(n, len(places)), known=known, seed=seed)]]
     offers = _told(bundle, pictures, rows[pixels.rows[best]], pixels.subset(best))
-    way = "typical" if typical else "doubtful"
-    return Next(pictures.take(rows[pixels.rows[best]]), offers, way, len(pictures), counts, None, tuple(notes))
+    return Next(pictures.take(rows[pixels.rows[best]]), offers, len(pictures), counts, None, tuple(notes))
 
 
 def _nothing(pictures: Pictures, why: str) -> DataError:
     what = f"there is nothing to label in {pictures.store.name}: {why}"
     return DataError(what, code="nothing-left", hint="give a folder with new pictures")
-
-
-def _few(bundle: Bundle) -> bool:
-    """Return whether the model has learnt from so few pictures that its doubts say little."""
-    return sum(part == "train" for _, part in bundle.splits) < FEW * len(bundle.classes)
 
 
 def _single(bundle: Bundle, pictures: Pictures, pixels: Pixels) -> tuple[I64, list[str]]:
@@ -239,10 +225,10 @@ def _like_known(bundle: Bundle, pixels: Pixels, seen: I8) -> tuple[Bools, list[s
     return like, [f"{words}; whether the pixels are the same cannot be told without those pictures"]
 
 
-def _seen(bundle: Bundle, pixels: Pixels, seed: int, *, learnt: bool) -> tuple[I64, F32, F64, F32 | None]:
+def _seen(bundle: Bundle, pixels: Pixels, seed: int) -> tuple[I64, F32, F64, F32 | None]:
     """Return positions int64 (M,), directions float32 (M, C) and margins float64 (M,) of what the model has answers for.
 
-    learnt: whether the directions of the training pictures are wanted too, float32 (L, C); None where they are not at hand
+    Last come the directions of the training pictures, float32 (L, C), None where these are not at hand.
     """
     order = np.random.default_rng(seed).permutation(len(pixels))
     run, axes = engine(bundle, pixels.subset(order[:CHUNK]), pictures=len(pixels)), None
@@ -262,15 +248,16 @@ def _seen(bundle: Bundle, pixels: Pixels, seed: int, *, learnt: bool) -> tuple[I
         margins[rows[fit]] = margins_of(bundle, bundle.activated(logits[fit]))
         events.progress("looking at the pictures", min(at + CHUNK, len(order)), len(order))
     places = np.flatnonzero(np.isfinite(margins))
-    known = _learnt(bundle, axes, run) if learnt and axes is not None else None
+    known = None if axes is None else _learnt(bundle, axes, run, seed)
     return places, directions[places], margins[places], known
 
 
-def _learnt(bundle: Bundle, axes: Axes, run: Run) -> F32 | None:
-    """Return the directions of the training pictures, float32 (L, C), as far as this machine's cache holds them."""
+def _learnt(bundle: Bundle, axes: Axes, run: Run, seed: int) -> F32 | None:
+    """Return the directions of training pictures, float32 (L, C), `CHUNK` at most, if this machine's cache holds any."""
     held = in_cache([digest for digest, part in bundle.splits if part == "train"], bundle.policy)
     if held is None:
         return None
+    held = held.subset(np.random.default_rng(seed).permutation(len(held))[:CHUNK])
     found = unit(axes(outputs(bundle, held, run=run, label="")[1]))
     return np.asarray(found[np.isfinite(found).all(axis=1)], np.float32)
 
