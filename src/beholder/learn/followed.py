@@ -291,12 +291,11 @@ def _follower(
         weight, temperature = said["teacher"]
         task = distilled(task, weight=weight, temperature=temperature, classes=said["classes"])
     how: dict[str, Any] = {"batch": said["batch"], "seed": said["seed"], "device": on}
-    seen = {"mean": said["mean"], "std": said["std"], "workers": said["workers"]}
     batches = Batches(
         pixels,
         targets,
         **how,
-        **seen,
+        **{name: said[name] for name in ("mean", "std", "workers")},
         plan=Augment(**{**said["plan"], "erase_area": tuple(said["plan"]["erase_area"])}),
         memory=said["memory"] * 2**20 or free_memory(on) // (3 * among.ranks.world),
         subset=None if said["subset"] == "off" else Subset(said["subset"], len(pixels), **how),
