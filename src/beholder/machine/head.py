@@ -22,8 +22,11 @@ LOOK, ANSWER = 1.0, 4.0
 PATIENCE = 20.0
 """Seconds without an answer after which a head counts as gone: one that is busy, or was stopped for ten, goes on."""
 
-LEAVING = 30.0
-"""Seconds in which whoever waits for a cluster that is lost has to leave, before this process is ended."""
+LEAVING = 8.0
+"""Seconds in which whoever waits for a cluster that is lost has to leave, before this process is ended.
+
+Calls of Ray Serve do not return; others take a second at most.
+"""
 
 NODE = "the node of this process is no longer part of it"
 """Why a cluster is lost to this process alone."""
