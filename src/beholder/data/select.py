@@ -33,7 +33,7 @@ SEEN, AT_A_TIME = 2048, 64
 """Rows, drawn by chance, by whose covering others are judged, at least, and how many are judged at a time."""
 
 SURE = 0.3
-"""What a row weighs of which the model has no doubt: it may be sure of what is of a kind it has not seen (docs/LOG.md)."""
+"""What a row weighs of which the model has no doubt: with little learnt it is sure of much that it has wrong (docs/LOG.md)."""
 
 BINS = 50
 """Equal ranges of scores that a stratum is drawn from, as in the paper."""
