@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -211,3 +215,32 @@ def test_what_one_process_trains_is_refused_where_torchrun_has_started_several(
         with pytest.raises(UsageError, match=f"{what} is trained by one process") as error:
             work()
         assert error.value.code == "one-rank"
+
+
+@pytest.mark.slow
+def test_a_process_whose_first_one_is_killed_before_they_meet_ends(tmp_path: Path) -> None:
+    """By the store alone it would be noticed after `MEETING`."""
+    (tmp_path / "first.py").write_text(
+        "import socket, time\n"
+        "from beholder.machine import launch\n"
+        "server = socket.create_server(('127.0.0.1', 0))\n"
+        "print(launch._child(1, 2, server.getsockname()[1], 1).pid, flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    with subprocess.Popen([sys.executable, str(tmp_path / "first.py")], stdout=subprocess.PIPE, text=True) as first:
+        assert first.stdout is not None
+        child = int(first.stdout.readline())
+        first.kill()
+    until = time.monotonic() + 60
+    while (there := alive(child)) and time.monotonic() < until:
+        time.sleep(0.1)
+    assert not there
+
+
+def alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    stat = Path(f"/proc/{process}/stat")
+    return not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] != "Z"

@@ -193,6 +193,7 @@ def joining(work: Callable[[], None]) -> None:
     """Do `work` as the first of the ranks that torchrun started; as another one, follow it."""
     ranks = asked()
     launching.check_started()
+    launching.end_with_first()
     if ranks.rank:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the first one saves, and tells when to leave
     with joined(ranks) as among:

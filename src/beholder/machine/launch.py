@@ -15,6 +15,10 @@ from typing import Any
 
 from beholder.base.errors import UsageError
 from beholder.machine.ranks import Group, Ranks, joined, loopback
+from beholder.machine.workers import end_without
+
+PARENT = "BEHOLDER_PARENT"
+"""What a process that was started here finds the number of the one that started it under."""
 
 LEAVING = 10.0
 """Seconds that the others are given to end, once they are told."""
@@ -150,6 +154,7 @@ def _child(rank: int, world: int, port: int, threads: int) -> subprocess.Popen[b
         **variables(rank, world, "127.0.0.1", port),
         "GLOO_SOCKET_IFNAME": os.environ.get("GLOO_SOCKET_IFNAME", loopback()),
         "OMP_NUM_THREADS": str(threads),
+        PARENT: str(os.getpid()),
     }
     return subprocess.Popen([sys.executable, "-m", "beholder"], env=env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
 
@@ -158,6 +163,12 @@ def variables(rank: int, world: int, host: str, port: int) -> dict[str, str]:
     """Return what a process finds in its environment that is one of `world`, as torchrun would set it."""
     own = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": world, "MASTER_ADDR": host, "MASTER_PORT": port}
     return {name: str(value) for name, value in own.items()}
+
+
+def end_with_first() -> None:
+    """End a process that `local` started once the one that did is gone: before they meet, only `MEETING` would end it."""
+    if parent := os.environ.pop(PARENT, ""):
+        end_without(int(parent))
 
 
 def _gone(children: Sequence[subprocess.Popen[bytes]]) -> int:

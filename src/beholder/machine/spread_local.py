@@ -9,7 +9,6 @@ import selectors
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -17,7 +16,7 @@ from dataclasses import dataclass, field
 from beholder.base import events
 from beholder.base.errors import MachineError, UsageError
 from beholder.machine.cpu import threads
-from beholder.machine.workers import Heard, Ranges, Silence, messages, seated, vacant
+from beholder.machine.workers import Heard, Ranges, Silence, end_without, messages, seated, vacant
 
 PROGRAM = "import json, sys; sys.path[:] = json.loads(sys.argv.pop(1)); from beholder.machine.spread_local import main; main()"
 
@@ -26,9 +25,6 @@ LOOK = 1.0
 
 SPINS = "1000"
 """How often a thread of OpenMP looks for the others before it sleeps, as `cli/run.py` has it for one process."""
-
-WATCH = 0.5
-"""Seconds between two looks of a child at whether the process that asked is still there."""
 
 
 @dataclass(eq=False)
@@ -156,17 +152,10 @@ def _end(status: int) -> str:
 def main() -> None:
     """Carry out ranges, one a line of stdin, and write what is to be told of them, a line of JSON each, to stdout."""
     work, argument, threads, parent = sys.argv[1:5]
-    threading.Thread(target=_watch, args=(int(parent),), daemon=True).start()
+    end_without(int(parent))
     told, sys.stdout = sys.stdout, sys.stderr
     with events.listen(alone=True):
         for line in sys.stdin:
             for message in messages(work, argument, int(line), int(threads)):
                 told.write(json.dumps(message) + "\n")
                 told.flush()
-
-
-def _watch(parent: int) -> None:
-    """End this process once the one that asked is gone, killed perhaps."""
-    while os.getppid() == parent:
-        time.sleep(WATCH)
-    os._exit(1)

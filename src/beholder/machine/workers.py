@@ -8,6 +8,7 @@ all. threads: that it may compute with; 0: as many as it takes by itself.
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
@@ -18,6 +19,9 @@ from typing import Any
 from beholder.base import errors, events
 from beholder.base.errors import BeholderError
 from beholder.base.registry import attribute
+
+WATCH = 0.1
+"""Seconds between two looks at whether the process that started this one is there."""
 
 TRIES = 3
 """Times that a range is begun before it is given up."""
@@ -117,6 +121,17 @@ def vacant(taken: Iterable[int]) -> int:
 def seated(seat: int) -> dict[str, str]:
     """Return the environment of the worker of this number: that of this process, and LOCAL_RANK, by which it takes a device."""
     return {**os.environ, "LOCAL_RANK": str(seat)}
+
+
+def end_without(parent: int) -> None:
+    """End this process once `parent`, which started it, is gone, killed perhaps: nobody wants what it does."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(WATCH)
+        os._exit(1)
+
+    threading.Thread(target=watch, name="beholder-parent", daemon=True).start()
 
 
 def messages(work: str, argument: str, index: int, threads: int) -> Iterator[Message]:

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 import sys
-import threading
-import time
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -22,13 +19,11 @@ from beholder.base.files import write_atomic
 from beholder.base.recipe import from_toml
 from beholder.base.records import Parts, Pictures
 from beholder.learn.followed import identity
+from beholder.machine.workers import end_without
 from beholder.sources import scan
 from beholder.sources.objects import is_object
 from beholder.study.search import Job, Slice
 from beholder.study.trial import Field, Limits, advanced
-
-WATCH = 0.1
-"""Seconds between two looks at whether the process that asked is still there."""
 
 Source = str | Path | tuple[Any, Any] | Pictures
 
@@ -127,16 +122,9 @@ def shared(field: Field, job: Job, threads: int, memory: int) -> Slice:
 def main() -> None:
     """Work as the command line says: folder, threads, memory and the number of the process that asked."""
     folder, threads, memory, parent = sys.argv[1:5]
-    threading.Thread(target=_watch, args=(int(parent),), daemon=True).start()
+    end_without(int(parent))
     results, sys.stdout = sys.stdout, sys.stderr
     work(Path(folder), threads=int(threads), memory=int(memory), jobs=sys.stdin, results=results)
-
-
-def _watch(parent: int) -> None:
-    """End this process once the one that asked is gone, killed perhaps: nobody wants its results."""
-    while os.getppid() == parent:
-        time.sleep(WATCH)
-    os._exit(1)
 
 
 def _say(results: TextIO, said: Mapping[str, Any]) -> None:
