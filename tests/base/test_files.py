@@ -19,6 +19,7 @@ from beholder.base.files import (
     adopt,
     file_sha256,
     folder_atomic,
+    recover,
     remove_folder,
     sha256,
     sweep,
@@ -152,6 +153,17 @@ def test_when_even_putting_back_fails_the_older_folder_is_not_deleted(tmp_path: 
             (temporary / "new").write_text("new")
     adopt(path)
     assert names(path) == ["old"]
+
+
+@pytest.mark.parametrize("came", [False, True])
+def test_a_kill_between_the_renames_or_after_them_is_made_good(tmp_path: Path, came: bool) -> None:
+    path, aside = tmp_path / "m.run", tmp_path / ".m.run.old"
+    for folder in (aside, path)[: 1 + came]:
+        folder.mkdir()
+        (folder / folder.name).touch()
+    recover(path)
+    assert [each.name for each in tmp_path.iterdir()] == ["m.run"]
+    assert names(path) == [path.name if came else aside.name]
 
 
 def test_what_a_killed_process_left_is_swept_and_what_a_living_one_writes_is_not(tmp_path: Path) -> None:

@@ -225,3 +225,20 @@ def test_nothing_is_expected_of_what_was_not_heard_or_is_not_tested(
 def replaced(found: Any, low: float) -> Any:
     found.low = low
     return found
+
+
+@pytest.mark.parametrize(
+    ("asked", "wanted"),
+    [
+        ({}, ("resnet", 48, 64, "balanced")),
+        ({"net": "cnn"}, ("cnn", 0, 64, "balanced")),
+        ({"size": 32}, ("resnet", 48, 32, "balanced")),
+        ({"class_weights": "balanced"}, ("resnet", 48, 64, "balanced")),
+    ],
+)
+def test_what_was_decided_is_taken_over_where_the_recipe_leaves_it_open(asked: Any, wanted: Any) -> None:
+    chosen = Recipe().set(net="resnet", enlarge=48, size=64, class_weights="balanced")
+    found = account.as_decided(Recipe().set(**asked), account.decided(chosen, ()))
+    assert (found.net.name, found.net.enlarge, found.data.size, found.train.class_weights) == wanted
+    plain = account.as_decided(Recipe().set(class_weights="balanced"), account.decided(Recipe().set(net="cnn"), ()))
+    assert plain.train.class_weights == "balanced", "what is asked for stays"

@@ -109,9 +109,11 @@ def test_no_width_is_measured_without_a_budget_or_for_another_net(asked: list[An
     assert asked == said.notes == []
 
 
-@pytest.mark.parametrize(("width", "kept"), [(0.125, 0.125), (0.0, 0.75)])
-def test_a_resumed_run_has_the_width_and_the_batch_that_it_had(asked: list[Any], width: float, kept: float) -> None:
-    found, most = dial(Recipe().set(net="fastnet", width=0.75), Said(), before=Before(None, width, 48))
+@pytest.mark.parametrize(("wished", "width", "kept"), [(0.0, 0.125, 0.125), (0.0, 0.0, 0.75), (0.75, 0.125, 0.75)])
+def test_a_resumed_run_has_the_width_and_the_batch_that_it_had_unless_a_width_is_asked_for(
+    asked: list[Any], wished: float, width: float, kept: float
+) -> None:
+    found, most = dial(Recipe().set(net="fastnet", width=0.75), Said(), wished=wished, before=Before(None, width, 48))
     assert (found.net.width, most, asked) == (kept, 48, [])
 
 

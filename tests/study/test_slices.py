@@ -16,7 +16,7 @@ from tests.conftest import Draw
 from tests.learn.conftest import weights as weights
 
 import beholder
-from beholder.base import events
+from beholder.base import events, files
 from beholder.base.deadline import Deadline
 from beholder.base.errors import Interrupted
 from beholder.base.files import file_sha256
@@ -25,6 +25,7 @@ from beholder.bundle.config import Tried
 from beholder.learn.account import STRONGEST
 from beholder.learn.checkpoint import RunFolder
 from beholder.learn.loop import Run
+from beholder.learn.resumed import parts_kept
 from beholder.learn.train import train
 from beholder.study import slices
 from beholder.study import steps as study
@@ -125,6 +126,9 @@ def test_the_seconds_of_a_slice_are_not_of_the_time_that_is_left(
     assert found.recipe == ladder().rivals[0]
     assert sorted(path.name for path in folder.path.glob("*.run")) == []
     assert sliced(replace(found, rivals=()), parts, out, room(), resume=True) == (replace(found, rivals=()), True)
+    kept, wanted = folder.kept("parts"), parts_kept(parts)
+    assert kept is not None, "a kill before training begins does not lose them"
+    assert {name: array.tolist() for name, array in kept.items()} == {name: array.tolist() for name, array in wanted.items()}
 
 
 def test_a_pretrained_net_that_goes_on_still_has_to_beat_its_head(
@@ -173,6 +177,58 @@ def test_cut_off_at_each_checkpoint_a_run_decides_the_same(
     assert sha(out) == sha(tmp_path / "whole.beholder")
     told = [[(row.rung, row.what, row.outcome) for row in each.config.tried] for each in (bundle, wanted)]
     assert told[0] == told[1]
+
+
+@pytest.mark.parametrize("dearer", [0.5, 1.0])
+@pytest.mark.parametrize("came", [False, True], ids=["between the renames", "after them"])
+def test_killed_while_the_run_is_handed_over_it_goes_on(
+    came: bool, dearer: float, parts: beholder.Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    verdict(monkeypatch, dearer)
+    whole, out = tmp_path / "whole.beholder", tmp_path / "m.beholder"
+    train(parts, recipe=ladder().rivals[0] if dearer == 1 else ladder().recipe, out=whole, whole_run=True)
+    take = files._take_place
+
+    def cut(temporary: Path, path: Path) -> None:
+        if path.name != "m.run":
+            return take(temporary, path)
+        path.replace(tmp_path / ".m.run.old")
+        if came:
+            temporary.replace(path)
+        raise Cut
+
+    with monkeypatch.context() as patch, suppress(Cut):
+        patch.setattr(files, "_take_place", cut)
+        trained(parts, out)
+    assert (tmp_path / ".m.run.old" / "checkpoint").is_dir()
+    assert (tmp_path / "m.run").exists() is came
+
+    def never(*_: Any) -> None:
+        raise AssertionError("a slice is trained anew")
+
+    monkeypatch.setattr(slices, "advanced", never)
+    trained(parts, out, resume=True)
+    assert sha(out) == sha(whole)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["leaves", "m.beholder", "whole.beholder"]
+
+
+def test_a_candidate_for_which_memory_does_not_suffice_is_left_out_and_no_batch_is_made_smaller(
+    parts: beholder.Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With another batch it would be another run than the one that training goes on with."""
+    verdict(monkeypatch, 1.0)
+    whole, out, given = slices.begun, tmp_path / "m.beholder", ladder(batch=16)
+
+    def begun(prepared: Any, *more: Any, **how: Any) -> Any:
+        if more[1].path.name == "0001.run" and prepared.plan.batch > 8:
+            raise MemoryError
+        return whole(prepared, *more, **how)
+
+    monkeypatch.setattr(slices, "begun", begun)
+    found, going_on = sliced(given, parts, out, room(), resume=False)
+    assert (found.recipe, found.tried[-1].outcome) == (given.recipe, "left out: out of memory")
+    bundle = train(parts, recipe=found.recipe, out=out, resume=going_on, before=found.tried, whole_run=True)
+    assert bundle.config.plan["batch"] == 16
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from beholder.base.deadline import Deadline
 from beholder.base.errors import BeholderError, Interrupted, MachineError, UsageError
 from beholder.base.files import file_sha256
 from beholder.base.recipe import Recipe, from_toml, load
+from beholder.learn.checkpoint import RunFolder
 from beholder.learn.loop import Run
 from beholder.learn.monitors import NotFiniteError
 from beholder.study import trial as trials
@@ -55,6 +56,26 @@ def test_a_study_ends_with_a_tested_winner_that_is_its_checkpoint_and_goes_on_la
     assert {"change", "seconds", "megabytes"} <= second.rows()[0].keys()
     fresh = tune(leaves, minutes=5, trials=1, out=out, resume=False, objective="macro_f1", **SHORT)
     assert len(fresh.trials) == 1
+
+
+def test_killed_as_the_winner_is_handed_over_its_run_has_what_it_resumes_with(
+    leaves: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, how = tmp_path / "m.beholder", {"minutes": 5, "trials": 1, **SHORT}
+
+    def cut(*given: Any) -> None:
+        trials.handed_over(*given)
+        raise Cut
+
+    with monkeypatch.context() as patch, suppress(Cut):
+        patch.setattr("beholder.study.tune.handed_over", cut)
+        tune(leaves, out=out, **how)
+    run = RunFolder.beside(out)
+    parts, sample = run.kept("parts"), run.kept("sample")
+    assert parts is not None
+    assert sample is not None
+    assert (len(parts["digests"]), {name: len(rows) for name, rows in sample.items()}) == (36, {"train": 24, "valid": 6})
+    assert [row["epoch"] for row in tune(leaves, out=out, **how).outcome.bundle.history] == [1, 2, 3, 4]
 
 
 def test_without_a_place_nothing_is_left_behind(leaves: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -255,7 +276,7 @@ def test_limits_that_have_changed_make_another_search(leaves: Path, tmp_path: Pa
     [
         (Broken("a tap"), "Broken: a tap"),
         (BeholderError("no good", code="x"), "no good"),
-        (torch.OutOfMemoryError("CUDA out of memory"), "out of memory, with the smallest batch too"),
+        (torch.OutOfMemoryError("CUDA out of memory"), "out of memory"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate"), "out of memory"),
     ],
 )

@@ -178,6 +178,16 @@ def adopt(path: Path) -> None:
         _aside(path).replace(path)
 
 
+def recover(path: Path) -> None:
+    """Do what a kill left undone of `folder_atomic`: put the older folder back, or delete it where its replacement came.
+
+    Only for who holds the place: somebody else may be about to replace the folder.
+    """
+    adopt(path)
+    if path.exists():
+        remove_folder(_aside(path), of=path)
+
+
 def _fsync(path: Path) -> None:
     with path.open("r+b" if os.name == "nt" else "rb") as file:  # Windows flushes only what is open for writing
         os.fsync(file.fileno())

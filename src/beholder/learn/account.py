@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -42,6 +42,18 @@ def decided(recipe: Recipe, before: Sequence[Tried]) -> dict[str, Any]:
     """Return what a resumed run has to know of how its recipe was chosen, as JSON values."""
     fields = {"net": recipe.net.name, "enlarge": recipe.net.enlarge, "size": recipe.data.size}
     return {**fields, "class_weights": recipe.train.class_weights, "tried": [asdict(row) for row in before]}
+
+
+def as_decided(recipe: Recipe, known: Mapping[str, Any]) -> Recipe:
+    """Return a recipe with what it leaves open as it was chosen; known: as `decided` returns it."""
+    fields: dict[str, Any] = {}
+    if recipe.net.name == "auto":
+        fields = {"net": known["net"], "enlarge": known.get("enlarge", 0)}
+    if not recipe.data.size:
+        fields["size"] = known["size"]
+    if recipe.train.class_weights == "none":
+        fields["class_weights"] = known.get("class_weights", "none")
+    return recipe.set(**fields)
 
 
 def _floor(before: Sequence[Tried], learning: Learning, prepared: Prepared) -> list[Tried]:

@@ -21,11 +21,11 @@ from torch import Tensor, nn
 from beholder.base import events
 from beholder.base.errors import UsageError
 from beholder.base.files import (
-    adopt,
     check_writable,
     file_sha256,
     folder_atomic,
     followed,
+    recover,
     remove_folder,
     sha256,
     sweep,
@@ -109,8 +109,13 @@ class RunFolder:
         write_atomic(file, json.dumps({**identity, "machine": machine}, indent=1).encode())
         return False
 
+    def restore(self) -> None:
+        """Put back what a kill left moved aside, the folder or its checkpoint; what has a whole replacement is deleted."""
+        recover(self.path)
+        recover(self.path / "checkpoint")
+
     def _whole(self) -> bool:
-        adopt(self.path / "checkpoint")
+        self.restore()
         return (self.path / "run.json").is_file() and (self.path / "checkpoint" / "state.json").is_file()
 
     def save(self, state: State, tensors: dict[str, Tensor]) -> None:
@@ -174,6 +179,7 @@ class RunFolder:
 
     def discard(self) -> None:
         """Delete the run folder, once its bundle is whole or the run starts anew; what is not ours stays."""
+        self.restore()
         sweep(self.path)
         if (self.path / "run.json").is_file():
             remove_folder(self.path)

@@ -261,7 +261,7 @@ def _dialled(
 ) -> tuple[Recipe, int]:
     """Return the recipe with the width of its net, and the largest batch (0: any): measured where there is a budget."""
     if before is not None:
-        width = before.width or recipe.net.width
+        width = wished or before.width or recipe.net.width
         return dataclasses.replace(recipe, net=dataclasses.replace(recipe.net, width=width)), before.batch
     if until.none or recipe.net.name not in DIALLED:
         return recipe, 0

@@ -14,6 +14,7 @@ from beholder.base.records import PARTS, Parts
 from beholder.bundle.bundle import Bundle, load
 from beholder.bundle.format import finished
 from beholder.data.lost import without_classes
+from beholder.learn.account import as_decided, decided
 from beholder.learn.checkpoint import RunFolder
 from beholder.learn.finish import splits_of
 from beholder.learn.resumed import comparable
@@ -23,9 +24,10 @@ from beholder.study.policy import Curated
 from beholder.study.replayed import replayed, rows_of
 
 
-def gone_on(curated: Curated, recipe: Recipe, out: Path) -> tuple[Curated, Bundle | None]:
+def gone_on(curated: Curated, recipe: Recipe, out: Path, *, climbs: bool) -> tuple[Curated, Bundle | None]:
     """Return the parts as the interrupted run of `out` had them, and its bundle where only the test may be missing.
 
+    climbs: whether, under a budget, its first rungs (`study.ladder`) choose what the recipe leaves open
     Under a budget there may have been no time to look at every picture; now that more are known, others look alike, a split
     would tie others together, and others would be left out. The run goes on with the parts that it had.
     """
@@ -34,7 +36,7 @@ def gone_on(curated: Curated, recipe: Recipe, out: Path) -> tuple[Curated, Bundl
         parts = regrouped(curated, bundle.splits) if recipe.train.minutes else curated.parts
         ours = dict(splits_of(parts))
         theirs = {digest: part for digest, part in bundle.splits if digest in ours or not recipe.data.unlabelled}
-        if _same(bundle, recipe) and theirs == ours:
+        if _same(bundle, recipe, climbs=climbs) and theirs == ours:
             events.note(
                 f"{out} is trained already; " + ("it is tested again" if bundle.scores else "what it lacks is the test")
             )
@@ -45,10 +47,14 @@ def gone_on(curated: Curated, recipe: Recipe, out: Path) -> tuple[Curated, Bundl
     return (curated if before is None else replayed(curated, before)), None
 
 
-def _same(bundle: Bundle, recipe: Recipe) -> bool:
-    """Return whether the bundle was made by this recipe, its net chosen where the recipe leaves it open."""
-    net = bundle.recipe.net if recipe.net.name == "auto" else dataclasses.replace(recipe.net, width=bundle.recipe.net.width)
-    return comparable(bundle.recipe) == comparable(dataclasses.replace(recipe, net=net))
+def _same(bundle: Bundle, recipe: Recipe, *, climbs: bool) -> bool:
+    """Return whether the bundle was made by this recipe, with what was chosen where the recipe leaves it open."""
+    made = bundle.recipe
+    if climbs and recipe.train.minutes and made.train.minutes:
+        recipe = as_decided(recipe, decided(made, ()))
+    name = made.net.name if recipe.net.name == "auto" else recipe.net.name
+    net = dataclasses.replace(recipe.net, name=name, width=recipe.net.width or made.net.width)
+    return comparable(made) == comparable(dataclasses.replace(recipe, net=net))
 
 
 def regrouped(curated: Curated, splits: Sequence[tuple[str, str]]) -> Parts:

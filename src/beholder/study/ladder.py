@@ -19,7 +19,6 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from beholder.base import events
 from beholder.base.deadline import Deadline
 from beholder.base.order import stratified
 from beholder.base.recipe import Recipe
@@ -27,6 +26,7 @@ from beholder.base.records import Parts, Pictures
 from beholder.bundle.config import Tried
 from beholder.data.folds import folds
 from beholder.data.survey import Survey, survey
+from beholder.learn.account import as_decided, told
 from beholder.learn.begin import FEWEST
 from beholder.learn.checkpoint import RunFolder
 from beholder.learn.material import targets_of
@@ -130,15 +130,15 @@ def climbed(curated: Curated, recipe: Recipe, *, began: float, until: Deadline) 
     looked = survey(parts.train)
     candidates = list(candidates_of(recipe, looked))
     if not candidates:
-        return Ladder(recipe, tuple(_told(floors)))
+        return Ladder(recipe, tuple(map(told, floors)))
     pictures, fold = _material(curated, parts, recipe)
     on = _Material(parts, looked, pictures, fold, task, began, until)
     if candidates[0].net.enlarge > recipe.net.enlarge:
         found, rows = _of_small(candidates[0], recipe, on)
-        return Ladder(found, tuple(_told([*floors, *rows])))
+        return Ladder(found, tuple(map(told, (*floors, *rows))))
     best, rows = _compared(candidates, on)
-    told = tuple(_told([*floors, *rows]))
-    return Ladder(recipe, told) if best is None else Ladder(best.recipe, told, best.rivals)
+    tried = tuple(map(told, (*floors, *rows)))
+    return Ladder(recipe, tried) if best is None else Ladder(best.recipe, tried, best.rivals)
 
 
 def _of_small(candidate: Recipe, recipe: Recipe, on: _Material) -> tuple[Recipe, list[Tried]]:
@@ -159,8 +159,8 @@ def _of_small(candidate: Recipe, recipe: Recipe, on: _Material) -> tuple[Recipe,
         return recipe, rows
     other = recipe if tiny else recipe.set(net="fastnet")
     found = scratch.short(on.parts, other, on.until)
-    told = scratch.row(found, best.score, on.began)
-    return (other, [*_outdone(rows), told]) if scratch.rather(found, best.score) else (best.recipe, [*rows, told])
+    row = scratch.row(found, best.score, on.began)
+    return (other, [*_outdone(rows), row]) if scratch.rather(found, best.score) else (best.recipe, [*rows, row])
 
 
 def begun_before(recipe: Recipe, out: Path) -> Ladder | None:
@@ -168,11 +168,8 @@ def begun_before(recipe: Recipe, out: Path) -> Ladder | None:
     known = RunFolder.beside(out).decided()
     if not known:
         return None
-    named = {"net": known["net"], "enlarge": known.get("enlarge", 0)} if recipe.net.name == "auto" else {}
-    sized = {"size": known["size"]} if not recipe.data.size else {}
-    weights = known.get("class_weights", recipe.train.class_weights)
     tried = tuple(Tried(**{**row, "curve": tuple(map(tuple, row.get("curve", ())))}) for row in known["tried"])
-    return Ladder(recipe.set(**named, **sized, class_weights=weights), tried)
+    return Ladder(as_decided(recipe, known), tried)
 
 
 def candidates_of(recipe: Recipe, looked: Survey) -> Iterator[Recipe]:
@@ -368,10 +365,3 @@ def _neighbours(features: F32, targets: Tensor, fold: I64, on: _Material) -> lis
 
 def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
-
-
-def _told(rows: list[Tried]) -> Iterator[Tried]:
-    """Yield the rows, each said aloud."""
-    for row in rows:
-        events.note("tried", **{name: value for name, value in vars(row).items() if name != "curve"})
-        yield row

@@ -26,7 +26,7 @@ from beholder.base.recipe import Recipe, from_toml
 from beholder.base.records import Parts
 from beholder.bundle.config import Tried
 from beholder.bundle.format import unfinished
-from beholder.learn.account import decided, known
+from beholder.learn.account import decided, known, told
 from beholder.learn.begin import Learning, begun
 from beholder.learn.checkpoint import RunFolder
 from beholder.learn.prepare import Prepared, prepare
@@ -187,12 +187,11 @@ def _gone_on(rung: _Rung, slices: list[Slice]) -> Ladder:
     for index in range(1, len(slices)):
         best = index if _is_better(heard[index], heard[best], task) else best
     rows = [_row(each, KEPT if index == best else BEATEN if not index else CLOSE) for index, each in enumerate(slices)]
-    for row in rows:
-        events.note("tried", **{name: value for name, value in vars(row).items() if name != "curve"})
-    found = replace(ladder, recipe=rung.candidates[best], tried=(*ladder.tried, *rows))
+    found = replace(ladder, recipe=rung.candidates[best], tried=(*ladder.tried, *map(told, rows)))
     lucky = _luck(best, heard, task)
 
     def write(folder: RunFolder) -> None:
+        folder.keep("parts", parts_kept(rung.field.parts))
         folder.decide(decided(found.recipe, found.tried))
         folder.keep("luck", {"luck": np.array([lucky.amount, lucky.among])})
 

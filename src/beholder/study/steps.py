@@ -124,7 +124,7 @@ def train_and_test(
     beside: with the teacher, where there is one; launch: as of `train`
     """
     began = time.monotonic() if began is None else began
-    curated, bundle = gone_on(curated, recipe, out) if resume and out is not None else (curated, None)
+    curated, bundle = gone_on(curated, recipe, out, climbs=not search) if resume and out is not None else (curated, None)
     parts = curated.parts
     if bundle is None:
         after = showing(curated.findings) if out is not None and recipe.train.minutes else 0.0

@@ -21,7 +21,7 @@ from torch import Tensor
 from beholder.base import events
 from beholder.base.deadline import Deadline
 from beholder.base.errors import BeholderError, UsageError
-from beholder.base.files import adopt, folder_atomic, remove_folder, write_atomic
+from beholder.base.files import folder_atomic, remove_folder, write_atomic
 from beholder.base.recipe import Recipe, from_toml
 from beholder.base.records import Parts
 from beholder.bundle.bundle import Bundle
@@ -108,9 +108,10 @@ Work = Callable[["Field", Job, Recipe, Stop, list[int]], Slice]
 
 
 def advanced(on: Field, job: Job, work: Work | None = None) -> Slice:
-    """Return what a slice of a candidate gave; what goes wrong is its reason, and too little memory halves the batch.
+    """Return what a slice of a candidate gave; what goes wrong is its reason.
 
-    work: default: a slice of a search. Raises `Interrupted` where somebody asks to stop.
+    work: default: a slice of a search, which too little memory halves the batch of: others go on with the recipe as it is.
+    Raises `Interrupted` where somebody asks to stop.
     """
     recipe, sizes, anew = from_toml(job.recipe, done=True), [0], False
     while True:
@@ -121,7 +122,7 @@ def advanced(on: Field, job: Job, work: Work | None = None) -> Slice:
             batch = (sizes[-1] or recipe.train.batch) // 2
             if _is_unusable(error) and not anew:
                 anew = True
-            elif job.rung or not _is_memory(error) or batch < LEAST_BATCH:
+            elif job.rung or work or not _is_memory(error) or batch < LEAST_BATCH:
                 return Slice(failed=_reason(error))
             else:
                 recipe = recipe.set(batch=batch)
@@ -144,7 +145,7 @@ def _reason(error: Exception) -> str:
     if isinstance(error, NotFiniteError):
         return f"diverged: {error.message}"
     if _is_memory(error):
-        return "out of memory, with the smallest batch too"
+        return "out of memory"
     return error.message if isinstance(error, BeholderError) else f"{type(error).__name__}: {error}"
 
 
@@ -186,7 +187,7 @@ def _slice(on: Field, job: Job, recipe: Recipe, stop: Stop, sizes: list[int]) ->
 
 def paused(folder: RunFolder) -> bool:
     """Return whether a run has a checkpoint to go on from."""
-    adopt(folder.path / "checkpoint")
+    folder.restore()
     return (folder.path / "checkpoint").exists()
 
 

@@ -317,12 +317,16 @@ def _finish(study: Study, found: Candidate, *, going_on: bool) -> Recipe:
     run, own = RunFolder.beside(study.place), study.field.run_folder(found.index)
     if not going_on and own.path.is_dir():
         run.discard()
-        handed_over(own, run)
-        run.keep("parts", parts_kept(study.curated.parts))
-        run.keep("sample", sample_of(study.base))
+        handed_over(own, run, partial(_keep, study))
     pace = float(found.slices[0].facts.get("seconds_an_epoch", 0.0))
     free = study.asked.train.epochs and pace * study.asked.train.epochs < study.until.left
     return recipe.set(minutes=0.0 if free else study.minutes)
+
+
+def _keep(study: Study, folder: RunFolder) -> None:
+    """Keep what the winner's run resumes with besides its checkpoint."""
+    folder.keep("parts", parts_kept(study.curated.parts))
+    folder.keep("sample", sample_of(study.base))
 
 
 def _told(study: Study, each: Candidate) -> None:
