@@ -3,9 +3,8 @@
     python bench/scale.py [--work train|predict|features] [--net fastnet] [--n 24000] [--batch 1024] [--epochs 3] [--rounds 3]
 
 The two cores of a machine may be one physical one: the ceiling is what two separate runs reach together, measured in the same
-call. Training is timed from the second epoch on, with its validations; predict --parts, with features or without, on three
-quarters of the pictures: all less a quarter of them, so that what a start costs is left out. The pictures are noise on ten
-greys: only time is measured.
+call. Training is timed from the second epoch on, with its validations; predict --parts, with features or without, from a
+quarter of its parts on, so that what a start costs is left out. The pictures are noise on ten greys: only time is measured.
 """
 
 from __future__ import annotations
@@ -16,11 +15,13 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from statistics import median
 
 import numpy as np
+
+RANGES = 64
+"""Parts of predict."""
 
 
 def pictures(n: int) -> Path:
@@ -49,33 +50,27 @@ def train(source: Path, net: str, epochs: int, batch: int, launch: str) -> float
 
 
 def predict(source: Path, launch: str, *, features: bool) -> float:
-    """Return the pictures a second of `predict --parts`, what a start costs left out; source: a folder that `prepared` made."""
+    """Return the pictures a second of `predict --parts`, by the times at which three quarters of its parts came."""
     import torch
 
     import beholder
 
     torch.set_num_threads(2 if launch else 1)
-
-    def seconds(name: str) -> float:
-        with tempfile.TemporaryDirectory() as folder:
-            began = time.monotonic()
-            beholder.predict_parts(
-                source / "m.beholder", source / name, Path(folder) / "out", launch=launch, ranges=16, features=features
-            )
-            return time.monotonic() - began
-
-    seconds("quarter.npz")  # what is compiled and remembered for the first run is not part of the next
     count = len(np.load(source / "set.npz")["y"])
-    return 0.75 * count / (seconds("set.npz") - seconds("quarter.npz"))
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "out"
+        beholder.predict_parts(source / "m.beholder", source / "set.npz", out, launch=launch, ranges=RANGES, features=features)
+        times = sorted(path.stat().st_mtime for path in out.glob("part-*.parquet"))
+    return 0.75 * count / (times[-1] - times[RANGES // 4 - 1])
 
 
 def prepared(n: int, net: str) -> Path:
-    """Return a folder with all pictures, a quarter of them, and a bundle."""
+    """Return a folder with the pictures and a bundle."""
     import beholder
 
     folder = pictures(n).parent
-    pictures(n // 4).rename(folder / "quarter.npz")
-    parts = beholder.split(beholder.scan(folder / "quarter.npz"), seed=0)
+    pictures(2000).rename(folder / "few.npz")
+    parts = beholder.split(beholder.scan(folder / "few.npz"), seed=0)
     beholder.train(parts, net=net, epochs=1, seed=0, precision="fp32", out=folder / "m.beholder")
     return folder
 
