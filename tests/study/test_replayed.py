@@ -97,6 +97,7 @@ def test_a_search_goes_on_with_the_parts_that_it_had_although_more_is_known_now(
     leaves: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out, real, heard = tmp_path / "m.beholder", policy.split, list[events.Event]()
+    monkeypatch.setenv("BEHOLDER_CACHE", str(tmp_path / "cache"))  # what another test has decoded takes no time
     monkeypatch.setattr(material, "READING", 0.0)  # there is no time to decode all of them
     with events.listen(cut_after_the_first_trial, alone=True), pytest.raises(Interrupted):
         tune(leaves, minutes=5, trials=2, out=out, **SHORT)
