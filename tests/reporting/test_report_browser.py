@@ -133,8 +133,9 @@ def test_a_cell_of_the_matrix_opens_its_pictures(browser: Any, pages: dict[str, 
     assert cell.count() == 1
     assert cell.locator("img").count() >= 1
     assert cell.get_attribute("id") == str(link.get_attribute("href"))[1:]
-    nav = page.locator("nav").bounding_box()
-    assert cell.bounding_box()["y"] >= nav["y"] + nav["height"] - 1, "the contents do not lie over it"
+    below = """[...document.querySelectorAll('.cell')].find(e => e.checkVisibility()).getBoundingClientRect().top
+        >= document.querySelector('nav').getBoundingClientRect().bottom - 1"""
+    page.wait_for_function(below)  # once the page has moved: the contents do not lie over it
     cell.locator("a").click()
     assert page.locator(".cell:visible").count() == 0
 
