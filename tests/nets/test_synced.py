@@ -3,6 +3,7 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -93,3 +94,23 @@ def test_half_precision_is_computed_in_float32() -> None:
         found = F.batch_norm(images, None, None, training=True)
     assert found.dtype is torch.bfloat16
     assert torch.allclose(found.float(), F.batch_norm(images.float(), None, None, training=True), atol=0.02)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize(("kind", "near"), [(torch.float32, 1e-5), (torch.bfloat16, 0.02)])
+def test_gradients_under_autocast_and_of_either_layout_are_those_of_torch(
+    layout: torch.memory_format, kind: torch.dtype, near: float
+) -> None:
+    """One rank with all pictures: torch's own batch norm is the oracle."""
+    images = torch.randn(8, 3, 8, 8, generator=torch.Generator().manual_seed(0)) * 2 + 3
+    targets = torch.randn(8, 5, generator=torch.Generator().manual_seed(1))
+    found = []
+    for context in (nullcontext(), Synced(lambda values: values)):
+        made, x = net().float().to(memory_format=layout), images.to(memory_format=layout).requires_grad_(True)  # type: ignore[call-overload]
+        with context, torch.autocast("cpu", kind, enabled=kind is not torch.float32):
+            loss = (made(x).float() - targets).square().mean()
+        loss.backward()
+        found.append([loss.detach(), x.grad, *slopes(made)])
+    largest = max(float(value.abs().max()) for value in found[0])  # those of biases before a norm are 0 but for rounding
+    for ours, theirs in zip(found[1], found[0], strict=True):
+        assert float((ours - theirs).abs().max()) <= near * max(float(theirs.abs().max()), 0.1 * largest)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from beholder.base.errors import MachineError
+from beholder.machine.workers import beside
 
 LOOK, ANSWER = 1.0, 4.0
 """Seconds between two questions, and within which one is to be answered."""
@@ -89,9 +90,8 @@ def watched(head: Head, leave: Callable[[], None] | None = None) -> Iterator[Non
 
     leave: called by that thread then; by default the block has to end within `LEAVING` seconds, or this process is ended.
     """
-    over = threading.Event()
 
-    def watch() -> None:
+    def watch(over: threading.Event) -> None:
         while not over.wait(LOOK):
             if not head.look():
                 break
@@ -103,10 +103,5 @@ def watched(head: Head, leave: Callable[[], None] | None = None) -> Iterator[Non
             os.write(2, f"error: {head.error()}\n".encode())
             os._exit(head.error().exit_code)
 
-    watching = threading.Thread(target=watch, daemon=True)
-    watching.start()
-    try:
+    with beside(watch):
         yield
-    finally:
-        over.set()
-        watching.join()

@@ -11,7 +11,8 @@ import os
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
@@ -121,6 +122,19 @@ def vacant(taken: Iterable[int]) -> int:
 def seated(seat: int) -> dict[str, str]:
     """Return the environment of the worker of this number: that of this process, and LOCAL_RANK, by which it takes a device."""
     return {**os.environ, "LOCAL_RANK": str(seat)}
+
+
+@contextmanager
+def beside(work: Callable[[threading.Event], None]) -> Iterator[None]:
+    """Have a thread work beside the block, until the event that it is given says that the block is over."""
+    over = threading.Event()
+    thread = threading.Thread(target=work, args=(over,), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def end_without(parent: int) -> None:

@@ -23,6 +23,7 @@ from beholder.base.files import write_atomic
 from beholder.machine.cluster import at_hand, check_cluster, connected
 from beholder.machine.cpu import threads as cores
 from beholder.machine.device import device, free_memory
+from beholder.machine.workers import beside
 from beholder.study import worker
 from beholder.study.crew import ENDING, LOSSES, TRIES, Given, halved
 from beholder.study.search import Job, Slice
@@ -152,9 +153,8 @@ def advance(folder: str, token: str, job: Mapping[str, Any], threads: int) -> di
 @contextmanager
 def _watched(file: Path, token: str) -> Iterator[None]:
     """Interrupt this process, as Ctrl-C would, once the search is left, and end it where that does not suffice."""
-    over = threading.Event()
 
-    def watch() -> None:
+    def watch(over: threading.Event) -> None:
         while _holds(file, token) is not False:
             if over.wait(LOOK):
                 return
@@ -163,13 +163,8 @@ def _watched(file: Path, token: str) -> Iterator[None]:
             os._exit(1)
 
     _check_shared(file, token)
-    watcher = threading.Thread(target=watch, daemon=True)
-    watcher.start()
-    try:
+    with beside(watch):
         yield
-    finally:
-        over.set()
-        watcher.join()
 
 
 @lru_cache(maxsize=1)
