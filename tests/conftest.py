@@ -25,8 +25,8 @@ settings.load_profile("beholder")
 
 
 @pytest.fixture(scope="session", autouse=True)
-def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A home and caches of this session's own, and no network for the model hubs."""
+def _home_of_all(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The home of what is made once for all tests: nothing of the user's own is read, and no hub is asked for models."""
     folder = tmp_path_factory.mktemp("home")
     with pytest.MonkeyPatch.context() as patch:
         for name in ("HOME", "USERPROFILE"):
@@ -35,7 +35,20 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             patch.delenv(name, raising=False)
         patch.setenv("HF_HUB_OFFLINE", "1")
         patch.setenv("MPLBACKEND", "Agg")
+        patch.setenv("MPLCONFIGDIR", str(folder / "matplotlib"))  # looking for fonts takes seconds
         yield folder
+
+
+@pytest.fixture(scope="module", autouse=True)
+def home(_home_of_all: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
+    """A home of the file's own, with its cache: what other files' tests decoded or looked at is nothing to these."""
+    folder = _home_of_all / request.node.nodeid.replace("/", ".")
+    folder.mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("HOME", "USERPROFILE"):
+            patch.setenv(name, str(folder))
+        yield folder
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(autouse=True)

@@ -14,6 +14,9 @@ import beholder
 from beholder.base.errors import DataError, UsageError
 from beholder.bundle.bundle import Bundle
 from beholder.cli.run import run
+from beholder.data.cache import cached
+from beholder.sources import scan
+from beholder.sources.digest import digested
 from beholder.study import next as verb
 from beholder.study.next import margins_of
 
@@ -58,6 +61,7 @@ def test_the_same_come_again_and_what_is_doubtful_early(small: Small, new: Path)
 
 def test_training_pictures_at_hand_count_as_covered(small: Small, new: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[Any] = []
+    cached(digested(scan(small[0])), small[2].policy)
 
     def seen(features: Any, margins: Any, count: int, *, known: Any, seed: int) -> Any:
         given.append(known)
