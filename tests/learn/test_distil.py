@@ -141,6 +141,35 @@ def test_who_cannot_teach_says_why_before_any_picture_is_decoded(
         beholder.train(parts, temperature=4.0, **FIELDS)
 
 
+@pytest.mark.parametrize("way", ["train", "steps", "dry", "tune", "memory", "link"])
+def test_a_teacher_is_not_written_over_by_what_it_teaches(
+    parts: beholder.Parts, leaves: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    path, link = tmp_path / "leaves.beholder", tmp_path / "link.beholder"
+    teacher = beholder.train(parts, net="logistic", epochs=1, batch=8, out=path)
+    before = file_sha256(path / "model.safetensors")
+    monkeypatch.chdir(tmp_path)
+    calls: dict[str, Any] = {
+        "train": lambda: beholder.train(parts, teacher="leaves.beholder", out=path, **FIELDS),
+        "steps": lambda: beholder.steps(leaves, teacher=path, out="leaves.beholder", **FIELDS),
+        "dry": lambda: beholder.train(parts, teacher=path, out=path, dry_run=True, **FIELDS),
+        "tune": lambda: beholder.tune(leaves, minutes=1, recipe=beholder.Recipe().set(teacher=str(path)), out=path),
+        "memory": lambda: beholder.train(parts, teacher=teacher, out=path, **FIELDS),
+        "link": lambda: (link.symlink_to(path), beholder.train(parts, teacher=path, out=link, **FIELDS)),
+    }
+    with pytest.raises(UsageError, match="is the teacher, and what it teaches would take its place") as refused:
+        calls[way]()
+    assert (refused.value.code, "--out" in refused.value.hint) == ("place-taken", True)
+    assert file_sha256(path / "model.safetensors") == before
+
+
+def test_a_teacher_that_is_sure_of_a_class_that_is_not_learnt_still_gives_probabilities() -> None:
+    """The others have e^-200 and e^-201: less than float32 holds, and all that can be divided among them."""
+    found = probabilities(np.array([[200.0, 0.0, -1.0]], np.float32), np.array([1, 2]), SINGLE)
+    np.testing.assert_allclose(found, [[1 / (1 + np.exp(-1)), 1 / (1 + np.exp(1))]], rtol=1e-6)
+    assert found.dtype == np.float32
+
+
 def test_a_teacher_that_saw_the_test_part_is_refused_and_one_that_saw_validation_is_said(parts: beholder.Parts) -> None:
     seen = beholder.Parts(train=parts.test, valid=parts.valid, test=parts.train)
     with pytest.raises(DataError, match=f"{len(parts.test)} of the {len(parts.test)} test pictures") as refused:

@@ -48,12 +48,14 @@ def taught_by(
     beside: Beside | None = None,
     *,
     allow_download: bool = False,
+    out: str | Path | None = None,
 ) -> tuple[Recipe, Beside]:
     """Return the recipe with its teacher named, and that teacher in `beside`: the one given, else what the recipe names.
 
-    allow_download: whether pictures that join may be fetched, where nothing is `beside` yet
+    allow_download: whether pictures that join may be fetched, where nothing is `beside` yet; out: where what it teaches goes
 
-    Raises `UsageError` for what is no bundle, and for fields of a teacher without one, `BundleError` for a damaged one.
+    Raises `UsageError` for what is no bundle, for fields of a teacher without one, and (place-taken) for a teacher that lies at
+    `out`, `BundleError` for a damaged one.
     """
     beside = beside or Beside(allow_download=allow_download)
     teacher = teacher if teacher is not None else beside.teacher if beside.teacher is not None else recipe.train.teacher or None
@@ -63,6 +65,9 @@ def taught_by(
             raise UsageError(what, code="half-asked", hint="name one: --teacher M.beholder, or teacher=…")
         return recipe, beside
     found = opened(teacher)
+    if out is not None and found.path is not None and Path(out).resolve() == found.path.resolve():
+        what = f"{found.path} is the teacher, and what it teaches would take its place"
+        raise UsageError(what, code="place-taken", hint="choose another name with --out, such as small.beholder")
     name = str(found.path) if found.path is not None else f"in memory, {digest_of(found)[:16]}"
     return recipe.set(teacher=name), replace(beside, teacher=found)
 
@@ -101,10 +106,10 @@ def probabilities(logits: F32, columns: I64, task: Task, *, temperature: float =
     logits: float32 (N, V); columns: int64 (K,), where the classes are among the teacher's. Of one label a picture those of the
     classes that are left sum to 1.
     """
-    p = np.asarray(task.family.probabilities(logits / temperature), np.float64)[:, columns]
-    if not task.several:
-        p = p / np.maximum(p.sum(axis=1, keepdims=True), 1e-12)
-    return p.astype(np.float32)
+    logs = task.family.logs(np.asarray(logits, np.float64) / temperature)[:, columns]
+    if not task.several:  # by logarithms: of what it is sure that it is something else, nothing would be left to divide by
+        logs = logs - np.logaddexp.reduce(logs, axis=1, keepdims=True)
+    return np.exp(logs).astype(np.float32)
 
 
 def check_teacher(teacher: Bundle, parts: Parts, task: Task, said: Callable[[str], object]) -> None:

@@ -67,7 +67,7 @@ def train(
     the best so far has been saved to `out`.
     """
     began = time.monotonic() if began is None else began
-    asked, beside = taught_by(_asked(recipe, fields, parts, whole_run), teacher, beside)
+    asked, beside = taught_by(_asked(recipe, fields, parts, whole_run), teacher, beside, out=out)
     folder, until = _folder(path := None if out is None else followed(Path(out))), Deadline.of(began, asked.train.minutes)
     settled = before_of(folder) if folder and resume else None
     with stopping() as stop, alone(path), restored():

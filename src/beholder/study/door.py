@@ -90,7 +90,7 @@ def _foreseen(
 
     boxes = isinstance(parts, Parts) and wanted(parts.train, _task(how["recipe"], fields))
     asked = asked_of_parts(how["recipe"], fields, parts, verb="detect --parts" if boxes else "train")
-    asked = taught_by(check_net(asked, fetch=False), teacher)[0]
+    asked = taught_by(check_net(asked, fetch=False), teacher, out=how["out"])[0]
     return dry("train", parts, asked, how["out"], given=fields, launch=launch)
 
 

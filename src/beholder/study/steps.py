@@ -90,7 +90,7 @@ def steps(
     """
     began = time.monotonic() if began is None else began
     source, recipe = crops(source, check_net(changed(recipe, fields, verb="steps"), fetch=not dry_run))
-    recipe, beside = taught_by(recipe, teacher, allow_download=allow_download)
+    recipe, beside = taught_by(recipe, teacher, allow_download=allow_download, out=out)
     if dry_run:
         return dry("train", source, recipe, out, images=images, allow_download=allow_download, given=fields, launch=launch)
     check_together(recipe, launch)

@@ -93,7 +93,7 @@ def tune(
     """
     _check(minutes, storage, out)
     began, limits = time.monotonic(), Limits(amount(max_latency, "latency"), int(amount(max_size, "size")))
-    asked, at = _asked(recipe, fields, space, fetch=not dry_run), where(workers, launch)
+    asked, at = _asked(recipe, fields, space, out, fetch=not dry_run), where(workers, launch)
     if dry_run:
         return dry("tune", source, asked, out, minutes=minutes, workers=max(1, at.count), allow_download=allow_download)
     with _held(out) as place:
@@ -111,10 +111,10 @@ def _check(minutes: float, storage: str, out: str | Path | None) -> None:
         raise UsageError("trials are kept in a database, but nothing beside it", code="no-out", hint=hint)
 
 
-def _asked(recipe: Recipe | str, fields: Mapping[str, Any], space: Any, *, fetch: bool) -> Recipe:
+def _asked(recipe: Recipe | str, fields: Mapping[str, Any], space: Any, out: str | Path | None, *, fetch: bool) -> Recipe:
     """Return the recipe as it is; its net, those of `space` and its teacher can be had."""
     nets, asked = spaces.nets(space), check_net(changed(recipe, fields, verb="tune"), fetch=fetch)
-    taught_by(asked)
+    taught_by(asked, out=out)
     for net in nets:
         check_net(asked.set(net=net), fetch=fetch)
     return asked
