@@ -41,7 +41,10 @@ LARGEST = 64
 
 @dataclass(frozen=True)
 class Shape:
-    """What a generative net is built of: kind vae | gan, and the fields of the recipe's section `generate`."""
+    """What a generative net is built of: kind vae | gan, and the fields of the recipe's section `generate`.
+
+    names: whether a GAN's discriminator names the classes of pictures; those of earlier bundles do not
+    """
 
     kind: str
     maps: int
@@ -49,6 +52,7 @@ class Shape:
     beta: float = 1.0
     penalty: float = 0.5
     vary: bool = False
+    names: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +98,7 @@ def built(config: Config) -> nn.Module:
     }
     if shape.kind == "vae":
         return Vae(**size, pixels=shape.likelihood, beta=shape.beta)
-    return Gan(**size, penalty=shape.penalty, augment=shape.vary)
+    return Gan(**size, penalty=shape.penalty, augment=shape.vary, names=shape.names)
 
 
 @dataclass(eq=False, repr=False)
