@@ -6,6 +6,7 @@ import json
 import math
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,11 +17,11 @@ import torch
 
 import beholder
 from beholder.cli.run import run
+from beholder.data.survey import survey
 from beholder.nets import hub
 from beholder.study import costs, foresee
 from beholder.study.costs import Run, looking, uncounted
 from beholder.study.dryrun import FACTOR, DryRun, Step, size, told
-from beholder.study.ladder import MOST
 
 
 def tree(folder: Path) -> dict[str, bytes]:
@@ -84,8 +85,30 @@ def test_a_budget_is_kept_and_its_rungs_are_named(dry: Callable[..., dict[str, A
     assert found["minutes"] == 0.5
     assert found["seconds"]["value"] <= found["seconds"]["high"] <= 30
     rungs = [step for step in found["steps"] if step["step"] == "candidate"]
-    assert 1 <= len(rungs) <= MOST
+    assert len(rungs) == 1, "small pictures are not enlarged any more"
     assert "a linear head on timm:" in rungs[0]["what"]
+
+
+@pytest.mark.parametrize(
+    ("each", "said"),
+    [
+        (4.0, ["192", "256", "320", "384"]),
+        (10.0, ["192", "256", "320: left out"]),  # 28 s of the 32 that are left
+        (0.01, ["192", "256"]),  # there is time for fine-tuning
+    ],
+)
+def test_larger_pictures_are_foreseen_as_they_are_tried(
+    each: float, said: list[str], leaves: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def seconds(few: beholder.Pictures, _: Any, recipe: beholder.Recipe, __: Any) -> float:
+        return each * len(few) / 31 * (recipe.data.size or 192) ** 2 / 192**2
+
+    monkeypatch.setattr(foresee, "seconds_of", seconds)
+    pictures, recipe = beholder.scan(leaves), beholder.Recipe().set(minutes=1.0)
+    looked = replace(survey(pictures), width=512, height=384, short=384)
+    steps = foresee._rungs(Run("train", recipe, None, 1.0), recipe, pictures, looked, {"train": 26, "valid": 5}, [])
+    words = [step.what.partition(", ")[2] for step in steps]
+    assert [f"{each.split()[0]}{': left out' if 'left out' in each else ''}" for each in words] == said
 
 
 def test_time_that_the_plan_does_not_need_is_for_other_seeds(

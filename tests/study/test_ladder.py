@@ -21,14 +21,27 @@ from beholder.base.deadline import Deadline
 from beholder.base.errors import Interrupted
 from beholder.base.recipe import load
 from beholder.bundle.config import Tried
+from beholder.data.survey import survey
 from beholder.learn import begin
 from beholder.learn.checkpoint import RunFolder
 from beholder.learn.monitors import Best
 from beholder.reporting import render
-from beholder.study import scratch
+from beholder.study import ladder, scratch
 from beholder.study import steps as study
 from beholder.study.folded import head_logits
-from beholder.study.ladder import SURE, _beside, _is_better, _Judged, _Material, _too_dear, _weighted, begun_before, climbed
+from beholder.study.ladder import (
+    SURE,
+    _beside,
+    _compared,
+    _is_better,
+    _Judged,
+    _Material,
+    _too_dear,
+    _weighted,
+    begun_before,
+    candidates_of,
+    climbed,
+)
 from beholder.study.policy import Curated, curated
 from beholder.study.steps import steps
 from beholder.tasks import named
@@ -129,6 +142,52 @@ def test_a_dearer_candidate_has_to_leave_time_for_training(
     material = _Material(parts.parts, None, pictures, np.zeros(0, np.int64), None, 0.0, Deadline(left, now=lambda: 0.0))  # type: ignore[arg-type]
     found = _too_dear(dear, replace(judged([1]), needed=cheap), material)
     assert (why in found) if why else not found
+
+
+@pytest.mark.parametrize(
+    ("longest", "asked", "sides"),
+    [(192, 0, []), (200, 0, [256]), (319, 0, [256]), (320, 0, [256, 320]), (4000, 0, [256, 320, 384]), (4000, 320, [])],
+)
+def test_no_picture_is_enlarged_for_a_head_but_by_the_first_step(
+    longest: int, asked: int, sides: list[int], parts: Curated
+) -> None:
+    looked = replace(survey(parts.parts.train), width=longest)
+    first, *larger = candidates_of(RECIPE.set(size=asked), looked)
+    assert first.data.size == asked
+    assert [each.data.size for each in larger] == sides, "192 pixels on a CPU, at most twice the 224 of the weights"
+
+
+@pytest.mark.parametrize(
+    ("scores", "each", "tried", "best"),
+    [
+        ([0.80, 0.82, 0.82, 0.81], 4.0, 4, 320),
+        ([0.80, 0.82, 0.83, 0.84], 4.0, 4, 384),
+        ([0.80, 0.82, 0.81, 0.99], 4.0, 3, 256),  # what comes after a lower score is not tried
+        ([0.80, 0.79, 0.99, 0.99], 4.0, 2, 0),
+        ([0.80, 0.82, 0.84, 0.99], 20.0, 3, 256),  # 20 × (320 / 192)² seconds are more than two thirds of a minute
+        ([0.80, 0.82, 0.84, 0.99], 0.01, 2, 256),  # there is time for fine-tuning, which would be slower
+    ],
+)
+def test_pictures_of_a_head_become_larger_as_long_as_that_is_no_worse_and_there_is_time(
+    scores: list[float], each: float, tried: int, best: int, parts: Curated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pictures = parts.parts.train
+    looked = replace(survey(pictures), width=512, height=384)
+    candidates = list(candidates_of(RECIPE, looked))
+    reached = {candidate.data.size: score for candidate, score in zip(candidates, scores, strict=True)}
+
+    def head(candidate: beholder.Recipe, *_: Any, **__: Any) -> tuple[_Judged, list[Tried]]:
+        return replace(judged([1], reached[candidate.data.size]), recipe=candidate), []
+
+    monkeypatch.setattr(ladder, "_judged", head)
+    monkeypatch.setattr(ladder, "seconds_of", lambda _, __, recipe, ___: each * (recipe.data.size or 192) ** 2 / 192**2)
+    until = Deadline(60.0, now=lambda: 0.0)
+    on = _Material(parts.parts, looked, pictures, np.zeros(0, np.int64), cast(Any, None), 0.0, until)
+    found, rows = _compared(candidates, on)
+    assert found is not None
+    assert (found.recipe.data.size, len(rows)) == (best, tried)
+    assert [row.outcome for row in rows].count("kept") == 1
+    assert ("its features would take" in rows[-1].outcome) == (each == 20.0)
 
 
 def test_whatever_ends_a_run_a_first_model_is_there(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -232,25 +232,26 @@ def _rungs(
         return
     n = min(ladder.JUDGED, counts["train"] + counts["valid"])
     until = Deadline(time.monotonic() + max(0.0, 60 * run.minutes - sum(step.seconds for step in before)))
+    candidates, few = list(ladder.candidates_of(run.recipe, looked)), some(pictures, 2)
     cheapest = 0.0
-    for candidate in list(ladder.candidates_of(run.recipe, looked))[: ladder.MOST]:
+    for candidate in candidates:
         backbone = at_hand(candidate.net, looked, small=True)
         if backbone is None:
             continue
         policy, seen = seen_by(backbone, candidate, looked)
-        few = some(pictures, 2)
         needed = seconds_of(few, backbone, candidate, looked) * n / len(few)
         why = _too_dear(needed, cheapest, n, counts["train"], until) if cheapest else ""
         larger = f" enlarged to {seen.net.enlarge}" if seen.net.enlarge else ""
         what = f"a linear head on {candidate.net.name}, {policy.width} × {policy.height} pixels{larger}"
         yield Step("candidate", f"{what}: {why}" if why else what, n, 0.0 if why else needed)
-        cheapest = cheapest or needed
+        cheapest, until = cheapest or needed, until.before(0.0 if why else needed)
+        if candidate.data.size > candidates[0].data.size and (why or ladder.trains(cheapest, n, counts["train"], until)):
+            return
 
 
 def _too_dear(needed: float, cheapest: float, n: int, train: int, until: Deadline) -> str:
     """Return why a candidate would be left out, by the rule of the ladder; "" where it is tried."""
-    cheap, dear = (scratch.epochs(each, n, train, until) for each in (cheapest, needed))
-    trains = cheap >= FEWEST and cheap * train / ladder.BATCH >= ladder.STEPS
+    trains, dear = ladder.trains(cheapest, n, train, until), scratch.epochs(needed, n, train, until)
     if needed > (ladder.SHARE if trains else ladder.ALONE) * until.left:
         return f"left out, its features would take {needed:.0f} s"
     return f"left out, there would be time for {dear:.0f} epochs of fine-tuning" if trains and dear < ladder.ENOUGH else ""

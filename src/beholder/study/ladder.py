@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from beholder.base.deadline import Deadline
+from beholder.base.fields import NetRecipe
 from beholder.base.order import stratified
 from beholder.base.recipe import Recipe
 from beholder.base.records import Parts, Pictures
@@ -53,8 +54,8 @@ from beholder.tasks.task import Task
 F32 = npt.NDArray[np.float32]
 I64 = npt.NDArray[np.int64]
 
-MOST = 3
-"""Candidates whose heads are compared."""
+NETS = 2
+"""Backbones whose heads are compared, before larger pictures of the dearer one."""
 
 SHARE, ALONE = 0.12, 0.65
 """Shares of the time left that the features of one more candidate may take: what is left is worth more to training, unless
@@ -63,8 +64,9 @@ there is no time for that, so that the head is all there will be."""
 JUDGED = 4000
 """Pictures on which heads are compared at most: their difference is then known to half a point."""
 
-LARGER = 1.3
-"""Factor on the side of the pictures that a candidate is given: convolutions read somewhat larger pictures than they learnt."""
+LARGER, LARGEST = 1.25, 2.0
+"""Factor on the side of the pictures from one candidate to the next, and the largest side, in sides that the net learnt from:
+a head on convolutions gains by larger pictures than they learnt from, where the pictures have these pixels (docs/LOG.md)."""
 
 STEPS, BATCH = 100, 32
 """Steps, of so many pictures, from which on fine-tuning is worth more than a better head."""
@@ -182,14 +184,32 @@ def candidates_of(recipe: Recipe, looked: Survey) -> Iterator[Recipe]:
         if wants(backbone.net).flexible:
             yield dataclasses.replace(recipe, net=dataclasses.replace(backbone.net, enlarge=ENLARGED))
         return
-    nets = sorted(backbones_at_hand(recipe.net)[: MOST - 1], key=products) or [backbone.net]
+    nets = sorted(backbones_at_hand(recipe.net)[:NETS], key=products) or [backbone.net]
     for net in nets:
         yield dataclasses.replace(recipe, net=net)
-    want = wants(nets[-1])
-    side = want.size_on(device().type)
-    if not recipe.data.size and side is not None and want.flexible and max(looked.height, looked.width) > side[0]:
-        larger = 32 * round(LARGER * side[0] / 32)
-        yield dataclasses.replace(recipe, net=nets[-1]).set(size=larger)
+    if not recipe.data.size:
+        for side in _larger(nets[-1], max(looked.height, looked.width)):
+            yield dataclasses.replace(recipe, net=nets[-1]).set(size=side)
+
+
+def _larger(net: NetRecipe, longest: int) -> Iterator[int]:
+    """Yield the sides of larger pictures that a net may be given; longest: of the pictures as they are.
+
+    There is one where the pictures are larger than what the net is given as a rule, and there are more where none is enlarged.
+    """
+    want = wants(net)
+    size = want.size_on(device().type)
+    if size is None or want.size is None or not want.flexible or longest <= size[0]:
+        return
+    side = _after(size[0])
+    yield side
+    while (side := _after(side)) <= min(longest, LARGEST * want.size[0]):
+        yield side
+
+
+def _after(side: int) -> int:
+    """Return the next larger side, a multiple of 32."""
+    return 32 * max(side // 32 + 1, round(LARGER * side / 32))
 
 
 @dataclass(frozen=True)
@@ -216,16 +236,20 @@ def _compared(candidates: list[Recipe], on: _Material) -> tuple[_Judged | None, 
     """Return the candidate whose head is best, None where there was no time for one, and what is to be said of each."""
     best: _Judged | None = None
     rows: list[Tried] = []
-    for candidate in candidates[:MOST]:
-        began = time.monotonic()
+    cheapest = 0.0
+    for candidate in candidates:
+        began, larger = time.monotonic(), candidate.data.size > candidates[0].data.size
         backbone = at_hand(candidate.net, on.looked, small=True)
         if backbone is None:
             continue
         name = _named(candidate, backbone, on)
         needed = seconds_of(on.pictures, backbone, candidate, on.looked) if len(candidates) > 1 else 0.0
+        cheapest = cheapest or needed
         why = "" if best is None else _too_dear(needed, best, on)
         if why:
             rows.append(Tried("head", name, None, 0, round(began - on.began, 2), 0.0, why))
+            if larger:
+                break
             continue
         found, floor = _judged(candidate, backbone, on, needed, first=best is None)
         if found is None:
@@ -236,6 +260,8 @@ def _compared(candidates: list[Recipe], on: _Material) -> tuple[_Judged | None, 
         outcome = KEPT if ahead else "not better than a cheaper one, by a paired test"
         rows.append(_row(name, found, began - on.began, outcome))
         best = found if best is None or ahead else _beside(best, found, on)
+        if larger and (not ahead or trains(cheapest, len(on.pictures), len(on.parts.train), on.until)):
+            break
     return _weighted(best, rows, on) if best is not None else (None, rows)
 
 
@@ -280,13 +306,19 @@ def _too_dear(seconds: float, best: _Judged, on: _Material) -> str:
     A dearer net has time for fewer epochs of fine-tuning: where that pays for the best so far, it needs enough of them.
     """
     n, train = len(on.pictures), len(on.parts.train)
-    cheap, dear = (scratch.epochs(each, n, train, on.until) for each in (best.needed, seconds))
-    trains = cheap >= FEWEST and cheap * train / BATCH >= STEPS
-    if seconds > (SHARE if trains else ALONE) * on.until.left:
+    tunes = trains(best.needed, n, train, on.until)
+    if seconds > (SHARE if tunes else ALONE) * on.until.left:
         return f"left out: its features would take {seconds:.0f} s"
-    if trains and dear < ENOUGH:
+    cheap, dear = (scratch.epochs(each, n, train, on.until) for each in (best.needed, seconds))
+    if tunes and dear < ENOUGH:
         return f"left out: there would be time for {dear:.0f} epochs of fine-tuning, of the other for {cheap:.0f}"
     return ""
+
+
+def trains(needed: float, n: int, train: int, until: Deadline) -> bool:
+    """Return whether there is time for fine-tuning that is worth more than a better head; needed: seconds of n features."""
+    there = scratch.epochs(needed, n, train, until)
+    return there >= FEWEST and there * train / BATCH >= STEPS
 
 
 def _judged(
