@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from sklearn.metrics import log_loss
 from torch.nn import functional as F
 
 from beholder.nets.gan import Gan
 from beholder.nets.vae import Vae, bits
-from beholder.tasks.generate import LAZY, adversarial, misnamed, reconstruct, varied
+from beholder.tasks.generate import LAZY, adversarial, reconstruct, varied
 
 
 def given(classes: int = 2) -> tuple[torch.Tensor, torch.Tensor]:
@@ -47,31 +46,6 @@ def test_players_of_a_gan_want_opposite_things_of_pairs() -> None:
     grads = torch.autograd.grad(second.loss, list(net.generator.parameters()), allow_unused=True)
     assert any(grad is not None and grad.abs().sum() > 0 for grad in grads)
     assert next(turns, None) is None
-
-
-def test_classes_are_to_be_named_right_by_the_one_and_recognisable_by_the_other() -> None:
-    images, targets = given()
-    losses = {}
-    for names in (False, True):
-        torch.manual_seed(2)
-        net = Gan(channels=1, size=(8, 8), classes=2, width=8, penalty=0.0, names=names)
-        torch.manual_seed(1)
-        losses[names] = [float(turn.loss.detach()) for turn in adversarial(net, images, targets)]
-    torch.manual_seed(1)
-    made = net.generator(*net.noise(8), targets).detach()
-    for some, alone, both in zip((images, made), losses[False], losses[True], strict=True):
-        logits = net.discriminator.judged(some, targets)[1]
-        assert logits is not None
-        named = log_loss(targets.argmax(dim=1), logits.detach().double().softmax(dim=1), labels=[0, 1])
-        assert both - alone == pytest.approx(named, rel=1e-4)
-
-
-def test_pictures_of_several_classes_are_named_by_all_of_them_and_those_of_none_by_nothing() -> None:
-    logits = torch.tensor([[2.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
-    targets = torch.tensor([[1.0, 1.0, 0.0], [0.0, 0.0, 0.0]])
-    wanted = -float(logits[0].log_softmax(0)[:2].mean()) / 2
-    assert float(misnamed(logits, targets)) == pytest.approx(wanted, rel=1e-6)
-    assert misnamed(None, targets) == 0.0
 
 
 def test_penalty_is_of_both_gradients_and_counts_as_often_as_it_is_left_out() -> None:

@@ -41,10 +41,7 @@ LARGEST = 64
 
 @dataclass(frozen=True)
 class Shape:
-    """What a generative net is built of: kind vae | gan, and the fields of the recipe's section `generate`.
-
-    names: whether a GAN's discriminator names the classes of pictures; those of earlier bundles do not
-    """
+    """What a generative net is built of: kind vae | gan, and the fields of the recipe's section `generate`."""
 
     kind: str
     maps: int
@@ -52,7 +49,6 @@ class Shape:
     beta: float = 1.0
     penalty: float = 0.5
     vary: bool = False
-    names: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +94,7 @@ def built(config: Config) -> nn.Module:
     }
     if shape.kind == "vae":
         return Vae(**size, pixels=shape.likelihood, beta=shape.beta)
-    return Gan(**size, penalty=shape.penalty, augment=shape.vary, names=shape.names)
+    return Gan(**size, penalty=shape.penalty, augment=shape.vary)
 
 
 @dataclass(eq=False, repr=False)

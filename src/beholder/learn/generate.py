@@ -175,8 +175,8 @@ def _made(parts: Parts, recipe: Recipe, until: Deadline, *, only: Mapping[str, U
     counts = train.pictures.counts() if train.pictures.labelled else np.zeros(0)
     shares = tuple((counts / max(1, counts.sum())).tolist())
     vary = recipe.generate.vary == "yes" or (recipe.generate.vary == "auto" and len(train.pixels) < FEW)
-    wished, names = recipe.generate, recipe.generate.kind == "gan"
-    shape = Shape(wished.kind, wished.maps or kind.maps, wished.likelihood, wished.beta, wished.penalty, vary, names)
+    wished = recipe.generate
+    shape = Shape(wished.kind, wished.maps or kind.maps, wished.likelihood, wished.beta, wished.penalty, vary)
     pictures = train.pictures
     several = pictures.multi and pictures.labelled
     config = Config(classes=pictures.classes, several=several, shares=shares, pixels=policy, shape=shape)

@@ -2,7 +2,7 @@
 
 Source: Y. Huang et al., "The GAN is dead; long live the GAN! A modern GAN baseline", NeurIPS 2024: convolutions between leaky
 ReLUs whose residual branches begin at nothing, resampling outside them; the class enters the discriminator by projection
-(T. Miyato & M. Koyama, ICLR 2018), and is named by it (A. Odena, C. Olah & J. Shlens, ICML 2017).
+(T. Miyato & M. Koyama, ICLR 2018).
 """
 
 from __future__ import annotations
@@ -74,9 +74,9 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Pictures (B, C, H, W) and targets (B, K) → how real they seem, (B,); names: whether it names their classes, too."""
+    """Pictures (B, C, H, W) and targets (B, K) → how real they seem, (B,)."""
 
-    def __init__(self, *, channels: int, size: tuple[int, int], classes: int, width: int, names: bool = False) -> None:
+    def __init__(self, *, channels: int, size: tuple[int, int], classes: int, width: int) -> None:
         super().__init__()
         self.sides, widths = zip(*_widths(size, width)[::-1], strict=True)
         self.stem = nn.Conv2d(channels, widths[0], 3, padding=1)
@@ -88,14 +88,9 @@ class Discriminator(nn.Module):
         self.last = nn.Linear(widths[-1] * math.prod(self.sides[-1]), features := 4 * width)
         self.real = nn.Linear(features, 1)
         self.named = nn.Linear(classes, features, bias=False) if classes else None
-        self.names = nn.Linear(features, classes) if classes and names else None
 
     def forward(self, images: Tensor, targets: Tensor) -> Tensor:
         """Return how real each picture seems as one of its class; float32."""
-        return self.judged(images, targets)[0]
-
-    def judged(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return how real each picture seems as one of its class, and the logits of the classes (B, K) where it names them."""
         x = self.stem(images)
         for side, turned, block in zip(self.sides, self.turned, self.blocks, strict=True):
             x = block(turned(x if x.shape[-2:] == side else F.adaptive_avg_pool2d(x, side)))
@@ -103,34 +98,22 @@ class Discriminator(nn.Module):
         said: Tensor = self.real(seen).squeeze(1).float()
         if self.named is not None:
             said = said + (self.named(targets).float() * seen.float()).sum(1) / math.sqrt(seen.shape[1])
-        return said, None if self.names is None else self.names(seen).float()
+        return said
 
 
 class Gan(nn.Module):
-    """Both nets.
-
-    penalty: γ of the gradient penalties; augment: whether pictures are varied before they are judged
-    names: whether the discriminator names the classes of pictures, too
-    """
+    """Both nets. penalty: γ of the gradient penalties; augment: whether pictures are varied before they are judged."""
 
     seen: Tensor
 
     def __init__(
-        self,
-        *,
-        channels: int,
-        size: tuple[int, int],
-        classes: int,
-        width: int,
-        penalty: float = 0.5,
-        augment: bool = False,
-        names: bool = False,
+        self, *, channels: int, size: tuple[int, int], classes: int, width: int, penalty: float = 0.5, augment: bool = False
     ) -> None:
         super().__init__()
         self.channels, self.size, self.classes, self.penalty, self.augment = channels, size, classes, penalty, augment
         shape = {"channels": channels, "size": size, "classes": classes, "width": width}
         self.generator = Generator(**shape)  # type: ignore[arg-type]
-        self.discriminator = Discriminator(**shape, names=names)  # type: ignore[arg-type]
+        self.discriminator = Discriminator(**shape)  # type: ignore[arg-type]
         self.register_buffer("seen", torch.zeros((), dtype=torch.int64))
 
     def noise(self, n: int, generator: torch.Generator | None = None) -> list[Tensor]:

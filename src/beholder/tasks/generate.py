@@ -43,9 +43,8 @@ def adversarial(
     """Yield the discriminator's turn and the generator's: each is to find its own pictures more real than the other's.
 
     The relativistic pairing loss with penalties on the gradients at real pictures (R1) and at made ones (R2), as in R3GAN.
-    Where the discriminator names classes, it is to name those of real pictures right, and the generator to make pictures whose
-    classes it names right. `Turn.right` is the share of pairs in which the real picture seems the more real. Both turns are
-    about the same made pictures, and the generator is told what the discriminator said of the real ones before it learnt.
+    `Turn.right` is the share of pairs in which the real picture seems the more real. Both turns are about the same made
+    pictures, and the generator is told what the discriminator said of the real ones before it learnt.
     """
     import torch
     from torch.nn import functional as F
@@ -54,26 +53,15 @@ def adversarial(
     made = net.generator(*net.noise(len(images)), targets).to(images.dtype)
     due = int(net.seen) % LAZY == 0
     pair = [vary(each.detach()).requires_grad_(due) for each in (images, made)]
-    (real, names), fake = judge.judged(pair[0], targets), judge(pair[1], targets)
-    loss = F.softplus(fake - real).mean() + misnamed(names, targets)
+    real, fake = (judge(each, targets) for each in pair)
+    loss = F.softplus(fake - real).mean()
     if due:
         slopes = torch.autograd.grad([real.sum(), fake.sum()], pair, create_graph=True)
         loss = loss + LAZY * net.penalty / 2 * sum(slope.float().square().sum(dim=(1, 2, 3)).mean() for slope in slopes)
     net.seen += 1
     yield Turn("discriminator", loss, (real > fake).float().mean().detach())
-    real, (fake, names) = real.detach(), judge.judged(vary(made), targets)
-    loss = F.softplus(real - fake).mean() + misnamed(names, targets)
-    yield Turn("generator", loss, (real > fake).float().mean().detach())
-
-
-def misnamed(logits: Tensor | None, targets: Tensor) -> Tensor | float:
-    """Return the mean cross-entropy of the classes of pictures; of several a picture counts each alike, and of none nothing.
-
-    logits: (B, K), None where no classes are named; targets: 0 and 1 (B, K)
-    """
-    if logits is None:
-        return 0.0
-    return -(targets / targets.sum(dim=1, keepdim=True).clamp(min=1) * logits.log_softmax(dim=1)).sum(dim=1).mean()
+    real, fake = real.detach(), judge(vary(made), targets)
+    yield Turn("generator", F.softplus(real - fake).mean(), (real > fake).float().mean().detach())
 
 
 def _same(images: Tensor) -> Tensor:
