@@ -257,7 +257,7 @@ def _compared(candidates: list[Recipe], on: _Material) -> tuple[_Judged | None, 
             break
         ahead = best is None or _is_better(found, best)
         rows = [*(_outdone(rows) if ahead else rows), *floor]
-        outcome = KEPT if ahead else "not better than a cheaper one, by a paired test"
+        outcome = KEPT if ahead else "not better than a cheaper one"
         rows.append(_row(name, found, began - on.began, outcome))
         best = found if best is None or ahead else _beside(best, found, on)
         if larger and (not ahead or trains(cheapest, len(on.pictures), len(on.parts.train), on.until)):
