@@ -54,8 +54,8 @@ from beholder.tasks.task import Task
 F32 = npt.NDArray[np.float32]
 I64 = npt.NDArray[np.int64]
 
-NETS = 2
-"""Backbones whose heads are compared, before larger pictures of the dearer one."""
+BACKBONES = 3
+"""Backbones whose heads are compared, before larger pictures of the dearest one."""
 
 SHARE, ALONE = 0.12, 0.65
 """Shares of the time left that the features of one more candidate may take: what is left is worth more to training, unless
@@ -184,7 +184,7 @@ def candidates_of(recipe: Recipe, looked: Survey) -> Iterator[Recipe]:
         if wants(backbone.net).flexible:
             yield dataclasses.replace(recipe, net=dataclasses.replace(backbone.net, enlarge=ENLARGED))
         return
-    nets = sorted(backbones_at_hand(recipe.net)[:NETS], key=products) or [backbone.net]
+    nets = sorted(backbones_at_hand(recipe.net)[:BACKBONES], key=products) or [backbone.net]
     for net in nets:
         yield dataclasses.replace(recipe, net=net)
     if not recipe.data.size:
