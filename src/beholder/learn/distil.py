@@ -108,7 +108,7 @@ def probabilities(logits: F32, columns: I64, task: Task, *, temperature: float =
     """
     logs = task.family.logs(np.asarray(logits, np.float64) / temperature)[:, columns]
     if not task.several:  # by logarithms: of what it is sure that it is something else, nothing would be left to divide by
-        logs = logs - np.logaddexp.reduce(logs, axis=1, keepdims=True)
+        logs = torch.from_numpy(logs).log_softmax(dim=1).numpy()
     return np.exp(logs).astype(np.float32)
 
 
