@@ -43,6 +43,9 @@ SEVERAL, SHARED, LARGEST = 1.3, 0.3, 0.2
 LOOKED = 200_000
 """Names that are looked at."""
 
+SAMPLE = 2000
+"""Names, or up to twice as many, of which half of `NAMED` have to have a form before all are looked at."""
+
 
 @dataclass(frozen=True)
 class Series:
@@ -149,27 +152,26 @@ def suspected(pictures: Pictures) -> Series | None:
     """
     if (pictures.groups >= 0).any() or not 8 <= len(pictures) <= LOOKED:
         return None
+    keys = list(pictures.keys)
     for pattern in (OUTER, FOLDER, FIRST, LAST, NUMBERED, SIDE):
-        found = _series(pictures, pattern)
+        found = _series(pictures, keys, pattern)
         if found is not None:
             return found
     return None
 
 
-def _series(pictures: Pictures, pattern: str) -> Series | None:
-    form, last = re.compile(pattern), re.compile(LAST)
-    known = {*pictures.classes, *PARTS}
-    rows: dict[str, list[int]] = defaultdict(list)
-    for row, key in enumerate(pictures.keys):
-        name = _found(form, key)
-        if name and name not in known and (last.search(key) or any(letter.isdigit() for letter in name)):
-            rows[name].append(row)
+def _series(pictures: Pictures, keys: list[str], pattern: str) -> Series | None:
+    form, known = re.compile(pattern), {*pictures.classes, *PARTS}
+    some = keys[:: 1 + len(keys) // SAMPLE]
+    if sum(map(len, _named(form, some, known).values())) < NAMED / 2 * len(some):
+        return None
+    rows = _named(form, keys, known)
     if _begins_anew(pictures, rows, above={OUTER: 3, FOLDER: 2}.get(pattern, 1)):
         pattern = "(.*/)" + pattern
         form = re.compile(pattern)
         anew: dict[str, list[int]] = defaultdict(list)
         for row in (row for some in rows.values() for row in some):
-            anew[_found(form, pictures.keys[row])].append(row)
+            anew[_found(form, keys[row])].append(row)
         rows = anew
     counts = np.array([len(some) for some in rows.values()], np.int64)
     n, named = len(pictures), int(counts.sum())
@@ -178,8 +180,18 @@ def _series(pictures: Pictures, pattern: str) -> Series | None:
     if named / len(counts) < SEVERAL or counts[counts > 1].sum() < SHARED * named or counts.max() > LARGEST * n:
         return None
     example = max(rows.values(), key=len)
-    names = [pictures.keys[row].rpartition("/")[2] for row in sorted(example)[:2]]
+    names = [keys[row].rpartition("/")[2] for row in sorted(example)[:2]]
     return Series(pattern, len(counts), int(counts.max()), (names[0], names[1]))
+
+
+def _named(form: re.Pattern[str], keys: list[str], known: set[str]) -> dict[str, list[int]]:
+    """Return the rows of each name that the form finds and that may be one of a patient, a track or a series."""
+    last, rows = re.compile(LAST), defaultdict[str, list[int]](list)
+    for row, key in enumerate(keys):
+        name = _found(form, key)
+        if name and name not in known and (last.search(key) or any(letter.isdigit() for letter in name)):
+            rows[name].append(row)
+    return rows
 
 
 def _begins_anew(pictures: Pictures, rows: dict[str, list[int]], *, above: int) -> bool:
