@@ -52,7 +52,7 @@ def seconds_of(*command: str) -> float:
 def test_the_first_step_comes_soon_on_a_cached_set(
     shared: Path, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
-    """The budget is 4 s where importing torch and listing the 70,000 entries take 2 s; on a slower machine all grow together."""
+    """The budget is 4 s where importing torch and listing 70,000 entries take 2 s; on a slower machine all grow together."""
     archive = str(shared / "data" / "fashion-mnist.zip")
     asked = (FIRST_STEP, archive, str(tmp_path / "m.beholder"))
     seconds_of(*asked)  # fills the cache
