@@ -13,8 +13,14 @@ from beholder.machine.cluster import LOOPBACK_ALONE
 os.environ[LOOPBACK_ALONE] = os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # Ray looks once, when it is imported
 
 
+@pytest.fixture(scope="module", autouse=True)
+def home(_home_of_all: Path) -> Path:
+    """The home in which the nodes are started, so that tests and workers have one cache."""
+    return _home_of_all
+
+
 @pytest.fixture(scope="session")
-def _cluster(home: Path) -> Iterator[str]:
+def _cluster(_home_of_all: Path) -> Iterator[str]:
     """Its address. Its workers live in the home of the tests, as the nodes are started in it."""
     pytest.importorskip("ray")
     from ray.cluster_utils import Cluster
