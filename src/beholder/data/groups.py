@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from random import Random
 
 import numpy as np
 
@@ -44,7 +45,7 @@ LOOKED = 200_000
 """Names that are looked at."""
 
 SAMPLE = 2000
-"""Names, or up to twice as many, of which half of `NAMED` have to have a form before all are looked at."""
+"""Names, by chance, of which half of `NAMED` have to have a form before all are looked at."""
 
 
 @dataclass(frozen=True)
@@ -162,7 +163,7 @@ def suspected(pictures: Pictures) -> Series | None:
 
 def _series(pictures: Pictures, keys: list[str], pattern: str) -> Series | None:
     form, known = re.compile(pattern), {*pictures.classes, *PARTS}
-    some = keys[:: 1 + len(keys) // SAMPLE]
+    some = Random(0).sample(keys, min(SAMPLE, len(keys)))  # by chance: names often alternate
     if sum(map(len, _named(form, some, known).values())) < NAMED / 2 * len(some):
         return None
     rows = _named(form, keys, known)
