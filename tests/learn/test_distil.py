@@ -163,6 +163,17 @@ def test_a_teacher_is_not_written_over_by_what_it_teaches(
     assert file_sha256(path / "model.safetensors") == before
 
 
+def test_a_recipe_whose_teacher_was_in_memory_asks_for_it_again(parts: beholder.Parts) -> None:
+    teacher = beholder.train(parts, net="logistic", epochs=1, batch=8)
+    student = beholder.train(parts, teacher=teacher, **FIELDS)
+    assert student.recipe.train.teacher.startswith("in memory, ")
+    with pytest.raises(UsageError, match="lies in no file") as refused:
+        beholder.train(parts, recipe=student.recipe)
+    assert (refused.value.code, "--teacher" in refused.value.hint) == ("teacher-gone", True)
+    again = beholder.train(parts, recipe=student.recipe, teacher=teacher)
+    assert again.recipe.train.teacher == student.recipe.train.teacher
+
+
 def test_a_teacher_that_is_sure_of_a_class_that_is_not_learnt_still_gives_probabilities() -> None:
     """The others have e^-200 and e^-201: less than float32 holds, and all that can be divided among them."""
     found = probabilities(np.array([[200.0, 0.0, -1.0]], np.float32), np.array([1, 2]), SINGLE)

@@ -38,6 +38,9 @@ from beholder.tasks.task import Task
 TEACHING = 0.25
 """Share of the time left in which the teacher is asked; pictures that it has no time for are learnt from their labels."""
 
+HELD = "in memory, "
+"""What a recipe names a teacher by that lies in no file, before the first digits of its digest."""
+
 SURE = 0.9
 """Probability that stands for a label where the teacher was not asked."""
 
@@ -54,8 +57,8 @@ def taught_by(
 
     allow_download: whether pictures that join may be fetched, where nothing is `beside` yet; out: where what it teaches goes
 
-    Raises `UsageError` for what is no bundle, for fields of a teacher without one, and (place-taken) for a teacher that lies at
-    `out`, `BundleError` for a damaged one.
+    Raises `UsageError` for what is no bundle, for fields of a teacher without one, (teacher-gone) for a recipe whose teacher
+    was only in memory, and (place-taken) for a teacher that lies at `out`, `BundleError` for a damaged one.
     """
     beside = beside or Beside(allow_download=allow_download)
     teacher = teacher if teacher is not None else beside.teacher if beside.teacher is not None else recipe.train.teacher or None
@@ -64,11 +67,15 @@ def taught_by(
             what = "train.teacher_weight and train.temperature are of a teacher, and there is none"
             raise UsageError(what, code="half-asked", hint="name one: --teacher M.beholder, or teacher=…")
         return recipe, beside
+    if isinstance(teacher, str) and teacher.startswith(HELD):
+        what = f"the recipe's teacher was {teacher}…: it lies in no file"
+        hint = "give it again with teacher=…, or name a bundle: --teacher M.beholder"
+        raise UsageError(what, code="teacher-gone", hint=hint)
     found = opened(teacher)
     if out is not None and found.path is not None and Path(out).resolve() == found.path.resolve():
         what = f"{found.path} is the teacher, and what it teaches would take its place"
         raise UsageError(what, code="place-taken", hint="choose another name with --out, such as small.beholder")
-    name = str(found.path) if found.path is not None else f"in memory, {digest_of(found)[:16]}"
+    name = str(found.path) if found.path is not None else f"{HELD}{digest_of(found)[:16]}"
     return recipe.set(teacher=name), replace(beside, teacher=found)
 
 
