@@ -98,9 +98,13 @@ def collapse(name: str, minutes: str = "3", seeds: str = "0,1,2,3,4,5,6,7,8,9") 
             out = Path(place) / "g.beholder"
             made = ran("generate", source, "--kind", "gan", "--minutes", minutes, "--seed", seed, "--out", out)
         features = made["scores"]["features"]  # type: ignore[index]
-        found[seed] = (features["recall"]["value"], features["collapsed"])
-    median = float(np.median([recall for recall, _ in found.values()]))
-    rows = {seed: {"recall": recall, "said": said, "is": recall < median / 2} for seed, (recall, said) in found.items()}
+        found[seed] = {
+            **{name: features[name]["value"] for name in ("recall", "precision")},
+            **{"spread": features["spread"], "said": features["collapsed"], "steps": made["plan"]["steps"]},
+        }
+        print(seed, json.dumps(found[seed]), flush=True)
+    median = float(np.median([row["recall"] for row in found.values()]))
+    rows = {seed: {**row, "is": row["recall"] < median / 2} for seed, row in found.items()}
     written({"set": name, "minutes": minutes, "median": median, "seeds": rows})
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics.pairwise import polynomial_kernel
 
-from beholder.measure.generative import balls, covered, kid
+from beholder.measure.generative import balls, covered, kid, spread
 from beholder.measure.neighbours import unit
 
 
@@ -51,3 +51,10 @@ def test_real_pictures_are_covered_where_made_ones_are_near() -> None:
     cluster = unit(rows(300, 2) * 0.01 + np.eye(16, dtype=np.float32)[0])
     assert covered(real, cluster).mean() < 0.02
     assert covered(real, real).all()
+
+
+def test_the_spread_is_the_mean_distance_of_two_pictures() -> None:
+    some = unit(rows(40, 3))
+    by_hand = [1 - float(one @ other) for k, one in enumerate(some) for other in some[k + 1 :]]
+    assert spread(some) == pytest.approx(np.mean(by_hand), abs=1e-5)
+    assert spread(np.repeat(some[:1], 5, axis=0)) == pytest.approx(0, abs=1e-5)

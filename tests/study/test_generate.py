@@ -16,6 +16,7 @@ from beholder.base.errors import DataError, UsageError
 from beholder.base.records import Score
 from beholder.cli.commands import app
 from beholder.cli.run import run
+from beholder.measure.intervals import proportion
 from beholder.study.sample import MARK
 from beholder.study.worth import Features, _dealt
 
@@ -120,14 +121,24 @@ def test_classes_are_dealt_in_their_shares() -> None:
     assert np.bincount(_dealt(np.array([0.5, 0.3, 0.2]), 10)).tolist() == [5, 3, 2]
 
 
-@pytest.mark.parametrize(("recall", "collapsed"), [(0.02, True), (0.5, False)])
-def test_collapse_is_said(recall: float, collapsed: bool) -> None:
-    score = Score(0.1, 0.05, 0.15, 200)
+@pytest.mark.parametrize(
+    ("recall", "n", "spread", "collapsed"),
+    [
+        (0.5, 200, 1.0, False),
+        (0.02, 1000, 0.84, True),
+        (0.002, 1000, 0.95, False),  # little training: unlike real pictures, and as varied as they are
+        (0.13, 1000, 0.87, False),
+        (0.0, 30, 0.1, True),  # too few pictures to tell by recall
+    ],
+)
+def test_collapse_is_said(recall: float, n: int, spread: float, collapsed: bool) -> None:
+    score = Score(0.1, 0.05, 0.15, n)
     near = (np.zeros((2, 0), np.int64), np.zeros(0, np.float32), 0.9)
-    found = Features("net", score, score, Score(recall, recall - 0.01, recall + 0.01, 200), Score(0.9, 0.85, 0.95, 200), near)
+    found = Features("net", score, score, proportion(np.arange(n) < recall * n), Score(0.84, 0.8, 0.9, n), score, spread, near)
     assert found.collapsed is collapsed
     assert any(said.startswith("collapse") for said in found.sentences()) is collapsed
     assert found.json()["collapsed"] is collapsed
+    assert (found.json()["precision"]["value"], found.json()["spread"]) == (0.1, spread)
 
 
 def drawn(folder: Path, counts: dict[str, int], side: int = 16) -> Path:

@@ -68,3 +68,12 @@ def covered(real: F32, made: F32, *, around: int = AROUND) -> Bools:
         far = 1 - real[start : start + 512] @ made.T
         found[start : start + 512] = (far <= reach).any(axis=1)
     return found
+
+
+def spread(rows: F32) -> float:
+    """Return how far two different pictures lie from each other on average, by cosine: 0 where all are alike.
+
+    rows: directions of length 1, float32 (N, F), of two pictures at least
+    """
+    n, whole = len(rows), rows.sum(axis=0, dtype=np.float64)
+    return 1 - (float(whole @ whole) - n) / (n * (n - 1))

@@ -28,7 +28,7 @@ from beholder.learn.generate import FEWEST
 from beholder.learn.train import train
 from beholder.machine.pace import slowness
 from beholder.machine.stop import stopping
-from beholder.measure.generative import covered, kid
+from beholder.measure.generative import covered, kid, spread
 from beholder.measure.intervals import multiplier, proportion
 from beholder.measure.neighbours import nearest, unit
 from beholder.sources import scan
@@ -44,8 +44,9 @@ SHOWN = 24
 OPENING, SAMPLING = 3.0, 0.3
 """Seconds that are needed to compare features on an idle machine; share of the time that making the pictures may take."""
 
-COLLAPSED = 0.25
-"""Share of the recall of training pictures below which a generator's is called a collapse."""
+COLLAPSED, ALIKE, SAME = 0.1, 0.9, 0.5
+"""Shares of the recall, and of the spread, of real pictures: a generator that is below both has collapsed, and one whose spread
+is below the last. After little training recall is low, too, while made pictures are as varied as real ones (docs/LOG.md)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +55,8 @@ class Features:
 
     net: its name; kid, floor: kernel distance of the real pictures from made ones, and from training pictures
     recall, ceiling: share of the real pictures within reach of made ones, and of training pictures
+    precision: share of the made pictures within reach of real ones
+    spread: how far made pictures lie from each other, 1 where as far as real ones do
     near: (of the first made pictures, the nearest training picture of each, cosine), and the median cosine of real ones
     """
 
@@ -62,17 +65,20 @@ class Features:
     floor: Score
     recall: Score
     ceiling: Score
+    precision: Score
+    spread: float
     near: tuple[I64, F32, float]
 
     @property
     def collapsed(self) -> bool:
-        """Return whether the made pictures cover so little of the real ones that most of what there is is missing."""
-        return self.recall.high < COLLAPSED * self.ceiling.value
+        """Return whether made pictures are more alike than real ones are, and cover next to nothing of them."""
+        few = self.recall.high < COLLAPSED * self.ceiling.value
+        return self.spread < (ALIKE if few else SAME)
 
     def json(self) -> dict[str, Any]:
         """Return it as plain JSON values."""
-        scores = {name: getattr(self, name).json() for name in ("kid", "floor", "recall", "ceiling")}
-        return {"net": self.net, **scores, "collapsed": self.collapsed}
+        scores = {name: getattr(self, name).json() for name in ("kid", "floor", "recall", "ceiling", "precision")}
+        return {"net": self.net, **scores, "spread": round(self.spread, 4), "collapsed": self.collapsed}
 
     def sentences(self) -> list[str]:
         """Return it in sentences."""
@@ -81,6 +87,8 @@ class Features:
             f"of real from training pictures {_distance(self.floor)}",
             f"recall: made pictures reach {self.recall.short()} of the real ones, as many training pictures "
             f"{self.ceiling.value:.3f} (n={self.recall.n})",
+            f"precision: {self.precision.short()} of the made pictures lie among real ones (n={self.precision.n}); they lie "
+            f"{self.spread:.2f} times as far from each other as real ones do",
         ]
         if self.collapsed:
             said.append("collapse: the made pictures show a small part of what there is; train longer, or with another seed")
@@ -143,6 +151,8 @@ def _features(net: str, found: list[F32], kept: list[I64], of: I64, rng: np.rand
         kid(real, known),
         proportion(covered(ways[0], ways[1][mixed[1]])),
         proportion(covered(ways[0], ways[2][mixed[2]])),
+        proportion(covered(ways[1][mixed[1]], ways[0])),
+        spread(ways[1]) / max(1e-6, spread(ways[0])),
         (near, cosine[:, 0], usual),
     )
 
