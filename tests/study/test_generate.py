@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from beholder.cli.commands import app
 from beholder.cli.run import run
 from beholder.measure.intervals import proportion
 from beholder.study.sample import MARK
-from beholder.study.worth import Features, _dealt
+from beholder.study.worth import Features
 
 FIELDS: dict[str, Any] = {"epochs": 8, "maps": 8, "precision": "fp32"}
 
@@ -117,8 +118,14 @@ def test_worth_is_told_by_recognition_by_bits_and_by_features(made: Path) -> Non
     assert "classification accuracy score" in str(found)
 
 
-def test_classes_are_dealt_in_their_shares() -> None:
-    assert np.bincount(_dealt(np.array([0.5, 0.3, 0.2]), 10)).tolist() == [5, 3, 2]
+def test_classes_are_dealt_in_their_shares(made: Path) -> None:
+    found = beholder.Generator.load(made)
+    found.config = dataclasses.replace(found.config, shares=(0.5, 0.3, 0.2, *[0.0] * 7))
+    assert np.bincount(found.dealt(10)).tolist() == [5, 3, 2]
+    assert np.bincount(found.dealt(1000)).tolist() == [500, 300, 200]
+    assert found.dealt(1000)[:10].tolist() == found.dealt(10).tolist()
+    found.config = dataclasses.replace(found.config, shares=())
+    assert found.dealt(12).tolist() == [*range(10), 0, 1]
 
 
 @pytest.mark.parametrize(

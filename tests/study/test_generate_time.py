@@ -44,9 +44,9 @@ class Slow(Generator):
         self.rows.append(n)
         self.clock.now += self.each * n
 
-    def sample(self, n: int, **how: Any) -> Any:
-        self._take(n)
-        return super().sample(n, **how)
+    def chunks(self, labels: Any, *, seed: int = 0) -> Any:
+        self._take(len(labels))
+        return super().chunks(labels, seed=seed)
 
     def bounds(self, images: Any, labels: Any, *, draws: int = 1, seed: int = 0) -> Any:
         self._take(draws * len(images))
@@ -219,8 +219,8 @@ def healthy(made: Generator) -> Generator:
     pictures = np.rint(load_digits().images[SHUFFLED[400:1000], None] * (255 / 16)).astype(np.uint8)
 
     class Real(Generator):
-        def sample(self, n: int, *, label: str = "", seed: int = 0) -> Any:
-            return pictures[:n], self.labels(n, label=label)
+        def chunks(self, labels: Any, *, seed: int = 0) -> Any:
+            yield pictures[: len(labels)]
 
     return Real(made.config, made.net, made.recipe)
 
@@ -240,9 +240,9 @@ def of_one_mode(made: Generator) -> Generator:
     real = healthy(made).sample(1)[0]
 
     class One(Generator):
-        def sample(self, n: int, *, label: str = "", seed: int = 0) -> Any:
-            noise = np.random.default_rng(seed).integers(0, 9, (n, 1, 8, 8))
-            return np.clip(real + noise, 0, 255).astype(np.uint8), self.labels(n, label=label)
+        def chunks(self, labels: Any, *, seed: int = 0) -> Any:
+            noise = np.random.default_rng(seed).integers(0, 9, (len(labels), 1, 8, 8))
+            yield np.clip(real + noise, 0, 255).astype(np.uint8)
 
     return One(made.config, made.net, made.recipe)
 

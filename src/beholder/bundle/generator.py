@@ -137,6 +137,17 @@ class Generator:
             raise UsageError(f"no class is called '{label}'", code="unknown-class", hint=known)
         return np.full(n, self.classes.index(label), np.int64)
 
+    def dealt(self, n: int) -> I64:
+        """Return the class of each of n pictures, int64 (N,), as frequent as among training pictures, and the first of more."""
+        shares = np.array(self.config.shares)
+        if not shares.sum():
+            return self.labels(n)
+        found, counts = np.empty(n, np.int64), np.zeros(len(shares))
+        for k in range(n):
+            found[k] = np.argmax(shares / shares.sum() * (k + 1) - counts)
+            counts[found[k]] += 1
+        return found
+
     def sample(self, n: int, *, label: str = "", seed: int = 0) -> tuple[U8, I64]:
         """Return n made pictures, uint8 (N, C, H, W), and the class of each, int64 (N,).
 

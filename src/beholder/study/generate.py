@@ -32,7 +32,7 @@ from beholder.reporting.generated import Shown, generated
 from beholder.study.dryrun import DryRun
 from beholder.study.foresee import dry
 from beholder.study.introduce import introduced
-from beholder.study.worth import Features, bits_of, comparable, compared
+from beholder.study.worth import Features, bits_of, comparable, compared, typical
 
 CLOSING, MOST = 0.12, 45.0
 """Share of the minutes, and seconds at most, for the figures and the page after training."""
@@ -250,7 +250,7 @@ def _latent(
 def _near(made: Generator, parts: Parts, found: Features) -> list[tuple[U8, U8, float]]:
     """Return (made picture, training picture nearest to it, cosine) of the first made pictures."""
     (fakes, real), cosines, _ = found.near
-    images, _ = made.sample(int(fakes.max()) + 1, seed=made.recipe.seed + 1)
+    images, _ = typical(made, int(fakes.max()) + 1, made.recipe.seed + 1)
     pixels = cached(parts.train.take(real), made.config.pixels, on_bad="skip")
     place = {int(row): k for k, row in enumerate(pixels.rows)}
     rows = [k for k in range(len(fakes)) if k in place]

@@ -118,7 +118,7 @@ def compared(made: Generator, train: Pictures, held: Pictures, *, seed: int, unt
         return None
     rng = np.random.default_rng(seed)
     real, known = (digested(p.take(np.sort(rng.permutation(len(p))[:count]))) for p in (held, train))
-    images, labels = made.sample(count, seed=seed + 1)
+    images, labels = typical(made, count, seed + 1)
     fakes = digested(pictures_of(made, images, labels))
     found = list[F32]()
     for some, what in ((real, "features"), (fakes, "features of made pictures"), (known, "features")):
@@ -128,6 +128,12 @@ def compared(made: Generator, train: Pictures, held: Pictures, *, seed: int, unt
     if min(map(len, kept)) < FEWEST:
         return None
     return _features(backbone.net.name, found, kept, _rows_in(train, known), rng)
+
+
+def typical(made: Generator, n: int, seed: int) -> tuple[U8, I64]:
+    """Return n made pictures, uint8 (N, C, H, W), and their classes, as frequent as in training; the first of more."""
+    labels = made.dealt(n)
+    return np.concatenate(list(made.chunks(labels, seed=seed))), labels
 
 
 def _features(net: str, found: list[F32], kept: list[I64], of: I64, rng: np.random.Generator) -> Features:
@@ -285,14 +291,12 @@ def _by_recognition(made: Generator, parts: Parts, seed: int) -> dict[str, Score
     """Return the accuracy on the test part of `sprint` from made pictures, and from real ones."""
     pixels = {name: _decoded(made, part) for name, part in parts.items()}
     counts = {name: len(pixels[name][0]) for name in ("train", "valid")}
-    shares = np.array(made.config.shares)
     found: dict[str, Score] = {}
     for what in ("accuracy", "real"):
         each = []
         for k, name in enumerate(PARTS):
             if what == "accuracy" and name != "test":
-                labels = _dealt(shares, max(counts[name], len(made.classes)))
-                images = np.concatenate(list(made.chunks(labels, seed=seed + 1 + k)))
+                images, labels = typical(made, max(counts[name], len(made.classes)), seed + 1 + k)
             else:
                 some, labels = pixels[name]
                 images = some.take(np.arange(len(some)))
@@ -300,9 +304,3 @@ def _by_recognition(made: Generator, parts: Parts, seed: int) -> dict[str, Score
         bundle = train(Parts(*each), recipe=load("sprint").set(seed=seed))
         found[what] = evaluate(bundle, each[2]).scores.headline["accuracy"]
     return found
-
-
-def _dealt(shares: np.ndarray[Any, Any], n: int) -> I64:
-    """Return n classes in the shares given, int64 (n,), mixed evenly."""
-    ends = np.cumsum(shares) / shares.sum()
-    return np.minimum(np.searchsorted(ends, (np.arange(n) + 0.5) / n), len(shares) - 1).astype(np.int64)
