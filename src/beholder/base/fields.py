@@ -179,7 +179,7 @@ class GenerateRecipe:
     maps: int = field(default=0, metadata={"range": (0, 512)})
     likelihood: str = field(default="logistic", metadata={"choices": ("logistic", "bernoulli")})
     beta: float = field(default=1.0, metadata={"range": (0.0, 100.0)})
-    penalty: float = field(default=0.5, metadata={"range": (0.0, 1000.0)})
+    penalty: float = field(default=0.1, metadata={"range": (0.0, 1000.0)})
     vary: str = field(default="auto", metadata={"choices": ("auto", "yes", "no")})
 
     __repr__ = changed

@@ -83,7 +83,7 @@ KINDS = {
         adversarial,
         (("generator", "generator"), ("discriminator", "discriminator")),
         "generator",
-        *(24, 64, 1e-3, (0.0, 0.99), constant, "told"),
+        *(16, 64, 1e-3, (0.0, 0.99), constant, "told"),
     ),
 }
 """By the name in the recipe's field generate.kind."""
