@@ -68,8 +68,8 @@ def figures(name: str, kinds: str = "vae,gan", minutes: str = "15", seeds: str =
                     "kind": kind,
                     "minutes": minutes,
                     "seed": seed,
-                    "wall": made["wall"],
                     **worth,
+                    "wall": made["wall"],
                     "plan": made["plan"],
                 }
             )
