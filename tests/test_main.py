@@ -52,7 +52,7 @@ def test_ctrl_c_before_the_command_line_is_imported_is_one_line() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "spins"), [({}, "1000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "ACTIVE"}, None)]
+    ("given", "spins"), [({}, "10000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "ACTIVE"}, None)]
 )
 def test_threads_that_wait_sleep_soon_unless_somebody_says_otherwise(
     monkeypatch: pytest.MonkeyPatch, given: dict[str, str], spins: str | None

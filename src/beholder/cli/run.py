@@ -56,8 +56,11 @@ def run(arguments: Sequence[str], *, began: float | None = None) -> int:
     return 0
 
 
-SPINS = "1000"
-"""How often a thread of OpenMP looks for the others before it sleeps, for about 0.05 ms; libgomp's own 300,000 take 15."""
+SPINS = "10000"
+"""How often a thread of OpenMP looks for the others before it sleeps, for about 0.5 ms; libgomp's own 300,000 take 15.
+
+With 1,000 it sleeps between most of the kernels of a small net, and waking it costs a third of a step (docs/LOG.md).
+"""
 
 
 def _share_cores() -> None:

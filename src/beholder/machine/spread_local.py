@@ -23,7 +23,7 @@ PROGRAM = "import json, sys; sys.path[:] = json.loads(sys.argv.pop(1)); from beh
 LOOK = 1.0
 """Seconds between two looks at who is silent."""
 
-SPINS = "1000"
+SPINS = "10000"
 """How often a thread of OpenMP looks for the others before it sleeps, as `cli/run.py` has it for one process."""
 
 
