@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,77 @@ def test_places_and_numbers_that_do_not_do_are_refused(made: Path, tmp_path: Pat
             beholder.sample(made, n=n, label=label, out=out)
         assert found.value.code == code
     assert sorted(path.name for path in tmp_path.iterdir()) == ["full"]
+
+
+def test_a_grid_takes_the_place_of_a_grid_alone(made: Path, tmp_path: Path) -> None:
+    photo, broken = tmp_path / "photo.png", tmp_path / "broken.png"
+    Image.new("L", (8, 8), 7).save(photo)
+    broken.write_bytes(b"\x89PNG no more")
+    for taken in (photo, broken):
+        before = taken.read_bytes()
+        with pytest.raises(UsageError) as refused:
+            beholder.sample(made, n=4, out=taken)
+        assert (refused.value.code, taken.read_bytes()) == ("place-taken", before)
+    with pytest.raises(UsageError) as refused:
+        beholder.sample(made, n=4, out=tmp_path / "grid.jpg")
+    assert refused.value.code == "bad-out"
+    beholder.sample(made, n=4, out=tmp_path / "grid.png")
+    beholder.sample(made, n=9, out=tmp_path / "grid.png")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["broken.png", "grid.png", "photo.png"]
+
+
+@pytest.mark.parametrize(
+    ("given", "code"),
+    [
+        ({"n": 2.5}, "bad-number"),
+        ({"n": "a"}, "bad-number"),
+        ({"n": True}, "bad-number"),
+        ({"n": 10**12}, "bad-number"),
+        ({"n": 2, "seed": 10**14}, "bad-seed"),
+        ({"n": 2, "seed": -1}, "bad-seed"),
+        ({"n": 2, "seed": 1.5}, "bad-seed"),
+        ({"n": 2, "label": 1}, "unknown-class"),
+    ],
+)
+def test_numbers_seeds_and_classes_that_are_none_are_refused(made: Path, given: dict[str, Any], code: str) -> None:
+    loaded = beholder.Generator.load(made)
+    with pytest.raises(UsageError) as refused:
+        loaded.sample(**given)
+    assert (refused.value.code, bool(refused.value.hint)) == (code, True)
+    with pytest.raises(UsageError) as refused:
+        beholder.sample(made, out=made.parent / "no.png", **given)
+    assert refused.value.code == code
+
+
+def test_pictures_and_labels_that_it_does_not_know_are_refused(made: Path) -> None:
+    loaded = beholder.Generator.load(made)
+    images, labels = loaded.sample(2)
+    assert loaded.rebuilt(images, labels).shape == images.shape
+    assert loaded.rebuilt(images, np.eye(10)[labels]).shape == images.shape
+    for given, named, code in (
+        (images, np.array([0, 10]), "bad-labels"),
+        (images, np.array([0, -1]), "bad-labels"),
+        (images, np.ones((2, 3)), "bad-labels"),
+        (images, np.array([0.5, 1.0]), "bad-labels"),
+        (images[:, :, :6], labels, "bad-pictures"),
+        (images.astype(np.float32), labels, "bad-pictures"),
+    ):
+        with pytest.raises(UsageError) as refused:
+            loaded.rebuilt(given, named)
+        assert refused.value.code == code
+    with pytest.raises(UsageError, match="from one picture to another"):
+        loaded.between(images[:1], labels[:1])
+
+
+def test_classes_that_no_folder_can_be_called_are_said(made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    loaded = beholder.Generator.load(made)
+    names = ("x:y*?", "a/b", ".hid", *loaded.classes[3:])
+    odd = dataclasses.replace(loaded, config=dataclasses.replace(loaded.config, classes=names))
+    beholder.sample(odd, n=20, out=tmp_path / "made")
+    assert "'a/b' lie in the folder 'a_b (1)'" in capsys.readouterr().err
+    found = beholder.scan(tmp_path / "made").classes
+    assert {"a_b (1)", "hid (2)"} <= set(found)
+    assert "x:y*?" in found or os.name == "nt"
 
 
 def test_command_line_says_json_and_hints(made: Path, tmp_path: Path) -> None:

@@ -138,6 +138,25 @@ def test_labels_of_a_source_are_not_looked_at(small: Small, tmp_path: Path, draw
     assert not found.pictures.labelled
 
 
+def test_of_a_table_that_is_half_filled_every_row_is_looked_at(small: Small, new: Path, tmp_path: Path) -> None:
+    out = tmp_path / "next.csv"
+    named = {row["path"] for row in beholder.next(small[2], new, n=6, out=out).rows()}
+    lines = out.read_text().splitlines()
+    filled = [lines[0], *(line.replace(",,", ",a,", 1) for line in lines[1:4]), *lines[4:]]
+    (tmp_path / "half.csv").write_text("\n".join(filled))
+    for table in (out, tmp_path / "half.csv"):
+        again = {Path(row["path"]).name for row in beholder.next(small[2], table, n=10).rows()}
+        assert again == {Path(path).name for path in named}
+
+
+@pytest.mark.parametrize("seed", [-1, 2**40, 1.5])
+def test_a_seed_is_a_whole_number(seed: Any, small: Small, new: Path) -> None:
+    for ask in (lambda: beholder.next(small[2], new, seed=seed), lambda: beholder.label(new, classes="a,b", seed=seed)):
+        with pytest.raises(UsageError) as refused:
+            ask()
+        assert refused.value.code == "bad-seed"
+
+
 def test_arrays_have_no_table(small: Small, tmp_path: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 255, (12, 20, 24, 3), dtype=np.uint8)
     assert len(beholder.next(small[2], pixels, n=3)) == 3

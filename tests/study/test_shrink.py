@@ -208,6 +208,17 @@ def test_sources_that_a_table_cannot_name(more: Path, tmp_path: Path) -> None:
         beholder.shrink(arrays, keep=0.5, by="random", out=tmp_path / "keep.csv", audit="off")
 
 
+def test_names_that_a_table_cannot_hold_are_told_before_the_work(
+    tmp_path: Path, draw: Draw, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = draw(tmp_path / "odd", each=12)
+    next(folder for folder in source.iterdir() if folder.is_dir()).rename(source / "a;b")
+    monkeypatch.setattr("beholder.study.shrink._shrunk", lambda *_, **__: pytest.fail("it was worked first"))
+    with pytest.raises(DataError) as refused:
+        beholder.shrink(source, keep=0.5, by="random", out=tmp_path / "keep.csv", audit="off")
+    assert (refused.value.code, refused.value.hint) == ("bad-names", "rename them")
+
+
 def test_time_that_is_up_leaves_the_rest_to_chance() -> None:
     strata, units = np.zeros(100, np.int64), np.arange(100)
     looks = difficulty.Looks(np.arange(0, 100, 2), np.ones((50, 2), np.float32), np.arange(50.0, dtype=np.float32), "")

@@ -22,6 +22,7 @@ from beholder.base.arrays import F32, I64, U8, Values
 from beholder.base.brief import cut, listed, within
 from beholder.base.display import html
 from beholder.base.errors import BundleError, UsageError, did_you_mean
+from beholder.base.numbers import check_seed, whole
 from beholder.base.recipe import Recipe, from_toml
 from beholder.base.records import PixelPolicy
 from beholder.bundle import format
@@ -37,6 +38,9 @@ CHUNK = 256
 
 LARGEST = 64
 """Pixels of the side of pictures that can be made."""
+
+MOST = 10_000_000
+"""Pictures that can be asked for at a time."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +137,7 @@ class Generator:
         if not label:
             return np.arange(n) % max(1, len(self.classes))
         if label not in self.classes:
-            known = did_you_mean(label, self.classes) if self.classes else "it learnt from pictures without labels"
+            known = did_you_mean(str(label), self.classes) if self.classes else "it learnt from pictures without labels"
             raise UsageError(f"no class is called '{label}'", code="unknown-class", hint=known)
         return np.full(n, self.classes.index(label), np.int64)
 
@@ -152,10 +156,9 @@ class Generator:
         """Return n made pictures, uint8 (N, C, H, W), and the class of each, int64 (N,).
 
         label: a class; "": the classes in turn. A seed gives the same pictures on the same machine, and the first of more.
-        Raises `UsageError` for a class that it does not know, and for n below 1.
+        Raises `UsageError` for a class that it does not know, and for an n that is not 1 to `MOST`, and for what is no seed.
         """
-        if n < 1:
-            raise UsageError(f"{n} pictures cannot be made", code="bad-number", hint="ask for one at least")
+        check_asked(n, seed)
         labels = self.labels(n, label=label)
         return np.concatenate(list(self.chunks(labels, seed=seed))), labels
 
@@ -182,8 +185,24 @@ class Generator:
         )
 
     def hot(self, labels: Values) -> Tensor:
-        """Return targets float32 (N, K) of classes (N,), or of 0 and 1 (N, K)."""
-        return self.targets(labels) if labels.ndim == 1 else torch.from_numpy(labels).float()
+        """Return targets float32 (N, K) of classes (N,), or of 0 and 1 (N, K). Raises `UsageError` for what is neither."""
+        labels, known = np.asarray(labels), len(self.classes)
+        plain = labels.ndim == 1 and labels.dtype.kind in "iu"
+        if plain and (not known or not len(labels) or (labels.min() >= 0 and labels.max() < known)):
+            return self.targets(labels)
+        if labels.ndim != 2 or labels.shape[1] != known:
+            hint = f"whole numbers from 0 to {known - 1}, shape (N,), or 0 and 1 of each class, shape (N, {known})"
+            raise UsageError("these are no labels of the generator's classes", code="bad-labels", hint=hint)
+        return torch.from_numpy(labels).float()
+
+    def values(self, images: U8) -> Tensor:
+        """Return float32 pictures in -1..1. Raises `UsageError` for what is not uint8 (N, C, H, W) of this generator's size."""
+        images, pixels = np.asarray(images), self.config.pixels
+        size = (pixels.channels, pixels.height, pixels.width)
+        if images.dtype != np.uint8 or images.shape[1:] != size:
+            what = f"pictures {images.dtype} {images.shape} are not those that it knows"
+            raise UsageError(what, code="bad-pictures", hint=f"give uint8 (N, {', '.join(map(str, size))})")
+        return values_of(images)
 
     @torch.inference_mode()
     def rebuilt(self, images: U8, labels: Values) -> U8:
@@ -192,7 +211,7 @@ class Generator:
         Raises `UsageError` (no-vae) of a GAN.
         """
         net, targets = self._vae("reconstructions"), self.hot(labels)
-        return pixels_of(net.drawn(targets, net.units(values_of(images), targets)))
+        return pixels_of(net.drawn(targets, net.units(self.values(images), targets)))
 
     @torch.inference_mode()
     def between(self, images: U8, labels: Values, *, steps: int = 9) -> U8:
@@ -201,9 +220,11 @@ class Generator:
         Along a great circle, so that all between is as likely as the ends. Raises `UsageError` (no-vae) of a GAN.
         """
         net, targets = self._vae("latents to walk between"), self.hot(labels)
+        if len(images) != 2 or len(targets) != 2:
+            raise UsageError(f"a way leads from one picture to another, not {len(images)}", code="bad-number", hint="give two")
         share = torch.linspace(0, 1, steps)
         angle = (share * math.pi / 2)[:, None, None, None]
-        units = [angle.cos() * row[:1] + angle.sin() * row[1:] for row in net.units(values_of(images), targets)]
+        units = [angle.cos() * row[:1] + angle.sin() * row[1:] for row in net.units(self.values(images), targets)]
         aims = targets[:1] + share[:, None] * (targets[1:] - targets[:1])
         return pixels_of(net.drawn(aims, units))
 
@@ -213,7 +234,7 @@ class Generator:
 
         Raises `UsageError` (no-vae) of a GAN.
         """
-        found: F32 = self._vae("latents").units(values_of(images), self.hot(labels))[0].flatten(1).numpy()
+        found: F32 = self._vae("latents").units(self.values(images), self.hot(labels))[0].flatten(1).numpy()
         return found
 
     @torch.inference_mode()
@@ -230,7 +251,7 @@ class Generator:
             rows = []
             for start in range(0, len(images), CHUNK):
                 some = slice(start, start + CHUNK)
-                terms = net.weighed(values_of(images[some]), targets[some], net.noise(len(images[some]), random))
+                terms = net.weighed(self.values(images[some]), targets[some], net.noise(len(images[some]), random))
                 rows.append(terms.numpy())
             found.append(np.concatenate(rows))
         return np.stack(found)
@@ -284,6 +305,12 @@ class Generator:
             return Generator(config, net.eval(), recipe, history, scores, [(row[0], row[1]) for row in rows], path)
         except (KeyError, TypeError, ValueError, RuntimeError, IndexError, AttributeError, SafetensorError) as error:
             raise _unfit(path, f"{type(error).__name__}: {error}") from error
+
+
+def check_asked(n: object, seed: object) -> None:
+    """Raise `UsageError` (bad-number, bad-seed) for a number of pictures or a seed that is none."""
+    whole(n, 1, MOST, code="bad-number", what="pictures cannot be made")
+    check_seed(seed)
 
 
 def values_of(images: U8) -> Tensor:

@@ -36,7 +36,7 @@ def label(
     minutes: Annotated[
         float, typer.Option(help="What the features of the pictures may take; 0: as long as they need.", min=0)
     ] = 10.0,
-    seed: Annotated[int, typer.Option(help="Seed of the random sample and of the clusters.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the random sample and of the clusters.", min=0)] = 0,
     port: Annotated[int, typer.Option(help="The port on this machine; 0: any that is free.", min=0, max=65535)] = 0,
     browser: Annotated[bool, typer.Option("--open/--no-open", help="Open the page in the browser.")] = True,
     log: Log = None,

@@ -27,8 +27,14 @@ def write(pictures: Pictures, out: Path, *, otherwise: str = COPY) -> None:
     otherwise: what else can be done with pictures that are no files of their own
     Raises `UsageError` (no-files), `DataError` (bad-names), `MachineError`.
     """
+    write_atomic(out, data_of(pictures, out, otherwise=otherwise))
+
+
+def data_of(pictures: Pictures, out: Path, *, otherwise: str = COPY) -> bytes:
+    """Return what `write` writes, and raise what it raises but `MachineError`."""
     named = paths(pictures, out, otherwise=otherwise)
-    write_atomic(out, text([row(pictures, place, path) for place, path in enumerate(named)], out.name))
+    way = "write a folder with --out, or " if otherwise == COPY else ""
+    return text([row(pictures, place, path) for place, path in enumerate(named)], out.name, otherwise=way)
 
 
 def check_place(out: Path, source: object) -> None:
@@ -79,7 +85,7 @@ def row(pictures: Pictures, place: int, path: str) -> table.Row:
     return table.Row(path, pictures.labels(place), int(pictures.parts[place]), str(group) if group >= 0 else "")
 
 
-def text(rows: Sequence[table.Row], name: str) -> bytes:
+def text(rows: Sequence[table.Row], name: str, *, otherwise: str = "write a folder with --out, or ") -> bytes:
     """Return path,label[,split,group] as UTF-8. Raises `DataError` (bad-names) where it would be read as something else."""
     wide = 4 if any(row.group for row in rows) else 3 if any(row.part >= 0 for row in rows) else 2
     odd = [row for row in rows if not _is_text("".join((row.path, *row.labels)))]
@@ -94,7 +100,7 @@ def text(rows: Sequence[table.Row], name: str) -> bytes:
         odd = [row for row, other in zip(rows, again, strict=False) if row != other] or list(rows[len(again) :])
     if odd:
         said = f"a table cannot hold these names or labels: {some([' '.join((row.path, *row.labels)) for row in odd])}"
-        hint = "write a folder with --out, or rename them"
+        hint = f"{otherwise}rename them"
         raise DataError(said, code="bad-names", hint=hint)
     return data
 

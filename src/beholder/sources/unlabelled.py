@@ -69,7 +69,11 @@ def _files(paths: Sequence[Path], name: str, limits: Limits) -> Pictures:
         elif path.exists():
             keys.append(str(path.absolute()))
         else:
-            raise UsageError(f"there is no {path}", code="path-missing", hint=f"it was named by {name}")
+            raise UsageError(
+                f"there is no {path}",
+                code="path-missing",
+                hint="check the spelling" if str(path) == name else f"it was named by {name}",
+            )
     if keys and keys[0].lower().endswith(".npz"):
         hint = "in Python give the array itself, numpy.load(path)['x']; else a folder, a zip or a tar of pictures"
         raise UsageError(f"pictures without labels are not read from an .npz: {name}", code="unknown-source", hint=hint)

@@ -18,6 +18,7 @@ from beholder.base.errors import DataError, UsageError
 from beholder.base.files import write_atomic
 from beholder.base.locks import alone
 from beholder.base.names import composed, readable
+from beholder.base.numbers import check_seed
 from beholder.base.recipe import load
 from beholder.base.records import Pictures, Score
 from beholder.quality.audit import Findings
@@ -101,9 +102,10 @@ def label(
     minutes: what the features of the pictures may take (0: as long as they need); seed: of the random sample and the clusters
     port: 0 = any that is free; ready: called with the page's address
     allow_download: fetch a source that is not on this machine
-    Raises what `scan` raises, `UsageError` (one-class, bad-classes, other-classes, inside-source, exists, in-use, port-taken),
-    `DataError` (bad-journal, other-labels, all-unreadable), `MachineError`.
+    Raises what `scan` raises, `UsageError` (bad-seed, one-class, bad-classes, other-classes, inside-source, exists, in-use,
+    port-taken), `DataError` (bad-journal, other-labels, all-unreadable), `MachineError`.
     """
+    check_seed(seed)
     out = Path(out)
     names = named(classes, out)
     _check_place(out, folder, names)

@@ -155,7 +155,7 @@ class Session:
             action = self.annotations.undo()
             if action is not None and self._before:
                 self._grid = self._before.pop()
-            elif action is not None and action.do not in ("again", "presort"):
+            elif action is not None and action.do not in ("again", "presort") and (*action.rows, *action.left):
                 self._grid = replace(unasked(np.array([*action.rows, *action.left], np.int64)), asked=action.asked)
             else:
                 self._grid = self._next(size)

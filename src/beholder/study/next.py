@@ -16,6 +16,7 @@ from beholder.base.brief import within
 from beholder.base.errors import DataError, UsageError
 from beholder.base.files import write_atomic
 from beholder.base.names import readable
+from beholder.base.numbers import check_seed
 from beholder.base.records import Pictures
 from beholder.bundle.bundle import Bundle, opened
 from beholder.data.cache import Pixels, cached
@@ -27,7 +28,7 @@ from beholder.machine.stop import check_stop, stopping
 from beholder.measure.neighbours import unit
 from beholder.runtime.features import Run
 from beholder.runtime.inference import engine, outputs
-from beholder.sources import manifest
+from beholder.sources import manifest, scan, table
 from beholder.sources.digest import digested
 from beholder.sources.listing import some
 from beholder.study.introduce import introduced
@@ -138,22 +139,34 @@ def next(
     as much as the model doubts it (`data.select.to_label`). Pictures that the bundle was trained, chosen or tested on,
     near-duplicates of those it learnt from, and of each other but one, are not offered; unreadable ones are counted.
 
-    Raises what `load` and `scan` raise, `UsageError` (bad-n, bad-out, exists, inside-source, no-files), `DataError`
+    Raises what `load` and `scan` raise, `UsageError` (bad-n, bad-seed, bad-out, exists, inside-source, no-files), `DataError`
     (all-unreadable, nothing-left).
     """
     began = time.monotonic()
     if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:
         raise UsageError(f"next cannot offer {n} pictures", code="bad-n", hint="a whole number, 1 at least")
+    check_seed(seed)
     place = None if out is None else _place(Path(out), source)
     model = opened(bundle, trust=trust)
     with stopping(), calm():
-        pictures = _bare(introduced(source, labels=None, allow_download=allow_download))
+        pictures = _bare(_all_of(source, allow_download))
         if place is not None:
             manifest.paths(pictures.take(np.arange(0)), place, otherwise="or unpack the archive")
         found = _offered(model.ready(), pictures, int(n), seed)
         if place is not None:
             found = replace(found, out=found.save(place))
         return replace(found, seconds=time.monotonic() - began)
+
+
+def _all_of(source: Any, allow_download: bool) -> Pictures:
+    """Return the pictures of a source; of a table in which labels are left open, those of every row."""
+    path = Path(source) if isinstance(source, (str, Path)) else Path()
+    if path.suffix.lower() in (".csv", ".tsv") and path.is_file():
+        rows = table.parse(path.read_bytes(), path.name, where=str(path))
+        files = list(dict.fromkeys(path.parent / row.path for row in rows))
+        if any(not row.labels for row in rows) and all(file.is_file() for file in files):
+            return introduced(scan(files, labels=False))
+    return introduced(source, labels=None, allow_download=allow_download)
 
 
 def _place(out: Path, source: object) -> Path:

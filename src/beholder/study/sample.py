@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +13,11 @@ import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from beholder.base import events
 from beholder.base.arrays import U8
 from beholder.base.errors import UsageError
-from beholder.base.files import check_writable, folder_atomic, telling_disk_errors
-from beholder.bundle.generator import Generator
+from beholder.base.files import check_writable, folder_atomic, write_atomic
+from beholder.bundle.generator import Generator, check_asked
 from beholder.machine.stop import check_stop, stopping
 from beholder.reporting.generated import grid
 
@@ -42,25 +45,23 @@ def sample(
 ) -> Sampled:
     """Write n made pictures to `out`: a grid in one PNG where it ends in .png, else a new folder with a folder for each class.
 
-    label: a class; "": the classes in turn. Each PNG says in its metadata that it is synthetic, and by what it was made.
-    Raises `UsageError` for what is no generator, a class that it does not know, or a place that is taken.
+    label: a class; "": the classes in turn. Each PNG says in its metadata that it is synthetic, and by what it was made; a grid
+    takes the place of an earlier one, and of no other picture.
+    Raises `UsageError` for what is no generator, a class that it does not know, a bad n or seed, or a place that is taken.
     """
-    made = made if isinstance(made, Generator) else Generator.load(made)
-    out = Path(out)
-    labels = made.labels(max(n, 1), label=label)
+    made, out = made if isinstance(made, Generator) else Generator.load(made), Path(out)
+    check_asked(n, seed)
+    as_grid = out.suffix.lower() == ".png"
+    if as_grid and n > GRID:
+        raise UsageError(f"a grid of {n:,} pictures", code="bad-number", hint=f"{GRID:,} at most; --out FOLDER takes more")
+    labels = made.labels(n, label=label)
     with stopping():
-        if out.suffix.lower() == ".png":
-            if n > GRID:
-                raise UsageError(
-                    f"a grid of {n:,} pictures", code="bad-number", hint=f"{GRID:,} at most; --out FOLDER takes more"
-                )
+        if as_grid:
+            _check_made(out)
             check_writable(out, option="--out", file=True)
             images, labels = made.sample(n, label=label, seed=seed)
-            with telling_disk_errors(out):
-                _save(grid(list(images)), out, made, seed)
+            write_atomic(out, _png(grid(list(images)), made, seed))
         else:
-            if n < 1:
-                made.sample(n, label=label)
             _check_free(out)
             with folder_atomic(out) as folder:
                 _write(made, labels, folder, seed)
@@ -72,8 +73,28 @@ def sample(
 GRID = 4096
 """Pictures in a grid, at most."""
 
+PICTURES = (".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff")
+"""Endings of names of pictures, in which no grid is written."""
+
+
+def _check_made(out: Path) -> None:
+    """Raise `UsageError` (place-taken) where `out` is a file that is no picture made before."""
+    if not out.exists():
+        return
+    try:
+        with Image.open(out) as image:
+            image.load()
+            if MARK in image.info:
+                return
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        pass
+    hint = "name a new file: only an earlier grid is written over"
+    raise UsageError(f"{out} is there already", code="place-taken", hint=hint)
+
 
 def _check_free(out: Path) -> None:
+    if out.suffix.lower() in PICTURES:
+        raise UsageError(f"{out} is the name of a picture", code="bad-out", hint=f"a grid is a PNG: {out.with_suffix('.png')}")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         hint = "name a new folder, or an empty one; --out NAME.png writes a grid"
         raise UsageError(f"{out} is there already", code="place-taken", hint=hint)
@@ -81,25 +102,32 @@ def _check_free(out: Path) -> None:
 
 def _write(made: Generator, labels: Any, folder: Path, seed: int) -> None:
     names = [_plain(name, k) for k, name in enumerate(made.classes)] or [""]
+    for name, known in zip(names, made.classes, strict=False):
+        if name != known:
+            hint = "no folder can have the name of the class: name it so before it joins that class in training"
+            events.warn(f"pictures of the class {known!r} lie in the folder {name!r}", hint=hint)
     for name in names:
         (folder / name).mkdir(exist_ok=True)
     at = 0
     for images in made.chunks(labels, seed=seed):
         check_stop()
         for image in images:
-            _save(image, folder / names[int(labels[at])] / f"{at:06d}.png", made, seed)
+            (folder / names[int(labels[at])] / f"{at:06d}.png").write_bytes(_png(image, made, seed))
             at += 1
 
 
 def _plain(name: str, k: int) -> str:
-    """Return a class as the name of a folder: as it is, where a file system takes it."""
-    plain = re.sub(r"[/\\:*?\"<>|\x00-\x1f]", "_", name).strip(". ") or f"class {k}"
+    """Return a class as the name of a folder: as it is, where this machine's file system takes it and `scan` reads it so."""
+    refused = r"[/\\:*?\"<>|\x00-\x1f]" if os.name == "nt" else r"[/\x00-\x1f]"
+    plain = re.sub(refused, "_", name).strip(". " if os.name == "nt" else " ").lstrip(".") or f"class {k}"
     return plain if plain == name else f"{plain} ({k})"
 
 
-def _save(image: U8, path: Path, made: Generator, seed: int) -> None:
-    pixels = np.ascontiguousarray(image.transpose(1, 2, 0))
+def _png(image: U8, made: Generator, seed: int) -> bytes:
+    """Return a picture (C, H, W) as a PNG that says that it is made."""
+    pixels, buffer = np.ascontiguousarray(image.transpose(1, 2, 0)), io.BytesIO()
     marked = PngInfo()
     marked.add_itxt(MARK, f"made by {made.path.name if made.path else 'a generator'} ({made.config.shape.kind}), seed {seed}")
     marked.add_text("Software", "Beholder")
-    Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels).save(path, "PNG", pnginfo=marked)
+    Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels).save(buffer, "PNG", pnginfo=marked)
+    return buffer.getvalue()

@@ -151,7 +151,8 @@ def shrink(
     with stopping(), calm():
         found = preprocess(source, asked, allow_download=allow_download, until=until)
         if place is not None:
-            manifest.paths(found.parts.train, place, otherwise="or unpack the archive")
+            for part in (found.parts.train, found.parts.valid, found.parts.test):
+                manifest.data_of(part, place, otherwise="or unpack the archive")
         shrunk = _shrunk(found, asked, keep, by, balanced, until, curve=curve, train=train)
         written = None if place is None else shrunk.save(place)
         return replace(shrunk, out=written, seconds=time.monotonic() - began)
