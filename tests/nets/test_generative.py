@@ -9,7 +9,7 @@ import pytest
 import torch
 from scipy.stats import logistic
 
-from beholder.nets.gan import Gan
+from beholder.nets.gan import Gan, patch_of
 from beholder.nets.likelihood import LIKELIHOODS, levels
 from beholder.nets.vae import Terms, Vae, bits, divergence, sides
 
@@ -75,7 +75,8 @@ def test_divergence_is_that_of_two_normal_distributions() -> None:
 def test_both_nets_take_every_size(size: tuple[int, int], channels: int, classes: int) -> None:
     torch.manual_seed(0)
     images, targets = torch.rand(2, channels, *size) * 2 - 1, torch.eye(max(classes, 1))[[0, 0], :classes]
-    vae, gan = (net(channels=channels, size=size, classes=classes, width=8) for net in (Vae, Gan))
+    shape = {"channels": channels, "size": size, "classes": classes, "width": 8}
+    vae, gan = Vae(**shape), Gan(**shape, patch=patch_of(size))  # type: ignore[arg-type]
     terms = vae(images, targets)
     assert terms.distortion.shape == terms.rate.shape == (2,)
     assert (terms.rate >= 0).all()
@@ -129,3 +130,13 @@ def test_pictures_are_made_again_from_where_their_latents_lie_in_the_prior() -> 
     assert [tuple(row.shape) for row in units] == [(2, 32, 1, 1), (2, 16, 4, 4)]
     told, _ = net._decoded(net.encoded(images), targets, [torch.zeros_like(row) for row in units])
     np.testing.assert_allclose(net.drawn(targets, units).detach(), LIKELIHOODS["logistic"].mean(told, 1).detach(), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("size", "patch"), [((32, 32), 2), ((28, 28), 2), ((16, 20), 2), ((15, 16), 1), ((17, 32), 1), ((8, 8), 1), ((14, 64), 1)]
+)
+def test_pixels_of_the_largest_maps_are_patches_where_the_sides_are_even(size: tuple[int, int], patch: int) -> None:
+    assert patch_of(size) == patch
+    gan = Gan(channels=3, size=size, classes=0, width=8, patch=patch)
+    assert gan.generator.sides[-1] == (size[0] // patch, size[1] // patch)
+    assert gan.generator(*gan.noise(2), torch.zeros(2, 0)).shape == (2, 3, *size)

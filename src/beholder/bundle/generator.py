@@ -45,7 +45,7 @@ MOST = 10_000_000
 
 @dataclass(frozen=True)
 class Shape:
-    """What a generative net is built of: kind vae | gan, and the fields of the recipe's section `generate`."""
+    """What a generative net is built of: kind vae | gan, the fields of the recipe's section `generate`, a GAN's patches."""
 
     kind: str
     maps: int
@@ -53,6 +53,7 @@ class Shape:
     beta: float = 1.0
     penalty: float = 0.5
     vary: bool = False
+    patch: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +99,7 @@ def built(config: Config) -> nn.Module:
     }
     if shape.kind == "vae":
         return Vae(**size, pixels=shape.likelihood, beta=shape.beta)
-    return Gan(**size, penalty=shape.penalty, augment=shape.vary)
+    return Gan(**size, patch=shape.patch, penalty=shape.penalty, augment=shape.vary)
 
 
 @dataclass(eq=False, repr=False)

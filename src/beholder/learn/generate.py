@@ -47,15 +47,13 @@ from beholder.machine.device import Precision, autocast, device, free_memory, pr
 from beholder.machine.info import machine
 from beholder.machine.pace import BUSY, calm, quickest, restored, slowness
 from beholder.machine.stop import Stop, stopping
+from beholder.nets.gan import patch_of
 from beholder.nets.vae import Vae
 from beholder.tasks.generate import adversarial, reconstruct
 from beholder.tasks.task import Turns
 
-FEWEST = 20
-"""Training pictures without which nothing is learnt."""
-
-FEW = 20_000
-"""Training pictures below which a GAN's pictures are varied before they are judged."""
+FEWEST, FEW = 20, 20_000
+"""Training pictures without which nothing is learnt, and below which a GAN's are varied before they are judged."""
 
 
 @dataclass(frozen=True)
@@ -176,10 +174,11 @@ def _made(parts: Parts, recipe: Recipe, until: Deadline, *, only: Mapping[str, U
     shares = tuple((counts / max(1, counts.sum())).tolist())
     vary = recipe.generate.vary == "yes" or (recipe.generate.vary == "auto" and len(train.pixels) < FEW)
     wished = recipe.generate
-    shape = Shape(wished.kind, wished.maps or kind.maps, wished.likelihood, wished.beta, wished.penalty, vary)
-    pictures = train.pictures
-    several = pictures.multi and pictures.labelled
-    config = Config(classes=pictures.classes, several=several, shares=shares, pixels=policy, shape=shape)
+    patch = patch_of((policy.height, policy.width)) if wished.kind == "gan" else 1
+    maps = wished.maps or kind.maps * patch
+    shape = Shape(wished.kind, maps, wished.likelihood, wished.beta, wished.penalty, vary, patch)
+    several = train.pictures.multi and train.pictures.labelled
+    config = Config(classes=train.pictures.classes, several=several, shares=shares, pixels=policy, shape=shape)
     torch.manual_seed(recipe.seed)
     net = built(config).to(on).to(memory_format=torch.channels_last)
     said(f"{recipe.generate.kind} with {sum(p.numel() for p in net.parameters()):,} parameters")

@@ -18,6 +18,17 @@ from beholder.nets.vae import sides
 NOISE = 64
 """Numbers from which a picture is made."""
 
+PATCHED = 16
+"""Pixels of the shorter side from which the nets work on patches of 2 × 2 pixels, where both sides are even."""
+
+
+def patch_of(size: tuple[int, int]) -> int:
+    """Return the side of the patches that are the pixels of the nets' largest maps: 2, or 1 for small or odd sizes.
+
+    Twice the channels at half the side take less time, and what samples are worth gains by the steps (docs/LOG.md).
+    """
+    return 2 if min(size) >= PATCHED and not (size[0] % 2 or size[1] % 2) else 1
+
 
 class Residual(nn.Module):
     """x + convolutions 1×1, 3×3, 1×1 between leaky ReLUs; the last begins at zero."""
@@ -51,9 +62,10 @@ def _widths(size: tuple[int, int], width: int) -> list[tuple[tuple[int, int], in
 class Generator(nn.Module):
     """Noise (B, 64) and targets (B, K) → pictures (B, C, H, W), about -1..1."""
 
-    def __init__(self, *, channels: int, size: tuple[int, int], classes: int, width: int) -> None:
+    def __init__(self, *, channels: int, size: tuple[int, int], classes: int, width: int, patch: int = 1) -> None:
         super().__init__()
-        self.sides, widths = zip(*_widths(size, width), strict=True)
+        self.patch = patch
+        self.sides, widths = zip(*_widths((size[0] // patch, size[1] // patch), width), strict=True)
         self.named = nn.Linear(classes, NOISE, bias=False) if classes else None
         self.first = nn.Linear(NOISE * (2 if classes else 1), widths[0] * math.prod(self.sides[0]))
         self.blocks = nn.ModuleList(Residual(w) for w in widths)
@@ -61,7 +73,7 @@ class Generator(nn.Module):
             nn.Conv2d(a, b, 1, bias=False) if a != b else nn.Identity()
             for a, b in zip((widths[0], *widths), widths, strict=False)
         )
-        self.out = nn.Conv2d(widths[-1], channels, 3, padding=1)
+        self.out = nn.Conv2d(widths[-1], channels * patch**2, 3, padding=1)
 
     def forward(self, noise: Tensor, targets: Tensor) -> Tensor:
         """Return pictures of the classes that targets say."""
@@ -70,16 +82,17 @@ class Generator(nn.Module):
         for side, turned, block in zip(self.sides, self.turned, self.blocks, strict=True):
             x = block(turned(x if x.shape[-2:] == side else F.interpolate(x, size=side)))
         made: Tensor = self.out(F.leaky_relu(x, 0.2))
-        return made
+        return F.pixel_shuffle(made, self.patch)
 
 
 class Discriminator(nn.Module):
     """Pictures (B, C, H, W) and targets (B, K) → how real they seem, (B,)."""
 
-    def __init__(self, *, channels: int, size: tuple[int, int], classes: int, width: int) -> None:
+    def __init__(self, *, channels: int, size: tuple[int, int], classes: int, width: int, patch: int = 1) -> None:
         super().__init__()
-        self.sides, widths = zip(*_widths(size, width)[::-1], strict=True)
-        self.stem = nn.Conv2d(channels, widths[0], 3, padding=1)
+        self.patch = patch
+        self.sides, widths = zip(*_widths((size[0] // patch, size[1] // patch), width)[::-1], strict=True)
+        self.stem = nn.Conv2d(channels * patch**2, widths[0], 3, padding=1)
         self.blocks = nn.ModuleList(Residual(w) for w in widths)
         self.turned = nn.ModuleList(
             nn.Conv2d(a, b, 1, bias=False) if a != b else nn.Identity()
@@ -91,7 +104,7 @@ class Discriminator(nn.Module):
 
     def forward(self, images: Tensor, targets: Tensor) -> Tensor:
         """Return how real each picture seems as one of its class; float32."""
-        x = self.stem(images)
+        x = self.stem(F.pixel_unshuffle(images, self.patch))
         for side, turned, block in zip(self.sides, self.turned, self.blocks, strict=True):
             x = block(turned(x if x.shape[-2:] == side else F.adaptive_avg_pool2d(x, side)))
         seen = F.leaky_relu(self.last(F.leaky_relu(x, 0.2).flatten(1)), 0.2)
@@ -102,16 +115,28 @@ class Discriminator(nn.Module):
 
 
 class Gan(nn.Module):
-    """Both nets. penalty: γ of the gradient penalties; augment: whether pictures are varied before they are judged."""
+    """Both nets.
+
+    patch: side of the patches that their largest maps are of; penalty: γ of the gradient penalties; augment: whether pictures
+    are varied before they are judged
+    """
 
     seen: Tensor
 
     def __init__(
-        self, *, channels: int, size: tuple[int, int], classes: int, width: int, penalty: float = 0.5, augment: bool = False
+        self,
+        *,
+        channels: int,
+        size: tuple[int, int],
+        classes: int,
+        width: int,
+        patch: int = 1,
+        penalty: float = 0.5,
+        augment: bool = False,
     ) -> None:
         super().__init__()
         self.channels, self.size, self.classes, self.penalty, self.augment = channels, size, classes, penalty, augment
-        shape = {"channels": channels, "size": size, "classes": classes, "width": width}
+        shape = {"channels": channels, "size": size, "classes": classes, "width": width, "patch": patch}
         self.generator = Generator(**shape)  # type: ignore[arg-type]
         self.discriminator = Discriminator(**shape)  # type: ignore[arg-type]
         self.register_buffer("seen", torch.zeros((), dtype=torch.int64))
