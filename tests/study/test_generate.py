@@ -169,6 +169,12 @@ def test_command_line_says_json_and_hints(made: Path, tmp_path: Path) -> None:
         assert failed.exit_code != 0
 
 
+@pytest.mark.parametrize("words", [["--report", "r.html"], ["--part", "all"], ["--sections", "none"], ["--ood", "x"]])
+def test_options_that_are_for_recognisers_are_refused(words: list[str], made: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["evaluate", str(made), "nowhere", *words]) == 2
+    assert "are for models that recognise" in capsys.readouterr().err
+
+
 def test_source_that_it_was_not_trained_on_is_refused(made: Path) -> None:
     x, y = digits(300)
     with pytest.raises(DataError) as found:

@@ -36,6 +36,10 @@ def evaluate(
     from beholder.bundle.format import finds_boxes, makes_pictures
 
     if makes_pictures(model):
+        if report or ood or sections != "usual" or part is not Part.TEST:
+            hint = f"leave them out: the whole source is looked at, and the report is {model / 'report.html'}"
+            what = "--report, --part, --sections and --ood are for models that recognise"
+            raise UsageError(what, code="unused-option", hint=hint)
         worth_of(model, source, allow_download=allow_download, json=json)
         return
     if finds_boxes(model):
