@@ -73,23 +73,25 @@ def sample(
 GRID = 4096
 """Pictures in a grid, at most."""
 
+HEAD = 4096
+"""Bytes at the beginning of a PNG in which what it says of itself stands, before its pixels."""
+
 PICTURES = (".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff")
 """Endings of names of pictures, in which no grid is written."""
 
 
 def _check_made(out: Path) -> None:
-    """Raise `UsageError` (place-taken) where `out` is a file that is no picture made before."""
+    """Raise `UsageError` (place-taken) where `out` is there and no PNG that says that it was made, as `_png` writes it."""
     if not out.exists():
         return
-    try:
-        with Image.open(out) as image:
-            image.load()
-            if MARK in image.info:
-                return
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        pass
-    hint = "name a new file: only an earlier grid is written over"
-    raise UsageError(f"{out} is there already", code="place-taken", hint=hint)
+    if out.is_file():
+        with out.open("rb") as file:
+            head = file.read(HEAD)
+        if head.startswith(b"\x89PNG") and b"iTXt" + MARK.encode() + b"\0" in head:
+            return
+    raise UsageError(
+        f"{out} is there already", code="place-taken", hint="name a new file: only an earlier grid is written over"
+    )
 
 
 def _check_free(out: Path) -> None:
