@@ -20,6 +20,7 @@ from beholder.base.errors import BundleError, DataError, Interrupted, UsageError
 from beholder.base.files import file_sha256
 from beholder.base.recipe import Recipe
 from beholder.base.spans import recorded
+from beholder.bundle.generator import Shape
 from beholder.cli.run import run
 from beholder.learn import generate as module
 from beholder.learn.checkpoint import Due
@@ -139,6 +140,21 @@ def test_bundle_comes_back_with_the_same_pictures(parts: beholder.Parts, tmp_pat
     assert made.config.shares == pytest.approx((parts.train.counts() / len(parts.train)).tolist())
     assert {part for _, part in again.splits} == {"train", "valid", "test"}
     assert "Makes pictures of 16 × 16 pixels" in (tmp_path / "g.beholder" / "README.md").read_text("utf-8")
+
+
+def test_a_gan_of_larger_pictures_works_on_patches_and_comes_back(parts: beholder.Parts, tmp_path: Path) -> None:
+    path = tmp_path / "g.beholder"
+    made = generate(parts, out=path, kind="gan", **{**FIELDS, "size": 32, "epochs": 1})
+    assert (made.config.shape.patch, made.config.shape.maps) == (2, 8)
+    pictures, _ = made.sample(4)
+    assert pictures.shape == (4, 3, 32, 32)
+    assert np.array_equal(pictures, beholder.Generator.load(path).sample(4)[0])
+    auto = generate(parts, kind="gan", **{**FIELDS, "size": 32, "epochs": 1, "maps": 0})
+    assert auto.config.shape.maps == 32
+
+
+def test_a_config_from_before_patches_has_none() -> None:
+    assert Shape("gan", 8).patch == 1
 
 
 def test_loss_of_a_vae_falls_and_the_best_on_validation_is_kept(parts: beholder.Parts, monkeypatch: pytest.MonkeyPatch) -> None:
