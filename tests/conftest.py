@@ -84,6 +84,17 @@ def shared() -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Torch computes with one thread: on a busy machine a run takes as many as are quickest then, and has other bits."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 class Draw(Protocol):
     """Writes `each` pictures of every class into `folder` and returns the folder."""
 

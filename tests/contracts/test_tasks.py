@@ -211,6 +211,7 @@ class Killed(BaseException):
     """Stands for the end of the process: nothing of Beholder catches it."""
 
 
+@pytest.mark.usefixtures("one_thread")
 def test_a_run_that_was_killed_ends_in_the_same_bits(made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Due, "__bool__", lambda self: True)
     whole, cut = tmp_path / "whole.beholder", tmp_path / "cut.beholder"

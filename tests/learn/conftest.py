@@ -11,6 +11,11 @@ import torch
 from safetensors.torch import save_file
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _same_bits(one_thread: None) -> None:
+    """Runs that are compared with others have the same bits, however busy the machine is."""
+
+
 @pytest.fixture
 def weights(tmp_path: Path) -> str:
     """A tiny pretrained net in timm's local-dir form, for pictures of 128 pixels."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +22,8 @@ RARE = 8
 """A digit of which most pictures are held back."""
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """The same bits on every machine: one run in twenty adopts noise by chance, and it is to be the same ones."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
+"""One run in twenty adopts noise by chance; with one thread they are the same ones on every machine."""
 
 
 def written(folder: Path, images: np.ndarray, labels: np.ndarray) -> Path:
