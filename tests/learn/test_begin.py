@@ -20,14 +20,22 @@ from beholder.machine.pace import BUSY
 
 
 @pytest.mark.parametrize(
-    ("times", "minutes", "warned", "chosen"),
-    [(1.0, 0.0, 0, 0), (1.0, 5.0, 0, 0), (BUSY, 5.0, 1, 0), (50.0, 5.0, 1, 0), (50.0, 0.0, 1, 1), (begin.SLOW, 0.0, 1, 1)],
+    ("times", "waiting", "minutes", "warned", "chosen"),
+    [
+        (1.0, False, 0.0, 0, 0),
+        (1.0, False, 5.0, 0, 0),
+        (BUSY, True, 5.0, 1, 0),
+        (50.0, True, 5.0, 1, 0),
+        (50.0, True, 0.0, 1, 1),
+        (1.0, True, 0.0, 0, 1),
+    ],
 )
 def test_threads_are_chosen_only_on_a_busy_machine_without_a_budget(
-    monkeypatch: pytest.MonkeyPatch, times: float, minutes: float, warned: int, chosen: int
+    monkeypatch: pytest.MonkeyPatch, times: float, waiting: bool, minutes: float, warned: int, chosen: int
 ) -> None:
     picked: list[int] = []
     monkeypatch.setattr(begin, "slowness", lambda: times)
+    monkeypatch.setattr(begin, "contended", lambda: waiting)
     monkeypatch.setattr(begin, "sample", lambda *_: (None, None))
     monkeypatch.setattr(begin, "_choose_threads", lambda *_: picked.append(1))
     prepared: Any = SimpleNamespace(
@@ -46,6 +54,7 @@ def test_threads_are_chosen_only_on_a_busy_machine_without_a_budget(
 def test_a_machine_that_is_idle_at_the_second_look_is_not_busy(monkeypatch: pytest.MonkeyPatch) -> None:
     looks = iter([50.0, 1.0])
     monkeypatch.setattr(begin, "slowness", lambda: next(looks))
+    monkeypatch.setattr(begin, "contended", lambda: False)
     monkeypatch.setattr(begin, "_choose_threads", lambda *_: pytest.fail("chosen"))
     heard: list[events.Event] = []
     with events.listen(heard.append, alone=True):

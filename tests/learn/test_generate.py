@@ -280,21 +280,20 @@ def test_the_loop_is_told_how_a_generator_learns(kind: str, clip: float, used: f
 
 
 @pytest.mark.parametrize(
-    ("slow", "most", "left", "count", "tried", "said"),
+    ("busy", "most", "left", "count", "tried", "said"),
     [
-        ((2.0, 2.0), 4, 60.0, 2, True, ["training with 2 of 4 threads, which is quicker at this moment"]),
-        ((2.0, 2.0), 4, 59.0, 2, False, []),
-        ((2.0, 2.0), 4, float("inf"), 4, True, []),
-        ((2.0, 1.0), 4, 600.0, 2, False, []),
-        ((module.BUSY, module.BUSY), 4, 600.0, 4, True, []),
-        ((2.0, 2.0), 1, 600.0, 1, False, []),
+        (True, 4, 60.0, 2, True, ["training with 2 of 4 threads, which is quicker at this moment"]),
+        (True, 4, 59.0, 2, False, []),
+        (True, 4, float("inf"), 4, True, []),
+        (False, 4, 600.0, 2, False, []),
+        (True, 1, 600.0, 1, False, []),
     ],
 )
 def test_threads_are_tried_where_the_machine_is_busy_and_there_is_time(
-    monkeypatch: pytest.MonkeyPatch, slow: tuple[float, float], most: int, left: float, count: int, tried: bool, said: list[str]
+    monkeypatch: pytest.MonkeyPatch, busy: bool, most: int, left: float, count: int, tried: bool, said: list[str]
 ) -> None:
-    looks, calls, renewed = iter(slow), [], []
-    monkeypatch.setattr(module, "slowness", lambda: next(looks))
+    calls, renewed = [], []
+    monkeypatch.setattr(module, "contended", lambda: busy)
     monkeypatch.setattr(torch, "get_num_threads", lambda: most)
     monkeypatch.setattr(module, "_step_of", lambda this: ("a step of", this))
     monkeypatch.setattr(module, "quickest", lambda work, *, most: calls.append((work, most)) or count)

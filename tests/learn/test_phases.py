@@ -152,20 +152,19 @@ def test_an_average_is_kept_where_it_is_asked_for(averaging: float, kept: bool) 
 
 
 @pytest.mark.parametrize(
-    ("slow", "most", "count", "tried", "said"),
+    ("busy", "most", "count", "tried", "said"),
     [
-        ((2.0, 2.0), 4, 2, True, ["training with 2 of 4 threads, which is quicker at this moment"]),
-        ((2.0, 2.0), 4, 4, True, []),
-        ((2.0, 1.0), 4, 2, False, []),
-        ((phases.BUSY, phases.BUSY), 4, 4, True, []),
-        ((2.0, 2.0), 1, 1, False, []),
+        (True, 4, 2, True, ["training with 2 of 4 threads, which is quicker at this moment"]),
+        (True, 4, 4, True, []),
+        (False, 4, 2, False, []),
+        (True, 1, 1, False, []),
     ],
 )
 def test_threads_are_tried_where_the_machine_is_busy(
-    monkeypatch: pytest.MonkeyPatch, slow: tuple[float, float], most: int, count: int, tried: bool, said: list[str]
+    monkeypatch: pytest.MonkeyPatch, busy: bool, most: int, count: int, tried: bool, said: list[str]
 ) -> None:
-    looks, calls = iter(slow), []
-    monkeypatch.setattr(phases, "slowness", lambda: next(looks))
+    calls: list[Any] = []
+    monkeypatch.setattr(phases, "contended", lambda: busy)
     monkeypatch.setattr(torch, "get_num_threads", lambda: most)
     monkeypatch.setattr(phases, "step_of", lambda run, autocast: (run, autocast))
     monkeypatch.setattr(phases, "quickest", lambda work, *, most: calls.append((work, most)) or count)

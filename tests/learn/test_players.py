@@ -18,8 +18,8 @@ from beholder.base.errors import Interrupted, UsageError
 from beholder.data.loader import Batches
 from beholder.learn.checkpoint import RunFolder, Saves
 from beholder.learn.clock import Clock
-from beholder.learn.loop import Run, Settings, Validation
-from beholder.learn.monitors import Average, Best, Player
+from beholder.learn.loop import Run, Settings
+from beholder.learn.monitors import Average, Best, Player, Validation
 from beholder.learn.optim import constant
 from beholder.machine.device import precision
 from beholder.machine.stop import Stop, stopping

@@ -12,6 +12,7 @@ from beholder.runtime.inference import Held, Normal, runner
 
 def test_threads_are_given_back_whatever_was_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inference, "slowness", lambda: 9.0)
+    monkeypatch.setattr(inference, "contended", lambda: True)
     tried: list[int] = []
 
     def quickest(work: object, *, most: int) -> int:

@@ -41,7 +41,11 @@ SENTENCES: Mapping[str, str | Callable[[Fields], str]] = {
         "{share:.1%} of its time"
     ),
     "busy": "the machine is busy with other work: everything takes about {times:.1f} times as long as it could",
-    "threads": lambda f: f"threads: {f['threads']} at this moment (pictures/s: {_rates(f)})",
+    "threads": lambda f: (
+        f"threads: {f['threads']} at this moment (pictures/s: {_rates(f)})"
+        if f["rates"]
+        else f"threads: {f['threads']} again, as other programs are done"
+    ),
     "engine": lambda f: f"{f['what']} by {f['engine']}" + (f" (pictures/s: {_rates(f)})" if f["rates"] else ""),
     "engines": lambda f: f"engines, pictures/s: {_rates(f)}",
     "validation-sample": "validation during training on {n} of {of} pictures",

@@ -32,7 +32,7 @@ from beholder.learn.run import run_of
 from beholder.learn.tempo import SAMPLE, seconds_each, threads
 from beholder.learn.validate import validate
 from beholder.machine.device import repeats
-from beholder.machine.pace import BUSY, slowness
+from beholder.machine.pace import BUSY, contended, slowness
 from beholder.machine.stop import Stop
 from beholder.measure.optimism import better
 from beholder.nets.depth import freeze
@@ -289,9 +289,6 @@ def _tempo(prepared: Prepared, limits: Budget, head: Head | None) -> finish.Temp
 BACKWARD = 2.0
 """How many times as long as its features a training step of a picture takes at least."""
 
-SLOW = 2.5
-"""From so many times as long as on an idle machine: a run without a budget tries threads, too."""
-
 
 def _tell_busy(prepared: Prepared) -> None:
     """Say so where other work keeps the machine busy; a run without a budget then trains with the threads that are quickest.
@@ -301,7 +298,7 @@ def _tell_busy(prepared: Prepared) -> None:
     busy = min(slowness(), slowness())
     if busy >= BUSY:
         events.warn("busy", times=busy)
-    if busy >= SLOW and not prepared.recipe.train.minutes:
+    if not prepared.recipe.train.minutes and contended():
         _choose_threads(prepared, prepared.created.net, sample(prepared.train, prepared.normal, SAMPLE)[0])
 
 

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from beholder.base.arrays import I64, Values
 from beholder.base.order import stratified
 from beholder.data.loader import plain
-from beholder.learn.loop import Validate
 from beholder.learn.material import Material
+from beholder.learn.monitors import Validate
 from beholder.machine.device import Precision, autocast
 from beholder.machine.placement import evaluating
 from beholder.nets.vae import Vae, bits

@@ -36,16 +36,16 @@ from beholder.learn.budget import tell_little
 from beholder.learn.checkpoint import RunFolder, Saves, check_out
 from beholder.learn.clock import Clock
 from beholder.learn.finish import splits_of
-from beholder.learn.loop import Run, Settings, Validation
+from beholder.learn.loop import Run, Settings
 from beholder.learn.material import Material, Said, both_decoded
-from beholder.learn.monitors import Average, Best, Guard, NotFiniteError, Player
+from beholder.learn.monitors import Average, Best, Guard, NotFiniteError, Player, Validation
 from beholder.learn.optim import constant, trapezoid
 from beholder.learn.resumed import comparable
 from beholder.learn.train import saved_cut
 from beholder.machine import devices
 from beholder.machine.device import Precision, autocast, device, free_memory, precision, scaler, telling_memory
 from beholder.machine.info import machine
-from beholder.machine.pace import BUSY, calm, quickest, restored, slowness
+from beholder.machine.pace import calm, contended, quickest, restored
 from beholder.machine.stop import Stop, stopping
 from beholder.nets.gan import patch_of
 from beholder.nets.vae import Vae
@@ -297,7 +297,7 @@ def _settle(made: Made, folder: RunFolder | None, *, going_on: bool, left: float
         torch.set_num_threads(int(folder.chosen().get("threads") or torch.get_num_threads()))
         return
     most = torch.get_num_threads()
-    if made.on.type == "cpu" and most > 1 and left >= TRIAL and min(slowness(), slowness()) >= BUSY:
+    if made.on.type == "cpu" and most > 1 and left >= TRIAL and contended():
         count = quickest(_step_of(made), most=most)
         if count < most:
             made.said(f"training with {count} of {most} threads, which is quicker at this moment")

@@ -15,7 +15,7 @@ from beholder.base.errors import BundleError
 from beholder.bundle.detector import detected
 from beholder.bundle.finder import Config
 from beholder.data.loader import Readable, plain
-from beholder.learn.loop import Validate
+from beholder.learn.monitors import Validate
 from beholder.machine.device import Precision, autocast
 from beholder.machine.placement import evaluating
 from beholder.measure.detection_calibration import fit, outcomes

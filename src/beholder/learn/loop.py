@@ -21,26 +21,15 @@ from beholder.data.subset import ANNEALED
 from beholder.learn.checkpoint import RunFolder, Saves, State, copied, pack, unpack
 from beholder.learn.clock import Clock
 from beholder.learn.forward import forward, grown
-from beholder.learn.monitors import Best, Guard, Meter, NotFiniteError, Player, Tally, gradient_norm, row
+from beholder.learn.monitors import Best, Guard, Meter, NotFiniteError, Player, Tally, Validation, gradient_norm, row
 from beholder.learn.optim import Schedule
 from beholder.learn.parallel import Alone
+from beholder.learn.tempo import nimble
 from beholder.machine.device import Precision, seed, steady
+from beholder.machine.pace import Nimble
 from beholder.machine.ranks import LostRankError
 from beholder.machine.stop import Stop
 from beholder.tasks.task import Turn, Turns
-
-Validate = Callable[[Mapping[str, nn.Module], Callable[[], bool]], Mapping[str, tuple[float, float]] | None]
-"""Returns, of nets by player, (loss, score) on the validation part of those that are scored, the higher the better; or None
-once the second argument says enough."""
-
-
-@dataclass(frozen=True)
-class Validation:
-    """How players are scored, every how many epochs, and after how many without a better score to stop (0: never)."""
-
-    score: Validate
-    every: int
-    patience: int
 
 
 @dataclass(frozen=True)
@@ -88,6 +77,7 @@ class Run:
     model:  what the forward pass calls: `net` itself, or what torch.compile made of it
     team:   those who compute gradients along; by default nobody
     scaler: keeps the gradients of fp16 from vanishing; in other precisions it does nothing
+    nimble: chooses the threads of steps where other work comes and goes
     """
 
     net: nn.Module
@@ -106,6 +96,7 @@ class Run:
     team: Alone = field(default_factory=Alone)
     at: Progress = field(default_factory=Progress)
     meter: Meter = field(default_factory=Meter)
+    nimble: Nimble = field(default_factory=lambda: Nimble(most=1))
 
     @property
     def lead(self) -> Player:
@@ -134,6 +125,7 @@ class Run:
         """
         rates = {id(o): [group["lr"] for group in o.param_groups] for o in self._each_optimiser()}
         self._remember()
+        self.nimble = nimble(self.batches.device, alone=type(self.team) is Alone)
         with steady(self.batches.device, one_shape=self.settings.grow == 1.0):
             while self._broke_off(rates):
                 pass
@@ -164,7 +156,10 @@ class Run:
         self._choose()
         for batch in () if self.clock.over else self.batches.epoch(self.at.epoch, start=self.at.start):
             self._set_rates(rates)
+            self.nimble.begin()
+            before = self.meter.pixels
             self._learn(batch)
+            self.nimble.done(len(batch.indices), work=self.meter.pixels - before)
             self.clock.tick()
             self.at.start += 1
             self._tell(len(batch.indices))

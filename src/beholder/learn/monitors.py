@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -131,6 +131,20 @@ class Tally:
         """Go on from sums that `state` returned; 0, 0, 0 begins anew."""
         self._sums = torch.tensor([loss, right]) if turns else None
         self._turns = turns
+
+
+Validate = Callable[[Mapping[str, nn.Module], Callable[[], bool]], Mapping[str, tuple[float, float]] | None]
+"""Returns, of nets by player, (loss, score) on the validation part of those that are scored, the higher the better; or None
+once the second argument says enough."""
+
+
+@dataclass(frozen=True)
+class Validation:
+    """How players are scored, every how many epochs, and after how many without a better score to stop (0: never)."""
+
+    score: Validate
+    every: int
+    patience: int
 
 
 @dataclass

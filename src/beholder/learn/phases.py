@@ -30,15 +30,15 @@ from beholder.learn.detected_run import identity_of, keep_sample, machine_of, st
 from beholder.learn.finish import splits_of
 from beholder.learn.frozen import settled
 from beholder.learn.located import Seeing, looking, operating, scored_by
-from beholder.learn.loop import Run, Settings, Validation
-from beholder.learn.monitors import Average, Best, Guard, NotFiniteError, Player
+from beholder.learn.loop import Run, Settings
+from beholder.learn.monitors import Average, Best, Guard, NotFiniteError, Player, Validation
 from beholder.learn.optim import cosine
 from beholder.learn.sighted import Sighted, weights_of
 from beholder.learn.train import saved_cut
 from beholder.machine.device import free_memory, scaler, telling_memory
 from beholder.machine.devices import kind
 from beholder.machine.info import machine
-from beholder.machine.pace import BUSY, quickest, slowness
+from beholder.machine.pace import contended, quickest
 from beholder.machine.placement import evaluating
 from beholder.machine.stop import Stop
 from beholder.measure.detections import Detected
@@ -296,7 +296,7 @@ class Phases:
         most = torch.get_num_threads()
         if going_on and folder is not None:
             torch.set_num_threads(int(folder.chosen().get("threads") or most))
-        elif self.made.on.type == "cpu" and most > 1 and min(slowness(), slowness()) >= BUSY:
+        elif self.made.on.type == "cpu" and most > 1 and contended():
             count = quickest(step_of(run, self.made.autocast), most=most)
             if count < most:
                 self.made.said(f"training with {count} of {most} threads, which is quicker at this moment")

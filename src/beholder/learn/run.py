@@ -17,9 +17,9 @@ from beholder.learn.checkpoint import RunFolder, Saves
 from beholder.learn.clock import Clock
 from beholder.learn.followed import team_of
 from beholder.learn.forward import count_of, pieces
-from beholder.learn.loop import Run, Settings, Validation
+from beholder.learn.loop import Run, Settings
 from beholder.learn.material import Material
-from beholder.learn.monitors import Average, Best, Guard, Player
+from beholder.learn.monitors import Average, Best, Guard, Player, Validation
 from beholder.learn.optim import optimiser
 from beholder.learn.parallel import Alone
 from beholder.learn.prepare import Prepared

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from beholder.machine.chip import settled
 from beholder.machine.device import Precision, autocast
-from beholder.machine.pace import quickest
+from beholder.machine.pace import Nimble, most_threads, quickest
 
 SAMPLE = 8
 """Pictures of a step whose time is taken: on a busy machine each may take a tenth of a second."""
@@ -59,3 +59,8 @@ def seconds_each(
         seconds = now() - began
         spent, least = spent + seconds, min(least, seconds)
     return least / len(images)
+
+
+def nimble(on: torch.device, *, alone: bool) -> Nimble:
+    """Return what chooses the threads of training steps where other work comes and goes: on the CPU, of a process alone."""
+    return Nimble(most=most_threads() if on.type == "cpu" and alone else 1)

@@ -19,7 +19,7 @@ from beholder.data.cache import Pixels
 from beholder.data.loader import Readable, plain
 from beholder.machine.chip import chip
 from beholder.machine.device import device
-from beholder.machine.pace import BUSY, Nimble, quickest, restored, slowness
+from beholder.machine.pace import contended, most_threads, nimble, quickest, restored, slowness
 from beholder.machine.placement import evaluating
 from beholder.runtime.features import CLOSE, EXACT, Run, fastest
 
@@ -82,17 +82,17 @@ def runner(
     """
     some = pixels.subset(torch.linspace(0, len(pixels) - 1, min(BATCH, len(pixels))).long().numpy())
     images = next(plain(some, batch=BATCH, device=normal.device, mean=normal.mean, std=normal.std))
-    most = torch.get_num_threads() if normal.device.type == "cpu" else 1
+    most = most_threads() if normal.device.type == "cpu" else 1
     with evaluating(net), restored():
         slow = min(slowness(), slowness())
-        if most > 1 and slow >= BUSY:
+        if most > 1 and contended():
             few = images[:FEW].contiguous(memory_format=torch.channels_last)
             with torch.inference_mode():
                 quickest(lambda: net(few), most=most)
         machine = json.dumps(chip(normal.device), sort_keys=True)
         count = 2 * len(pixels) if pictures is None else pictures
         found = fastest(net, images, dtype=dtype, machine=machine, pictures=count, close=close, seconds=seconds, slow=slow)
-        run = found.engine if found.name == "openvino" or most == 1 else Nimble(found.engine, most=most)
+        run = found.engine if found.name == "openvino" or most == 1 else nimble(found.engine, most=most)
     if label:
         events.note("engine", what=label, engine=found.name, rates=dict(found.rates))
     return run

@@ -22,7 +22,7 @@ from beholder.data.cache import Pixels, cached
 from beholder.data.folds import folds
 from beholder.learn.train import train
 from beholder.machine.device import device, precision
-from beholder.machine.pace import BUSY, restored, slowness
+from beholder.machine.pace import contended, restored
 from beholder.machine.placement import evaluating
 from beholder.nets.features import classify
 from beholder.nets.head import minimised, regressed
@@ -76,7 +76,7 @@ def head_logits(
 ) -> F32:
     """Return out-of-fold logits, float32 (N, W), as `heads` returns probabilities; weights: of the classes, (K,)."""
     with restored():
-        if features.size < SMALL or slowness() >= BUSY:
+        if features.size < SMALL or contended():
             torch.set_num_threads(1)
         return _heads(features, targets, fold, task=task, weights=weights, progress=progress, enough=enough)
 

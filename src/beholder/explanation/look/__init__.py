@@ -27,7 +27,7 @@ from beholder.explanation.look import first, head, pixels, step, trace
 from beholder.explanation.look.blob import Blob
 from beholder.explanation.look.fit import fitted
 from beholder.image import decode
-from beholder.machine.pace import BUSY, restored, slowness
+from beholder.machine.pace import contended, restored
 from beholder.machine.placement import evaluating
 from beholder.tasks import TASKS
 
@@ -104,7 +104,7 @@ def look(
     data = one(picture, bits=bundle.policy.bits, allow_download=allow_download)
     whole, image = decode(data, channels=3, background=bundle.policy.background, bits=bundle.policy.bits), bundle.pixels(data)
     with restored(), evaluating(bundle.net, on=torch.device("cpu")):
-        if slowness() >= BUSY:
+        if contended():
             torch.set_num_threads(1)  # threads that wait for each other take longer than one
         found = _look(bundle, whole, image, truth, name)
     if out is not None:
