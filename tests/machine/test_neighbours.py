@@ -37,14 +37,14 @@ def beside(machine: Machine) -> Neighbours:
     return Neighbours(machine.top, now=lambda: machine.now, own=lambda: machine.own)
 
 
-def test_what_threads_waited_and_others_computed_is_a_share_of_the_time(machine: Machine) -> None:
+def test_what_threads_waited_and_others_computed_is_told(machine: Machine) -> None:
     machine.told({"1": 3.0, "2": 4.0}, 50.0)
     look = beside(machine).look
     machine.told({"1": 3.5, "2": 5.0, "3": 0.5}, 56.0)  # a thread that is new has waited since it began
     machine.now, machine.own = 102.0, 7.0
-    assert look() == Load(pytest.approx(1.0), pytest.approx(2.0))
+    assert look() == Load(2.0, pytest.approx(2.0), pytest.approx(4.0))
     machine.now = 104.0
-    assert look() == Load(0.0, 0.0)
+    assert look() == Load(2.0, 0.0, 0.0)
 
 
 def test_a_thread_that_ended_is_nothing_to_the_others(machine: Machine) -> None:
@@ -53,7 +53,7 @@ def test_a_thread_that_ended_is_nothing_to_the_others(machine: Machine) -> None:
     (machine.top / "self" / "task" / "2" / "schedstat").unlink()
     machine.told({"1": 3.5}, 50.5)
     machine.now = 101.0
-    assert look() == Load(pytest.approx(0.5), pytest.approx(0.5))
+    assert look() == Load(1.0, pytest.approx(0.5), pytest.approx(0.5))
 
 
 @pytest.mark.parametrize("schedstat", [None, "", "x y z"])

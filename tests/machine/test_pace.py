@@ -60,16 +60,16 @@ def steps(time: Time, pace: Nimble, count: int) -> list[int]:
 
 def test_batches_are_tried_where_other_programs_take_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     time = Time(monkeypatch, {2: 0.1, 1: 0.09})  # one thread would do, but bits depend on how many there are
-    loads = [Load(0.02, 0.1)]
+    loads = [Load(1.0, 0.02, 0.1)]
     pace = Nimble(most=2, look=lambda: loads[0], now=lambda: time.now)
     assert steps(time, pace, 12) == [2] * 12
-    loads[0], time.seconds = Load(0.9, 1.0), {2: 0.5, 1: 0.2}
+    loads[0], time.seconds = Load(4.0, 4.0, 4.0), {2: 0.5, 1: 0.2}
     assert steps(time, pace, 8) == [2, 2, 1, 1, 1, 1, 1, 1]  # what takes more than twice as long is not tried again
-    loads[0], time.seconds = Load(0.0, 0.1), {2: 0.1, 1: 0.18}
+    loads[0], time.seconds = Load(1.0, 0.0, 0.1), {2: 0.1, 1: 0.18}
     assert steps(time, pace, 6)[-4:] == [2] * 4
 
 
-@pytest.mark.parametrize("load", [Load(0.9, 0.1), Load(0.1, 4.0)])
+@pytest.mark.parametrize("load", [Load(1.0, 0.9, 0.1), Load(1.0, 0.1, 4.0)])
 def test_what_this_program_takes_from_itself_and_what_others_compute_elsewhere_asks_for_no_trial(
     monkeypatch: pytest.MonkeyPatch, load: Load
 ) -> None:
@@ -79,7 +79,7 @@ def test_what_this_program_takes_from_itself_and_what_others_compute_elsewhere_a
 
 def test_a_trial_is_not_repeated_before_it_costs_little(monkeypatch: pytest.MonkeyPatch) -> None:
     time = Time(monkeypatch, {2: 0.5, 1: 0.2})
-    pace = Nimble(most=2, look=lambda: Load(0.9, 1.0), now=lambda: time.now)
+    pace = Nimble(most=2, look=lambda: Load(4.0, 4.0, 4.0), now=lambda: time.now)
     used = steps(time, pace, 60)
     assert used == [2, 2, *[1] * 58]  # the trial took 7.2 seconds of 60 × 1.6
     assert steps(time, pace, 100).count(2) == 1
@@ -87,7 +87,7 @@ def test_a_trial_is_not_repeated_before_it_costs_little(monkeypatch: pytest.Monk
 
 def test_the_second_trial_of_each_number_decides_where_they_are_close(monkeypatch: pytest.MonkeyPatch) -> None:
     time = Time(monkeypatch, {2: 0.2, 1: 0.25})
-    pace = Nimble(most=2, look=lambda: Load(0.9, 1.0), now=lambda: time.now)
+    pace = Nimble(most=2, look=lambda: Load(4.0, 4.0, 4.0), now=lambda: time.now)
     assert steps(time, pace, 8) == [2, 2, 1, 2, 1, 2, 2, 2]
     assert pace.threads == 2
 

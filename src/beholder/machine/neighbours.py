@@ -13,8 +13,9 @@ PROC = Path("/proc")
 
 @dataclass(frozen=True)
 class Load:
-    """Seconds a second of wall-clock time: that threads of this process were ready and had no core; that others computed."""
+    """Within so many seconds: how many threads of this process were ready and had no core, and how many others computed."""
 
+    seconds: float
     waited: float
     others: float
 
@@ -44,7 +45,7 @@ class Neighbours:
         if not self._waits or seconds <= 0:
             return None
         waited = sum(value - known.get(thread, 0.0) for thread, value in self._waits.items())
-        return Load(waited / seconds, max(0.0, (self._others - others) / seconds))
+        return Load(seconds, waited, max(0.0, self._others - others))
 
     def _waited(self) -> Iterator[tuple[str, float]]:
         """Yield the threads of this process, each with the seconds that it has waited for a core."""

@@ -20,8 +20,8 @@ BUSY = 1.5
 """From so many times as long as its own computing takes a piece of work says that the machine is busy."""
 
 LOOKS, TAKEN = 1.0, 0.3
-"""Seconds between two looks at what other programs take; cores that they compute on, and that threads here wait for, from
-which other numbers of threads are tried."""
+"""Seconds between two looks at what other programs take; cores that they compute on, and that threads here wait for as
+they work, from which other numbers of threads are tried."""
 
 DRIFT, STEADY = 2.5, 3
 """Where nobody knows what others take: so many batches in a row have to be slower by so much; a single one may be a stall."""
@@ -167,7 +167,7 @@ class Nimble:
         self._due: list[int] = []
         self._seconds: dict[int, float] = {}
         self._again = False
-        self._pace, self._slow = 0.0, 0
+        self._pace, self._slow, self._worked = 0.0, 0, 0.0
         self._looked = self._began = self._trial = self._until = now()
         self.threads = torch.get_num_threads()
 
@@ -185,24 +185,27 @@ class Nimble:
         if len(self._counts) == 1:
             return
         now, work = self._now(), work or float(n)
-        pace = (now - self._began) / max(1e-12, work)
+        seconds = now - self._began
+        pace = seconds / max(1e-12, work)
         if self._due:
             self._tried(pace, work / max(1, n))
             return
         self._slow = self._slow + 1 if self._pace and pace > DRIFT * self._pace else 0
-        self._pace = min(self._pace or pace, pace)
-        if now - self._looked >= LOOKS:
+        self._pace, self._worked = min(self._pace or pace, pace), self._worked + seconds
+        if now - self._looked >= LOOKS and self._worked >= LOOKS / 10:
             self._judged(self._look(), now)
 
     def _judged(self, load: Load | None, now: float) -> None:
         """Ask for a trial where others take cores, or took them a while ago; use all threads once they no longer do."""
-        self._looked, fewer = now, self.threads < self._counts[0]
+        fewer = self.threads < self._counts[0]
         if load is None:
             due = fewer or self._slow >= STEADY
         else:
-            due = load.others >= TAKEN and (fewer or load.waited >= TAKEN)
-            if fewer and load.others < TAKEN:
+            taken = load.others >= TAKEN * load.seconds
+            due = taken and (fewer or load.waited >= TAKEN * self._worked)
+            if fewer and not taken:
                 self._take(self._counts[0], 0.0, {})
+        self._looked, self._worked = now, 0.0
         if due and now >= self._until:
             self._due, self._seconds, self._again, self._trial = list(self._counts), {}, False, now
 
@@ -216,7 +219,7 @@ class Nimble:
             self._due = due if len(due) > 1 else []
         if self._due:
             return
-        self._looked = self._now()
+        self._looked, self._worked = self._now(), 0.0
         self._look()
         self._until = self._looked + REST * (self._looked - self._trial)
         best = min(self._seconds, key=lambda count: self._seconds[count])

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,6 +22,9 @@ from beholder.server.batching import Batcher, Sizes
 from beholder.server.bounds import Bounds
 from beholder.server.nearby import Nearby
 from beholder.server.refusal import Refusal, not_finite, overload, too_slow
+
+if TYPE_CHECKING:
+    from beholder.machine.pace import Nimble
 
 Encoded = bytes | Values
 
@@ -101,6 +104,7 @@ class Model:
         self._bounds = bounds
         self._pool = pool
         self._since = 0.0
+        self._nimble = _nimble(recogniser)
         self._batcher: Batcher[Item] = Batcher(
             self._run, sizes=Sizes(most=bounds.batch, bound=bounds.patience), wanted=lambda item: not item.job.dropped
         )
@@ -202,6 +206,8 @@ class Model:
     def _run(self, items: Sequence[Item]) -> None:
         start = perf_counter()
         self.batches[len(items)] = self.batches.get(len(items), 0) + 1
+        if self._nimble is not None:
+            self._nimble.begin()
         try:
             found = self.answers.answers(
                 [item.image for item in items if item.image is not None], [item.asked for item in items]
@@ -210,9 +216,22 @@ class Model:
             for item in items:
                 item.job.fail(error)
             return
+        if self._nimble is not None:
+            self._nimble.done(len(items))
         seconds = perf_counter() - start
         for item, answer in zip(items, found, strict=True):
             item.job.settle(item.index, answer, _timing(item, seconds))
+
+
+def _nimble(recogniser: Recogniser | Finder) -> Nimble | None:
+    """Return what chooses the threads of batches that torch computes on the CPU; None of others, which have their own."""
+    if not hasattr(recogniser, "net") or next(recogniser.net.parameters()).device.type != "cpu":
+        return None
+    import torch
+
+    from beholder.machine.pace import Nimble
+
+    return Nimble(most=torch.get_num_threads())
 
 
 def _timing(item: Item, inferring: float) -> dict[str, float]:
