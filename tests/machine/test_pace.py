@@ -139,7 +139,7 @@ def test_threads_wait_for_each_other_where_all_take_ten_times_as_long_as_one(
         def add_(self, number: int) -> None:
             time.now += time.seconds[time.threads]
 
-    monkeypatch.setattr(torch, "zeros", lambda n: Numbers())
+    monkeypatch.setattr(torch, "zeros", lambda n, **how: Numbers())
     assert crowded(now=lambda: time.now) is found
     assert time.threads == 2
     time.seconds = {2: 1.0, 1: 0.001}

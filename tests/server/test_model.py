@@ -54,3 +54,5 @@ def test_what_runs_elsewhere_has_its_own_threads() -> None:
     fake: Any = Fake()
     fake.net = nn.Linear(3, 3, device="meta")
     assert served(fake)._nimble is None
+    fake.net = nn.Flatten()
+    assert served(fake)._nimble is None

@@ -66,13 +66,13 @@ def crowded(*, now: Callable[[], float] = time.perf_counter) -> bool:
     most = torch.get_num_threads()
     if most == 1 or (_FREE_AT and now() - _FREE_AT[0] < LASTING):
         return False
-    numbers = torch.zeros(most << 15)
+    numbers = torch.zeros(most << 15, dtype=torch.float32, device="cpu")
 
     def seconds(count: int, look: float) -> float:
         torch.set_num_threads(count)
         numbers.add_(1)
         began, done = now(), 0
-        while now() - began < look:
+        while not done or now() - began < look:
             numbers.add_(1)
             done += 1
         return (now() - began) / done

@@ -225,7 +225,8 @@ class Model:
 
 def _nimble(recogniser: Recogniser | Finder) -> Nimble | None:
     """Return what chooses the threads of batches that torch computes on the CPU; None of others, which have their own."""
-    if not hasattr(recogniser, "net") or next(recogniser.net.parameters()).device.type != "cpu":
+    weight = next(recogniser.net.parameters(), None) if hasattr(recogniser, "net") else None
+    if weight is None or weight.device.type != "cpu":
         return None
     import torch
 
