@@ -73,6 +73,7 @@ ABSENT = {
 FENCED = {
     "base/locks.py": {"fcntl"},  # except ImportError: nothing is held
     "machine/launch.py": {"fcntl"},  # except ModuleNotFoundError: what the interface is called is not known
+    "machine/neighbours.py": {"os.sysconf"},  # except AttributeError: what others compute is not known
     "machine/files.py": {"resource"},  # except ImportError: no limit is known
     "machine/cpu.py": {"os.sched_getaffinity"},  # except AttributeError: os.cpu_count
     "image/child.py": {"resource", "signal.setitimer", "os.sysconf"},  # sys.platform, hasattr, and behind /proc

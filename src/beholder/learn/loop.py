@@ -156,10 +156,7 @@ class Run:
         self._choose()
         for batch in () if self.clock.over else self.batches.epoch(self.at.epoch, start=self.at.start):
             self._set_rates(rates)
-            self.nimble.begin()
-            before = self.meter.pixels
             self._learn(batch)
-            self.nimble.done(len(batch.indices), work=self.meter.pixels - before)
             self.clock.tick()
             self.at.start += 1
             self._tell(len(batch.indices))
@@ -177,6 +174,8 @@ class Run:
         self.clock.lengthened(at.epoch, at.start, self.batches.steps, last=1 - ANNEALED)
 
     def _learn(self, batch: Batch) -> None:
+        self.nimble.begin()
+        before = self.meter.pixels
         seed(batch.images.device, (self.settings.seed << 32) + self.clock.step)
         self.team.begin(self.at.epoch, self.at.start, self.clock.step, self.clock.done, self.scaler)
         for turn in self._turns(batch.images, batch.targets):
@@ -193,6 +192,7 @@ class Run:
             player.tally.add(turn.loss, turn.right)
         if self.batches.subset is not None:
             self.batches.subset.settle(batch.indices)
+        self.nimble.done(len(batch.indices), work=self.meter.pixels - before)
 
     def _player(self, who: str) -> Player:
         if who not in self.players:

@@ -225,7 +225,8 @@ class Model:
 
 def _nimble(recogniser: Recogniser | Finder) -> Nimble | None:
     """Return what chooses the threads of batches that torch computes on the CPU; None of others, which have their own."""
-    weight = next(recogniser.net.parameters(), None) if hasattr(recogniser, "net") else None
+    net = getattr(recogniser, "net", None)
+    weight = None if net is None else next(net.parameters(), None)
     if weight is None or weight.device.type != "cpu":
         return None
     import torch
