@@ -228,6 +228,20 @@ def test_offline_weights_that_are_not_here_are_the_error_that_they_are_in_a_run(
     assert "HF_HUB_OFFLINE is set" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("option", ["--unlabelled", "--synthetic"])
+def test_pictures_that_would_join_are_listed(
+    option: str, leaves: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "g.beholder").mkdir()
+    (tmp_path / "g.beholder" / "model.safetensors").write_bytes(b"weights")
+    command = ["train", str(leaves), "--net", "logistic", "--dry-run", option]
+    assert run([*command, str(tmp_path / "absent")]) == 2
+    assert "there is no" in capsys.readouterr().err
+    assert run([*command, str(tmp_path / "g.beholder")]) == 1
+    assert "there are no pictures in" in capsys.readouterr().err
+    assert run([*command, str(leaves)]) == 0
+
+
 def test_what_the_times_leave_out_is_said() -> None:
     asked = beholder.Recipe().set(synthetic="auto", teacher="t.beholder")
     first, second = uncounted(Run("train", asked, minutes=5.0))

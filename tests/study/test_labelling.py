@@ -19,7 +19,7 @@ import pytest
 
 import beholder
 from beholder.base import events
-from beholder.base.errors import BeholderError, UsageError
+from beholder.base.errors import BeholderError, MachineError, UsageError
 from beholder.base.locks import alone
 from beholder.base.records import Pictures
 from beholder.sources import scan
@@ -97,6 +97,29 @@ def test_the_random_sample_is_labelled_first_and_then_all_the_rest(make: Callabl
     assert actions <= 30
     assert told["progress"]["labelled"] == 60
     assert labels_in(session.place.out) == {key: key.split("/")[0] for key in session.pictures.keys}
+
+
+def test_a_table_that_cannot_be_written_is_said_and_follows(
+    make: Callable[..., Session], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = make()
+    told = answer(session, session.shown(size=12))
+    table = session.place.out.read_bytes()
+
+    def full(*_: object) -> None:
+        raise MachineError("the disk is full", code="disk-full", hint="free some space")
+
+    with monkeypatch.context() as broken:
+        broken.setattr("beholder.study.labelling.write_atomic", full)
+        again = answer(session, told)
+        assert again["turn"] == told["turn"] + 1
+        assert again["unwritten"] == "the labels are kept, but not in the table yet: the disk is full (free some space)"
+        assert session.shown(size=12)["unwritten"] == again["unwritten"]
+    assert session.place.out.read_bytes() == table
+    last = answer(session, again)
+    assert not last["unwritten"]
+    assert len(rows_in(session.place.out)) == last["progress"]["labelled"]
+    assert continued(journal_of(session.place.out), session.pictures.keys, CLASSES) is not None
 
 
 def test_looking_for_a_readable_picture_leaves_the_first_grid_as_large_as_the_page_asks(make: Callable[..., Session]) -> None:

@@ -57,6 +57,7 @@ function take(found) {
   picks.show(found.grid.pictures);
   asking(); progress(); changed();
   document.body.dataset.turn = found.turn;
+  if (found.unwritten) trouble({ message: found.unwritten });
 }
 
 function large(row) {

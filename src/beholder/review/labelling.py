@@ -26,7 +26,7 @@ class Labelling(Protocol):
         """Return what stays as it is: {"source", "pictures", "classes", "out", "following"}."""
 
     def shown(self, *, size: int) -> dict[str, object]:
-        """Return {"turn", "grid", "progress"}: what is to be labelled now."""
+        """Return {"turn", "grid", "progress", "unwritten"}: what is to be labelled now, and why the table is behind."""
 
     def act(
         self, do: str, rows: list[int], *, turn: int, size: int, label: int = -1, left: Sequence[int] = ()

@@ -62,6 +62,7 @@ from beholder.study.dryrun import DryRun, Step
 from beholder.study.evidence import at_hand, seconds_of, seen_by
 from beholder.study.introduce import introduced
 from beholder.study.policy import COSTS
+from beholder.study.synthetic import AUTO
 from beholder.tasks import asked, named
 from beholder.tasks.targets import classes_of
 
@@ -101,6 +102,9 @@ def dry(
         labels = None if run.verb == "generate" else True
         listed = introduced(source, labels=labels, images=images, allow_download=allow_download)
         source = named_groups(listed, recipe.data.group_from)
+    for more, labels in ((recipe.data.unlabelled, False), (recipe.data.synthetic, None)):
+        if more and more != AUTO:  # a run would list them too
+            introduced(more, labels=labels, allow_download=allow_download)
     pictures = whole(source)
     if verb == "train" and wanted(pictures, recipe.task):
         run = replace(run, verb="detect")

@@ -299,6 +299,7 @@ def _keep_other(session: Session) -> None:
 
 def _finished(session: Session) -> Labelled:
     notes, out = session.annotations, session.place.out
+    session.save()  # where the disk was full for a while the table is behind
     found = session.labelled()
     if len(found) and not session.place.paths:
         clean(found, apply=Findings(found, (), {}), out=out)

@@ -12,7 +12,7 @@ import numpy as np
 from beholder import image
 from beholder.base import cells
 from beholder.base.arrays import F32, I64
-from beholder.base.errors import PictureError, UsageError
+from beholder.base.errors import MachineError, PictureError, UsageError
 from beholder.base.files import write_atomic
 from beholder.base.names import readable
 from beholder.base.records import Pictures, Score
@@ -60,6 +60,7 @@ class Session:
         self._turn = -1
         self._head: tuple[int, Head | None] = (-1, None)
         self._lines: dict[int, tuple[object, bytes]] = {}
+        self._unwritten = ""
 
     @property
     def pictures(self) -> Pictures:
@@ -84,7 +85,7 @@ class Session:
             return bool(len(self._next(1).rows)) or len(self.unreadable) < len(self._pictures)
 
     def shown(self, *, size: int) -> dict[str, object]:
-        """Return {"turn", "grid", "progress"}: what is to be labelled now."""
+        """Return {"turn", "grid", "progress", "unwritten"}: what is to be labelled now, and why the table is behind."""
         with self._lock:
             if self._turn != self.annotations.turn:
                 self._grid, self._turn = self._next(size), self.annotations.turn
@@ -197,8 +198,11 @@ class Session:
             raise UsageError(text, code="stale", hint="go on in one page only, and load this one again")
 
     def _done(self) -> dict[str, object]:
-        self._turn = self.annotations.turn
-        self.save()
+        self._turn, self._unwritten = self.annotations.turn, ""
+        try:
+            self.save()
+        except MachineError as error:  # the journal has the action; the table is written with the next one, or at the end
+            self._unwritten = f"the labels are kept, but not in the table yet: {error.message} ({error.hint})"
         return self._told()
 
     def _told(self) -> dict[str, object]:
@@ -209,7 +213,7 @@ class Session:
         ]
         sample = bool(len(grid.rows)) and bool(notes.sample[grid.rows].all())
         told = {"asked": grid.asked, "sample": sample, "pictures": shown}
-        return {"turn": notes.turn, "grid": told, "progress": self.progress()}
+        return {"turn": notes.turn, "grid": told, "progress": self.progress(), "unwritten": self._unwritten}
 
     # --- what is next ---
 
